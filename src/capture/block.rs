@@ -1,0 +1,82 @@
+//! A stretch of captured bytes with the records found in it.
+
+use std::sync::Arc;
+
+/// Bytes that several blocks may share: a mapped file, a buffer of the caller's, or a chunk read from a stream.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Where one captured frame lies in its block, and what the capture file says about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Record {
+    /// Capture time in nanoseconds since 1970-01-01 UTC.
+    pub ts: i64,
+    /// Offset of the frame's first byte in the block.
+    pub offset: usize,
+    /// Bytes captured, all of them inside the block.
+    pub cap_len: u32,
+    /// Bytes the frame had on the wire.
+    pub wire_len: u32,
+    /// Index into [`Reader::interfaces`](super::Reader::interfaces).
+    pub interface: u32,
+}
+
+/// One captured frame, borrowed from its block.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// What the capture file says about it.
+    pub record: Record,
+    /// The captured bytes.
+    pub data: &'a [u8],
+}
+
+/// Frames in the order of the file, and the bytes that hold them.
+#[derive(Clone)]
+pub struct Block {
+    bytes: Bytes,
+    records: Vec<Record>,
+    first_frame: u64,
+}
+
+impl Block {
+    /// A block of `records` in `bytes`; the first one is frame number `first_frame` (1-based).
+    /// Records that do not lie inside `bytes` yield empty frames.
+    pub fn new(bytes: Bytes, records: Vec<Record>, first_frame: u64) -> Self {
+        Self { bytes, records, first_frame }
+    }
+
+    /// Number of the first frame, counted from 1 over the whole stream, as Wireshark counts.
+    pub fn first_frame(&self) -> u64 {
+        self.first_frame
+    }
+
+    /// How many frames the block holds.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether the block holds no frame.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    /// The frames, in order.
+    pub fn frames(&self) -> impl ExactSizeIterator<Item = Frame<'_>> {
+        let bytes = (*self.bytes).as_ref();
+        self.records.iter().map(move |&record| Frame {
+            record,
+            data: bytes
+                .get(record.offset..)
+                .and_then(|rest| rest.get(..record.cap_len as usize))
+                .unwrap_or_default(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Block {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Block")
+            .field("first_frame", &self.first_frame)
+            .field("records", &self.records.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,12 @@
+//! Bytes → frames. Readers of pcap and pcapng, plain or compressed, from a file, a pipe or memory.
+//!
+//! A [`Reader`] hands out [`Block`]s: a stretch of bytes with the records found in it. A block owns or shares its
+//! bytes, so it may be dissected on another thread while the next one is read. Frames are never copied out of it.
+
+mod block;
+mod error;
+mod link;
+
+pub use block::{Block, Bytes, Frame, Record};
+pub use error::Error;
+pub use link::LinkType;

@@ -1,0 +1,222 @@
+//! What a frame consists of: its layers, outermost link to innermost payload.
+
+use crate::wire::{Issue, ip::Ip, sctp::Sctp, tcp::Tcp, udp::Udp};
+
+/// A MAC address.
+pub type Mac = [u8; 6];
+
+/// The layers of one frame, borrowed from its bytes.
+///
+/// *Outermost* is what a router on the path acts on; *innermost* is the packet that tunnels carry.
+/// Without a tunnel the two are the same packet and `outer` is `None`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Layers<'a> {
+    /// Source MAC of the outermost link layer.
+    pub eth_src: Option<Mac>,
+    /// Destination MAC of the outermost link layer.
+    pub eth_dst: Option<Mac>,
+    /// VLAN id of the outermost tag (12 bits).
+    pub vlan: Option<u16>,
+    /// VLAN id of the second tag.
+    pub vlan_inner: Option<u16>,
+    /// MPLS labels of the outermost label stack, top first.
+    pub mpls: Labels,
+    /// EtherType of what the outermost link layer carries, after its VLAN tags.
+    pub ethertype: Option<u16>,
+    /// The encapsulations between the outermost and the innermost packet, outermost first.
+    pub encap: Stack,
+    /// The outermost network layer, if a tunnel carries another packet inside it.
+    pub outer: Option<Ip<'a>>,
+    /// Identifier of the outermost encapsulation that has one: VNI, key, TEID, session.
+    pub tunnel_id: Option<u32>,
+    /// The innermost network layer.
+    pub ip: Option<Ip<'a>>,
+    /// The transport header of the innermost packet.
+    pub transport: Transport<'a>,
+    /// Captured bytes behind the transport header (behind the network layer where there is none), without padding.
+    pub payload: &'a [u8],
+    /// Length of the payload on the wire in bytes, as the packet's own length fields say.
+    pub payload_len: u32,
+    /// The first thing that was wrong, if anything was.
+    pub issue: Option<Issue>,
+}
+
+impl Layers<'_> {
+    /// Ports of the innermost packet, (source, destination), for TCP, UDP and SCTP.
+    #[inline]
+    pub fn ports(&self) -> Option<(u16, u16)> {
+        match self.transport {
+            Transport::Tcp(tcp) => Some((tcp.src_port.get(), tcp.dst_port.get())),
+            Transport::Udp(udp) => Some((udp.src_port.get(), udp.dst_port.get())),
+            Transport::Sctp(sctp) => Some((sctp.src_port.get(), sctp.dst_port.get())),
+            _ => None,
+        }
+    }
+}
+
+/// Transport header of the innermost packet.
+#[derive(Debug, Clone, Copy, Default)]
+pub enum Transport<'a> {
+    /// None that is read here: another protocol, a later fragment, or a header cut short.
+    #[default]
+    None,
+    /// TCP, RFC 9293.
+    Tcp(&'a Tcp),
+    /// UDP, RFC 768.
+    Udp(&'a Udp),
+    /// SCTP, RFC 9260; the payload is its chunks.
+    Sctp(&'a Sctp),
+    /// ICMP, RFC 792: type and code.
+    Icmp {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+    },
+    /// ICMPv6, RFC 4443: type and code.
+    Icmpv6 {
+        /// Type.
+        kind: u8,
+        /// Code.
+        code: u8,
+    },
+}
+
+/// MPLS labels, top of stack first. Labels beyond [`Labels::MAX`] are walked over but not kept.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Labels {
+    labels: [u32; Self::MAX],
+    len: u8,
+}
+
+impl Labels {
+    /// How many labels are kept.
+    pub const MAX: usize = 8;
+
+    /// Adds a label below the others.
+    #[inline]
+    pub fn push(&mut self, label: u32) {
+        if let Some(slot) = self.labels.get_mut(self.len as usize) {
+            *slot = label;
+            self.len += 1;
+        }
+    }
+
+    /// The labels, top first.
+    #[inline]
+    pub fn as_slice(&self) -> &[u32] {
+        self.labels.get(..self.len as usize).unwrap_or_default()
+    }
+}
+
+/// One kind of encapsulation. The names are those of the `encap` column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Encap {
+    /// GRE, RFC 2784 and RFC 2890.
+    Gre = 1,
+    /// ERSPAN type I: GRE protocol 0x88BE without a sequence number.
+    Erspan1,
+    /// ERSPAN type II, draft-foschiano-erspan-03.
+    Erspan2,
+    /// ERSPAN type III, draft-foschiano-erspan-03.
+    Erspan3,
+    /// VXLAN, RFC 7348.
+    Vxlan,
+    /// GENEVE, RFC 8926.
+    Geneve,
+    /// GTP-U, 3GPP TS 29.281.
+    Gtpu,
+    /// IPv4 inside IP, RFC 2003 and RFC 2473.
+    Ipip,
+    /// IPv6 inside IP, RFC 4213 and RFC 2473.
+    Ip6,
+}
+
+impl Encap {
+    /// Every kind, in the order of its number.
+    pub const ALL: [Self; 9] = [
+        Self::Gre,
+        Self::Erspan1,
+        Self::Erspan2,
+        Self::Erspan3,
+        Self::Vxlan,
+        Self::Geneve,
+        Self::Gtpu,
+        Self::Ipip,
+        Self::Ip6,
+    ];
+
+    /// Its name in the `encap` column.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Gre => "gre",
+            Self::Erspan1 => "erspan1",
+            Self::Erspan2 => "erspan2",
+            Self::Erspan3 => "erspan3",
+            Self::Vxlan => "vxlan",
+            Self::Geneve => "geneve",
+            Self::Gtpu => "gtpu",
+            Self::Ipip => "ipip",
+            Self::Ip6 => "ip6",
+        }
+    }
+}
+
+/// A stack of encapsulations, outermost first, packed so that comparing two is comparing two integers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct Stack(u64);
+
+impl Stack {
+    /// How deep a stack may grow.
+    pub const MAX: u32 = 8;
+
+    /// Whether nothing is encapsulated.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many encapsulations there are.
+    #[inline]
+    pub fn len(self) -> u32 {
+        Self::MAX - self.0.leading_zeros() / 8
+    }
+
+    /// Puts `encap` inside all others; `false` if the stack is full.
+    #[inline]
+    pub fn push(&mut self, encap: Encap) -> bool {
+        if self.len() == Self::MAX {
+            return false;
+        }
+        self.0 = self.0 << 8 | encap as u64;
+        true
+    }
+
+    /// The encapsulations, outermost first.
+    pub fn iter(self) -> impl Iterator<Item = Encap> {
+        (0..self.len()).rev().filter_map(move |depth| {
+            let number = (self.0 >> (8 * depth)) as u8;
+            Encap::ALL.get(usize::from(number).wrapping_sub(1)).copied()
+        })
+    }
+
+    /// Its integer form: one byte an encapsulation, the innermost lowest.
+    #[inline]
+    pub fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::fmt::Display for Stack {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (depth, encap) in self.iter().enumerate() {
+            if depth > 0 {
+                f.write_str("/")?;
+            }
+            f.write_str(encap.name())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,97 @@
+//! What can be wrong with a header, as data: a malformed frame is a row, never an error.
+
+/// Where reading stopped, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Issue {
+    /// The header that could not be read.
+    pub header: Header,
+    /// What is wrong with it.
+    pub reason: Reason,
+    /// Offset of that header in the frame, in bytes.
+    pub offset: u32,
+}
+
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        #[non_exhaustive]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every one, in the order of its number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// Its name, as it stands in columns.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+pub(crate) use named;
+
+named! {
+    /// A header that reading can stop in.
+    Header {
+        /// The link layer of a kind that is not read.
+        Link = "link",
+        /// Ethernet.
+        Ethernet = "ethernet",
+        /// LLC or SNAP.
+        Llc = "llc",
+        /// 802.1Q or 802.1ad tag.
+        Vlan = "vlan",
+        /// MPLS label stack.
+        Mpls = "mpls",
+        /// Linux cooked capture, v1 or v2.
+        Sll = "sll",
+        /// BSD loopback.
+        Loopback = "loopback",
+        /// ARP.
+        Arp = "arp",
+        /// IPv4.
+        Ipv4 = "ipv4",
+        /// IPv6 and its extension headers.
+        Ipv6 = "ipv6",
+        /// TCP.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+        /// SCTP.
+        Sctp = "sctp",
+        /// ICMP.
+        Icmp = "icmp",
+        /// ICMPv6.
+        Icmpv6 = "icmpv6",
+        /// GRE.
+        Gre = "gre",
+        /// ERSPAN.
+        Erspan = "erspan",
+        /// VXLAN.
+        Vxlan = "vxlan",
+        /// GENEVE.
+        Geneve = "geneve",
+        /// GTP-U.
+        Gtpu = "gtpu",
+    }
+}
+
+named! {
+    /// Why reading stopped.
+    Reason {
+        /// The frame on the wire ends inside the header, or a length field promises more than there is.
+        Truncated = "truncated",
+        /// The capture kept too few bytes of the frame (snap length): nothing is wrong with the frame.
+        Snapped = "snapped",
+        /// A version field has a value that its standard does not know.
+        BadVersion = "bad-version",
+        /// A length field is smaller than the header it stands in, or contradicts another one.
+        BadLength = "bad-length",
+        /// More layers than are followed.
+        TooDeep = "too-deep",
+        /// A kind that is not read here.
+        Unsupported = "unsupported",
+    }
+}
