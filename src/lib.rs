@@ -18,4 +18,5 @@
 pub mod capture;
 pub mod classify;
 pub mod dissect;
+mod named;
 pub mod wire;

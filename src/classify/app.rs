@@ -1,6 +1,6 @@
 //! The applications that are told apart, and the traffic class of each.
 
-use crate::wire::named;
+use crate::named::named;
 
 named! {
     /// What traffic is for.

@@ -1,5 +1,7 @@
 //! What can be wrong with a header, as data: a malformed frame is a row, never an error.
 
+use crate::named::named;
+
 /// Where reading stopped, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Issue {
@@ -10,27 +12,6 @@ pub struct Issue {
     /// Offset of that header in the frame, in bytes.
     pub offset: u32,
 }
-
-macro_rules! named {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[repr(u8)]
-        #[non_exhaustive]
-        pub enum $name { $($(#[$vdoc])* $variant,)+ }
-
-        impl $name {
-            /// Every one, in the order of its number.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
-
-            /// Its name, as it stands in columns.
-            pub const fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text,)+ }
-            }
-        }
-    };
-}
-pub(crate) use named;
 
 named! {
     /// A header that reading can stop in.
