@@ -18,5 +18,7 @@
 pub mod capture;
 pub mod classify;
 pub mod dissect;
+pub mod flows;
 mod named;
+pub mod packets;
 pub mod wire;

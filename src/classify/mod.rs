@@ -7,7 +7,7 @@ pub use app::{App, Basis, Traffic};
 use crate::dissect::Layers;
 
 /// What a packet is taken for, and on what basis.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Label {
     /// The application, if one was recognised.
     pub app: Option<App>,

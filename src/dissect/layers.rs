@@ -83,7 +83,7 @@ pub enum Transport<'a> {
 }
 
 /// MPLS labels, top of stack first. Labels beyond [`Labels::MAX`] are walked over but not kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct Labels {
     labels: [u32; Self::MAX],
     len: u8,
@@ -200,6 +200,25 @@ impl Stack {
             let number = (self.0 >> (8 * depth)) as u8;
             Encap::ALL.get(usize::from(number).wrapping_sub(1)).copied()
         })
+    }
+
+    /// The stack of which this is the text, such as `gre/erspan2`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut stack = Self::default();
+        for part in name.split('/') {
+            let encap = Encap::ALL.iter().copied().find(|encap| encap.name() == part)?;
+            if !stack.push(encap) {
+                return None;
+            }
+        }
+        Some(stack)
+    }
+
+    /// Whether this is `inner` with at least one encapsulation around it.
+    #[inline]
+    pub fn wraps(self, inner: Self) -> bool {
+        let (len, inner_len) = (self.len(), inner.len());
+        len > inner_len && (inner_len == 0 || self.0 << (64 - 8 * inner_len) == inner.0 << (64 - 8 * inner_len))
     }
 
     /// Its integer form: one byte an encapsulation, the innermost lowest.

@@ -1,0 +1,212 @@
+//! The ids of a packet: what stays the same when it is forwarded, translated, or answered.
+//!
+//! Part of the contract: another program that follows this text gets the same numbers. All are XXH3-64 with seed 0
+//! over a short string of bytes; multi-byte integers in it are big-endian.
+//!
+//! **`packet_id`**: the first [`PACKET_BYTES`] bytes of the innermost IP packet, header included and as far as its
+//! length field reaches, with what routers change set to zero:
+//! for IPv4 byte 1 (DSCP, ECN), byte 8 (TTL) and bytes 10 and 11 (header checksum);
+//! for IPv6 bytes 0 to 3 (version, traffic class and flow label) and byte 7 (hop limit).
+//! (RFC 5475 section 6.2 recommends invariant fields in the same sense.) The transport checksum is among the bytes,
+//! so what lies beyond them counts too. Null if there is no IP packet, or fewer of those bytes were captured.
+//!
+//! **`payload_id`**: IP protocol (1 byte), payload length on the wire (4 bytes), then for TCP the sequence and
+//! acknowledgment numbers (8 bytes) and the flags FIN to URG (1 byte, the low six bits), for SCTP the verification
+//! tag (4 bytes), then the first [`PAYLOAD_BYTES`] bytes of the payload as far as its length reaches. Null if there
+//! is no IP packet, for fragments, or if fewer of those bytes were captured.
+//!
+//! **Strength**: bit 0 of both is not part of the hash. It is 1 when equal ids prove the same packet, and 0 when
+//! the packet holds too little to tell it from another: `packet_id` is weak for packets shorter than 48 bytes, and for
+//! packets without payload that have no identification (IPv4 id 0, IPv6); `payload_id` is weak for payloads of less
+//! than 16 bytes and for those that begin with 16 equal bytes.
+//!
+//! **`flow_id`**: IP protocol (1 byte), then the two endpoints (16-byte address, 2-byte port) with the smaller byte
+//! string first. Ports are 0 where there are none. Null if there is no IP packet.
+//!
+//! **Community ID** version 1 with seed 0, as <https://github.com/corelight/community-id-spec> defines it.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use sha1::{Digest, Sha1};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::dissect::{Layers, Transport};
+use crate::wire::ip::{Fragment, Ip};
+
+/// How many bytes of a packet `packet_id` covers.
+pub const PACKET_BYTES: usize = 96;
+
+/// How many bytes of a payload `payload_id` covers.
+pub const PAYLOAD_BYTES: usize = 64;
+
+/// The three ids of a packet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// See the module's documentation.
+    pub packet: Option<u64>,
+    /// See the module's documentation.
+    pub payload: Option<u64>,
+    /// See the module's documentation.
+    pub flow: Option<u64>,
+}
+
+impl Ids {
+    /// The ids of the innermost packet.
+    #[inline]
+    pub fn of(layers: &Layers<'_>) -> Self {
+        let Some(ip) = &layers.ip else { return Self::default() };
+        Self { packet: packet_id(ip, layers.payload_len), payload: payload_id(ip, layers), flow: Some(flow_id(ip, layers)) }
+    }
+}
+
+/// Whether an id is strong enough that an equal one proves the same packet.
+#[inline]
+pub const fn is_strong(id: u64) -> bool {
+    id & 1 == 1
+}
+
+#[inline]
+const fn with_strength(hash: u64, strong: bool) -> u64 {
+    hash & !1 | strong as u64
+}
+
+/// A short string of bytes on the stack.
+struct Message<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Message<N> {
+    #[inline]
+    fn new() -> Self {
+        Self { bytes: [0; N], len: 0 }
+    }
+
+    /// Adds as much of `bytes` as fits.
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
+        let n = bytes.len().min(room.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..n), bytes.get(..n)) {
+            to.copy_from_slice(from);
+        }
+        self.len += n;
+    }
+
+    #[inline]
+    fn clear(&mut self, at: std::ops::Range<usize>) {
+        if let Some(bytes) = self.bytes.get_mut(at) {
+            bytes.fill(0);
+        }
+    }
+
+    #[inline]
+    fn hash(&self) -> u64 {
+        xxh3_64(self.bytes.get(..self.len).unwrap_or_default())
+    }
+}
+
+#[inline]
+fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
+    let mut message = Message::<PACKET_BYTES>::new();
+    message.push(ip.header);
+    message.push(ip.payload);
+    if message.len < PACKET_BYTES.min(ip.total_len as usize) {
+        return None;
+    }
+    if ip.version == 4 {
+        message.clear(1..2);
+        message.clear(8..9);
+        message.clear(10..12);
+    } else {
+        message.clear(0..4);
+        message.clear(7..8);
+    }
+    let identified = ip.id.is_some_and(|id| id != 0);
+    Some(with_strength(message.hash(), ip.total_len >= 48 && (identified || payload_len > 0)))
+}
+
+#[inline]
+fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
+    let captured = layers.payload.len();
+    if ip.fragment != Fragment::Whole || captured < PAYLOAD_BYTES.min(layers.payload_len as usize) {
+        return None;
+    }
+    let payload = layers.payload.get(..PAYLOAD_BYTES).unwrap_or(layers.payload);
+    let mut message = Message::<{ 16 + PAYLOAD_BYTES }>::new();
+    message.push(&[ip.protocol]);
+    message.push(&layers.payload_len.to_be_bytes());
+    match layers.transport {
+        Transport::Tcp(tcp) => {
+            message.push(&tcp.seq.to_bytes());
+            message.push(&tcp.ack.to_bytes());
+            message.push(&[(tcp.flags() & 0x3f) as u8]);
+        }
+        Transport::Sctp(sctp) => message.push(&sctp.tag.to_bytes()),
+        _ => {}
+    }
+    message.push(payload);
+    Some(with_strength(message.hash(), has_variety(payload)))
+}
+
+/// Whether a payload has at least 16 bytes and its first 16 are not all the same.
+#[inline]
+fn has_variety(payload: &[u8]) -> bool {
+    payload.first_chunk::<16>().is_some_and(|head| {
+        let bits = u128::from_ne_bytes(*head);
+        bits != bits.rotate_left(8)
+    })
+}
+
+#[inline]
+fn flow_id(ip: &Ip<'_>, layers: &Layers<'_>) -> u64 {
+    let (src_port, dst_port) = layers.ports().unwrap_or_default();
+    let src = (ip.src(), src_port);
+    let dst = (ip.dst(), dst_port);
+    let (low, high) = if src <= dst { (src, dst) } else { (dst, src) };
+    let mut message = Message::<37>::new();
+    message.push(&[ip.protocol]);
+    for (addr, port) in [low, high] {
+        message.push(&addr);
+        message.push(&port.to_be_bytes());
+    }
+    message.hash()
+}
+
+/// Community ID version 1, seed 0. For ICMP it is made from type and code, as its specification says.
+pub fn community_id(layers: &Layers<'_>) -> Option<String> {
+    let ip = layers.ip.as_ref()?;
+    // Pairs of ICMP types that answer each other; the others are one-way.
+    let (ports, one_way) = match layers.transport {
+        Transport::Icmp { kind, code } => icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)]),
+        Transport::Icmpv6 { kind, code } => {
+            icmp_ports(kind, code, &[(128, 129), (133, 134), (135, 136), (130, 131), (144, 145)])
+        }
+        _ => (layers.ports(), false),
+    };
+    let (src, dst) = (ip.src(), ip.dst());
+    let skip = if ip.version == 4 { 12 } else { 0 };
+    let (src, dst) = (src.get(skip..)?, dst.get(skip..)?);
+    let (src_port, dst_port) = ports.unwrap_or_default();
+    let ordered = one_way || (src, src_port) <= (dst, dst_port);
+    let ((a, a_port), (b, b_port)) =
+        if ordered { ((src, src_port), (dst, dst_port)) } else { ((dst, dst_port), (src, src_port)) };
+    let mut sha1 = Sha1::new();
+    sha1.update([0, 0]);
+    sha1.update(a);
+    sha1.update(b);
+    sha1.update([ip.protocol, 0]);
+    if ports.is_some() {
+        sha1.update(a_port.to_be_bytes());
+        sha1.update(b_port.to_be_bytes());
+    }
+    Some(format!("1:{}", BASE64_STANDARD.encode(sha1.finalize())))
+}
+
+fn icmp_ports(kind: u8, code: u8, pairs: &[(u8, u8)]) -> (Option<(u16, u16)>, bool) {
+    let answer = pairs.iter().find_map(|&(ask, reply)| match kind {
+        _ if kind == ask => Some(reply),
+        _ if kind == reply => Some(ask),
+        _ => None,
+    });
+    (Some((kind.into(), answer.unwrap_or(code).into())), answer.is_none())
+}

@@ -1,0 +1,19 @@
+//! Frames → one Arrow row a frame: the packets contract.
+//!
+//! The contract is the list of columns in [`Column`], the definition of the ids in [`ids`], and the schema version in
+//! the metadata. A frame that cannot be understood is a row with what was understood and an issue: frames in = rows
+//! out.
+
+pub mod address;
+mod builder;
+mod column;
+mod filter;
+pub mod ids;
+mod scan;
+mod view;
+
+pub use builder::{Builder, Row};
+pub use column::{Column, SCHEMA_VERSION, schema};
+pub use filter::{Filter, Value};
+pub use scan::{BATCH_SIZE, Scan, ScanOptions};
+pub use view::{Packet, Packets};
