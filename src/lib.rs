@@ -17,6 +17,7 @@
 
 pub mod capture;
 pub mod classify;
+pub mod detect;
 pub mod dissect;
 pub mod flows;
 mod named;
