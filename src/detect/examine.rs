@@ -29,11 +29,41 @@ impl Default for Options {
 /// Where the packets of one or several taps come from: batches with at least [`Packets::COLUMNS`].
 pub type Tap<'a> = &'a mut dyn Iterator<Item = Result<RecordBatch, ArrowError>>;
 
+/// Counts over one tap.
+#[derive(Debug, Clone, Copy)]
+pub struct TapCounts {
+    /// Frames.
+    pub frames: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+    /// Time of the earliest frame, nanoseconds UTC.
+    pub first_ts: i64,
+    /// Time of the latest frame, nanoseconds UTC.
+    pub last_ts: i64,
+    /// Frames with an issue.
+    pub issues: u64,
+    /// Frames of which the capture kept only a part.
+    pub snapped: u64,
+}
+
+impl TapCounts {
+    const NONE: Self = Self { frames: 0, bytes: 0, first_ts: i64::MAX, last_ts: i64::MIN, issues: 0, snapped: 0 };
+
+    fn add(&mut self, packet: &Packet) {
+        self.frames += 1;
+        self.bytes += u64::from(packet.wire_len);
+        self.first_ts = self.first_ts.min(packet.ts);
+        self.last_ts = self.last_ts.max(packet.ts);
+        self.issues += u64::from(packet.has_issue);
+        self.snapped += u64::from(packet.cap_len < packet.wire_len);
+    }
+}
+
 /// What came out.
 #[derive(Debug)]
 pub struct Examination {
-    /// Names of the taps, in the order they appeared.
-    pub taps: Vec<String>,
+    /// Names of the taps that any frame was seen on, in the order they appeared, with counts.
+    pub taps: Vec<(String, TapCounts)>,
     /// One row a claim, [`claim_schema`].
     pub claims: RecordBatch,
     /// One row a flow and path, [`crate::flows::flow_schema`].
@@ -100,6 +130,7 @@ pub fn examine<E: From<ArrowError>>(
 struct State {
     options: Options,
     taps: Vec<String>,
+    counts: Vec<TapCounts>,
     paths: Paths,
     flows: Flows,
     history: History,
@@ -112,6 +143,7 @@ impl State {
         Self {
             options,
             taps: Vec::new(),
+            counts: Vec::new(),
             paths: Paths::default(),
             // A quarter of the memory for conversations, the rest for recent packets.
             flows: Flows::new((options.memory / 4 / 512).max(1024)),
@@ -126,6 +158,7 @@ impl State {
         let known = self.taps.iter().position(|known| known == name);
         let number = known.unwrap_or_else(|| {
             self.taps.push(name.to_owned());
+            self.counts.push(TapCounts::NONE);
             self.taps.len() - 1
         });
         number.min(usize::from(u16::MAX)) as u16
@@ -155,6 +188,9 @@ impl State {
 
     fn take(&mut self, packet: &Packet, tap: u16) {
         self.packets += 1;
+        if let Some(counts) = self.counts.get_mut(usize::from(tap)) {
+            counts.add(packet);
+        }
         let path = self.paths.number(Path::of(packet, tap));
         let flow = self.flows.add(path, packet);
         let sighting = Sighting {
@@ -209,7 +245,7 @@ impl State {
             flows: self.flows.to_batch(&self.paths, &self.taps)?,
             scopes,
             overflows: overflows.into_iter().filter(|&(_, missing)| missing > 0).collect(),
-            taps: self.taps,
+            taps: self.taps.into_iter().zip(self.counts).collect(),
         })
     }
 }

@@ -13,7 +13,7 @@ mod history;
 mod mirror;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
-pub use examine::{Examination, Options, Tap, examine};
+pub use examine::{Examination, Options, Tap, TapCounts, examine};
 pub use history::{History, Sighting};
 
 use crate::flows::{Flows, Paths};
