@@ -46,7 +46,7 @@ impl Compression {
 
     /// A reader of what `compressed` holds. At damage it gives what could be decoded before, then an error.
     pub(super) fn decoder(self, compressed: Box<dyn Read + Send>) -> io::Result<Box<dyn Read + Send>> {
-        let input = BufReader::with_capacity(BUFFER, compressed);
+        let input = BufReader::with_capacity(BUFFER, Patient(compressed));
         Ok(match self {
             Self::Gzip => Box::new(MultiGzDecoder::new(input)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
@@ -56,6 +56,20 @@ impl Compression {
                 legacy: self == Self::Lz4Legacy,
             }),
         })
+    }
+}
+
+/// Input that does not let signals interrupt it: not every decoder can go on where it was interrupted.
+struct Patient<R>(R);
+
+impl<R: Read> Read for Patient<R> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.0.read(buf) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
     }
 }
 

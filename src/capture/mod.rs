@@ -20,6 +20,8 @@ mod pcap;
 mod pcapng;
 mod reader;
 mod source;
+#[cfg(test)]
+mod testing;
 mod walk;
 mod warning;
 mod window;

@@ -286,16 +286,18 @@ fn records<const BIG: bool, const PLAIN: bool>(
     Stop::Full.at(at)
 }
 
-/// How many things would be odd about the first records if they were of this variant.
+/// How many things would be odd about the first records if they were of this variant. A cut in the middle of a record
+/// is odd of an unusual variant only, lest a short capture that is cut off is taken for one.
 fn oddities<const BIG: bool>(variant: Variant, mut bytes: &[u8], last: bool, max_cap_len: u32) -> u32 {
     let mut odd = 0;
+    let cut = u32::from(last && variant != Variant::Standard);
     for _ in 0..TRIED {
         if bytes.is_empty() {
             break;
         }
         let Some((&[_, fraction, cap_len, wire_len], extra)) = words(bytes).zip(bytes.get(RECORD_HEADER..))
         else {
-            return odd + u32::from(last);
+            return odd + cut;
         };
         let [fraction, cap_len, wire_len] = [fraction, cap_len, wire_len].map(u32_of::<BIG>);
         odd += u32::from(fraction >= 1_000_000);
@@ -309,14 +311,14 @@ fn oddities<const BIG: bool>(variant: Variant, mut bytes: &[u8], last: bool, max
                     + u32::from(!is_linux_protocol(u16_of::<BIG>([e, f])))
                     + u32::from(packet_type > 4)
             }
-            _ => return odd + u32::from(last),
+            _ => return odd + cut,
         };
         if cap_len > max_cap_len {
             return odd + 1;
         }
         match bytes.get(variant.header_len() + cap_len as usize..) {
             Some(next) => bytes = next,
-            None => return odd + u32::from(last),
+            None => return odd + cut,
         }
     }
     odd
@@ -334,4 +336,162 @@ fn is_nokia(stuff: u32) -> bool {
 /// Whether it is an Ethertype or a value that Linux uses in its place (`ETH_P_` in linux/if_ether.h).
 fn is_linux_protocol(protocol: u16) -> bool {
     protocol >= 0x600 || matches!(protocol, 0..=0x17 | 0x60 | 0x200 | 0x400)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Order, read};
+    use super::*;
+
+    const FRAME: &[u8] = b"frame";
+
+    /// One record: 1 s and `fraction` units, 5 bytes of 60.
+    fn one(order: Order, magic: u32, extra: &[u8], fraction: u32) -> Vec<u8> {
+        let mut file = order.pcap(magic, (2, 4), 1);
+        file.extend(order.record([1, fraction, 5, 60], extra, FRAME));
+        file
+    }
+
+    #[test]
+    fn micro_and_nanoseconds_in_both_byte_orders() {
+        for order in Order::BOTH {
+            for (magic, format, ts) in
+                [(0xa1b2_c3d4, "pcap", 1_000_007_000), (0xa1b2_3c4d, "nsecpcap", 1_000_000_007)]
+            {
+                let outcome = read(&one(order, magic, &[], 7));
+                assert_eq!(outcome.files[0].format, format);
+                assert_eq!(outcome.interface().link, LinkType::ETHERNET);
+                assert_eq!(outcome.interface().snaplen, 65535);
+                assert_eq!(outcome.interface().tap, "test");
+                let frame = &outcome.frames[0];
+                assert_eq!((frame.ts, frame.wire_len, &frame.data[..]), (ts, 60, FRAME));
+                assert_eq!(outcome.warnings, []);
+            }
+        }
+    }
+
+    #[test]
+    fn times_use_all_bits_and_never_overflow() {
+        let mut file = Order::Little.pcap(0xa1b2_c3d4, (2, 4), 1);
+        file.extend(Order::Little.record([u32::MAX, u32::MAX, 0, 0], &[], b""));
+        // (2^32 - 1) * 10^9 + (2^32 - 1) * 10^3
+        assert_eq!(read(&file).frames[0].ts, 4_294_967_295_000_000_000 + 4_294_967_295_000);
+    }
+
+    #[test]
+    fn longer_record_headers() {
+        // Interface 2, protocol 0x0800, packet type 0 (for us), padding.
+        let modified = [&Order::Big.u32(2)[..], &[8, 0, 0, 0]].concat();
+        let suse = [&modified[..], &[0; 4]].concat();
+        let nokia = Order::Big.u32(0x9fbf_b601);
+        for (magic, extra, format) in [
+            (0xa1b2_cd34, &modified[..], "modpcap"),
+            (0xa1b2_cd34, &suse, "suse6_3pcap"),
+            (0xa1b2_c3d4, &modified, "rh6_1pcap"),
+            (0xa1b2_c3d4, &nokia, "nokiapcap"),
+        ] {
+            let mut file = one(Order::Big, magic, extra, 7);
+            for second in 2..5 {
+                file.extend(Order::Big.record([second, 0, 5, 60], extra, FRAME));
+            }
+            let outcome = read(&file);
+            assert_eq!(outcome.files[0].format, format);
+            assert_eq!(outcome.frames.len(), 4, "{format}");
+            assert!(outcome.frames.iter().all(|frame| frame.data == FRAME), "{format}");
+        }
+    }
+
+    #[test]
+    fn ixia_has_four_more_bytes_in_the_file_header() {
+        for order in Order::BOTH {
+            for (magic, ts) in [(0x1c00_01ab, 1_000_007_000), (0x1c00_01ac, 1_000_000_007)] {
+                let mut file = order.pcap(magic, (2, 4), 1);
+                file.extend(order.u32(21));
+                file.extend(order.record([1, 7, 5, 60], &[], FRAME));
+                let outcome = read(&file);
+                assert_eq!(outcome.frames[0].ts, ts);
+                assert_eq!(outcome.frames[0].data, FRAME);
+            }
+        }
+    }
+
+    #[test]
+    fn old_versions_have_the_lengths_the_other_way_round() {
+        // 2.3 has either order: the captured length is the lesser one.
+        for (version, lengths) in [
+            ((2, 2), [60, 5]),
+            ((2, 0), [60, 5]),
+            ((543, 0), [60, 5]),
+            ((2, 3), [60, 5]),
+            ((2, 3), [5, 60]),
+            ((2, 4), [5, 60]),
+        ] {
+            let mut file = Order::Big.pcap(0xa1b2_c3d4, version, 1);
+            file.extend(Order::Big.record([1, 7, lengths[0], lengths[1]], &[], FRAME));
+            let outcome = read(&file);
+            assert_eq!((&outcome.frames[0].data[..], outcome.frames[0].wire_len), (FRAME, 60), "{version:?}");
+        }
+    }
+
+    #[test]
+    fn aix_counts_nanoseconds_and_numbers_link_types_its_own_way() {
+        let mut file = Order::Big.pcap(0xa1b2_c3d4, (2, 2), 6);
+        file.extend(Order::Big.record([1, 7, 60, 5], &[], FRAME));
+        let outcome = read(&file);
+        assert_eq!(outcome.interface().link, LinkType::ETHERNET);
+        assert_eq!(outcome.frames[0].ts, 1_000_000_007);
+    }
+
+    #[test]
+    fn the_link_type_field_also_tells_of_the_fcs() {
+        let network = |network| {
+            let mut file = one(Order::Little, 0xa1b2_c3d4, &[], 0);
+            file[20..24].copy_from_slice(&Order::Little.u32(network));
+            read(&file)
+        };
+        // Length 2 * 16 bits, length given.
+        let outcome = network(0x2400_0001);
+        assert_eq!((outcome.interface().link, outcome.interface().fcs_len), (LinkType::ETHERNET, Some(4)));
+        assert_eq!(outcome.warnings, []);
+        // Without the bit that says so, the length means nothing.
+        assert_eq!(network(0x2000_0001).interface().fcs_len, None);
+        let outcome = network(0x0030_0001);
+        assert_eq!(outcome.interface().link, LinkType::ETHERNET);
+        assert_eq!(outcome.frames.len(), 1);
+        assert_eq!(
+            outcome.messages(),
+            ["reserved bits of the link type are set (0x00300001); taken for link type 1"]
+        );
+    }
+
+    #[test]
+    fn a_frame_may_exceed_the_snaplen_but_not_the_sane() {
+        let file = |link, len: u32| {
+            let mut file = Order::Big.pcap(0xa1b2_c3d4, (2, 4), link);
+            file.extend(Order::Big.record([1, 0, len, len], &[], &vec![0; len as usize]));
+            file.extend(Order::Big.record([2, 0, 5, 5], &[], FRAME));
+            read(&file)
+        };
+        assert_eq!(file(1, 262_144).frames.len(), 2, "more than the snaplen of 65535");
+        let outcome = file(1, 262_145);
+        assert_eq!(outcome.frames.len(), 0);
+        assert_eq!(outcome.warnings[0].offset, 24);
+        assert!(outcome.warnings[0].incomplete);
+        assert_eq!(
+            outcome.messages(),
+            ["a record claims 262145 bytes, more than the 262144 a frame can have"]
+        );
+        // USBPcap: transfers can be large.
+        assert_eq!(file(249, 262_145).frames.len(), 2);
+    }
+
+    #[test]
+    fn versions_before_2_are_not_known() {
+        let file = Order::Big.pcap(0xa1b2_c3d4, (1, 2), 1);
+        let outcome = read(&file);
+        assert_eq!(
+            outcome.errors,
+            ["test: not a packet capture: it has a pcap header of version 1.2, which is not known"]
+        );
+    }
 }

@@ -35,6 +35,8 @@ const MAX_PACKET: u32 = (128 << 20) + MAX_PACKET_OPTIONS;
 /// Interfaces of a file that are listed; a packet on a further one is on an unknown interface.
 const MAX_INTERFACES: usize = 1 << 16;
 
+const NANOS_PER_SECOND: i128 = 1_000_000_000;
+
 /// Whether a file that begins with `head` is a pcapng file.
 pub(super) fn is_pcapng(head: &[u8]) -> bool {
     head.starts_with(&kind::SECTION.to_be_bytes())
@@ -49,7 +51,7 @@ struct Timing {
     max_cap_len: u32,
     unit: Unit,
     /// Nanoseconds to add.
-    offset: i64,
+    offset: i128,
 }
 
 /// The unit of time stamps, prepared for the conversion to nanoseconds.
@@ -72,19 +74,18 @@ impl Unit {
             Self::Nanos(10_u64.pow(9 - exponent))
         } else {
             // Beyond 10^19 to a nanosecond, 64 bits of time stamp are less than one.
-            Self::PerNano(10_u64.checked_pow(exponent - 9).unwrap_or(u64::MAX))
+            10_u64.checked_pow(exponent - 9).map_or(Self::Nanos(0), Self::PerNano)
         }
     }
 
-    /// Nanoseconds in so many units. Twice 64 bits hold every product; a time after 2262 becomes the last one.
+    /// Nanoseconds in so many units, of which there are less than 2^94.
     #[inline]
-    fn nanos(self, units: u64) -> i64 {
-        let nanos = match self {
-            Self::Nanos(nanos) => u128::from(units) * u128::from(nanos),
-            Self::PerNano(units_per_nano) => u128::from(units / units_per_nano),
-            Self::SecondShifted(shift) => (u128::from(units) * 1_000_000_000) >> shift,
-        };
-        i64::try_from(nanos).unwrap_or(i64::MAX)
+    fn nanos(self, units: u64) -> i128 {
+        match self {
+            Self::Nanos(nanos) => i128::from(units) * i128::from(nanos),
+            Self::PerNano(units_per_nano) => i128::from(units / units_per_nano),
+            Self::SecondShifted(shift) => (i128::from(units) * NANOS_PER_SECOND) >> shift,
+        }
     }
 }
 
@@ -196,7 +197,7 @@ impl Pcapng {
     fn begin<const BIG: bool>(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
         let (body, total) = body::<BIG>(bytes, MAX_DESCRIPTION)?;
         let Some((fixed, options)) = body.split_first_chunk::<SECTION_BODY>() else {
-            return Err(too_short("section header", body));
+            return Err(too_short("a section header", body));
         };
         let &[_, _, _, _, a, b, c, d, ..] = fixed;
         // Minor version 2 was written by mistake for a while, and means 0.
@@ -250,7 +251,7 @@ impl Pcapng {
     /// An Interface Description Block: link type, snapshot length, options.
     fn interface<const BIG: bool>(&mut self, body: &[u8], sink: &mut Sink<'_>) -> Result<(), Stop> {
         let Some((&[a, b, _, _, c, d, e, f], options)) = body.split_first_chunk::<8>() else {
-            return Err(too_short("interface description", body));
+            return Err(too_short("an interface description", body));
         };
         let Some(section) = &mut self.section else { return Ok(()) };
         if self.interfaces >= MAX_INTERFACES {
@@ -296,7 +297,7 @@ impl Pcapng {
             snaplen: interface.snaplen,
             max_cap_len: interface.link.max_cap_len(),
             unit: Unit::of(interface.ts_resolution),
-            offset: interface.ts_offset.saturating_mul(1_000_000_000),
+            offset: i128::from(interface.ts_offset) * NANOS_PER_SECOND,
         });
         sink.interfaces.push(interface);
         Ok(())
@@ -350,7 +351,7 @@ fn packets<const BIG: bool>(section: &Section, bytes: &[u8], at: &mut usize, sin
 #[inline]
 fn enhanced<const BIG: bool>(section: &Section, bytes: &[u8]) -> Result<(Record, usize), Stop> {
     let (body, total) = body::<BIG>(bytes, MAX_PACKET)?;
-    let Some(&fields) = words::<5>(body) else { return Err(too_short("packet", body)) };
+    let Some(&fields) = words::<5>(body) else { return Err(too_short("a packet", body)) };
     let [interface, high, low, cap_len, wire_len] = fields.map(u32_of::<BIG>);
     let record = packet(section, interface, (high, low), (cap_len, wire_len), body.len() - 20, 28)?;
     Ok((record, total))
@@ -360,7 +361,7 @@ fn enhanced<const BIG: bool>(section: &Section, bytes: &[u8]) -> Result<(Record,
 fn obsolete<const BIG: bool>(section: &Section, bytes: &[u8]) -> Result<(Record, usize), Stop> {
     let (body, total) = body::<BIG>(bytes, MAX_PACKET)?;
     let Some(&[[a, b, _, _], high, low, cap_len, wire_len]) = words::<5>(body) else {
-        return Err(too_short("packet", body));
+        return Err(too_short("a packet", body));
     };
     let interface = u32::from(u16_of::<BIG>([a, b]));
     let [high, low, cap_len, wire_len] = [high, low, cap_len, wire_len].map(u32_of::<BIG>);
@@ -372,7 +373,7 @@ fn obsolete<const BIG: bool>(section: &Section, bytes: &[u8]) -> Result<(Record,
 fn simple<const BIG: bool>(section: &Section, bytes: &[u8]) -> Result<(Record, usize), Stop> {
     let (body, total) = body::<BIG>(bytes, MAX_PACKET)?;
     let Some((&[len], data)) = words::<1>(body).zip(body.get(4..)) else {
-        return Err(too_short("packet", body));
+        return Err(too_short("a packet", body));
     };
     let wire_len = u32_of::<BIG>(len);
     let mut cap_len = wire_len.min(data.len() as u32);
@@ -406,12 +407,18 @@ fn packet(
     }
     let units = u64::from(high) << 32 | u64::from(low);
     Ok(Record {
-        ts: interface.unit.nanos(units).saturating_add(interface.offset),
+        ts: saturated(interface.unit.nanos(units) + interface.offset),
         offset,
         cap_len,
         wire_len,
         interface: interface.index,
     })
+}
+
+/// The time in 64 bits; one that does not fit becomes the first or last that does (1677 and 2262).
+#[inline]
+fn saturated(nanos: i128) -> i64 {
+    nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
 /// The body of the block at the start of `bytes`, and the length of the whole block.
@@ -453,7 +460,7 @@ fn unequal_lengths(opening: u32, closing: u32) -> Stop {
 
 #[cold]
 fn too_short(what: &str, body: &[u8]) -> Stop {
-    Stop::Broken(format!("a {what} block with only {} bytes", body.len()))
+    Stop::Broken(format!("{what} block with only {} bytes", body.len()))
 }
 
 /// The options of a block: code, length, value, padding to 32 bits. Ends at the end marker or the first one that is cut.
@@ -481,4 +488,231 @@ fn text(value: &[u8]) -> String {
 fn u64_of<const BIG: bool>(value: &[u8]) -> Option<u64> {
     let bytes = *value.first_chunk::<8>()?;
     Some(if BIG { u64::from_be_bytes(bytes) } else { u64::from_le_bytes(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Order, read};
+    use super::*;
+
+    const FRAME: &[u8] = b"frame";
+
+    fn file(order: Order, blocks: &[Vec<u8>]) -> Vec<u8> {
+        let mut file = order.section(&[]);
+        file.extend(blocks.concat());
+        file
+    }
+
+    #[test]
+    fn every_kind_of_packet_block_in_both_byte_orders() {
+        for order in Order::BOTH {
+            let mut obsolete = [order.u16(0), order.u16(3)].concat();
+            obsolete.extend(order.words(&[0, 2_000_000, 5, 60]));
+            obsolete.extend(FRAME);
+            let simple = [&order.u32(60)[..], FRAME].concat();
+            let outcome = read(&file(
+                order,
+                &[
+                    order.interface(1, 5, &[]),
+                    order.packet(0, 1_000_000, 60, FRAME),
+                    order.block(2, &obsolete),
+                    order.block(3, &simple),
+                ],
+            ));
+            let times: Vec<_> = outcome.frames.iter().map(|frame| frame.ts).collect();
+            assert_eq!(times, [1_000_000_000, 2_000_000_000, 0], "a simple packet has no time");
+            assert!(outcome.frames.iter().all(|frame| frame.data == FRAME && frame.wire_len == 60));
+            assert_eq!(outcome.warnings, []);
+            assert_eq!(outcome.files[0].format, "pcapng");
+        }
+    }
+
+    #[test]
+    fn an_interface_and_its_statistics() {
+        let order = Order::Big;
+        let options = [
+            order.option(2, b"eth0\0"),
+            order.option(3, b"uplink"),
+            order.option(9, &[9]),
+            order.option(11, b"\0ip"),
+            order.option(12, b"AIX"),
+            order.option(13, &[4]),
+            order.option(14, &order.u64(3600)),
+            order.option(0, &[]),
+        ]
+        .concat();
+        let mut statistics = order.words(&[0, 0, 0]);
+        statistics.extend(order.option(4, &order.u64(100)));
+        statistics.extend(order.option(5, &order.u64(7)));
+        let blocks = [
+            order.interface(1, 96, &options),
+            order.interface(113, 0, &[]),
+            order.packet(0, 5, 60, FRAME),
+            order.block(5, &statistics),
+        ];
+        let outcome = read(&file(order, &blocks));
+        assert_eq!(
+            outcome.interfaces[0],
+            Interface {
+                file: 0,
+                tap: "test/eth0".into(),
+                name: Some("eth0".into()),
+                description: Some("uplink".into()),
+                filter: Some("ip".into()),
+                os: Some("AIX".into()),
+                link: LinkType::ETHERNET,
+                snaplen: 96,
+                ts_resolution: TsResolution::NANOS,
+                ts_offset: 3600,
+                fcs_len: Some(4),
+                received: Some(100),
+                dropped: Some(7),
+            }
+        );
+        assert_eq!(outcome.interfaces[1].tap, "test/1");
+        assert_eq!(outcome.frames[0].ts, 3_600_000_000_005);
+    }
+
+    #[test]
+    fn sections_have_their_own_byte_order_and_interfaces() {
+        let os = Order::Little.option(3, b"Linux");
+        let mut bytes = file(
+            Order::Big,
+            &[
+                Order::Big.interface(1, 0, &[]),
+                Order::Big.interface(1, 0, &[]),
+                Order::Big.packet(1, 1, 60, b"first"),
+            ],
+        );
+        bytes.extend(Order::Little.section(&os));
+        bytes.extend(Order::Little.interface(101, 0, &[]));
+        bytes.extend(Order::Little.packet(0, 2, 60, b"second"));
+        let outcome = read(&bytes);
+        let seen: Vec<_> = outcome.frames.iter().map(|frame| (frame.interface, &frame.data[..])).collect();
+        assert_eq!(seen, [(1, &b"first"[..]), (2, b"second")]);
+        assert_eq!(outcome.interfaces[2].link, LinkType::RAW);
+        assert_eq!(outcome.interfaces[2].os.as_deref(), Some("Linux"));
+        assert_eq!(outcome.interfaces[2].tap, "test");
+    }
+
+    #[test]
+    fn units_of_time() {
+        // By hand: units, if_tsresol, nanoseconds.
+        for (units, resolution, nanos) in [
+            (3, 0, 3_000_000_000),
+            (1_500, 3, 1_500_000_000),
+            (1, 6, 1_000),
+            (1, 9, 1),
+            (1_999, 12, 1),
+            (u64::MAX, 27, 18),
+            (u64::MAX, 29, 0),
+            (u64::MAX, 127, 0),
+            (u64::MAX, 0, i64::MAX),
+            (u64::MAX, 6, i64::MAX),
+            (3, 0x80, 3_000_000_000),
+            (3, 0x81, 1_500_000_000),
+            ((1 << 32) + (1 << 31), 0xa0, 1_500_000_000),
+            (u64::MAX, 0xbf, 1_999_999_999),
+            (u64::MAX, 0xc0, 999_999_999),
+            (u64::MAX, 0xff, 0),
+            (u64::MAX, 0x80, i64::MAX),
+        ] {
+            assert_eq!(
+                saturated(Unit::of(TsResolution(resolution)).nanos(units)),
+                nanos,
+                "{units} of {resolution:#x}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_offset_never_overflows() {
+        for (offset, units, ts) in [
+            (i64::MIN, 0, i64::MIN),
+            (i64::MAX, u64::MAX, i64::MAX),
+            (-2, 5_000_000, 3_000_000_000),
+            (i64::MIN, u64::MAX, i64::MIN),
+            (-18_446_744_073_709, u64::MAX, 551_615_000),
+        ] {
+            let option = Order::Little.option(14, &(offset as u64).to_le_bytes());
+            let blocks = [Order::Little.interface(1, 0, &option), Order::Little.packet(0, units, 60, FRAME)];
+            assert_eq!(read(&file(Order::Little, &blocks)).frames[0].ts, ts);
+        }
+    }
+
+    #[test]
+    fn other_blocks_are_passed_over_whatever_their_size() {
+        let order = Order::Little;
+        let mut blocks = vec![order.interface(1, 0, &[])];
+        for kind in [4, 9, 10, 0xbad, 0x4000_0bad, 0x8000_0001] {
+            blocks.push(order.block(kind, &vec![6; 3 << 20]));
+            blocks.push(order.packet(0, 1, 60, FRAME));
+        }
+        let outcome = read(&file(order, &blocks));
+        assert_eq!(outcome.frames.len(), 6);
+        assert_eq!(outcome.warnings, []);
+    }
+
+    #[test]
+    fn a_block_full_of_interfaces_ends_and_goes_on() {
+        let order = Order::Little;
+        let mut blocks = vec![order.interface(1, 0, &[]); MAX_INTERFACES + 1];
+        blocks.push(order.packet(MAX_INTERFACES as u32 - 1, 1, 60, FRAME));
+        blocks.push(order.packet(MAX_INTERFACES as u32, 1, 60, FRAME));
+        let outcome = read(&file(order, &blocks));
+        assert_eq!(outcome.interfaces.len(), MAX_INTERFACES);
+        assert_eq!(outcome.frames.len(), 1);
+        assert_eq!(outcome.messages(), ["a packet on interface 65536, which is not described"]);
+    }
+
+    #[test]
+    fn damage_ends_the_file_with_the_place_and_the_reason() {
+        let order = Order::Big;
+        let good = file(order, &[order.interface(1, 0, &[]), order.packet(0, 1, 60, FRAME)]);
+        let mut unequal = order.packet(0, 1, 60, FRAME);
+        *unequal.last_mut().unwrap() += 4;
+        let mut unequal_other = order.block(0xbad, FRAME);
+        *unequal_other.last_mut().unwrap() += 4;
+        for (bad, message) in [
+            (order.packet(1, 1, 60, FRAME), "a packet on interface 1, which is not described"),
+            (unequal, "a block claims 40 bytes at its start and 44 at its end"),
+            (unequal_other, "a block claims 20 bytes at its start and 24 at its end"),
+            (order.words(&[6, 8, 8]), "a block claims 8 bytes, fewer than the 12 of an empty one"),
+            (
+                order.words(&[6, 1 << 31, 8]),
+                "a block claims 2147483648 bytes, more than the 135266304 it can have",
+            ),
+            (
+                order.words(&[1, 1 << 31, 8]),
+                "a block claims 2147483648 bytes, more than the 16777216 it can have",
+            ),
+            (order.block(6, FRAME), "a packet block with only 8 bytes"),
+            (order.block(1, b"bad"), "an interface description block with only 4 bytes"),
+            (
+                order.block(0x0a0d_0d0a, &[0; 16]),
+                "a pcapng section header with 00 00 00 00 in place of the byte order",
+            ),
+        ] {
+            let outcome = read(&[&good[..], &bad, &order.packet(0, 1, 60, FRAME)].concat());
+            assert_eq!(outcome.frames.len(), 1, "{message}");
+            let warning = outcome.warnings.first().unwrap();
+            assert_eq!(warning.message, message);
+            assert!(warning.incomplete);
+        }
+        let message = "a packet claims 9 bytes in a block that has room for 8, and a frame can have 262144";
+        let mut bad = order.packet(0, 1, 60, FRAME);
+        bad[20..24].copy_from_slice(&order.u32(9));
+        assert_eq!(read(&[&good[..], &bad].concat()).messages(), [message]);
+    }
+
+    #[test]
+    fn a_length_without_the_padding_is_tolerated() {
+        let order = Order::Little;
+        let mut packet = order.packet(0, 1, 60, FRAME);
+        packet[4..8].copy_from_slice(&order.u32(37));
+        packet[36..40].copy_from_slice(&order.u32(37));
+        let outcome = read(&file(order, &[order.interface(1, 0, &[]), packet.clone(), packet]));
+        assert_eq!(outcome.frames.len(), 2);
+        assert_eq!(outcome.warnings, []);
+    }
 }
