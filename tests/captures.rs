@@ -1,5 +1,7 @@
 //! Real captures, read here and by Wireshark's tools: the same frames, times and lengths.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -65,7 +67,7 @@ fn read(path: &Path, mmap: bool) -> Read {
     }
     let file = &reader.files()[0];
     assert_eq!((file.first_frame, file.frames), (1, read.frames.len() as u64));
-    read.format = file.format.to_owned();
+    file.format.clone_into(&mut read.format);
     read.link = reader.interfaces().first().map(|interface| interface.link.0);
     read.warnings = reader.warnings().iter().map(ToString::to_string).collect();
     read

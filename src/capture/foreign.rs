@@ -45,7 +45,12 @@ const OTHERS: &[(&[u8], &str)] = &[
 /// Why a source that begins with `head`, after decompression, is not read.
 pub(super) fn identify(name: &str, head: &[u8], compression: Option<Compression>) -> Error {
     let unsupported = |format, command| Error::Unsupported { name: name.to_owned(), format, command };
-    let editcap = |format| unsupported(format, convert("editcap", name));
+    let editcap = |format: &'static str| {
+        // These can hold a different kind of frame in each record, which pcapng cannot; say what they are.
+        let tool =
+            if format.ends_with("nettl") || format == "K12 text" { "editcap -T ether" } else { "editcap" };
+        unsupported(format, convert(tool, name))
+    };
     if let Some((_, format)) = CAPTURES.iter().find(|(magic, _)| head.starts_with(magic)) {
         return editcap(format);
     }
@@ -149,4 +154,78 @@ fn text(head: &[u8]) -> Option<&'static str> {
         _ if line.contains(&b',') => "CSV text",
         _ => "text",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{memory, open};
+    use super::*;
+
+    fn error(name: &str, bytes: &[u8]) -> String {
+        open(vec![memory(name, bytes)]).map(|_| ()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_no_capture_is_named() {
+        for (bytes, found) in [
+            (&b""[..], "it is empty"),
+            (b"\0", "it begins with 00"),
+            (b"\x00\x01\x02\x03\x04\x05\x06\x07\x08", "it begins with 00 01 02 03 04 05 06 07"),
+            (b"PK\x03\x04rest", "it is a ZIP archive"),
+            (b"{\"layers\": 1}", "it is JSON text"),
+            (b" [1]", "it is JSON text"),
+            (b"\"No.\",\"Time\"\n\"1\",\"0.0\"\n", "it is CSV text"),
+            (b"Hello", "it is text"),
+        ] {
+            assert_eq!(error("a b", bytes), format!("a b: not a packet capture: {found}"));
+        }
+    }
+
+    #[test]
+    fn what_can_be_converted_comes_with_the_command() {
+        for (name, bytes, format, command) in [
+            ("a.cap", &b"snoop\0\0\0\0\0\0\x02"[..], "Sun snoop", "editcap a.cap a.cap.pcapng"),
+            ("it's", b"RTSS", "Microsoft NetMon 1.x", r"editcap 'it'\''s' 'it'\''s.pcapng'"),
+            ("-r", b"iptrace 2.0", "AIX iptrace 2.0", "editcap ./-r ./-r.pcapng"),
+            ("stdin", b"XCP\0", "NetXRay or Sniffer (Windows)", "editcap - capture.pcapng"),
+            ("a.pcap.xz", b"\xfd7zXZ\0", "xz-compressed", "xz -dc -- a.pcap.xz > a.pcap"),
+            ("a", b"BZh91AY", "bzip2-compressed", "bzip2 -dc -- a > a.plain"),
+            ("d", b"000000 45 00 00 1c\n", "hex dump", "text2pcap d d.pcapng"),
+        ] {
+            assert_eq!(
+                error(name, bytes),
+                format!(
+                    "{name}: this is a {format} capture, which is not read here; convert it with: {command}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn a_quoted_name_is_one_word_of_a_shell() {
+        for name in [
+            "plain-1.pcap",
+            "a b",
+            "it's",
+            "$HOME",
+            "`id`",
+            "a;b",
+            "new\nline",
+            "--",
+            "ä",
+            "\\",
+            "*",
+            "~",
+            "#x",
+            "a=b",
+        ] {
+            let script = format!("printf '%s|' {}", quote(name));
+            let output = match std::process::Command::new("sh").args(["-c", &script]).output() {
+                Ok(output) => output,
+                Err(error) => return eprintln!("skipped: sh does not run: {error}"),
+            };
+            let word = String::from_utf8(output.stdout).unwrap();
+            assert_eq!(word.strip_prefix("./").unwrap_or(&word), format!("{name}|"));
+        }
+    }
 }

@@ -324,13 +324,10 @@ fn oddities<const BIG: bool>(variant: Variant, mut bytes: &[u8], last: bool, max
     odd
 }
 
-/// Whether these are the bytes that Nokia's record headers end with, of which only the pattern is known.
+/// Whether these can be the four bytes that Nokia's record headers end with: of their meaning, only this is known, and
+/// that Wireshark writes zeros.
 fn is_nokia(stuff: u32) -> bool {
-    stuff & 0x0fff_00f0 == 0x0fbf_0000
-        && matches!(stuff >> 28, 0x9 | 0xb)
-        && matches!(stuff >> 12 & 0xf, 0xb | 0xd)
-        && matches!(stuff >> 8 & 0xf, 0x6 | 0x9)
-        && matches!(stuff & 0xf, 1 | 2)
+    stuff == 0 || stuff >> 16 & 0x0fff == 0x0fbf
 }
 
 /// Whether it is an Ethertype or a value that Linux uses in its place (`ETH_P_` in linux/if_ether.h).

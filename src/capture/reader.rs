@@ -299,7 +299,8 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    const COMPRESSORS: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [("gzip", gzip), ("zstd", zstd), ("lz4", lz4)];
+    type Compressor = (&'static str, fn(&[u8]) -> Vec<u8>);
+    const COMPRESSORS: [Compressor; 3] = [("gzip", gzip), ("zstd", zstd), ("lz4", lz4)];
 
     /// Without what tells a compressed or streamed source from a plain one.
     fn plain(mut outcome: Outcome) -> Outcome {
