@@ -22,3 +22,16 @@ impl LinkType {
     /// Linux "cooked" capture v2.
     pub const LINUX_SLL2: Self = Self(276);
 }
+
+impl LinkType {
+    /// Most bytes that a frame of this type can hold. A record that claims more is taken for damage, as Wireshark
+    /// does: 256 KiB, but for D-Bus messages and USB transfers 128 MiB, for Elektrobit (EBHSCR) frames 32 MiB.
+    pub(super) fn max_cap_len(self) -> u32 {
+        match self.0 {
+            // LINKTYPE_USB_FREEBSD, _USB_LINUX, _USB_LINUX_MMAPPED, _DBUS, _USBPCAP, _USB_DARWIN
+            186 | 189 | 220 | 231 | 249 | 266 => 128 << 20,
+            279 => 32 << 20,
+            _ => 256 << 10,
+        }
+    }
+}
