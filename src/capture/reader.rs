@@ -85,6 +85,12 @@ impl Walker {
     }
 }
 
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reader").field("files", &self.files).field("next_frame", &self.next_frame).finish_non_exhaustive()
+    }
+}
+
 impl Reader {
     /// Opens the first source, and makes sure that the others exist. Waits for the first bytes of a pipe; a signal
     /// before them is an [`Error::Io`] of the kind `Interrupted`.
