@@ -22,4 +22,6 @@ pub mod dissect;
 pub mod flows;
 mod named;
 pub mod packets;
+#[cfg(feature = "python")]
+mod python;
 pub mod wire;

@@ -8,7 +8,8 @@ use arrow_schema::ArrowError;
 use pyo3::prelude::*;
 
 use super::stream::{check_signals, source};
-use super::{Table, arrow_to_py, to_py};
+use super::arrow::Table;
+use super::{arrow_to_py, to_py};
 use crate::capture::{Interface, Options, Reader};
 use crate::detect;
 use crate::packets::{Packets, Scan, ScanOptions};

@@ -10,8 +10,8 @@ use pyo3::prelude::*;
 use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyCapsule, PyString};
 
-use super::arrow::{schema_capsule, stream_capsule};
-use super::{Table, to_py};
+use super::arrow::{Table, schema_capsule, stream_capsule};
+use super::to_py;
 use crate::capture::{Options, Reader, Source};
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
 
@@ -104,7 +104,8 @@ impl Iterator for Reporting {
         let batch = self.scan.next();
         let warnings = self.scan.reader().warnings();
         let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.extend(warnings.iter().skip(shared.len()).map(ToString::to_string));
+        let known = shared.len();
+        shared.extend(warnings.iter().skip(known).map(ToString::to_string));
         batch
     }
 }
