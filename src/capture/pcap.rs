@@ -117,11 +117,11 @@ impl Pcap {
         self.format
     }
 
-    /// Finds records in `bytes` from `at` on; nothing follows `bytes` if they are the `last`.
-    pub(super) fn walk(&mut self, bytes: &[u8], at: usize, last: bool, sink: &mut Sink<'_>) -> Walked {
+    /// Finds records in `bytes` from `at` on.
+    pub(super) fn walk(&mut self, bytes: &[u8], at: usize, sink: &mut Sink<'_>) -> Walked {
         let (layout, at) = match self.layout {
             Some(layout) => (layout, at),
-            None => match self.header(bytes.get(at..).unwrap_or_default(), last, sink) {
+            None => match self.header(bytes.get(at..).unwrap_or_default(), sink) {
                 Ok((layout, len)) => (*self.layout.insert(layout), at + len),
                 Err(stop) => return stop.at(at),
             },
@@ -136,7 +136,7 @@ impl Pcap {
     }
 
     /// Reads the file header, and says how long it is.
-    fn header(&mut self, bytes: &[u8], last: bool, sink: &mut Sink<'_>) -> Result<(Layout, usize), Stop> {
+    fn header(&mut self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<(Layout, usize), Stop> {
         let Some(magic) = Magic::of(bytes) else { return Err(Stop::More(FILE_HEADER)) };
         let len = FILE_HEADER + if magic.ixia { 4 } else { 0 };
         let Some((&[_, version, _zone, _sigfigs, snaplen, network], rest)) =
@@ -188,11 +188,6 @@ impl Pcap {
 
         let max_cap_len = link.max_cap_len();
         let nanos = magic.nanos || aix.is_some();
-        let plausible_len = max_cap_len.min(snaplen);
-        let oddities = |variant: &Variant| {
-            let oddities = if magic.big_endian { oddities::<true> } else { oddities::<false> };
-            oddities(*variant, rest, last, plausible_len)
-        };
         let candidates: &[Variant] = match magic {
             Magic { modified: true, .. } => &[Variant::Modified, Variant::Suse],
             _ if standard && lengths == Lengths::CapturedFirst => {
@@ -200,11 +195,13 @@ impl Pcap {
             }
             _ => &[Variant::Standard],
         };
-        // The first one wins if there is nothing to choose between, such as when a pipe has no frame yet.
-        let variant = match candidates {
-            [only] => *only,
-            _ => candidates.iter().copied().min_by_key(oddities).unwrap_or(Variant::Standard),
-        };
+        // The first one is what it should be by the magic number. It also wins if there is nothing to choose by, such as
+        // when a pipe has no frame yet.
+        let plausible_len = if snaplen == 0 { max_cap_len } else { max_cap_len.min(snaplen) };
+        let fits = if magic.big_endian { fits::<true> } else { fits::<false> };
+        let fits = |variant: &Variant| fits(*variant, rest, plausible_len);
+        let fallback = if magic.modified { Variant::Modified } else { Variant::Standard };
+        let variant = candidates.iter().copied().find(fits).unwrap_or(fallback);
         self.format = match variant {
             Variant::Nokia => "nokiapcap",
             Variant::Suse => "suse6_3pcap",
@@ -286,42 +283,42 @@ fn records<const BIG: bool, const PLAIN: bool>(
     Stop::Full.at(at)
 }
 
-/// How many things would be odd about the first records if they were of this variant. A cut in the middle of a record
-/// is odd of an unusual variant only, lest a short capture that is cut off is taken for one.
-fn oddities<const BIG: bool>(variant: Variant, mut bytes: &[u8], last: bool, max_cap_len: u32) -> u32 {
-    let mut odd = 0;
-    let cut = u32::from(last && variant != Variant::Standard);
+/// Whether the first records make sense if they are of this variant. A record that is not all there speaks against an
+/// unusual variant only, lest the start of a stream or a short capture that is cut off is taken for one.
+fn fits<const BIG: bool>(variant: Variant, mut bytes: &[u8], max_cap_len: u32) -> bool {
+    let cut_fits = variant == Variant::Standard;
     for _ in 0..TRIED {
         if bytes.is_empty() {
             break;
         }
         let Some((&[_, fraction, cap_len, wire_len], extra)) = words(bytes).zip(bytes.get(RECORD_HEADER..))
         else {
-            return odd + cut;
+            return cut_fits;
         };
         let [fraction, cap_len, wire_len] = [fraction, cap_len, wire_len].map(u32_of::<BIG>);
-        odd += u32::from(fraction >= 1_000_000);
-        odd += u32::from(wire_len > MAX_PLAUSIBLE_WIRE_LEN);
-        odd += u32::from(cap_len > wire_len);
-        odd += match (variant, extra) {
-            (Variant::Standard, _) => 0,
-            (Variant::Nokia, &[a, b, c, d, ..]) => u32::from(!is_nokia(u32_of::<BIG>([a, b, c, d]))),
+        let lengths_fit = cap_len <= max_cap_len && cap_len <= wire_len && wire_len <= MAX_PLAUSIBLE_WIRE_LEN;
+        if fraction >= 1_000_000 || !lengths_fit {
+            return false;
+        }
+        let extra_fits = match (variant, extra) {
+            (Variant::Standard, _) => true,
+            (Variant::Nokia, &[a, b, c, d, ..]) => is_nokia(u32_of::<BIG>([a, b, c, d])),
             (Variant::Modified | Variant::Suse, &[a, b, c, d, e, f, packet_type, ..]) => {
-                u32::from(u32_of::<BIG>([a, b, c, d]) > 10_000)
-                    + u32::from(!is_linux_protocol(u16_of::<BIG>([e, f])))
-                    + u32::from(packet_type > 4)
+                u32_of::<BIG>([a, b, c, d]) <= 10_000
+                    && is_linux_protocol(u16_of::<BIG>([e, f]))
+                    && packet_type <= 4
             }
-            _ => return odd + cut,
+            _ => return cut_fits,
         };
-        if cap_len > max_cap_len {
-            return odd + 1;
+        if !extra_fits {
+            return false;
         }
         match bytes.get(variant.header_len() + cap_len as usize..) {
             Some(next) => bytes = next,
-            None => return odd + cut,
+            None => return cut_fits,
         }
     }
-    odd
+    true
 }
 
 /// Whether these can be the four bytes that Nokia's record headers end with: of their meaning, only this is known, and

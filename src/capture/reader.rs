@@ -70,9 +70,9 @@ enum Walker {
 }
 
 impl Walker {
-    fn walk(&mut self, bytes: &[u8], at: usize, last: bool, sink: &mut Sink<'_>) -> Walked {
+    fn walk(&mut self, bytes: &[u8], at: usize, sink: &mut Sink<'_>) -> Walked {
         match self {
-            Self::Pcap(pcap) => pcap.walk(bytes, at, last, sink),
+            Self::Pcap(pcap) => pcap.walk(bytes, at, sink),
             Self::Pcapng(pcapng) => pcapng.walk(bytes, at, sink),
         }
     }
@@ -131,7 +131,7 @@ impl Reader {
                 warnings: &mut self.warnings,
                 base: window.base(),
             };
-            let walked = walker.walk((*bytes).as_ref(), window.at(), window.is_last(), &mut sink);
+            let walked = walker.walk((*bytes).as_ref(), window.at(), &mut sink);
             window.advance(walked.at);
             let found = records.len() as u64;
             let first_frame = self.next_frame;
@@ -604,8 +604,6 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
         #[test]
         fn the_way_bytes_arrive_makes_no_difference(
             order in order(),
@@ -619,9 +617,9 @@ mod tests {
                 prop_assert_eq!(read(&file).frames.len(), lens.len());
             }
             if let Some((place, value)) = damage {
-                // Behind the magic number, so that it stays a capture; and behind the header, whose records tell the
-                // variant: a pipe has none yet.
-                let place = 24 + place.index(file.len() - 23);
+                // Behind the section header, or the records that tell a variant of pcap: a pipe has none yet.
+                let start = if ng { 24 } else { pcap(order, &lens[..lens.len().min(3)]).len() };
+                let place = start + place.index(file.len() - start + 1);
                 if let Some(byte) = file.get_mut(place) {
                     *byte = value;
                 }
@@ -647,11 +645,13 @@ mod tests {
             let mut file = if ng { pcapng(order, &lens) } else { pcap(order, &lens) };
             if let Some((place, value)) = damage {
                 let place = 24 + place.index(file.len() - 24);
-                file[place] = value;
+                // Not a kind of packet block that the peer is not asked for.
+                file[place] = value | 0x10;
             }
             let ours = read(&file);
-            // It does not check what a packet's interface is, and knows no variants.
-            if let Some(theirs) = peer(&file) && ours.warnings.is_empty() && matches!(ours.files[0].format, "pcap" | "pcapng") {
+            // It checks less, and knows no variants.
+            let sound = ours.warnings.is_empty() && ours.errors.is_empty();
+            if let Some(theirs) = peer(&file) && sound && matches!(ours.files[0].format, "pcap" | "pcapng") {
                 let ours: Vec<_> = ours.frames.into_iter().map(|frame| (frame.wire_len, frame.data)).collect();
                 prop_assert_eq!(ours, theirs);
             }

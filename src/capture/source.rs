@@ -85,12 +85,11 @@ impl Source {
         match self {
             Self::Path(path) => {
                 let file = File::open(path).map_err(io)?;
-                // Only a regular file has a length that a mapping could cover.
+                // Only a regular file has a length that a mapping could cover; not every file system maps.
                 let regular = file.metadata().map_err(io)?.is_file();
-                if regular && mmap {
-                    open_bytes(&name, map::map(&file).map_err(io)?)
-                } else {
-                    open_stream(&name, Stream { reader: Box::new(file), live: !regular })
+                match (regular && mmap).then(|| map::map(&file)) {
+                    Some(Ok(bytes)) => open_bytes(&name, bytes),
+                    _ => open_stream(&name, Stream { reader: Box::new(file), live: !regular }),
                 }
             }
             Self::Stdin => open_stream(&name, Stream { reader: Box::new(io::stdin()), live: true }),
