@@ -1,0 +1,8 @@
+"""Was traffic copied or sent elsewhere? Packet captures in, verdicts with evidence out."""
+
+from tapsight import addresses
+from tapsight._core import CaptureError
+from tapsight._core import __version__ as __version__
+from tapsight._scan import BATCH_SIZE, COLUMNS, CaptureWarning, Scan, open, scan
+
+__all__ = ["BATCH_SIZE", "COLUMNS", "CaptureError", "CaptureWarning", "Scan", "addresses", "open", "scan"]
