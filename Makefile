@@ -27,7 +27,7 @@ test-python: build ## run the package's tests
 
 build: $(STAMP) ## build the extension into .venv
 	@echo "== building the engine (optimised; the first build takes a few minutes)"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --skip-install --quiet
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
 	@touch $(STAMP)
 
 install: $(STAMP) ## make .venv with all that is needed

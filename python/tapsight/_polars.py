@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -14,7 +14,7 @@ from polars.io.plugins import register_io_source
 from tapsight import _core
 from tapsight._scan import Scan
 
-type Filters = tuple[tuple[str, tuple[int | str, ...]], ...]
+Filters: TypeAlias = tuple[tuple[str, tuple[int | str, ...]], ...]
 
 
 def lazy_frame(scan: Scan) -> pl.LazyFrame:
@@ -83,6 +83,11 @@ def _conjunction(node: Any) -> Iterator[tuple[str, tuple[int | str, ...]]]:
 
 
 def _comparison(node: Any) -> tuple[str, tuple[int | str, ...]] | None:
+    function = node.get("Function")
+    if function is not None and "IsIn" in function["function"].get("Boolean", ()):
+        column, values = function["input"]
+        name, found = column.get("Column"), _list(values)
+        return None if not isinstance(name, str) or found is None else (name, found)
     binary = node.get("BinaryExpr")
     if binary is None or binary["op"] != "Eq":
         return None
@@ -91,6 +96,14 @@ def _comparison(node: Any) -> tuple[str, tuple[int | str, ...]] | None:
         if isinstance(name, str) and value is not None:
             return name, (value,)
     return None
+
+
+def _list(node: Any) -> tuple[int | str, ...] | None:
+    """The numbers or texts in a literal list, which Polars writes as an IPC stream of one column of lists."""
+    encoded = bytes(node["Literal"]["Scalar"]["List"])
+    values = pl.read_ipc_stream(encoded).to_series().explode().to_list()
+    known = [value for value in values if isinstance(value, str) or (isinstance(value, int) and value >= 0)]
+    return tuple(known) if len(known) == len(values) else None
 
 
 def _literal(node: Any) -> int | str | None:

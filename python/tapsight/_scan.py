@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapsight import _core
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-type Source = str | os.PathLike[str] | bytes | bytearray | memoryview | Any
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Any
 """A path, a glob, ``"-"`` for standard input, or a buffer that holds a capture (bytes, a numpy array of uint8, …)."""
 
 BATCH_SIZE: int = _core.BATCH_SIZE

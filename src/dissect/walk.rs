@@ -348,7 +348,7 @@ impl<'a> Walk<'a> {
     }
 
     fn arp(&mut self) -> Next {
-        let lengths = self.rest().get(4..6).map_or([6, 4], |lengths| [lengths[0], lengths[1]]);
+        let lengths = self.rest().get(4..).and_then(|rest| rest.first_chunk()).copied().unwrap_or([6_u8, 4]);
         let len = 8 + 2 * lengths.into_iter().map(usize::from).sum::<usize>();
         if self.rest().len() < len {
             self.missing(Header::Arp, len);
@@ -416,10 +416,11 @@ impl<'a> Walk<'a> {
         };
         self.limit(Header::Ipv4, total_len);
         let rest = self.rest();
-        let Some((header, payload)) = rest.split_at_checked(header_len) else {
+        let complete = rest.split_at_checked(header_len);
+        if complete.is_none() {
             self.missing(Header::Ipv4, header_len);
-            return Next::Nothing;
-        };
+        }
+        let (header, payload) = complete.unwrap_or((rest, &[]));
         let fragment = ipv4.fragment();
         self.network(Ip {
             header,
@@ -432,7 +433,10 @@ impl<'a> Walk<'a> {
             total_len: total_len as u32,
             payload,
         });
-        if fragment.is_later() || total_len == header_len { Next::Nothing } else { Next::Protocol(ipv4.protocol) }
+        if complete.is_none() || fragment.is_later() || total_len == header_len {
+            return Next::Nothing;
+        }
+        Next::Protocol(ipv4.protocol)
     }
 
     #[inline]
@@ -513,6 +517,7 @@ impl<'a> Walk<'a> {
             1 => self.icmp(),
             58 => self.icmpv6(),
             132 => self.sctp(),
+            51 => self.authentication(),
             47 => Next::Gre,
             4 if self.enter(Encap::Ipip, None, Header::Ipv4) => Next::Ipv4,
             41 if self.enter(Encap::Ip6, None, Header::Ipv6) => Next::Ipv6,
@@ -557,6 +562,20 @@ impl<'a> Walk<'a> {
             (_, 6081) => Next::Geneve,
             (2152, _) | (_, 2152) => Next::Gtpu,
             _ => Next::Nothing,
+        }
+    }
+
+    /// An authentication header behind IPv4, RFC 4302; behind IPv6 it is one of the extension headers.
+    fn authentication(&mut self) -> Next {
+        match (self.rest(), ipv6::extension_len(51, self.rest())) {
+            (&[next_header, ..], Some(len)) if len <= self.rest().len() => {
+                self.at += len;
+                Next::Protocol(next_header)
+            }
+            (_, len) => {
+                self.missing(Header::Ipv4, len.unwrap_or(12));
+                Next::Nothing
+            }
         }
     }
 
@@ -693,6 +712,11 @@ impl<'a> Walk<'a> {
             ethertype::ERSPAN if gre.has_sequence() => Next::Erspan,
             ethertype::ERSPAN => self.mirrored(Encap::Erspan1, None, 0, Next::Ethernet),
             ethertype::ERSPAN3 => Next::Erspan3,
+            ethertype::WCCP => {
+                // Version 2 has a redirect header of 4 bytes, version 1 has none; nothing else tells them apart.
+                self.at += if self.rest().first().is_some_and(|first| first >> 4 == 4) { 0 } else { 4 };
+                Next::Ipv4
+            }
             protocol => Next::Ethertype(protocol),
         }
     }

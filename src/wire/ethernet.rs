@@ -76,6 +76,8 @@ pub mod ethertype {
     pub const MPLS_UPSTREAM: u16 = 0x8848;
     /// A whole Ethernet frame (transparent Ethernet bridging), RFC 1701.
     pub const TEB: u16 = 0x6558;
+    /// Packets redirected by WCCP, draft-mclaggan-wccp-v2rev1 section 4.12.
+    pub const WCCP: u16 = 0x883e;
     /// ERSPAN types I and II, draft-foschiano-erspan-03.
     pub const ERSPAN: u16 = 0x88be;
     /// ERSPAN type III, draft-foschiano-erspan-03.

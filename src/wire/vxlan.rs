@@ -16,11 +16,13 @@ pub struct Vxlan {
 }
 
 impl Vxlan {
-    /// Whether the fixed bits are those of VXLAN: I set, no version or next-protocol bit of VXLAN-GPE, last byte 0.
-    /// Bits of group policy (draft-smith-vxlan-group-policy) may be set.
+    /// Whether the fixed bits are those of VXLAN with an Ethernet frame: I set, last byte 0. G (group policy,
+    /// draft-smith-vxlan-group-policy) may be set, and P (next protocol, VXLAN-GPE) if the next protocol is Ethernet.
     #[inline]
     pub fn is_plausible(&self) -> bool {
-        self.flags.get() & 0x7700_0000 == 0 && self.flags.get() & 0x0800_0000 != 0 && self.vni.get() & 0xff == 0
+        let flags = self.flags.get();
+        let is_ethernet = flags & 0x0400_0000 == 0 || flags & 0xff == 3;
+        flags & 0x7300_0000 == 0 && flags & 0x0800_0000 != 0 && is_ethernet && self.vni.get() & 0xff == 0
     }
 }
 
