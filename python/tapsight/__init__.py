@@ -1,0 +1,30 @@
+"""Was traffic copied or sent elsewhere? Packet captures in, verdicts with evidence out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tapsight._check import Result, check
+    from tapsight.policy import Policy, PolicyError
+
+__all__ = ["Policy", "PolicyError", "Result", "check"]
+
+_HOMES = {
+    "Policy": "tapsight.policy",
+    "PolicyError": "tapsight.policy",
+    "Result": "tapsight._check",
+    "check": "tapsight._check",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Loads what is asked for when it is asked for, so that ``tapsight --help`` does not load Polars."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
