@@ -269,6 +269,7 @@ def sentence(claim: Claim, mirror: Claim | None = None, *, sinks_listed: bool = 
         share = f"{claim.packets:,} of {plural(claim.in_scope, 'packet')} ({percent(claim.packets, claim.in_scope)})"
     if claim.flows:
         share += f" in {plural(claim.flows, 'conversation')}"
+    late = claim.lag_ns or 0
     lag = f" The copy followed {duration(late)} after the original." if late > 0 else ""
     tunnel = claim.tunnel
     hop = f"from {party(None, claim.exporter_mac)} to {party(None, claim.collector_mac)}"
