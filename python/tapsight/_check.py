@@ -208,7 +208,7 @@ def examine_readable(
         SourceError: Nothing could be read.
     """
     problems: list[str] = []
-    taps = _readable(taps, problem_with, problems)
+    taps = readable_taps(taps, problem_with, problems)
     window_ns = round(window * 1e9)
 
     def examine() -> Examination:
@@ -220,13 +220,15 @@ def examine_readable(
     except (OSError, ValueError) as error:
         # Find out which captures it was, and go on without them.
         count = len(problems)
-        taps = _readable(taps, _format_problem, problems)
+        taps = readable_taps(taps, format_problem, problems)
         if len(problems) == count:
             raise SourceError(str(error)) from error
     return examine(), problems
 
 
-def _readable(taps: Iterable[Tap], problem: Callable[[str], str | None], problems: list[str]) -> list[Tap]:
+def readable_taps(
+    taps: Iterable[Tap], problem: Callable[[str], str | None], problems: list[str]
+) -> list[Tap]:
     """The taps with the captures that have no problem; adds those of the others."""
     kept = []
     for tap in taps:
@@ -239,11 +241,12 @@ def _readable(taps: Iterable[Tap], problem: Callable[[str], str | None], problem
     return kept
 
 
-def _format_problem(path: str) -> str | None:
+def format_problem(path: str) -> str | None:
+    """Why the engine cannot read the capture; ``None`` if it can."""
     if path == STDIN:
         return None  # It cannot be read a second time.
     try:
-        reader = pa.RecordBatchReader.from_stream(_engine.open_packets(path, columns=["frame"]))
+        reader = pa.RecordBatchReader.from_stream(_engine.open_packets([path], columns=["frame"]))
         with contextlib.suppress(StopIteration):
             reader.read_next_batch()
     except (OSError, ValueError) as error:

@@ -41,10 +41,12 @@ def examine(
     return examination
 
 
-def open_packets(source: str, *, columns: Sequence[str] | None = None, tap: str | None = None) -> Any:  # noqa: ANN401
-    """The packets of one capture as something that exports an Arrow stream."""
+def open_packets(
+    source: Sequence[str], *, columns: Sequence[str] | None = None, tap: str | None = None
+) -> Any:  # noqa: ANN401
+    """The packets of captures that follow each other, as something that exports an Arrow stream."""
     tapsight = importlib.import_module("tapsight")
-    return tapsight.open(source, columns=columns, tap=tap)
+    return tapsight.open(list(source), columns=columns, tap=tap)
 
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:

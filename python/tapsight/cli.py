@@ -6,11 +6,12 @@ Exit codes: 0 nothing failed, 1 something failed, 2 could not run, 130 interrupt
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -110,12 +111,12 @@ def info(
 ) -> None:
     """Say what is in captures: format, frames, times, drops, tunnels, applications."""
     with _errors():
-        from tapsight._check import as_json, examine_readable
+        from tapsight._check import as_json
         from tapsight._info import info_rows, info_text
         from tapsight._sources import read_sources
 
         with _progress(quiet) as progress:
-            examination, problems = examine_readable(
+            examination, problems = examinereadable_taps(
                 read_sources(captures), memory=memory << 20, progress=progress
             )
         rows = info_rows(examination)
@@ -138,28 +139,25 @@ def classify(
     """Write a row a frame: addresses, tunnels, ports, application, traffic class and on what basis."""
     with _errors():
         from tapsight import _files
-        from tapsight._check import _format_problem, _readable
+        from tapsight._check import format_problem, readable_taps
         from tapsight._sources import problem_with, read_sources
 
         chosen = form or _format_of(output)
         if output in {None, "-"} and chosen in {"arrow", "parquet"} and sys.stdout.isatty():
             raise ValueError(f"{chosen} is not for terminals: name a file with -o, or choose --format csv")
         problems: list[str] = []
-        taps = _readable(
-            read_sources(captures), lambda path: problem_with(path) or _format_problem(path), problems
+        taps = readable_taps(
+            read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
         )
         names = [name.strip() for name in columns.split(",")] if columns is not None else None
-        batches = _packets(taps, names)
-        first, schema = next(batches)
+        schema, batches = _packets(taps, names)
         with _files.output(output) as file:
-            _files.write_table(
-                (batch for batch, _ in _chain((first, schema), batches) if batch), schema, file, chosen
-            )
+            _files.write_table(batches, schema, file, chosen)
         _end(problems)
 
 
 @app.command()
-def check(
+def check(  # noqa: PLR0917 (typer makes options of them)
     captures: Captures,
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What is agreed and allowed (TOML).")
@@ -206,9 +204,10 @@ def explain(
     with _errors():
         from tapsight._options import did_you_mean
         from tapsight.checks import CHECKS
-        from tapsight.detectors import DETECTORS
+        from tapsight.checks._base import Check
+        from tapsight.detectors import DETECTORS, Detector
 
-        known = {**DETECTORS, **CHECKS}
+        known: dict[str, type[Detector | Check[Any]]] = {**DETECTORS, **CHECKS}
         if id_ is None:
             typer.echo("\n".join(f"{name}  {each.title}" for name, each in known.items()))
             return
@@ -253,29 +252,16 @@ def _format_of(output: str | None) -> TableFormat:
     return endings[ending]
 
 
-def _packets(taps: list[Tap], columns: list[str] | None) -> Iterator[tuple[pa.RecordBatch | None, pa.Schema]]:
-    """The batches of all captures, one after the other; first of all the schema with no batch."""
+def _packets(taps: list[Tap], columns: list[str] | None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The packets of all taps, one after the other, and their schema."""
     import pyarrow as pa
 
     from tapsight import _engine
 
-    schema: pa.Schema | None = None
-    for tap in taps:
-        for path in tap.paths:
-            scan = _engine.open_packets(path, columns=columns, tap=tap.name)
-            reader = pa.RecordBatchReader.from_stream(scan)
-            if schema is None:
-                schema = reader.schema
-                yield None, schema
-            for batch in reader:
-                yield batch, schema
-
-
-def _chain(
-    first: tuple[pa.RecordBatch | None, pa.Schema], rest: Iterator[tuple[pa.RecordBatch | None, pa.Schema]]
-) -> Iterator[tuple[pa.RecordBatch | None, pa.Schema]]:
-    yield first
-    yield from rest
+    scans = (_engine.open_packets(tap.paths, columns=columns, tap=tap.name) for tap in taps)
+    readers = (pa.RecordBatchReader.from_stream(scan) for scan in scans)
+    first = next(readers)
+    return first.schema, (batch for reader in itertools.chain([first], readers) for batch in reader)
 
 
 @contextlib.contextmanager
