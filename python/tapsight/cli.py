@@ -116,7 +116,7 @@ def info(
         from tapsight._sources import read_sources
 
         with _progress(quiet) as progress:
-            examination, problems = examinereadable_taps(
+            examination, problems = examine_readable(
                 read_sources(captures), memory=memory << 20, progress=progress
             )
         rows = info_rows(examination)
