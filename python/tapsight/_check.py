@@ -1,0 +1,441 @@
+"""The question, asked of captures: was traffic copied or diverted, and did it travel as agreed?"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import html
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from tapsight import _engine
+from tapsight._engine import Examination, Progress
+from tapsight._options import Options, Severity
+from tapsight._sources import STDIN, SourceError, Sources, Tap, problem_with, read_sources
+from tapsight._text import iso_time, percent, plural, safe
+from tapsight.checks import CHECKS
+from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
+from tapsight.checks.i6 import authorised, is_session
+from tapsight.detectors import DETECTORS, Question
+from tapsight.findings import (
+    Claim,
+    Finding,
+    FrameNumbers,
+    attack,
+    findings_of,
+    findings_table,
+    read_claims,
+    worst,
+)
+from tapsight.policy import Policy
+
+SCHEMA = 1
+"""Version of the JSON output. It rises when a key changes its name or meaning, not when one is added."""
+
+MEMORY = 256 << 20
+"""About how many bytes the engine may use for what it remembers of recent packets."""
+
+AnswerWord = Literal["yes", "no sign", "cannot tell"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one of the questions that the captures were taken for."""
+
+    question: str
+    answer: AnswerWord
+    because: str
+    """What it rests on."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """The answer of one detector or check."""
+
+    check: str
+    title: str
+    verdict: Literal["pass", "fail", "unknown"]
+    reason: str | None
+    severity: Severity
+    in_scope: int
+    judged: int
+    coverage: float | None
+    findings: int
+    ticket: str | None
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Result:
+    """What came out of :func:`check`."""
+
+    verdicts: pa.Table
+    """One row a detector and policy check: ``check``, ``title``, ``verdict`` (pass, fail, unknown), ``reason``,
+    ``severity``, ``in_scope`` and ``judged`` (packets), ``coverage`` (judged share of in_scope), ``findings``,
+    ``ticket``."""
+    findings: pa.Table
+    """One row a thing that failed; see :func:`tapsight.findings.finding_schema`."""
+    taps: pa.Table
+    """One row a tap, file and interface: what was captured there and how well."""
+    flows: pa.Table
+    """One row a direction of a conversation on one path. Rows with equal keys add up."""
+    claims: pa.Table
+    """All that the detectors say, also what they only name (``report`` is false)."""
+    answers: tuple[Answer, ...]
+    """Was traffic copied, was it diverted?"""
+    problems: tuple[str, ...] = ()
+    """Captures that could not be read, a line each. The rest was examined without them."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if nothing failed, 1 if something did, 2 if a capture could not be read."""
+        if self.problems:
+            return 2
+        return int("fail" in self.verdicts["verdict"].to_pylist())
+
+    def explained(self) -> list[dict[str, Any]]:
+        """What was seen twice for a harmless reason, by reason: ``detector``, ``claims``, ``packets``."""
+        sums: dict[str, dict[str, Any]] = {}
+        for claim in self.claims.select(["detector", "report", "packets"]).to_pylist():
+            if not claim["report"]:
+                row = sums.setdefault(
+                    claim["detector"], {"detector": claim["detector"], "claims": 0, "packets": 0}
+                )
+                row["claims"] += 1
+                row["packets"] += claim["packets"]
+        return sorted(sums.values(), key=lambda row: str(row["detector"]))
+
+    def to_dict(self) -> dict[str, Any]:
+        """All but the flows as plain values.
+
+        ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``problems``,
+        ``taps``, ``verdicts``, ``findings``, ``explained``. Times are RFC 3339 with nanoseconds.
+        """
+        return {
+            "tapsight": version(),
+            "schema": SCHEMA,
+            "attack": attack()[0],
+            "answers": [dataclasses.asdict(answer) for answer in self.answers],
+            "problems": list(self.problems),
+            "taps": plain_rows(self.taps),
+            "verdicts": plain_rows(self.verdicts),
+            "findings": plain_rows(self.findings),
+            "explained": self.explained(),
+        }
+
+    def to_json(self, *, indent: int | None = 2) -> str:
+        """:meth:`to_dict` as JSON in ASCII, so that no text from a capture can steer a terminal."""
+        return as_json(self.to_dict(), indent=indent)
+
+    def to_ndjson(self) -> str:
+        """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
+
+        Types: ``run`` (versions), ``answer``, ``problem``, ``tap``, ``verdict``, ``finding``, ``explained``.
+        """
+        data = self.to_dict()
+        lines: list[dict[str, Any]] = [
+            {"type": "run", **{key: data[key] for key in ("tapsight", "schema", "attack")}}
+        ]
+        lines += [{"type": "problem", "message": message} for message in data["problems"]]
+        for kind in ("answers", "taps", "verdicts", "findings"):
+            lines += [{"type": kind.removesuffix("s"), **row} for row in data[kind]]
+        lines += [{"type": "explained", **row} for row in data["explained"]]
+        return "".join(as_json(line) + "\n" for line in lines)
+
+    def __repr__(self) -> str:
+        """The answers and verdicts in a few lines."""
+        lines = [f"{answer.question} {answer.answer} ({answer.because})" for answer in self.answers]
+        words = [f"{row['check']} {row['verdict']}" for row in self.verdicts.to_pylist()]
+        lines += ["verdicts: " + ", ".join(words), f"findings: {self.findings.num_rows}", *self.problems]
+        return "\n".join(safe(line) for line in lines)
+
+    def _repr_html_(self) -> str:
+        answers = "".join(
+            f"<p><b>{html.escape(safe(each.question))}</b> {html.escape(safe(each.answer))}: "
+            f"{html.escape(safe(each.because))}</p>"
+            for each in self.answers
+        )
+        verdicts = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(safe(str(row[key] or str())))}</td>' for key in _HTML)}</tr>"
+            for row in self.verdicts.to_pylist()
+        )
+        head = "".join(f"<th>{key}</th>" for key in _HTML)
+        return f"{answers}<table><tr>{head}</tr>{verdicts}</table><p>{self.findings.num_rows} findings</p>"
+
+
+_HTML = ("check", "title", "verdict", "reason", "findings")
+
+
+def check(
+    sources: Sources,
+    *,
+    policy: Policy | str | os.PathLike[str] | None = None,
+    window: float = 5.0,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+) -> Result:
+    """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
+
+    Args:
+        sources: Captures: a path, several paths or ``NAME=path``, or a mapping of tap names to a path or paths. ``-`` is
+            standard input. Captures under one name are one tap, read in order.
+        policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
+        window: How far apart a packet and its copy may lie, in seconds.
+        memory: About how many bytes to use for what is remembered of recent packets.
+        progress: Called now and then with the number of bytes read and of all, ``None`` if that is not known.
+
+    Raises:
+        SourceError: No capture could be read, or one was named twice.
+        PolicyError: The policy cannot be used.
+    """
+    if policy is not None and not isinstance(policy, Policy):
+        policy = Policy.load(policy)
+    examination, problems = examine_readable(
+        read_sources(sources), window=window, memory=memory, progress=progress
+    )
+    return judge(examination, policy, problems)
+
+
+def examine_readable(
+    taps: Sequence[Tap], *, window: float = 5.0, memory: int = MEMORY, progress: Progress | None = None
+) -> tuple[Examination, list[str]]:
+    """Examines what can be read of the taps, and says what could not be, a line each.
+
+    Raises:
+        SourceError: Nothing could be read.
+    """
+    problems: list[str] = []
+    taps = readable_taps(taps, problem_with, problems)
+    window_ns = round(window * 1e9)
+
+    def examine() -> Examination:
+        listed = [(tap.name, tap.paths) for tap in taps]
+        return _engine.examine(listed, window_ns=window_ns, memory=memory, progress=progress)
+
+    try:
+        return examine(), problems
+    except (OSError, ValueError) as error:
+        # Find out which captures it was, and go on without them.
+        count = len(problems)
+        taps = readable_taps(taps, format_problem, problems)
+        if len(problems) == count:
+            raise SourceError(str(error)) from error
+    return examine(), problems
+
+
+def readable_taps(
+    taps: Iterable[Tap], problem: Callable[[str], str | None], problems: list[str]
+) -> list[Tap]:
+    """The taps with the captures that have no problem; adds those of the others."""
+    kept = []
+    for tap in taps:
+        found = {path: problem(path) for path in tap.paths}
+        problems.extend(text for text in found.values() if text is not None)
+        if paths := tuple(path for path, text in found.items() if text is None):
+            kept.append(Tap(tap.name, paths))
+    if not kept:
+        raise SourceError("\n".join(problems))
+    return kept
+
+
+def format_problem(path: str) -> str | None:
+    """Why the engine cannot read the capture; ``None`` if it can."""
+    if path == STDIN:
+        return None  # It cannot be read a second time.
+    try:
+        reader = pa.RecordBatchReader.from_stream(_engine.open_packets([path], columns=["frame"]))
+        with contextlib.suppress(StopIteration):
+            reader.read_next_batch()
+    except (OSError, ValueError) as error:
+        return str(error) if path in str(error) else f"{path}: {error}"
+    return None
+
+
+# --- Judging ----------------------------------------------------------------------------------------------------------
+
+
+def judge(examination: Examination, policy: Policy | None, problems: Sequence[str] = ()) -> Result:
+    """Verdicts and findings of what the engine found, by what the policy says."""
+    claims_table, flows = pa.table(examination.claims), pa.table(examination.flows)
+    claims = read_claims(claims_table)
+    scopes = {
+        row["check"]: Scope(row["in_scope"], row["judged"], row["reason"])
+        for row in pa.table(examination.scopes).to_pylist()
+    }
+    options: dict[str, Any] = {
+        id_: policy.options(id_) if policy is not None else None for id_ in (*DETECTORS, *CHECKS)
+    }
+    sinks = options["I6"] if CHECKS["I6"].has_needs(options["I6"]) and options["I6"].enabled else None
+    seen = Observed(flows_frame(flows), claims, scopes, authorised(claims, sinks))
+    off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
+    live = [
+        claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)
+    ]
+    severities = {
+        id_: each.severity for id_, each in options.items() if each is not None and each.severity is not None
+    }
+    findings = findings_of(live, sinks_listed=sinks is not None, severities=severities)
+    verdicts = [_judge_detector(id_, seen, live, options[id_] or Options()) for id_ in DETECTORS]
+    if policy is not None:
+        for check_ in CHECKS.values():
+            verdict, found = _judge_check(check_(), seen, options[check_.id])
+            verdicts.append(verdict)
+            findings += found
+    numbers = FrameNumbers(pa.table(examination.files).to_pylist())
+    return Result(
+        verdicts=pa.Table.from_pylist(
+            [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
+        ),
+        findings=findings_table(findings, numbers),
+        taps=pa.table(examination.taps),
+        flows=flows,
+        claims=claims_table,
+        answers=tuple(_answer(question, verdicts, findings, problems) for question in _QUESTIONS),
+        problems=tuple(problems),
+    )
+
+
+def verdict_schema() -> pa.Schema:
+    """The schema of the verdicts table. Fields mean what :attr:`Result.verdicts` says."""
+    text, count = pa.string(), pa.uint64()
+    return pa.schema(
+        [
+            pa.field("check", text, nullable=False),
+            pa.field("title", text, nullable=False),
+            pa.field("verdict", text, nullable=False),
+            pa.field("reason", text),
+            pa.field("severity", text, nullable=False),
+            pa.field("in_scope", count, nullable=False),
+            pa.field("judged", count, nullable=False),
+            pa.field("coverage", pa.float64()),
+            pa.field("findings", count, nullable=False),
+            pa.field("ticket", text),
+        ]
+    )
+
+
+def _is_listed(claim: Claim, seen: Observed) -> bool:
+    return is_session(claim) and claim.tunnel in seen.authorised
+
+
+def _judge_detector(id_: str, seen: Observed, live: Sequence[Claim], options: Options) -> Verdict:
+    mine = [claim for claim in live if claim.family == id_]
+    listed = sum(claim.report and claim.family == id_ and _is_listed(claim, seen) for claim in seen.claims)
+    note = plural(listed, "authorised mirror session") if listed else None
+    severity = options.severity or worst([claim.severity for claim in mine] or ["info"])
+    judgement = Judgement(
+        seen.scopes.get(id_, Scope()), nothing="no packets that it could look at", note=note
+    )
+    return _settle(id_, DETECTORS[id_].title, judgement, count=len(mine), severity=severity, options=options)
+
+
+def _judge_check(
+    check_: Check[Any], seen: Observed, options: Options | None
+) -> tuple[Verdict, tuple[Finding, ...]]:
+    severity = (options.severity if options is not None else None) or check_.severity
+    if options is None or not check_.has_needs(options):
+        needs = " or ".join(f"`{name}`" for name in check_.needs)
+        judgement = Judgement(Scope(), nothing=f"needs set {needs} in [checks.{check_.id}]")
+    elif options.enabled:
+        judgement = check_.judge(seen, options, severity)
+    else:
+        judgement = Judgement(Scope())
+    count = len(judgement.findings)
+    verdict = _settle(
+        check_.id, check_.title, judgement, count=count, severity=severity, options=options or Options()
+    )
+    return verdict, judgement.findings
+
+
+def _settle(
+    id_: str, title: str, judgement: Judgement, *, count: int, severity: Severity, options: Options
+) -> Verdict:
+    """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass."""
+    scope = judgement.scope
+    coverage = scope.judged / scope.in_scope if scope.in_scope else None
+    why = scope.reason if scope.judged < scope.in_scope else None
+    word: Literal["pass", "fail", "unknown"] = "unknown"
+    reasons: list[str | None]
+    if not options.enabled:
+        count, reasons = 0, ["switched off by the policy"]
+    elif count:
+        word, reasons = "fail", [judgement.note, why and f"not judged: {why}"]
+    elif coverage is None:
+        reasons = [judgement.nothing]
+    elif scope.judged == 0:
+        reasons = ["nothing in scope could be judged", why]
+    elif coverage < options.min_coverage:
+        share = percent(scope.judged, scope.in_scope)
+        reasons = [
+            f"only {share} could be judged, less than the {100 * options.min_coverage:g} % demanded",
+            why,
+        ]
+    else:
+        word, reasons = "pass", [judgement.note, why and f"not judged: {why}"]
+    reason = "; ".join(filter(None, reasons)) or None
+    return Verdict(
+        id_, title, word, reason, severity, scope.in_scope, scope.judged, coverage, count, options.ticket
+    )
+
+
+_QUESTIONS: dict[Question, tuple[str, frozenset[str], str]] = {
+    "copied": ("Was traffic copied?", frozenset({"copy"}), "copies"),
+    "diverted": ("Was traffic diverted?", frozenset({"diversion", "injection"}), "diversions"),
+}
+"""The questions, with the kinds of findings that answer them with yes."""
+
+
+def _answer(
+    question: Question, verdicts: list[Verdict], findings: list[Finding], problems: Sequence[str]
+) -> Answer:
+    text, kinds, what = _QUESTIONS[question]
+    proof = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
+    asked = [each for each in verdicts if each.check in DETECTORS and question in DETECTORS[each.check].asks]
+    blind = [each for each in asked if each.verdict == "unknown"]
+    if proof:
+        most = max(each.packets for each in proof)
+        return Answer(
+            text, "yes", f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
+        )
+    if problems or blind or not asked:
+        reasons = [f"{each.check}: {each.reason}" for each in blind]
+        reasons += [f"{plural(len(problems), 'capture')} could not be read"] if problems else []
+        return Answer(text, "cannot tell", "; ".join(reasons))
+    least = min(asked, key=lambda each: each.coverage or 0)
+    share = percent(least.judged, least.in_scope)
+    return Answer(
+        text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope"
+    )
+
+
+# --- Plain values -----------------------------------------------------------------------------------------------------
+
+
+def version() -> str:
+    """The version of the package."""
+    import importlib.metadata
+
+    try:
+        return importlib.metadata.version("tapsight")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows as plain values: times as RFC 3339, no bytes."""
+    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    for name in times:
+        table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.int64()))
+    rows: list[dict[str, Any]] = table.to_pylist()
+    for row in rows:
+        for name in times:
+            row[name] = iso_time(row[name]) if row[name] is not None else None
+    return rows
+
+
+def as_json(value: object, *, indent: int | None = None) -> str:
+    """JSON in printable ASCII: what a capture says cannot steer a terminal."""
+    return json.dumps(value, indent=indent, ensure_ascii=True).replace("\x7f", "\\u007f")

@@ -1,0 +1,81 @@
+"""What the Python side asks of the engine: one place where the two meet."""
+
+from __future__ import annotations
+
+import importlib
+import ipaddress
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tapsight._text import address_text, mac_text
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+Progress = Callable[[int, "int | None"], None]
+
+
+class Examination(Protocol):
+    """What the engine found in the taps: each attribute exports an Arrow stream."""
+
+    claims: Any
+    flows: Any
+    scopes: Any
+    taps: Any
+    files: Any
+
+
+def examine(
+    taps: Sequence[tuple[str | None, Sequence[str]]],
+    *,
+    window_ns: int,
+    memory: int,
+    progress: Progress | None = None,
+) -> Examination:
+    """Reads all taps once, merged by time. Each is a name and its captures in order; ``-`` is standard input."""
+    core = importlib.import_module("tapsight._core")
+    examination: Examination = core.examine(
+        [(name, list(paths)) for name, paths in taps], window_ns=window_ns, memory=memory, progress=progress
+    )
+    return examination
+
+
+def open_packets(
+    source: Sequence[str], *, columns: Sequence[str] | None = None, tap: str | None = None
+) -> Any:  # noqa: ANN401
+    """The packets of captures that follow each other, as something that exports an Arrow stream."""
+    tapsight = importlib.import_module("tapsight")
+    return tapsight.open(list(source), columns=columns, tap=tap)
+
+
+def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:
+    """Whether each address (16 bytes, IPv4 mapped) is inside any of the prefixes; false for null."""
+    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    matching = [
+        address
+        for address in column.unique().drop_nulls().to_list()
+        if any(ipaddress.ip_address(address_text(address)) in network for network in networks)
+    ]
+    return column.is_in(matching).fill_null(value=False)
+
+
+def addresses_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Addresses of 16 bytes as text."""
+    return _distinct_as_text(column, address_text)
+
+
+def macs_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """MAC addresses as text."""
+    return _distinct_as_text(column, mac_text)
+
+
+def _distinct_as_text(column: pa.ChunkedArray, as_text: Callable[[bytes], str]) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    chunks = []
+    for chunk in column.chunks:
+        encoded = chunk.dictionary_encode()
+        texts = pa.array([as_text(value) for value in encoded.dictionary.to_pylist()], pa.string())
+        chunks.append(texts.take(encoded.indices))
+    return pa.chunked_array(chunks, pa.string())

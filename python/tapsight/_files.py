@@ -1,0 +1,101 @@
+"""Writing what comes out: whole files or none, tables in the formats that people ask for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal, get_args
+
+from tapsight import _engine
+from tapsight._text import safe, safe_cell
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TableFormat = Literal["csv", "ndjson", "arrow", "parquet"]
+"""CSV (RFC 4180), one JSON object a line, Arrow IPC (a file, or a stream on standard output), Parquet."""
+
+TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
+
+
+@contextlib.contextmanager
+def output(path: str | None) -> Iterator[IO[bytes]]:
+    """Where to write: standard output for ``None`` and ``-``, else a file that appears when it is complete.
+
+    The file is written under another name beside it and renamed, so that nobody ever sees half of it.
+    """
+    if path in {None, "-"}:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    target = Path(str(path))
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_table(
+    batches: Iterator[pa.RecordBatch], schema: pa.Schema, file: IO[bytes], form: TableFormat
+) -> None:
+    """Writes batches as they come. CSV and NDJSON have addresses, times and label stacks as text."""
+    import pyarrow as pa
+
+    sink = pa.PythonFile(file, mode="w")
+    if form == "arrow":
+        with pa.ipc.new_stream(sink, schema) as stream:
+            for batch in batches:
+                stream.write_batch(batch)
+    elif form == "parquet":
+        import pyarrow.parquet as pq
+
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+    elif form == "csv":
+        import pyarrow.csv as pcsv
+
+        empty = readable(pa.Table.from_batches([], schema), safe_cell)
+        with pcsv.CSVWriter(sink, empty.schema) as writer:
+            for batch in batches:
+                writer.write_table(readable(pa.Table.from_batches([batch]), safe_cell))
+    else:
+        import polars as pl
+
+        for batch in batches:
+            file.write(pl.DataFrame(readable(pa.Table.from_batches([batch]), safe)).write_ndjson().encode())
+
+
+def readable(table: pa.Table, escape: Callable[[str], str]) -> pa.Table:
+    """The table with addresses, MACs, times and lists as text; ``tap``, which captures name, goes through ``escape``."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    for at, field in enumerate(table.schema):
+        column, kind = table.column(at), field.type
+        if pa.types.is_dictionary(kind):
+            column = column.cast(pa.string())
+        if field.name == "tap":
+            encoded = column.combine_chunks().dictionary_encode()
+            names = pa.array([escape(name) for name in encoded.dictionary.to_pylist()], pa.string())
+            column = names.take(encoded.indices)
+        elif pa.types.is_fixed_size_binary(kind):
+            as_text = _engine.addresses_as_text if kind.byte_width == 16 else _engine.macs_as_text
+            column = as_text(column)
+        elif pa.types.is_timestamp(kind):
+            column = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
+        elif pa.types.is_list(kind):
+            column = pc.binary_join(column.cast(pa.list_(pa.string())), "/")
+        table = table.set_column(at, field.name, column)
+    return table

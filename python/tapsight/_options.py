@@ -1,0 +1,159 @@
+"""The values that checks take from a policy: severities, coverage, and lists that may be named sets."""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+Severity = Literal["info", "low", "medium", "high", "critical"]
+"""How much it matters, least first."""
+
+SEVERITIES: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
+
+MIN_COVERAGE = 0.5
+"""Share of the packets in scope that must be judged before their check may pass, unless the policy says otherwise."""
+
+
+class Options(BaseModel):
+    """What every check takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    severity: Literal["low", "medium", "high", "critical"] | None = None
+    """Severity of its findings in place of the usual one."""
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = MIN_COVERAGE
+    """Below this share of judged packets the verdict is unknown, unless something failed."""
+    enabled: bool = True
+    """Whether to judge at all."""
+    ticket: str | None = None
+    """A note for whoever reads the verdict, such as the change request that the rule rests on."""
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """``; did you mean "…"?`` if one of the words is close, else nothing."""
+    close = difflib.get_close_matches(word, list(words), n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def _error(message: str, item: object) -> PydanticCustomError:
+    # Braces in a message would be taken for fields; the offending item goes along to find its line.
+    return PydanticCustomError("policy", "{message}", {"message": message, "item": item})
+
+
+def check_prefix(text: object) -> str:
+    """The text, if it is an address or a prefix without host bits; else an error that says what would be."""
+    if not isinstance(text, str):
+        raise _error(f"must be an address or prefix in quotes, not {text!r}", text)
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        try:
+            network = ipaddress.ip_interface(text).network
+        except ValueError:
+            message = f'"{text}" is neither an address nor a prefix, such as 192.0.2.1 or 2001:db8::/32'
+            raise _error(message, text) from None
+        raise _error(
+            f'prefix "{text}" has bits set beyond its length; did you mean "{network}"?', text
+        ) from None
+    return text
+
+
+def check_number(value: object, what: str, largest: int) -> int:
+    """The value, if it is a whole number from 0 to the largest."""
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
+        raise _error(f"{value!r} is no {what}: must be a whole number from 0 to {largest}", value)
+    return value
+
+
+def check_set(value: object) -> tuple[str, ...] | tuple[int, ...]:
+    """A set of the policy: a list of addresses and prefixes, or one of numbers."""
+    if not isinstance(value, list):
+        raise _error('must be a list, such as [210, 211] or ["192.0.2.0/24"]', value)
+    if all(isinstance(item, int) for item in value):
+        return tuple(check_number(item, "VLAN id, label or tunnel id", 2**32 - 1) for item in value)
+    odd = next((item for item in value if not isinstance(item, str)), None)
+    if odd is not None:
+        raise _error(f"mixes text and other values ({odd!r}): must be all prefixes or all numbers", odd)
+    return tuple(check_prefix(item) for item in value)
+
+
+def _members(
+    value: object, info: ValidationInfo, check: Callable[[object], Any], kind: type, what: str
+) -> tuple[Any, ...]:
+    """The members of a list in which names of sets stand for the members of those sets."""
+    context = info.context if isinstance(info.context, Mapping) else {}
+    sets: Mapping[str, object] = context.get("sets", {})
+    members: list[Any] = []
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str) and item in sets:
+            listed = sets[item]
+            # What is wrong with the set itself is reported where it stands.
+            listed = listed if isinstance(listed, list) else []
+            if any(type(member) in {str, int} and not isinstance(member, kind) for member in listed):
+                raise _error(f'set "{item}" does not hold {what}', item)
+            members.extend(check(member) for member in listed if _is_fine(check, member))
+        elif (
+            isinstance(item, str)
+            and not _is_fine(check_prefix, item)
+            and not any(char in item for char in ".:/")
+        ):
+            hint = did_you_mean(item, sets) or (
+                f"; there are: {', '.join(sets)}" if sets else "; [sets] is empty"
+            )
+            raise _error(f'no set is named "{item}"{hint}', item)
+        else:
+            members.append(check(item))
+    return tuple(members)
+
+
+def _is_fine(check: Callable[[object], object], item: object) -> bool:
+    try:
+        check(item)
+    except PydanticCustomError:
+        return False
+    return True
+
+
+def resolve_prefixes(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    """The addresses and prefixes of a list, or of the sets that it names."""
+    return _members(value, info, check_prefix, str, "addresses or prefixes")
+
+
+def _numbers(what: str, largest: int) -> BeforeValidator:
+    def check(value: object) -> int:
+        return check_number(value, what, largest)
+
+    return BeforeValidator(lambda value, info: _members(value, info, check, int, "numbers"))
+
+
+def _pair(value: object) -> tuple[object, object]:
+    if not isinstance(value, list) or len(value) != 2:
+        raise _error('must be a list of two sides, such as ["voice_peers", "192.0.2.1"]', value)
+    return value[0], value[1]
+
+
+Prefixes = Annotated[tuple[str, ...], BeforeValidator(resolve_prefixes)]
+"""Addresses and prefixes, inline or by the names of sets."""
+
+Pair = Annotated[tuple[Prefixes, Prefixes], BeforeValidator(_pair)]
+"""Two sides, each a set's name or addresses and prefixes."""
+
+Vlans = Annotated[tuple[int, ...], _numbers("VLAN id", 4094)]
+"""VLAN ids (IEEE 802.1Q)."""
+
+Labels = Annotated[tuple[int, ...], _numbers("MPLS label", 2**20 - 1)]
+"""MPLS labels (RFC 3032, section 2.1)."""
+
+TunnelIds = Annotated[tuple[int, ...], _numbers("tunnel id", 2**32 - 1)]
+"""Identifiers of tunnels: VNI, key, TEID, session."""
+
+TunnelId = Annotated[int, BeforeValidator(lambda value: check_number(value, "tunnel id", 2**32 - 1))]
+"""Identifier of one tunnel."""
+
+Set = Annotated[tuple[str, ...] | tuple[int, ...], BeforeValidator(check_set)]
+"""What a name in [sets] stands for."""

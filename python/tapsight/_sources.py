@@ -1,0 +1,110 @@
+"""What a user names → taps and the captures of each."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+STDIN = "-"
+"""The name of standard input."""
+
+Sources = (
+    str
+    | os.PathLike[str]
+    | Iterable[str | os.PathLike[str]]
+    | Mapping[str, str | os.PathLike[str] | Sequence[str | os.PathLike[str]]]
+)
+"""One capture; several, each a path or ``NAME=path``; or a mapping of names to a path or paths."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tap:
+    """A place where frames were captured."""
+
+    name: str
+    paths: tuple[str, ...]
+    """Its captures, in order."""
+
+
+class SourceError(ValueError):
+    """What was named cannot be examined."""
+
+
+def read_sources(sources: Sources) -> list[Tap]:
+    """The taps that the sources name.
+
+    Captures under one name are one tap, read in the order given, those of a pattern sorted by name. A capture without
+    a name is a tap of its own, called as its file, or as its path where several files are called alike.
+    A ``=`` in the path of an existing file is part of the path.
+
+    Raises:
+        SourceError: Nothing was named, or something was named twice.
+    """
+    named: dict[str, list[str]] = {}
+    unnamed: list[str] = []
+    if isinstance(sources, Mapping):
+        for name, paths in sources.items():
+            listed = [paths] if isinstance(paths, str | os.PathLike) else paths
+            named[name] = [file for path in listed for file in _expand(os.fspath(path))]
+    else:
+        listed = [sources] if isinstance(sources, str | os.PathLike) else sources
+        for source in listed:
+            text = os.fspath(source)
+            # A name has no slash: "out/a=b.pcap" that is not there is a missing file, not a tap called "out/a".
+            match = re.fullmatch(r"([^=/]+)=(.+)", text, re.DOTALL)
+            if match and isinstance(source, str) and not Path(text).exists():
+                named.setdefault(match[1], []).extend(_expand(match[2]))
+            else:
+                unnamed.extend(_expand(text))
+    every: list[str] = [*unnamed, *(path for files in named.values() for path in files)]
+    if not every:
+        raise SourceError("no capture was named")
+    _refuse_twice(every)
+    names = [_file_name(path) for path in unnamed]
+    taps = [
+        Tap(path if names.count(name) > 1 or name in named else name, (path,))
+        for name, path in zip(names, unnamed, strict=True)
+    ]
+    return taps + [Tap(name, tuple(files)) for name, files in named.items()]
+
+
+def _file_name(path: str) -> str:
+    return "stdin" if path == STDIN else Path(path).name
+
+
+def _expand(path: str) -> list[str]:
+    """The files that a pattern matches; what is no pattern or matches nothing stays as it is."""
+    if path == STDIN or Path(path).exists() or not glob.has_magic(path):
+        return [path]
+    return sorted(glob.glob(path)) or [path]  # noqa: PTH207 (Path.glob takes no absolute patterns)
+
+
+def _refuse_twice(paths: list[str]) -> None:
+    seen = set()
+    for path in paths:
+        same = path if path == STDIN else os.path.realpath(path)
+        if same in seen:
+            raise SourceError(f"{path} is named twice: every packet would look like a copy")
+        seen.add(same)
+
+
+def problem_with(path: str) -> str | None:
+    """Why the file cannot be read, before its format matters; ``None`` if it can."""
+    if path == STDIN:
+        return None
+    try:
+        if Path(path).is_dir():
+            return f"{path}: is a directory; name the captures in it, such as {path.rstrip('/')}/*.pcap"
+        # Pipes and devices are left alone: opening one takes its first bytes away or waits for its writer.
+        if not Path(path).is_file() and Path(path).exists():
+            return None
+        with Path(path).open("rb") as file:
+            return None if file.read(1) else f"{path}: is empty"
+    except OSError as error:
+        return f"{path}: {error.strerror or error}"
+    except ValueError as error:
+        return f"{path}: {error}"

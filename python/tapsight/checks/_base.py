@@ -1,0 +1,164 @@
+"""What a check of a policy is, and what it has to judge by."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from tapsight._options import Options, Severity
+from tapsight.findings import Claim, Finding, Frame, Tunnel
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+O = TypeVar("O", bound=Options)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Scope:
+    """How many packets there were to judge, and how many could be."""
+
+    in_scope: int = 0
+    judged: int = 0
+    reason: str | None = None
+    """Why the others could not be judged."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Observed:
+    """All that was seen, for checks to judge."""
+
+    flows: pl.DataFrame
+    """One row a direction of a conversation on one path; see :func:`flows_frame`."""
+    claims: Sequence[Claim]
+    """What the detectors found."""
+    scopes: Mapping[str, Scope]
+    """How much each detector could judge."""
+    authorised: frozenset[Tunnel]
+    """Mirror sessions that the policy lists."""
+
+    @functools.cached_property
+    def unlisted(self) -> pl.DataFrame:
+        """The flows outside of mirror sessions that the policy lists: a listed mirror is not how traffic travels."""
+        import polars as pl
+
+        if not self.authorised:
+            return self.flows
+        listed = pl.DataFrame(
+            [
+                (tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
+                for tunnel in sorted(self.authorised, key=repr)
+            ],
+            schema={name: self.flows.schema[name] for name in TUNNEL},
+            orient="row",
+        )
+        return self.flows.join(listed, on=TUNNEL, how="anti", nulls_equal=True, maintain_order="left")
+
+
+TUNNEL = ["encap", "outer_src", "outer_dst", "tunnel_id"]
+"""The columns that tell one tunnel from another."""
+
+
+def flows_frame(table: pa.Table) -> pl.DataFrame:
+    """The engine's flows for judging: labels as plain text, times as integers."""
+    import polars as pl
+
+    frame = pl.DataFrame(table)
+    labels = [name for name in ("tap", "encap", "app", "traffic", "basis") if name in frame.columns]
+    return frame.with_columns(
+        pl.col(labels).cast(pl.String),
+        pl.col("first_ts", "last_ts").dt.timestamp("ns"),
+        pl.col("frames", "mpls"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a check found, before severity and coverage make it a verdict."""
+
+    scope: Scope
+    findings: tuple[Finding, ...] = ()
+    nothing: str = "nothing of that kind was seen"
+    """What to say if nothing was in scope."""
+    note: str | None = None
+    """What else a reader of the verdict should know."""
+
+
+class Check(ABC, Generic[O]):
+    """One rule of a policy. The docstring of a subclass is its documentation: ``tapsight explain ID``."""
+
+    id: ClassVar[str]
+    title: ClassVar[str]
+    severity: ClassVar[Severity]
+    """Severity of its findings unless the policy says otherwise."""
+    needs: ClassVar[tuple[str, ...]]
+    """Options of which it needs at least one: without them it cannot judge."""
+    options: ClassVar[type[Options]]
+
+    @abstractmethod
+    def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
+        """Judges what was seen. Only called when ``options`` hold one of :attr:`needs`."""
+
+    @classmethod
+    def explain(cls) -> str:
+        """What it demands, why, and how to put right what fails it."""
+        return f"{cls.id}: {cls.title}\n\n{re.sub('``', '`', inspect.getdoc(cls) or '')}"
+
+    @classmethod
+    def has_needs(cls, options: Options | None) -> bool:
+        """Whether the policy says what the check has to know."""
+        return options is not None and any(getattr(options, name) is not None for name in cls.needs)
+
+
+def packets(frame: pl.DataFrame) -> int:
+    """How many packets the flows have."""
+    return int(frame["packets"].sum())
+
+
+def group(flows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
+    """Flows summed up by these columns, most packets first: what one finding is about.
+
+    Rows have ``packets``, ``flows`` (conversations), ``first_ts``, ``last_ts``, ``apps``, ``taps``, ``evidence``, and
+    an example of ``src`` and ``dst``.
+    """
+    import polars as pl
+
+    grouped = flows.group_by(by, maintain_order=True).agg(
+        pl.col("packets").sum(),
+        pl.col("flow_id").n_unique().alias("flows"),
+        pl.col("first_ts").min(),
+        pl.col("last_ts").max(),
+        *(pl.col(name).first() for name in ("src", "dst") if name not in by),
+        pl.col("app").drop_nulls().unique().sort().alias("apps"),
+        pl.col("tap").unique().sort().alias("taps"),
+        pl.struct("tap", "frames").head(_EVIDENCE).alias("evidence"),
+    )
+    rows = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
+    for row in rows:
+        frames = [
+            Frame(each["tap"], number, "offending")
+            for each in row["evidence"]
+            for number in each["frames"] or ()
+        ]
+        row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame))[:_EVIDENCE])
+    return rows
+
+
+_EVIDENCE = 32
+
+
+def ordered_ends(first: str, second: str) -> tuple[pl.Expr, pl.Expr]:
+    """Two address columns as a pair that is the same in both directions."""
+    import polars as pl
+
+    swapped = pl.col(first) > pl.col(second)
+    return (
+        pl.when(swapped).then(pl.col(second)).otherwise(pl.col(first)).alias("end_a"),
+        pl.when(swapped).then(pl.col(first)).otherwise(pl.col(second)).alias("end_b"),
+    )

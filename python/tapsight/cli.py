@@ -1,0 +1,283 @@
+"""The command line. Data goes to standard output, everything else to standard error.
+
+Exit codes: 0 nothing failed, 1 something failed, 2 could not run, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from tapsight._text import safe
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tapsight._files import TableFormat
+    from tapsight._sources import Tap
+
+app = typer.Typer(
+    name="tapsight",
+    help="Was traffic copied or sent elsewhere? Packet captures in, verdicts with evidence out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Captures = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="[NAME=]CAPTURE...", help="Captures; those under one NAME are one tap. - is standard input."
+    ),
+]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", metavar="FILE", help="Write there; - is standard output.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Window = Annotated[
+    float, typer.Option(min=0, help="How far apart a packet and its copy may lie, in seconds.")
+]
+Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for what is remembered.")]
+
+
+def main() -> None:
+    """Runs the command line and exits."""
+    try:
+        app()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python would complain once more when it closes standard output.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)  # 128 + SIGPIPE, as the shell has it
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+@contextlib.contextmanager
+def _errors() -> Iterator[None]:
+    """What cannot be done becomes a clear line for each problem and exit code 2, without a traceback."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        raise typer.Exit(2) from error
+    except (ValueError, MemoryError) as error:
+        _complain(str(error) or type(error).__name__)
+        raise typer.Exit(2) from error
+    except ModuleNotFoundError as error:
+        _complain(f"this installation is incomplete: {error}")
+        raise typer.Exit(2) from error
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines() or [""]:
+        typer.echo(f"tapsight: {safe(line)}", err=True)
+
+
+def _show_version(show: bool) -> None:
+    if show:
+        from tapsight._check import version
+
+        typer.echo(f"tapsight {version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def info(
+    captures: Captures,
+    form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
+    memory: Memory = 256,
+    quiet: Quiet = False,
+) -> None:
+    """Say what is in captures: format, frames, times, drops, tunnels, applications."""
+    with _errors():
+        from tapsight._check import as_json
+        from tapsight._info import info_rows, info_text
+        from tapsight._sources import read_sources
+
+        with _progress(quiet) as progress:
+            examination, problems = examine_readable(
+                read_sources(captures), memory=memory << 20, progress=progress
+            )
+        rows = info_rows(examination)
+        typer.echo(as_json(rows, indent=2) if form == "json" else info_text(rows))
+        _end(problems)
+
+
+@app.command()
+def classify(
+    captures: Captures,
+    output: Output = None,
+    form: Annotated[
+        Literal["csv", "ndjson", "arrow", "parquet"] | None,
+        typer.Option("--format", help="How to write it; else as the ending of FILE says, else csv."),
+    ] = None,
+    columns: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")
+    ] = None,
+) -> None:
+    """Write a row a frame: addresses, tunnels, ports, application, traffic class and on what basis."""
+    with _errors():
+        from tapsight import _files
+        from tapsight._check import format_problem, readable_taps
+        from tapsight._sources import problem_with, read_sources
+
+        chosen = form or _format_of(output)
+        if output in {None, "-"} and chosen in {"arrow", "parquet"} and sys.stdout.isatty():
+            raise ValueError(f"{chosen} is not for terminals: name a file with -o, or choose --format csv")
+        problems: list[str] = []
+        taps = readable_taps(
+            read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
+        )
+        names = [name.strip() for name in columns.split(",")] if columns is not None else None
+        schema, batches = _packets(taps, names)
+        with _files.output(output) as file:
+            _files.write_table(batches, schema, file, chosen)
+        _end(problems)
+
+
+@app.command()
+def check(  # noqa: PLR0917 (typer makes options of them)
+    captures: Captures,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What is agreed and allowed (TOML).")
+    ] = None,
+    form: Annotated[
+        Literal["text", "json", "ndjson"] | None,
+        typer.Option("--format", help="How to write it; else as the ending of FILE says, else text."),
+    ] = None,
+    output: Output = None,
+    window: Window = 5.0,
+    memory: Memory = 256,
+    quiet: Quiet = False,
+) -> None:
+    """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
+    with _errors():
+        from tapsight import _files, report_text
+        from tapsight._check import check as run
+
+        with _progress(quiet) as progress:
+            result = run(captures, policy=policy, window=window, memory=memory << 20, progress=progress)
+        to_terminal = output in {None, "-"} and sys.stdout.isatty()
+        ending = Path(output or "").suffix
+        match form or {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}.get(ending, "text"):
+            case "json":
+                text = result.to_json() + "\n"
+            case "ndjson":
+                text = result.to_ndjson()
+            case _:
+                width = os.get_terminal_size().columns if to_terminal else 100
+                colour = to_terminal and "NO_COLOR" not in os.environ
+                text = report_text.render(result, width=width, colour=colour)
+        with _files.output(output) as file:
+            file.write(text.encode("utf-8", "backslashreplace"))
+        _end(result.problems, result.exit_code)
+
+
+@app.command()
+def explain(
+    id_: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="A check or detector, such as V2 or A5.")
+    ] = None,
+) -> None:
+    """Say what a check or detector looks for, why, and what it cannot see. Without ID, list all."""
+    with _errors():
+        from tapsight._options import did_you_mean
+        from tapsight.checks import CHECKS
+        from tapsight.checks._base import Check
+        from tapsight.detectors import DETECTORS, Detector
+
+        known: dict[str, type[Detector | Check[Any]]] = {**DETECTORS, **CHECKS}
+        if id_ is None:
+            typer.echo("\n".join(f"{name}  {each.title}" for name, each in known.items()))
+            return
+        name = id_.partition(".")[0].upper()
+        if name not in known:
+            raise ValueError(
+                f'no check or detector is called "{id_}"{did_you_mean(name, known)} ({", ".join(known)})'
+            )
+        typer.echo(known[name].explain())
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def lab(context: typer.Context) -> None:
+    """Generate captures of an imagined router with known copies and diversions in them."""
+    with _errors():
+        import runpy
+
+        sys.argv = ["tapsight lab", *context.args]
+        runpy.run_module("tapsight.lab", run_name="__main__", alter_sys=False)
+
+
+def _end(problems: list[str] | tuple[str, ...], code: int = 0) -> None:
+    for problem in problems:
+        _complain(problem)
+    raise typer.Exit(2 if problems else code)
+
+
+def _format_of(output: str | None) -> TableFormat:
+    from tapsight._files import TABLE_FORMATS
+
+    if output in {None, "-"}:
+        return "csv"
+    endings: dict[str, TableFormat] = {f".{name}": name for name in TABLE_FORMATS}
+    endings |= {".jsonl": "ndjson", ".feather": "arrow", ".arrows": "arrow"}
+    ending = Path(str(output)).suffix.lower()
+    if ending not in endings:
+        raise ValueError(
+            f"{output}: cannot tell the format from its ending; use one of {', '.join(endings)} or --format"
+        )
+    return endings[ending]
+
+
+def _packets(taps: list[Tap], columns: list[str] | None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The packets of all taps, one after the other, and their schema."""
+    import pyarrow as pa
+
+    from tapsight import _engine
+
+    scans = (_engine.open_packets(tap.paths, columns=columns, tap=tap.name) for tap in taps)
+    readers = (pa.RecordBatchReader.from_stream(scan) for scan in scans)
+    first = next(readers)
+    return first.schema, (batch for reader in itertools.chain([first], readers) for batch in reader)
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+    """Shows how far reading is, if somebody watches."""
+    if quiet or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    bars = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*bars, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+if __name__ == "__main__":
+    main()

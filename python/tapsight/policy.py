@@ -1,0 +1,275 @@
+"""The policy: what is agreed and allowed, as a TOML file.
+
+::
+
+    [sets]                       # names for lists of one kind: addresses and prefixes, or numbers
+    voice_peers  = ["192.0.2.10", "203.0.113.10"]
+    voice_vlans  = [210]
+    mirror_sinks = []
+
+    [checks.V1]                  # voice signalling only between agreed pairs
+    pairs = [["voice_peers", "voice_peers"]]
+
+    [checks.V2]                  # voice media only in these VLANs (also: mpls, tunnel_ids, prefixes)
+    vlans = "voice_vlans"
+
+    [checks.I5]                  # no tunnels except these
+    allow = [ { encap = "gre", between = ["192.0.2.1", "198.51.100.1"], id = 17 } ]
+
+    [checks.I6]                  # no mirror sessions except to these
+    sinks = "mirror_sinks"
+    severity = "critical"        # every check also takes severity, min_coverage, enabled, ticket
+
+Detectors (``[checks.A1]``) take the options of every check too. What is not understood is an error, never ignored.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from tapsight._options import Options, Set, did_you_mean
+from tapsight._text import safe
+from tapsight.checks import CHECKS
+from tapsight.detectors import DETECTORS
+
+_CLOSED = ConfigDict(extra="forbid", frozen=True)
+
+Checks: type[BaseModel] = create_model(
+    "Checks",
+    __config__=_CLOSED,
+    **{id_: (Options | None, None) for id_ in DETECTORS},  # type: ignore[call-overload]
+    **{id_: (check.options | None, None) for id_, check in CHECKS.items()},
+)
+"""The tables under [checks]: one for each check and detector."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """Something wrong with a policy."""
+
+    line: int | None
+    """Line of the file, from 1."""
+    message: str
+    """What is wrong there and what would be right."""
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used. The text has a line for each problem: ``file:line: what is wrong``."""
+
+    def __init__(self, name: str, problems: list[Problem]) -> None:
+        """Problems of the policy with this name."""
+        self.problems = sorted(problems, key=lambda problem: problem.line or 0)
+        lines = (
+            f"{name}:{each.line}: {each.message}" if each.line else f"{name}: {each.message}"
+            for each in self.problems
+        )
+        super().__init__("\n".join(safe(line) for line in lines))
+
+
+class Policy(BaseModel):
+    """What is agreed and allowed."""
+
+    model_config = _CLOSED
+
+    sets: dict[str, Set] = Field(default_factory=dict)
+    """Lists of addresses and prefixes or of numbers, by name."""
+    checks: Any = Field(default_factory=Checks)
+    """Options by check, an instance of :data:`Checks`."""
+
+    def options(self, id_: str) -> Any:  # noqa: ANN401 (each check has its own)
+        """The options of this check or detector, ``None`` if the policy does not mention it."""
+        return getattr(self.checks, id_, None)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Reads a policy file.
+
+        Raises:
+            PolicyError: It cannot be read or is not a policy.
+        """
+        try:
+            text = Path(path).read_bytes().decode("utf-8")
+        except OSError as error:
+            raise PolicyError(os.fspath(path), [Problem(None, error.strerror or str(error))]) from error
+        except UnicodeDecodeError as error:
+            line = error.object[: error.start].count(b"\n") + 1
+            raise PolicyError(
+                os.fspath(path), [Problem(line, "not UTF-8 text, which TOML has to be")]
+            ) from error
+        return cls.loads(text, name=os.fspath(path))
+
+    @classmethod
+    def loads(cls, text: str, *, name: str = "policy") -> Policy:
+        """Reads a policy from text; ``name`` is what errors call it.
+
+        Raises:
+            PolicyError: It is not a policy.
+        """
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise PolicyError(name, [_syntax_problem(str(error), text)]) from error
+        except RecursionError as error:
+            raise PolicyError(name, [Problem(None, "nested too deep")]) from error
+        sets = data.get("sets")
+        context = {"sets": sets if isinstance(sets, dict) else {}}
+        lines = _Lines(text)
+        problems = []
+        checks = None
+        try:
+            # The top level says what else it may hold; the tables under [checks] have types made from the registry.
+            if isinstance(data.get("checks"), dict):
+                checks = Checks.model_validate(data["checks"], context=context)
+        except ValidationError as error:
+            problems += [_problem(("checks", *each["loc"]), each, lines) for each in error.errors()]
+        try:
+            policy = cls.model_validate(data, context=context)
+        except ValidationError as error:
+            problems += [_problem(each["loc"], each, lines) for each in error.errors()]
+        if "checks" in data and not isinstance(data["checks"], dict):
+            problems.append(Problem(lines.find(("checks",)), "checks must be a table, such as [checks.V1]"))
+        if problems:
+            raise PolicyError(name, problems)
+        return policy.model_copy(update={"checks": checks or Checks()})
+
+
+def _syntax_problem(message: str, text: str) -> Problem:
+    # Python tells the position only inside the message until 3.14.
+    what, _, position = message.partition(" (at ")
+    line = re.match(r"line (\d+)", position)
+    return Problem(
+        int(line[1]) if line else text.rstrip("\n").count("\n") + 1, f"not TOML: {what[:1].lower()}{what[1:]}"
+    )
+
+
+def _problem(loc: tuple[int | str, ...], error: Any, lines: _Lines) -> Problem:  # noqa: ANN401 (a dict of pydantic's)
+    *above, last = loc
+    where = _where(loc)
+    context = error.get("ctx", {})
+    item = context.get("item", error["input"])
+    match error["type"]:
+        case "extra_forbidden":
+            known = _known(tuple(above))
+            line = lines.find(loc)
+            hint = f"{did_you_mean(str(last), known) or ';'} known: {', '.join(known)}"
+            what = "check" if above == ["checks"] else "key"
+            return Problem(line, f'unknown {what} "{last}"{_inside(tuple(above))}{hint}')
+        case "literal_error":
+            hint = did_you_mean(str(item), re.findall(r"'([^']*)'", context.get("expected", "")))
+            message = f"must be {context.get('expected')}, not {item!r}{hint}"
+        case "missing":
+            return Problem(lines.find(tuple(above)), f'{_where(tuple(above))}: lacks "{last}"')
+        case "policy":
+            message = context.get("message", error["msg"])
+        case "model_type" | "model_attributes_type":
+            message = f"must be a table, not {item!r}"
+        case _:
+            message = f"{error['msg'].replace('Input should be', 'must be')}, not {item!r}"
+    return Problem(lines.find(loc, item), f"{where}: {message}")
+
+
+def _where(loc: tuple[int | str, ...]) -> str:
+    """A place in the policy as people write it: ``[checks.V1] pairs[0][1]``."""
+    match loc:
+        case ("checks", check, *rest) if rest:
+            table = f"[checks.{check}] "
+        case ("sets", *rest) if rest:
+            table = "[sets] "
+        case _:
+            return f"[{'.'.join(map(str, loc))}]"
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
+    return table + path.removeprefix(".")
+
+
+def _inside(above: tuple[int | str, ...]) -> str:
+    return f" in {_where(above)}" if above else ""
+
+
+def _known(above: tuple[int | str, ...]) -> list[str]:
+    """The keys that may stand at this place."""
+    model: Any = Policy
+    if above:
+        model = Checks
+    for part in above[1:]:
+        if isinstance(part, str):
+            model = _model_within(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _model_within(annotation: Any) -> Any:  # noqa: ANN401 (annotations have no type)
+    """The model in an annotation such as ``list[Allowed] | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = (_model_within(each) for each in getattr(annotation, "__args__", ()))
+    return next((model for model in inner if model is not None), None)
+
+
+class _Lines:
+    """Where the keys of a TOML text stand. tomllib does not tell."""
+
+    _HEADER = re.compile(r"\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(#.*)?$")
+    _KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+    _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+    _MARK = re.compile(r'''"""|\'\'\'|"(?:\\.|[^"\\])*"|'[^']*'|#.*|[][{}]''')
+
+    def __init__(self, text: str) -> None:
+        self._text = text.splitlines()
+        self._keys = list(self._scan())
+
+    def _scan(self) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Each header and key with its line; what continues a value of several lines is skipped."""
+        table: tuple[str, ...] = ()
+        depth, quote = 0, ""
+        for number, line in enumerate(self._text, 1):
+            if depth == 0 and not quote:
+                if header := self._HEADER.match(line):
+                    table = self._path(header[1])
+                    yield table, number
+                    continue
+                if key := self._KEY.match(line):
+                    yield (*table, *self._path(key[1])), number
+                    line = line[key.end() :]  # noqa: PLW2901
+            for mark in self._MARK.findall(line):
+                if mark in {'"""', "'''"}:
+                    quote = "" if quote == mark else quote or mark
+                elif not quote and mark in "[]{}":
+                    depth = max(0, depth + (1 if mark in "[{" else -1))
+
+    def _path(self, dotted: str) -> tuple[str, ...]:
+        return tuple(part.strip("\"'") for part in self._PART.findall(dotted))
+
+    def find(self, loc: tuple[int | str, ...], item: object = None) -> int | None:
+        """The line of what is at this place: of the longest part of it that can be found, and there of the item."""
+        names = tuple(str(part) for part in loc)
+        for length in range(len(names), 0, -1):
+            lines = [line for path, line in self._keys if path == names[:length]]
+            # A table may only be there as part of a longer header or key: [checks.V1] is where checks are.
+            lines += [line for path, line in self._keys if path[:length] == names[:length]]
+            if lines:
+                key = names[-1] if length < len(names) else None
+                return self._find_within(lines[0], item, key)
+        return None
+
+    def _find_within(self, start: int, item: object, key: str | None) -> int:
+        """The first line from the start, up to the next key, that has the item, or else the key, written in it."""
+        end = min((line for _, line in self._keys if line > start), default=len(self._text) + 1)
+        written = []
+        if isinstance(item, str):
+            written.append(rf"[\"']{re.escape(item)}[\"']")
+        elif isinstance(item, int | float):
+            written.append(rf"(?<![\w.]){re.escape(str(item).lower())}(?![\w.])")
+        if key is not None:
+            written.append(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*=")
+        for pattern in written:
+            for number in range(start, end):
+                if re.search(pattern, self._text[number - 1]):
+                    return number
+        return start

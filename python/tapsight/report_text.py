@@ -1,0 +1,171 @@
+"""A result as one screen of text: the answers first, then the proof, then how much could be judged."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tapsight._text import percent, plural, safe
+
+if TYPE_CHECKING:
+    from tapsight._check import Result
+
+_COLOURS = {"yes": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "cannot tell": 33, "unknown": 33}
+_COLOURS |= {"no sign": 32, "pass": 32}
+
+_MOST = 20
+"""Findings shown; the others are counted."""
+
+
+class _Page:
+    """Lines of a report. What goes in is escaped here, so that nothing else needs to think of it."""
+
+    def __init__(self, width: int, *, colour: bool) -> None:
+        self.width = max(width, 40)
+        self.colour = colour
+        self.lines: list[str] = []
+
+    def paint(self, text: str, word: str) -> str:
+        code = _COLOURS.get(word)
+        return f"\x1b[1;{code}m{safe(text)}\x1b[0m" if self.colour and code else safe(text)
+
+    def line(self, text: str = "") -> None:
+        self.lines.append(safe(text))
+
+    def heading(self, text: str) -> None:
+        self.lines += ["", f"\x1b[1m{safe(text)}\x1b[0m" if self.colour else safe(text)]
+
+    def labelled(self, label: str, text: str, *, indent: int = 2, hang: int = 13) -> None:
+        """The text, wrapped, with a label in front of its first line."""
+        wrapped = textwrap.wrap(safe(text), self.width - hang, break_on_hyphens=False) or [""]
+        first = f"{' ' * indent}{label}".ljust(hang - 1) + " "
+        self.lines += [(first if at == 0 else " " * hang) + part for at, part in enumerate(wrapped)]
+
+    def table(self, head: list[str], rows: list[list[str]], *, painted: int | None = None) -> None:
+        """Columns as wide as their cells; the last one is wrapped."""
+        rows = [[safe(cell) for cell in row] for row in rows]
+        widths = [max(len(row[at]) for row in (head, *rows)) for at in range(len(head) - 1)]
+        start = sum(widths) + 2 * len(head)
+        for row in (head, *rows):
+            cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=True)]
+            if painted is not None and row is not head:
+                cells[painted] = self.paint(cells[painted], row[painted])
+            wrapped = textwrap.wrap(row[-1], max(self.width - start, 20), break_on_hyphens=False) or [""]
+            self.lines.append(("  " + "  ".join([*cells, wrapped[0]])).rstrip())
+            self.lines += [" " * start + part for part in wrapped[1:]]
+
+
+def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
+    """The result as text, lines no wider than ``width`` where words allow it."""
+    page = _Page(width, colour=colour)
+    verdicts = result.verdicts.to_pylist()
+    for answer in result.answers:
+        said = answer.answer.upper() if answer.answer == "yes" else answer.answer
+        text = textwrap.wrap(safe(answer.because), page.width - 25, break_on_hyphens=False) or [""]
+        page.lines.append(f"{safe(answer.question):<23} {page.paint(said, answer.answer)}: {text[0]}")
+        page.lines += [" " * 24 + part for part in text[1:]]
+    _not_judged(page, result, verdicts)
+    _findings(page, result)
+    page.heading("Verdicts")
+    page.table(
+        ["check", "verdict", "coverage", "packets", "findings", "what"],
+        [
+            [
+                row["check"],
+                row["verdict"],
+                percent(row["judged"], row["in_scope"]) if row["in_scope"] else "-",
+                f"{row['in_scope']:,}",
+                f"{row['findings']:,}",
+                "; ".join(filter(None, (row["title"], row["reason"], row["ticket"]))),
+            ]
+            for row in verdicts
+        ],
+        painted=1,
+    )
+    _quality(page, result)
+    return "\n".join(page.lines) + "\n"
+
+
+def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
+    lines = list(result.problems)
+    lines += [f"{row['check']}: {row['reason']}" for row in verdicts if row["verdict"] == "unknown"]
+    for row in verdicts:
+        missing = row["in_scope"] - row["judged"]
+        if row["verdict"] != "unknown" and missing:
+            lines.append(
+                f"{row['check']}: {plural(missing, 'packet')} of {row['in_scope']:,} ({row['reason']})"
+            )
+    if lines:
+        page.line("What could not be judged")
+        for line in lines:
+            page.labelled("-", line, hang=4)
+    else:
+        page.line("Everything in scope could be judged.")
+
+
+def _findings(page: _Page, result: Result) -> None:
+    findings = result.findings.slice(0, _MOST).to_pylist()
+    page.heading(f"Findings ({result.findings.num_rows})")
+    if not findings:
+        page.line("  none")
+    for row in findings:
+        name = " / ".join(filter(None, (row["check"], row["detector"])))
+        rest = "  ".join(filter(None, (name, row["id"], ", ".join(row["attack"]))))
+        page.lines.append(f"  {page.paint(row['severity'].upper(), row['severity'])}  {safe(rest)}")
+        page.labelled("", row["sentence"], hang=4)
+        if where := collector_text(row["collector"]):
+            page.labelled("to", where, indent=4, hang=15)
+        for label, text in evidence_lines(row["evidence"]):
+            page.labelled(label, text, indent=4, hang=15)
+    if result.findings.num_rows > len(findings):
+        page.line(f"  and {result.findings.num_rows - len(findings):,} more: --format json lists all")
+
+
+def collector_text(collector: Mapping[str, Any]) -> str:
+    """Where copies or a tunnel go: address, MAC, tunnel."""
+    tunnel = collector["encap"] or ""
+    if collector["tunnel_id"] is not None:
+        tunnel += f" id {collector['tunnel_id']}"
+    return "  ".join(filter(None, (collector["address"], collector["mac"], tunnel)))
+
+
+def evidence_lines(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    """For each file its frames by role, and the display filter that shows them in Wireshark, as label and text."""
+    files: dict[str, list[Mapping[str, Any]]] = {}
+    for frame in evidence:
+        files.setdefault(frame["file"] or f"tap {frame['tap']}", []).append(frame)
+    lines = []
+    for file, frames in files.items():
+        roles: dict[str, list[int]] = {}
+        for frame in frames:
+            roles.setdefault(frame["role"], []).append(frame["frame"])
+        texts = [f"{role} {', '.join(map(str, sorted(numbers)[:4]))}" for role, numbers in roles.items()]
+        more = sum(max(0, len(numbers) - 4) for numbers in roles.values())
+        lines.append(("frames", f"{file}: {'; '.join(texts)}" + (f" and {more} more" if more else "")))
+        lines.append(("look up", display_filter(frame["frame"] for frame in frames)))
+    return lines
+
+
+def display_filter(frames: Iterable[int]) -> str:
+    """The Wireshark display filter that shows these frames."""
+    return f"frame.number in {{{', '.join(map(str, sorted(set(frames))))}}}"
+
+
+def _quality(page: _Page, result: Result) -> None:
+    page.heading("Captures")
+    rows = []
+    for row in result.taps.to_pylist():
+        notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
+        notes += ["drops not told"] if row["dropped"] is None else []
+        notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
+        notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
+        notes += list(row["warnings"] or ())
+        rows.append([row["tap"], row["file"], f"{row['frames']:,}", "; ".join(notes) or "complete"])
+    page.table(["tap", "file", "frames", "quality"], rows)
+    for row in result.explained():
+        page.labelled(
+            "",
+            f"{plural(row['packets'], 'packet')} seen again for a harmless reason: {row['detector']}",
+            hang=2,
+        )
