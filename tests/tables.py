@@ -155,7 +155,9 @@ def claim(detector: str, **other: Any) -> dict[str, Any]:
         "traffic": ["voice-media"],
         **other,
     }
-    row |= {name: address(row.get(name)) for name in ("exporter", "collector", "rewritten_from", "rewritten_to")}
+    row |= {
+        name: address(row.get(name)) for name in ("exporter", "collector", "rewritten_from", "rewritten_to")
+    }
     return row | {name: mac(row.get(name)) for name in ("exporter_mac", "collector_mac")}
 
 
@@ -184,7 +186,9 @@ def tap(name: str = "inside", **other: Any) -> dict[str, Any]:
     }
 
 
-def scope(check: str, in_scope: int = 10_000, judged: int = 10_000, reason: str | None = None) -> dict[str, Any]:
+def scope(
+    check: str, in_scope: int = 10_000, judged: int = 10_000, reason: str | None = None
+) -> dict[str, Any]:
     return {"check": check, "in_scope": in_scope, "judged": judged, "reason": reason}
 
 

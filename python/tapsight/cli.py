@@ -111,7 +111,7 @@ def info(
 ) -> None:
     """Say what is in captures: format, frames, times, drops, tunnels, applications."""
     with _errors():
-        from tapsight._check import as_json
+        from tapsight._check import as_json, examine_readable
         from tapsight._info import info_rows, info_text
         from tapsight._sources import read_sources
 
