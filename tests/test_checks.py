@@ -277,6 +277,11 @@ def test_answers_follow_the_kinds_of_findings() -> None:
         "cannot tell",
         "no sign",
     ]
+    forked = [claim("A5.forked")]
+    assert words(run(None, claims=forked, scopes=[scope("A1"), scope("A2"), scope("A5", 100, 1)])) == [
+        "yes",
+        "cannot tell",
+    ]
     assert words(run(None, scopes=[])) == ["cannot tell", "cannot tell"]
     assert words(judge(examination(), None, ["b.pcap: is empty"])) == ["cannot tell", "cannot tell"]
 
