@@ -17,8 +17,11 @@
 
 pub mod capture;
 pub mod classify;
+pub mod detect;
 pub mod dissect;
 pub mod flows;
 mod named;
 pub mod packets;
+#[cfg(feature = "python")]
+mod python;
 pub mod wire;

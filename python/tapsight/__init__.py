@@ -1,30 +1,23 @@
 """Was traffic copied or sent elsewhere? Packet captures in, verdicts with evidence out."""
 
-from __future__ import annotations
+from tapsight import addresses
+from tapsight._check import Result, check
+from tapsight._core import CaptureError
+from tapsight._core import __version__ as __version__
+from tapsight._scan import BATCH_SIZE, COLUMNS, CaptureWarning, Scan, open, scan
+from tapsight.policy import Policy, PolicyError
 
-import importlib
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from tapsight._check import Result, check
-    from tapsight.policy import Policy, PolicyError
-
-__all__ = ["Policy", "PolicyError", "Result", "check"]
-
-_HOMES = {
-    "Policy": "tapsight.policy",
-    "PolicyError": "tapsight.policy",
-    "Result": "tapsight._check",
-    "check": "tapsight._check",
-}
-
-
-def __getattr__(name: str) -> object:
-    """Loads what is asked for when it is asked for, so that ``tapsight --help`` does not load Polars."""
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = [
+    "BATCH_SIZE",
+    "COLUMNS",
+    "CaptureError",
+    "CaptureWarning",
+    "Policy",
+    "PolicyError",
+    "Result",
+    "Scan",
+    "addresses",
+    "check",
+    "open",
+    "scan",
+]

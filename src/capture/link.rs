@@ -22,3 +22,58 @@ impl LinkType {
     /// Linux "cooked" capture v2.
     pub const LINUX_SLL2: Self = Self(276);
 }
+
+impl LinkType {
+    /// Most bytes that a frame of this type can hold. A record that claims more is taken for damage, as Wireshark
+    /// does: 256 KiB, but for D-Bus messages and USB transfers 128 MiB, for Elektrobit (EBHSCR) frames 32 MiB.
+    pub(super) fn max_cap_len(self) -> u32 {
+        match self.0 {
+            // LINKTYPE_USB_FREEBSD, _USB_LINUX, _USB_LINUX_MMAPPED, _DBUS, _USBPCAP, _USB_DARWIN
+            186 | 189 | 220 | 231 | 249 | 266 => 128 << 20,
+            279 => 32 << 20,
+            _ => 256 << 10,
+        }
+    }
+}
+
+impl std::fmt::Display for LinkType {
+    /// The name without its `LINKTYPE_`, and the value, such as `ethernet (1)`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = match self.0 {
+            0 => "null",
+            1 => "ethernet",
+            6 => "ieee802_5",
+            8 => "slip",
+            9 => "ppp",
+            10 => "fddi",
+            12 | 14 | 101 => "raw",
+            50 => "ppp_hdlc",
+            51 => "ppp_ether",
+            100 => "atm_rfc1483",
+            104 => "c_hdlc",
+            105 => "ieee802_11",
+            107 => "frelay",
+            108 => "loop",
+            113 => "linux_sll",
+            127 => "ieee802_11_radiotap",
+            129 => "arcnet_linux",
+            140 => "mtp2",
+            141 => "mtp3",
+            147..=162 => "user",
+            189 => "usb_linux",
+            192 => "ppi",
+            195 => "ieee802_15_4",
+            220 => "usb_linux_mmapped",
+            227 => "can_socketcan",
+            228 => "ipv4",
+            229 => "ipv6",
+            231 => "dbus",
+            239 => "nflog",
+            242 => "ipoib",
+            253 => "netlink",
+            276 => "linux_sll2",
+            value => return write!(f, "link type {value}"),
+        };
+        write!(f, "{name} ({})", self.0)
+    }
+}

@@ -8,3 +8,4 @@ mod table;
 
 pub use path::{Path, PathId, Paths};
 pub use table::{Flow, FlowKey, Flows, flow_schema};
+pub(crate) use table::append_fixed;

@@ -15,5 +15,5 @@ mod view;
 pub use builder::{Builder, Row};
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
-pub use scan::{BATCH_SIZE, Scan, ScanOptions};
+pub use scan::{BATCH_SIZE, Pause, Scan, ScanOptions};
 pub use view::{Packet, Packets};

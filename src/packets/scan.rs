@@ -48,7 +48,11 @@ pub struct Scan {
     work: Work,
     block: Option<(Block, usize)>,
     rows_left: u64,
+    pause: Option<Pause>,
 }
+
+/// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
+pub type Pause = fn() -> Result<(), ArrowError>;
 
 /// What the columns asked for make necessary.
 #[derive(Debug, Clone, Copy)]
@@ -82,9 +86,16 @@ impl Scan {
             rows_left: options.limit.unwrap_or(u64::MAX),
             classifier: Classifier::new(),
             block: None,
+            pause: None,
             reader,
             options,
         }
+    }
+
+    /// The same scan, which calls `pause` when the reader has nothing yet.
+    #[must_use]
+    pub fn with_pause(self, pause: Pause) -> Self {
+        Self { pause: Some(pause), ..self }
     }
 
     /// The reader, for its interfaces, files and warnings so far.
@@ -98,7 +109,12 @@ impl Scan {
             let (block, position) = match self.block.take() {
                 Some(unfinished) => unfinished,
                 None => match self.reader.next_block().map_err(|e| ArrowError::ExternalError(Box::new(e)))? {
-                    Some(block) => (block, 0),
+                    Some(block) => {
+                        if let (true, Some(pause)) = (block.is_empty(), self.pause) {
+                            pause()?;
+                        }
+                        (block, 0)
+                    }
                     None => break,
                 },
             };

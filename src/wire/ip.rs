@@ -69,3 +69,22 @@ pub enum Fragment {
     /// The last one.
     Last,
 }
+
+impl Fragment {
+    /// From the offset and whether more is to come.
+    #[inline]
+    pub fn new(offset: u16, more: bool) -> Self {
+        match (offset, more) {
+            (0, false) => Self::Whole,
+            (0, true) => Self::First,
+            (_, true) => Self::Middle,
+            (_, false) => Self::Last,
+        }
+    }
+
+    /// Whether the transport header lies in another fragment.
+    #[inline]
+    pub fn is_later(self) -> bool {
+        matches!(self, Self::Middle | Self::Last)
+    }
+}

@@ -1,0 +1,164 @@
+"""Captures as Arrow streams and Polars frames."""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tapsight import _core
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | Any
+"""A path, a glob, ``"-"`` for standard input, or a buffer that holds a capture (bytes, a numpy array of uint8, …)."""
+
+BATCH_SIZE: int = _core.BATCH_SIZE
+COLUMNS: tuple[str, ...] = tuple(_core.column_names())
+"""All columns of the packets table; those made on request only (``community_id``) among them."""
+
+
+class CaptureWarning(UserWarning):
+    """A capture could be read in part only, such as one that was cut off."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A capture as a table of packets that is read when it is needed, and again each time.
+
+    It holds no open file, so it can be pickled and sent to other processes. Anything that takes Arrow streams can read it:
+    ``pyarrow.table(scan)``, ``polars.DataFrame(scan)``, and DuckDB by its name in a query.
+
+    Make one with :func:`tapsight.open`.
+    """
+
+    sources: tuple[Any, ...]
+    columns: tuple[str, ...] | None = None
+    batch_size: int = BATCH_SIZE
+    tap: str | None = None
+    filters: tuple[tuple[str, tuple[int | str, ...]], ...] = field(default=(), repr=False)
+    limit: int | None = field(default=None, repr=False)
+
+    def _stream(self) -> _core.Stream:
+        return _core.Stream(
+            list(self.sources),
+            tap=self.tap,
+            columns=None if self.columns is None else list(self.columns),
+            batch_size=self.batch_size,
+            filters=[(name, list(values)) for name, values in self.filters],
+            limit=self.limit,
+        )
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Open the capture anew, as a capsule by the Arrow PyCapsule interface."""
+        return self._stream().__arrow_c_stream__(requested_schema)
+
+    def __arrow_c_schema__(self) -> object:
+        """The schema, without opening the capture."""
+        return _core.schema(None if self.columns is None else list(self.columns)).__arrow_c_schema__()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema, without opening the capture."""
+        import pyarrow as pa
+
+        return pa.schema(self)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Read the capture batch by batch.
+
+        Warns with :class:`CaptureWarning` at its end if a part of it could not be read.
+
+        Raises:
+            CaptureError: A source is no capture, or one of a format that is not read.
+            OSError: A source cannot be read.
+        """
+        import pyarrow as pa
+
+        stream = self._stream()
+        yield from pa.RecordBatchReader.from_stream(stream)
+        for text in stream.warnings:
+            warnings.warn(text, CaptureWarning, stacklevel=2)
+
+    def to_pyarrow(self) -> pa.Table:
+        """Read all of it into a :class:`pyarrow.Table`."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(list(self), schema=self.schema)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Read all of it into a :class:`polars.DataFrame`."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.to_pyarrow())
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table makes a frame
+        return frame
+
+
+def open(  # noqa: A001 - tapsight.open reads as the builtin does
+    source: Source | Sequence[Source],
+    *,
+    columns: Iterable[str] | None = None,
+    batch_size: int = BATCH_SIZE,
+    tap: str | None = None,
+) -> Scan:
+    """Open a capture: pcap or pcapng, plain or compressed with gzip, zstd or lz4.
+
+    Args:
+        source: A path, a glob, ``"-"`` for standard input, a buffer that holds a capture, or a list of these, which
+            are read in order as one stream whose frame numbers go on.
+        columns: The columns to make, in this order; all but ``community_id`` by default. See :data:`tapsight.COLUMNS`.
+        batch_size: Rows in a batch.
+        tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
+
+    Raises:
+        FileNotFoundError: A file is missing, or a glob matches nothing.
+        ValueError: A column does not exist.
+    """
+    names = None if columns is None else tuple(columns)
+    _core.schema(None if names is None else list(names))
+    if batch_size < 1:
+        raise ValueError(f"batch_size is a number of rows from 1, not {batch_size}")
+    return Scan(expand(source), names, batch_size, tap)
+
+
+def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
+    """The single sources that ``source`` names: lists made flat, globs replaced by the files they match, by name."""
+    if isinstance(source, list | tuple):
+        if not source:
+            raise ValueError("an empty list of captures")
+        return tuple(single for part in source for single in expand(part))
+    if not isinstance(source, str | os.PathLike):
+        return (source,)
+    path = os.fspath(source)
+    if path == "-" or os.path.lexists(path) or not glob.has_magic(path):
+        return (path,)
+    matches = sorted(glob.glob(path, recursive=True))
+    if not matches:
+        raise FileNotFoundError(f"{path}: no file matches")
+    return tuple(matches)
+
+
+def scan(
+    source: Source | Sequence[Source],
+    *,
+    columns: Iterable[str] | None = None,
+    batch_size: int = BATCH_SIZE,
+    tap: str | None = None,
+) -> pl.LazyFrame:
+    """Open a capture as a :class:`polars.LazyFrame`.
+
+    Only the columns that the query needs are made. ``head`` and ``limit`` end the reading early. Comparisons of ``app``,
+    ``traffic``, ``basis``, ``protocol``, ``ip_version``, ports, ``vlan``, ``ethertype``, ``tunnel_id`` and ``ttl`` with
+    literals are made before rows are (``==``, ``is_in``, and these joined by ``&``); others by Polars, batch by batch.
+
+    Arguments are those of :func:`open`.
+    """
+    from tapsight._polars import lazy_frame
+
+    return lazy_frame(open(source, columns=columns, batch_size=batch_size, tap=tap))

@@ -1,0 +1,131 @@
+//! The bytes that can be seen at the moment: a whole mapped file, or a stretch of a stream.
+
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use super::Bytes;
+
+/// Bytes read at once from a stream that is not waited for: a file, or a decoder of one.
+const CHUNK: usize = 1 << 20;
+/// Bytes read at most at once from a pipe. Its frames are handed out as they come, so there are seldom many.
+const LIVE_CHUNK: usize = 128 << 10;
+
+/// A stretch of a file, and the way to the next one.
+pub(super) struct Window {
+    bytes: Bytes,
+    /// Where in `bytes` the walker is.
+    at: usize,
+    /// Offset of `bytes` in the file.
+    base: u64,
+    /// What follows `bytes`; none at the end of the file.
+    rest: Option<Stream>,
+    /// What ended the stream, if it was not its end.
+    fault: Option<io::Error>,
+}
+
+/// Bytes that come one after the other.
+pub(super) struct Stream {
+    /// Where they come from.
+    pub reader: Box<dyn Read + Send>,
+    /// Whether somebody may be writing at the other end, so that what has come is not held back to read more.
+    pub live: bool,
+}
+
+/// What became of a wish for more bytes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refill {
+    /// The window moved on, or its end is known now.
+    Done,
+    /// A signal arrived while nothing else did.
+    Interrupted,
+}
+
+impl Window {
+    /// All the bytes there are.
+    pub(super) fn whole(bytes: Bytes) -> Self {
+        Self { bytes, at: 0, base: 0, rest: None, fault: None }
+    }
+
+    /// Bytes still to be read.
+    pub(super) fn stream(stream: Stream) -> Self {
+        Self { bytes: Arc::new([]), at: 0, base: 0, rest: Some(stream), fault: None }
+    }
+
+    /// The bytes in sight, to be kept by whoever needs them.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    /// Where in the bytes the walker is.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Offset of the bytes in the file.
+    pub(super) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Offset of the walker in the file.
+    pub(super) fn offset(&self) -> u64 {
+        self.base + self.at as u64
+    }
+
+    /// Bytes in sight that the walker has not passed.
+    pub(super) fn left(&self) -> usize {
+        (*self.bytes).as_ref().len().saturating_sub(self.at)
+    }
+
+    /// Whether nothing follows the bytes in sight.
+    pub(super) fn is_last(&self) -> bool {
+        self.rest.is_none()
+    }
+
+    /// What ended the stream, if it was not its end.
+    pub(super) fn take_fault(&mut self) -> Option<io::Error> {
+        self.fault.take()
+    }
+
+    /// Moves the walker.
+    pub(super) fn advance(&mut self, at: usize) {
+        self.at = at;
+    }
+
+    /// Replaces the bytes in sight: those the walker has not passed, and more behind them, if possible so many that it
+    /// sees `need`. Memory grows with the bytes that arrive, never with what a file claims.
+    pub(super) fn refill(&mut self, need: usize) -> Refill {
+        let Some(stream) = &mut self.rest else { return Refill::Done };
+        let tail = (*self.bytes).as_ref().get(self.at..).unwrap_or_default();
+        let size = if stream.live { LIVE_CHUNK } else { CHUNK };
+        let mut chunk = vec![0; size.max(tail.len().saturating_mul(2))];
+        let mut filled = tail.len();
+        if let Some(start) = chunk.get_mut(..filled) {
+            start.copy_from_slice(tail);
+        }
+        let enough = if stream.live { need.min(chunk.len()).max(filled + 1) } else { chunk.len() };
+        let mut refill = Refill::Done;
+        while filled < enough {
+            match stream.reader.read(chunk.get_mut(filled..).unwrap_or_default()) {
+                Ok(0) => {
+                    self.rest = None;
+                    break;
+                }
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                    refill = Refill::Interrupted;
+                    break;
+                }
+                Err(error) => {
+                    self.fault = Some(error);
+                    self.rest = None;
+                    break;
+                }
+            }
+        }
+        chunk.truncate(filled);
+        self.base += self.at as u64;
+        self.at = 0;
+        self.bytes = Arc::new(chunk);
+        refill
+    }
+}

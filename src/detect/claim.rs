@@ -1,0 +1,415 @@
+//! What a detector says it found.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, UInt32Builder,
+    UInt64Builder,
+};
+use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use hashbrown::{HashMap, HashSet};
+
+use super::{Context, Seen, Sighting};
+use crate::classify::App;
+use crate::dissect::{Mac, Stack};
+use crate::flows::{PathId, append_fixed};
+use crate::named::named;
+use crate::packets::Column;
+use crate::wire::ip::Addr;
+
+named! {
+    /// What happened to the traffic.
+    Kind {
+        /// It was copied.
+        Copy = "copy",
+        /// It was sent elsewhere.
+        Diversion = "diversion",
+        /// It was seen more than once for a harmless reason.
+        Duplicate = "duplicate",
+        /// It was put into a tunnel.
+        Tunnel = "tunnel",
+    }
+}
+
+named! {
+    /// How much a claim matters if it is not allowed.
+    Severity {
+        /// Worth knowing.
+        Info = "info",
+        /// Odd.
+        Low = "low",
+        /// Should be explained.
+        Medium = "medium",
+        /// Traffic is exposed.
+        High = "high",
+        /// Act now.
+        Critical = "critical",
+    }
+}
+
+named! {
+    /// What part a frame plays in the evidence.
+    Role {
+        /// The packet on its own path.
+        Original = "original",
+        /// The packet once more.
+        Copy = "copy",
+        /// A packet in a tunnel made for mirroring.
+        Mirror = "mirror",
+        /// The packet with another address.
+        Redirected = "redirected",
+    }
+}
+
+/// A frame that proves a claim.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evidence {
+    /// Number of the tap.
+    pub tap: u16,
+    /// Number of the frame in the tap's stream.
+    pub frame: u64,
+    /// Its part.
+    pub role: Role,
+    /// How it was seen.
+    pub path: PathId,
+}
+
+/// These packets were also seen there: what a detector says it found.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// Detector and class, such as `A5.forked`.
+    pub detector: &'static str,
+    /// Whether it is worth a finding; else it only names what was seen.
+    pub report: bool,
+    /// What happened.
+    pub kind: Kind,
+    /// How much it matters if it is not allowed.
+    pub severity: Severity,
+    /// Number of the tap that saw the original.
+    pub tap: Option<u16>,
+    /// Number of the tap that saw the copy.
+    pub copy_tap: Option<u16>,
+    /// Who made the copy: the source address of the tunnel.
+    pub exporter: Option<Addr>,
+    /// Who receives it: the destination address of the tunnel, or the rewritten destination.
+    pub collector: Option<Addr>,
+    /// Source MAC of the copy.
+    pub exporter_mac: Option<Mac>,
+    /// Destination MAC of the copy.
+    pub collector_mac: Option<Mac>,
+    /// The tunnel of the copy.
+    pub encap: Stack,
+    /// Identifier of that tunnel.
+    pub tunnel_id: Option<u32>,
+    /// Address before and after it was rewritten.
+    pub rewritten: Option<(Addr, Addr)>,
+    /// Packets on the original path, in the flows of which any was copied.
+    pub in_scope: u64,
+    /// Those strong enough to be told from others.
+    pub judged: u64,
+    /// The packets behind it.
+    pub tally: Tally,
+}
+
+/// Counts of the packets behind a claim.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// Copies counted.
+    pub packets: u64,
+    /// Time of the first copy, nanoseconds UTC.
+    pub first_ts: i64,
+    /// Time of the last copy, nanoseconds UTC.
+    pub last_ts: i64,
+    /// How the first original and its copy were seen.
+    pub paths: (Option<PathId>, Option<PathId>),
+    /// The first frames that prove it.
+    pub evidence: Vec<Evidence>,
+    /// Conversations concerned, as `flow_id`; at most [`Tally::MAX_FLOWS`].
+    pub flows: HashSet<u64>,
+    lags: Vec<i64>,
+    ip_ids: BTreeSet<u32>,
+    apps: BTreeSet<&'static str>,
+    traffic: BTreeSet<&'static str>,
+}
+
+impl Tally {
+    /// How many conversations are told apart.
+    pub const MAX_FLOWS: usize = 65_536;
+    const MAX_EVIDENCE: usize = 32;
+    const MAX_LAGS: usize = 1024;
+    const MAX_IP_IDS: usize = 4;
+
+    /// Counts a copy, and the original it was recognised by.
+    pub fn add(&mut self, seen: &Seen<'_>, copy: Sighting, original: Option<Sighting>, roles: (Role, Role), context: &Context<'_>) {
+        if self.packets == 0 {
+            (self.first_ts, self.last_ts) = (copy.ts, copy.ts);
+            self.paths = (original.map(|original| original.path), Some(copy.path));
+        }
+        self.packets += 1;
+        self.first_ts = self.first_ts.min(copy.ts);
+        self.last_ts = self.last_ts.max(copy.ts);
+        if self.evidence.len() + 2 <= Self::MAX_EVIDENCE {
+            let at = |sighting: Sighting, role| Evidence {
+                tap: context.paths.get(sighting.path).tap,
+                frame: sighting.frame,
+                role,
+                path: sighting.path,
+            };
+            self.evidence.extend(original.map(|original| at(original, roles.0)));
+            self.evidence.push(at(copy, roles.1));
+        }
+        if let Some(original) = original
+            && self.lags.len() < Self::MAX_LAGS
+        {
+            self.lags.push(copy.ts.saturating_sub(original.ts));
+        }
+        if let Some(flow) = seen.packet.flow_id
+            && self.flows.len() < Self::MAX_FLOWS
+        {
+            self.flows.insert(flow);
+        }
+        if let Some(id) = copy.ip_id
+            && self.ip_ids.len() < Self::MAX_IP_IDS
+        {
+            self.ip_ids.insert(id);
+        }
+        let label = seen.packet.label;
+        self.apps.extend(label.app.map(App::name));
+        self.traffic.insert(label.traffic().name());
+    }
+
+    /// Says which path the original and the copy took; the frames' roles follow from that.
+    pub fn with_paths(mut self, original: PathId, copy: PathId) -> Self {
+        self.paths = (Some(original), Some(copy));
+        for frame in &mut self.evidence {
+            frame.role = if frame.path == copy { Role::Copy } else { Role::Original };
+        }
+        self
+    }
+
+    /// How many different identifications the copies had, counted up to a few. Hosts that number all packets alike make
+    /// retransmissions look like copies.
+    pub fn distinct_ip_ids(&self) -> usize {
+        self.ip_ids.len()
+    }
+
+    /// Median time from original to copy in nanoseconds.
+    pub fn lag(&self) -> Option<i64> {
+        let mut lags = self.lags.clone();
+        let middle = lags.len() / 2;
+        (!lags.is_empty()).then(|| *lags.select_nth_unstable(middle).1)
+    }
+}
+
+/// Claims in the making, told apart by a key. Bounded: what comes after [`Claims::MAX`] keys is only counted.
+#[derive(Debug)]
+pub struct Claims<K> {
+    tallies: HashMap<K, Tally>,
+    order: Vec<K>,
+    overflow: u64,
+}
+
+impl<K> Default for Claims<K> {
+    fn default() -> Self {
+        Self { tallies: HashMap::new(), order: Vec::new(), overflow: 0 }
+    }
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
+    /// How many claims are told apart.
+    pub const MAX: usize = 4096;
+
+    /// The tally of this key, unless there are too many.
+    pub fn entry(&mut self, key: K) -> Option<&mut Tally> {
+        if !self.tallies.contains_key(&key) {
+            if self.order.len() >= Self::MAX {
+                self.overflow += 1;
+                return None;
+            }
+            self.order.push(key);
+        }
+        Some(self.tallies.entry(key).or_default())
+    }
+
+    /// All of them, in the order they appeared.
+    pub fn take(&mut self) -> Vec<(K, Tally)> {
+        let tallies = &mut self.tallies;
+        self.order.drain(..).filter_map(|key| Some((key, tallies.remove(&key)?))).collect()
+    }
+
+    /// How many packets found no room.
+    pub fn overflow(&self) -> u64 {
+        self.overflow
+    }
+}
+
+impl Claim {
+    /// A claim that names the copy's path as the tally's first copy shows it.
+    pub fn new(detector: &'static str, kind: Kind, severity: Severity, tally: Tally, context: &Context<'_>) -> Self {
+        let path = |id: Option<PathId>| id.map(|id| context.paths.get(id));
+        let (original, copy) = (path(tally.paths.0), path(tally.paths.1));
+        let tap = original.map(|path| path.tap);
+        let copy_tap = copy.map(|path| path.tap);
+        let copy = copy.unwrap_or_default();
+        Self {
+            detector,
+            report: true,
+            kind,
+            severity,
+            tap,
+            copy_tap,
+            exporter: copy.outer_src,
+            collector: copy.outer_dst,
+            exporter_mac: copy.eth_src,
+            collector_mac: copy.eth_dst,
+            encap: copy.encap,
+            tunnel_id: copy.tunnel_id,
+            rewritten: None,
+            in_scope: 0,
+            judged: 0,
+            tally,
+        }
+    }
+
+    /// Counts the packets on the original path, in the flows concerned: of how many the copies are a part.
+    pub fn count_scope(&mut self, originals: &HashSet<PathId>, context: &Context<'_>) {
+        for flow in context.flows.iter() {
+            let concerned = flow.key.flow_id.is_some_and(|id| self.tally.flows.contains(&id));
+            if concerned && originals.contains(&flow.key.path) {
+                self.in_scope += flow.packets;
+                self.judged += flow.packets - flow.weak;
+            }
+        }
+    }
+}
+
+fn evidence_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("tap", DataType::Utf8, false),
+        Field::new("frame", DataType::UInt64, false),
+        Field::new("role", DataType::Utf8, false),
+    ])
+}
+
+/// The schema of the claims table.
+pub fn claim_schema() -> SchemaRef {
+    let list = |data_type| DataType::List(Arc::new(Field::new("item", data_type, false)));
+    let address = || DataType::FixedSizeBinary(16);
+    Arc::new(Schema::new(vec![
+        Field::new("detector", DataType::Utf8, false),
+        Field::new("report", DataType::Boolean, false),
+        Field::new("kind", DataType::Utf8, false),
+        Field::new("severity", DataType::Utf8, false),
+        Field::new("tap", DataType::Utf8, true),
+        Field::new("copy_tap", DataType::Utf8, true),
+        Field::new("packets", DataType::UInt64, false),
+        Field::new("in_scope", DataType::UInt64, false),
+        Field::new("judged", DataType::UInt64, false),
+        Field::new("first_ts", Column::Ts.data_type(), false),
+        Field::new("last_ts", Column::Ts.data_type(), false),
+        Field::new("lag_ns", DataType::Int64, true),
+        Field::new("encap", DataType::Utf8, true),
+        Field::new("exporter", address(), true),
+        Field::new("collector", address(), true),
+        Field::new("exporter_mac", DataType::FixedSizeBinary(6), true),
+        Field::new("collector_mac", DataType::FixedSizeBinary(6), true),
+        Field::new("tunnel_id", DataType::UInt32, true),
+        Field::new("rewritten_from", address(), true),
+        Field::new("rewritten_to", address(), true),
+        Field::new("flows", DataType::UInt64, false),
+        Field::new("evidence", list(DataType::Struct(evidence_fields())), false),
+        Field::new("apps", list(DataType::Utf8), false),
+        Field::new("traffic", list(DataType::Utf8), false),
+    ]))
+}
+
+/// The claims as a table, [`claim_schema`]. `taps` are the names that tap numbers index.
+pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<RecordBatch, ArrowError> {
+    let name = |tap: u16| taps.get(usize::from(tap)).map_or("", String::as_str);
+    let text = StringBuilder::new;
+    let count = || UInt64Builder::with_capacity(claims.len());
+    let address = || FixedSizeBinaryBuilder::with_capacity(claims.len(), 16);
+    let mac = || FixedSizeBinaryBuilder::with_capacity(claims.len(), 6);
+    let texts = || ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, false));
+    let (mut detector, mut kind, mut severity, mut tap, mut copy_tap) = (text(), text(), text(), text(), text());
+    let (mut packets, mut in_scope, mut judged, mut flows) = (count(), count(), count(), count());
+    let (mut exporter, mut collector, mut from, mut to) = (address(), address(), address(), address());
+    let (mut exporter_mac, mut collector_mac) = (mac(), mac());
+    let (mut report, mut lag, mut encap, mut tunnel_id) =
+        (BooleanBuilder::new(), Int64Builder::new(), text(), UInt32Builder::new());
+    let (mut apps, mut traffic) = (texts(), texts());
+    let item = Field::new("item", DataType::Struct(evidence_fields()), false);
+    let mut evidence = ListBuilder::new(StructBuilder::from_fields(evidence_fields(), 0)).with_field(item);
+    for claim in claims {
+        let tally = &claim.tally;
+        detector.append_value(claim.detector);
+        report.append_value(claim.report);
+        kind.append_value(claim.kind.name());
+        severity.append_value(claim.severity.name());
+        tap.append_option(claim.tap.map(name));
+        copy_tap.append_option(claim.copy_tap.map(name));
+        packets.append_value(tally.packets);
+        in_scope.append_value(claim.in_scope);
+        judged.append_value(claim.judged);
+        lag.append_option(tally.lag());
+        encap.append_option((!claim.encap.is_empty()).then(|| claim.encap.to_string()));
+        append_fixed(&mut exporter, claim.exporter)?;
+        append_fixed(&mut collector, claim.collector)?;
+        append_fixed(&mut exporter_mac, claim.exporter_mac)?;
+        append_fixed(&mut collector_mac, claim.collector_mac)?;
+        tunnel_id.append_option(claim.tunnel_id);
+        append_fixed(&mut from, claim.rewritten.map(|(from, _)| from))?;
+        append_fixed(&mut to, claim.rewritten.map(|(_, to)| to))?;
+        flows.append_value(tally.flows.len() as u64);
+        for frame in &tally.evidence {
+            let row = evidence.values();
+            if let Some(field) = row.field_builder::<StringBuilder>(0) {
+                field.append_value(name(frame.tap));
+            }
+            if let Some(field) = row.field_builder::<UInt64Builder>(1) {
+                field.append_value(frame.frame);
+            }
+            if let Some(field) = row.field_builder::<StringBuilder>(2) {
+                field.append_value(frame.role.name());
+            }
+            row.append(true);
+        }
+        evidence.append(true);
+        for (list, names) in [(&mut apps, &tally.apps), (&mut traffic, &tally.traffic)] {
+            names.iter().for_each(|name| list.values().append_value(name));
+            list.append(true);
+        }
+    }
+    let time = |ts: fn(&Claim) -> i64| -> ArrayRef {
+        Arc::new(TimestampNanosecondArray::from_iter_values(claims.iter().map(ts)).with_timezone("UTC"))
+    };
+    let arrays: Vec<ArrayRef> = vec![
+        Arc::new(detector.finish()),
+        Arc::new(report.finish()),
+        Arc::new(kind.finish()),
+        Arc::new(severity.finish()),
+        Arc::new(tap.finish()),
+        Arc::new(copy_tap.finish()),
+        Arc::new(packets.finish()),
+        Arc::new(in_scope.finish()),
+        Arc::new(judged.finish()),
+        time(|claim| claim.tally.first_ts),
+        time(|claim| claim.tally.last_ts),
+        Arc::new(lag.finish()),
+        Arc::new(encap.finish()),
+        Arc::new(exporter.finish()),
+        Arc::new(collector.finish()),
+        Arc::new(exporter_mac.finish()),
+        Arc::new(collector_mac.finish()),
+        Arc::new(tunnel_id.finish()),
+        Arc::new(from.finish()),
+        Arc::new(to.finish()),
+        Arc::new(flows.finish()),
+        Arc::new(evidence.finish()),
+        Arc::new(apps.finish()),
+        Arc::new(traffic.finish()),
+    ];
+    RecordBatch::try_new(claim_schema(), arrays)
+}

@@ -1,0 +1,60 @@
+//! **A2, mirror encapsulation.** Traffic in an encapsulation that serves only to carry copies elsewhere.
+//!
+//! *Sees*: every packet whose tunnel stack holds ERSPAN (types I, II and III; draft-foschiano-erspan-03), grouped by
+//! exporter, sink, stack and session. Whether the sink is allowed is for policy to say (check I6).
+//! *Cannot see*: mirrors in general-purpose tunnels (plain GRE, VXLAN, an encrypted tunnel): see A1.
+//! *Guards*: none are needed; one packet suffices, as the encapsulation has no other use. Retransmission or capture
+//! artefacts do not make ERSPAN out of something else: its GRE protocol numbers 0x88BE and 0x22EB have no other owner.
+//! ATT&CK: T1020.001 (Traffic Duplication).
+
+use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity};
+use crate::dissect::{Encap, Stack};
+use crate::wire::ip::Addr;
+
+/// Whether an encapsulation serves only to carry copies.
+pub(super) fn is_mirror(stack: Stack) -> bool {
+    stack.iter().any(|encap| matches!(encap, Encap::Erspan1 | Encap::Erspan2 | Encap::Erspan3))
+}
+
+/// What tells one mirror session from another: tap, exporter, sink, stack, session.
+type Session = (u16, Option<Addr>, Option<Addr>, Stack, Option<u32>);
+
+/// The detector.
+#[derive(Debug, Default)]
+pub(super) struct MirrorEncapsulation {
+    claims: Claims<Session>,
+    scope: Scope,
+}
+
+impl Detector for MirrorEncapsulation {
+    fn id(&self) -> &'static str {
+        "A2"
+    }
+
+    fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {
+        let packet = seen.packet;
+        self.scope.in_scope += 1;
+        self.scope.judged += u64::from(!packet.has_issue || !packet.encap.is_empty());
+        if packet.encap.is_empty() || !is_mirror(packet.encap) {
+            return;
+        }
+        let path = context.paths.get(seen.sighting.path);
+        let session = (path.tap, path.outer_src, path.outer_dst, path.encap, path.tunnel_id);
+        if let Some(tally) = self.claims.entry(session) {
+            tally.add(seen, seen.sighting, None, (Role::Mirror, Role::Mirror), context);
+        }
+    }
+
+    fn finish(&mut self, context: &Context<'_>) -> (Vec<Claim>, Scope) {
+        let claims = self.claims.take().into_iter().map(|(_, tally)| {
+            let packets = tally.packets;
+            let claim = Claim::new("A2.mirror-encapsulation", Kind::Copy, Severity::Medium, tally, context);
+            Claim { in_scope: packets, judged: packets, ..claim }
+        });
+        let claims = claims.collect();
+        if self.scope.judged < self.scope.in_scope {
+            self.scope.reason = Some("frames whose headers could not be read to the end".into());
+        }
+        (claims, std::mem::take(&mut self.scope))
+    }
+}

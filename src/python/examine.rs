@@ -1,0 +1,199 @@
+//! All taps past every detector.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{ListBuilder, StringBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
+use arrow_schema::ArrowError;
+use pyo3::prelude::*;
+
+use super::stream::{check_signals, source};
+use super::arrow::Table;
+use super::{arrow_to_py, to_py};
+use crate::capture::{Interface, Options, Reader};
+use crate::detect;
+use crate::packets::{Packets, Scan, ScanOptions};
+
+/// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
+#[pyclass(frozen, get_all, module = "tapsight._core")]
+pub struct Examination {
+    /// One row a claim.
+    claims: Py<Table>,
+    /// One row a flow and path.
+    flows: Py<Table>,
+    /// One row a detector: how much it could judge.
+    scopes: Py<Table>,
+    /// One row an interface.
+    taps: Py<Table>,
+    /// One row a file.
+    files: Py<Table>,
+    /// What was wrong with the captures, a line each.
+    warnings: Vec<String>,
+}
+
+/// Reads all taps, each a name or ``None`` and its sources in order, past every detector.
+///
+/// ``progress`` is called now and then with the packets and bytes so far; what it raises ends the work.
+#[pyfunction]
+#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None))]
+pub fn examine(
+    py: Python<'_>,
+    taps: Vec<(Option<String>, Vec<Bound<'_, PyAny>>)>,
+    window_ns: Option<i64>,
+    late_window_ns: Option<i64>,
+    memory: Option<usize>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Examination> {
+    let mut scans = Vec::with_capacity(taps.len());
+    for (tap, sources) in taps {
+        let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
+        let reader = py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
+        let options = ScanOptions { columns: Packets::COLUMNS.to_vec(), ..ScanOptions::default() };
+        scans.push(Scan::new(reader, options).with_pause(check_signals));
+    }
+    let defaults = detect::Options::default();
+    let options = detect::Options {
+        window: window_ns.unwrap_or(defaults.window),
+        late_window: late_window_ns.unwrap_or(defaults.late_window),
+        memory: memory.unwrap_or(defaults.memory),
+    };
+    let examination = py.detach(|| {
+        let taps = scans.iter_mut().map(|scan| scan as detect::Tap<'_>).collect();
+        detect::examine(taps, options, |packets| {
+            Python::attach(|py| {
+                py.check_signals()?;
+                progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (packets,)).map(drop))
+            })
+            .map_err(|error| ArrowError::ExternalError(Box::new(error)))
+        })
+    });
+    let examination = examination.map_err(arrow_to_py)?;
+    let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
+    Ok(Examination {
+        scopes: table(scopes(&examination))?,
+        taps: table(taps_table(&examination, &scans))?,
+        files: table(files_table(&scans))?,
+        warnings: scans.iter().flat_map(|scan| scan.reader().warnings()).map(ToString::to_string).collect(),
+        claims: table(Ok(examination.claims))?,
+        flows: table(Ok(examination.flows))?,
+    })
+}
+
+fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> {
+    let scopes = &examination.scopes;
+    let missing: Vec<String> = examination
+        .overflows
+        .iter()
+        .map(|(table, packets)| format!("{packets} packets found no room in the table of {table}"))
+        .collect();
+    let reason = |scope: &detect::Scope| {
+        let reasons: Vec<&str> =
+            scope.reason.iter().map(String::as_str).chain(missing.iter().map(String::as_str)).collect();
+        (!reasons.is_empty()).then(|| reasons.join("; "))
+    };
+    RecordBatch::try_from_iter_with_nullable([
+        ("check", Arc::new(StringArray::from_iter_values(scopes.iter().map(|(id, _)| id))) as ArrayRef, false),
+        ("in_scope", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.in_scope))), false),
+        ("judged", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.judged))), false),
+        ("reason", Arc::new(StringArray::from_iter(scopes.iter().map(|(_, s)| reason(s)))), true),
+    ])
+}
+
+/// One row a tap. What the files say about an interface comes from the first interface of that tap.
+fn taps_table(examination: &detect::Examination, scans: &[Scan]) -> Result<RecordBatch, ArrowError> {
+    let readers = || scans.iter().map(Scan::reader);
+    let interfaces = || readers().flat_map(|reader| reader.interfaces().iter().map(move |i| (reader, i)));
+    let mut names: Vec<&str> = examination.taps.iter().map(|(name, _)| name.as_str()).collect();
+    for (_, interface) in interfaces() {
+        if !names.contains(&interface.tap.as_str()) && names.len() < MAX_SILENT_TAPS {
+            names.push(&interface.tap);
+        }
+    }
+    let of = |tap: &str| interfaces().filter(|(_, i)| i.tap == tap).collect::<Vec<_>>();
+    let text = StringBuilder::new;
+    let (mut tap, mut file, mut device, mut link_type, mut format, mut compression, mut resolution) =
+        (text(), text(), text(), text(), text(), text(), text());
+    let number = UInt64Builder::new;
+    let (mut frames, mut bytes, mut received, mut dropped, mut issues, mut snapped) =
+        (number(), number(), number(), number(), number(), number());
+    let mut snaplen = UInt32Builder::new();
+    let mut warnings = ListBuilder::new(StringBuilder::new());
+    let (mut first_ts, mut last_ts) = (Vec::new(), Vec::new());
+    for name in names {
+        let sources = of(name);
+        let first = sources.first();
+        let info = first.and_then(|(reader, interface)| reader.files().get(interface.file));
+        let counts = examination.taps.iter().find(|(known, _)| known == name).map(|(_, counts)| counts);
+        tap.append_value(name);
+        file.append_option(info.map(|info| info.name.as_str()));
+        device.append_option(first.and_then(|(_, interface)| interface.name.as_deref()));
+        link_type.append_option(first.map(|(_, interface)| interface.link.to_string()));
+        format.append_option(info.map(|info| info.format));
+        compression.append_option(info.and_then(|info| info.compression));
+        resolution.append_option(first.map(|(_, interface)| interface.ts_resolution.to_string()));
+        snaplen.append_option(first.map(|(_, interface)| interface.snaplen));
+        frames.append_value(counts.map_or(0, |counts| counts.frames));
+        bytes.append_value(counts.map_or(0, |counts| counts.bytes));
+        issues.append_value(counts.map_or(0, |counts| counts.issues));
+        snapped.append_value(counts.map_or(0, |counts| counts.snapped));
+        first_ts.push(counts.map(|counts| counts.first_ts));
+        last_ts.push(counts.map(|counts| counts.last_ts));
+        let total = |count: fn(&Interface) -> Option<u64>| {
+            let mut known = sources.iter().filter_map(|(_, interface)| count(interface)).peekable();
+            known.peek().is_some().then(|| known.fold(0, u64::saturating_add))
+        };
+        received.append_option(total(|interface| interface.received));
+        dropped.append_option(total(|interface| interface.dropped));
+        for (reader, interface) in &sources {
+            let name = reader.files().get(interface.file).map(|info| info.name.as_str());
+            for warning in reader.warnings() {
+                if name == Some(warning.file.as_str()) {
+                    warnings.values().append_value(warning.to_string());
+                }
+            }
+        }
+        warnings.append(true);
+    }
+    RecordBatch::try_from_iter_with_nullable([
+        ("tap", Arc::new(tap.finish()) as ArrayRef, false),
+        ("file", Arc::new(file.finish()), true),
+        ("interface", Arc::new(device.finish()), true),
+        ("link_type", Arc::new(link_type.finish()), true),
+        ("format", Arc::new(format.finish()), true),
+        ("compression", Arc::new(compression.finish()), true),
+        ("ts_resolution", Arc::new(resolution.finish()), true),
+        ("snaplen", Arc::new(snaplen.finish()), true),
+        ("frames", Arc::new(frames.finish()), false),
+        ("bytes", Arc::new(bytes.finish()), false),
+        ("first_ts", Arc::new(TimestampNanosecondArray::from(first_ts).with_timezone("UTC")), true),
+        ("last_ts", Arc::new(TimestampNanosecondArray::from(last_ts).with_timezone("UTC")), true),
+        ("received", Arc::new(received.finish()), true),
+        ("dropped", Arc::new(dropped.finish()), true),
+        ("issues", Arc::new(issues.finish()), false),
+        ("snapped", Arc::new(snapped.finish()), false),
+        ("warnings", Arc::new(warnings.finish()), false),
+    ])
+}
+
+/// Interfaces without frames are listed too, as far as this many rows.
+const MAX_SILENT_TAPS: usize = 1024;
+
+fn files_table(scans: &[Scan]) -> Result<RecordBatch, ArrowError> {
+    let (mut file, mut tap, mut first_frame, mut frames) =
+        (StringBuilder::new(), StringBuilder::new(), UInt64Builder::new(), UInt64Builder::new());
+    for reader in scans.iter().map(Scan::reader) {
+        for interface in reader.interfaces() {
+            let Some(info) = reader.files().get(interface.file) else { continue };
+            file.append_value(&info.name);
+            tap.append_value(&interface.tap);
+            first_frame.append_value(info.first_frame);
+            frames.append_value(info.frames);
+        }
+    }
+    RecordBatch::try_from_iter([
+        ("file", Arc::new(file.finish()) as ArrayRef),
+        ("tap", Arc::new(tap.finish())),
+        ("first_frame", Arc::new(first_frame.finish())),
+        ("frames", Arc::new(frames.finish())),
+    ])
+}

@@ -1,0 +1,169 @@
+//! A capture as an Arrow stream.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, SchemaRef};
+use pyo3::buffer::PyBuffer;
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
+use pyo3::types::{PyBytes, PyCapsule, PyString};
+
+use super::arrow::{Table, schema_capsule, stream_capsule};
+use super::to_py;
+use crate::capture::{Options, Reader, Source};
+use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
+
+/// The source that Python names: a path, `-` for standard input, or anything with bytes in it.
+pub(super) fn source(object: &Bound<'_, PyAny>) -> PyResult<Source> {
+    if let Ok(text) = object.cast::<PyString>() {
+        let text: PyBackedStr = text.extract()?;
+        return Ok(if &*text == "-" { Source::Stdin } else { Source::Path((*text).into()) });
+    }
+    let name = "memory".to_owned();
+    if object.is_instance_of::<PyBytes>() {
+        let bytes: PyBackedBytes = object.extract()?;
+        return Ok(Source::Memory { name, bytes: Arc::new(bytes) });
+    }
+    let buffer = PyBuffer::<u8>::get(object).map_err(|_| {
+        PyTypeError::new_err("a source is a path, '-' for standard input, or a buffer of bytes (bytes, numpy uint8, memoryview)")
+    })?;
+    // Its owner may change it while it is read, so it is copied; `bytes` objects cannot change and are not.
+    Ok(Source::Memory { name, bytes: Arc::new(buffer.to_vec(object.py())?) })
+}
+
+/// The columns of these names.
+fn columns(names: Option<Vec<String>>) -> PyResult<Vec<Column>> {
+    let Some(names) = names else { return Ok(Column::default_set()) };
+    let column = |name: &String| {
+        Column::from_name(name).ok_or_else(|| {
+            let known: Vec<_> = Column::ALL.iter().map(|column| column.name()).collect();
+            PyValueError::new_err(format!("no column {name:?}; there are: {}", known.join(", ")))
+        })
+    };
+    names.iter().map(column).collect()
+}
+
+/// Names of all columns, those on request last.
+#[pyfunction]
+pub fn column_names() -> Vec<&'static str> {
+    Column::ALL.iter().map(|column| column.name()).collect()
+}
+
+/// The schema of a table with these columns, as an object with `__arrow_c_schema__`.
+#[pyfunction]
+#[pyo3(signature = (names=None))]
+pub fn schema(names: Option<Vec<String>>) -> PyResult<Table> {
+    Ok(Table(RecordBatch::new_empty(packets::schema(&columns(names)?))))
+}
+
+#[derive(FromPyObject)]
+pub enum Literal {
+    Number(u64),
+    Text(String),
+}
+
+/// Whether a filter on this column can be left to the engine.
+#[pyfunction]
+pub fn filterable(name: &str, values: Vec<Literal>) -> bool {
+    Column::from_name(name).is_some_and(|column| Filter::default().require(column, &literals(values)))
+}
+
+fn literals(values: Vec<Literal>) -> Vec<Value> {
+    let value = |literal| match literal {
+        Literal::Number(number) => Value::Number(number),
+        Literal::Text(text) => Value::Text(text),
+    };
+    values.into_iter().map(value).collect()
+}
+
+/// Lets Ctrl-C end a wait for more bytes.
+pub(super) fn check_signals() -> Result<(), ArrowError> {
+    Python::attach(|py| py.check_signals()).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+}
+
+/// A capture being read, once.
+#[pyclass(frozen, module = "tapsight._core")]
+pub struct Stream {
+    reader: Mutex<Option<Reporting>>,
+    schema: SchemaRef,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+/// A scan that reports the reader's warnings as they come.
+struct Reporting {
+    scan: Scan,
+    warnings: Arc<Mutex<Vec<String>>>,
+}
+
+impl Iterator for Reporting {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let batch = self.scan.next();
+        let warnings = self.scan.reader().warnings();
+        let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = shared.len();
+        shared.extend(warnings.iter().skip(known).map(ToString::to_string));
+        batch
+    }
+}
+
+impl RecordBatchReader for Reporting {
+    fn schema(&self) -> SchemaRef {
+        self.scan.schema()
+    }
+}
+
+#[pymethods]
+impl Stream {
+    #[new]
+    #[pyo3(signature = (sources, *, tap=None, columns=None, batch_size=packets::BATCH_SIZE, filters=vec![], limit=None))]
+    fn new(
+        py: Python<'_>,
+        sources: Vec<Bound<'_, PyAny>>,
+        tap: Option<String>,
+        columns: Option<Vec<String>>,
+        batch_size: usize,
+        filters: Vec<(String, Vec<Literal>)>,
+        limit: Option<u64>,
+    ) -> PyResult<Self> {
+        let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
+        let columns = self::columns(columns)?;
+        let mut filter = Filter::default();
+        for (name, values) in filters {
+            // A column that the engine cannot compare is left to the caller, who filters again anyway.
+            if let Some(column) = Column::from_name(&name) {
+                filter.require(column, &literals(values));
+            }
+        }
+        let reader = py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
+        let scan = Scan::new(reader, ScanOptions { columns, batch_size, filter, limit }).with_pause(check_signals);
+        let warnings = Arc::default();
+        let reporting = Reporting { scan, warnings: Arc::clone(&warnings) };
+        Ok(Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings })
+    }
+
+    #[pyo3(signature = (requested_schema=None))]
+    fn __arrow_c_stream__<'py>(
+        &self,
+        py: Python<'py>,
+        requested_schema: Option<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyCapsule>> {
+        let _ = requested_schema;
+        let reader = self.reader.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let reader = reader.ok_or_else(|| PyValueError::new_err("this stream is being read already"))?;
+        stream_capsule(py, Box::new(reader))
+    }
+
+    fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
+        schema_capsule(py, &self.schema)
+    }
+
+    /// What was wrong with the capture as far as it has been read, a line each.
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

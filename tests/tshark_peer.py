@@ -1,0 +1,247 @@
+"""tshark as an independent reader: the same fields of the same frames, and where the two differ.
+
+Run as a script, it writes the table of agreement over all captures to docs/agreement.md.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+import tapsight
+
+FIELDS = [
+    "frame.number", "frame.time_epoch", "frame.cap_len", "frame.len", "frame.protocols",
+    "ip.src", "ip.dst", "ip.ttl", "ip.proto", "ip.id", "ip.dsfield", "ip.frag_offset",
+    "ipv6.src", "ipv6.dst", "ipv6.hlim", "ipv6.nxt", "ipv6.tclass",
+    "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.window_size_value",
+    "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
+    "vlan.id", "ieee8021ad.id", "mpls.label", "eth.src", "eth.dst",
+]  # fmt: skip
+
+COMPARED = [
+    "ts", "cap_len", "wire_len", "eth_src", "eth_dst", "vlan", "vlan_inner", "mpls",
+    "outer_src", "outer_dst", "ip_version", "src", "dst", "ttl", "tos", "ip_id", "protocol",
+    "src_port", "dst_port", "tcp_flags", "tcp_seq", "tcp_ack", "tcp_window",
+]  # fmt: skip
+
+COLUMNS = [*COMPARED, "frame", "encap", "issue"]
+
+# Layers that both sides walk over from one packet to the one inside it. tshark goes through more than these.
+WALKED = {
+    "eth", "ethertype", "vlan", "mpls", "pwethheuristic", "pwethcw", "pwethnocw", "data", "llc", "sll", "null", "raw", "loop",
+    "ip", "ipv6", "gre", "erspan", "vxlan", "geneve", "gtp", "udp", "ipv6.hopopts", "ipv6.dstopts", "ipv6.routing",
+    "ipv6.fraghdr", "ah", "ieee8021ad",
+}  # fmt: skip
+
+
+# Carriers over UDP that are not read yet.
+FOREIGN_PAIRS = {("udp", "gre"), ("udp", "mpls"), ("eth", "eth")}
+
+
+def is_available() -> bool:
+    """Whether tshark is on this machine."""
+    return shutil.which("tshark") is not None
+
+
+@dataclass
+class Agreement:
+    """How often each field agreed, and what differed for which reason."""
+
+    equal: Counter[str] = field(default_factory=Counter)
+    compared: Counter[str] = field(default_factory=Counter)
+    explained: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+
+    def __iadd__(self, other: Agreement) -> Agreement:
+        self.equal += other.equal
+        self.compared += other.compared
+        self.explained += other.explained
+        self.differences += other.differences
+        return self
+
+
+def tshark_rows(path: Path) -> list[dict[str, list[str]]]:
+    """One dictionary a frame, each field with all its occurrences."""
+    command = ["tshark", "-n", "-r", str(path), "-T", "fields", "-E", "occurrence=a", "-E", "aggregator=,"]
+    # Each frame by itself: nothing joined from several, no guesses by content.
+    for option in ("ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE",
+                   "tcp.try_heuristic_first:FALSE", "udp.try_heuristic_first:FALSE"):  # fmt: skip
+        command += ["-o", option]
+    for name in FIELDS:
+        command += ["-e", name]
+    output = subprocess.run(command, capture_output=True, check=False).stdout.decode("utf-8", "replace")
+    rows = []
+    for line in output.split("\n"):
+        cells = line.split("\t")
+        if len(cells) == len(FIELDS):
+            rows.append({name: cell.split(",") if cell else [] for name, cell in zip(FIELDS, cells, strict=True)})
+    return rows
+
+
+def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
+    """What tshark says of the columns; and the reason if it walked into layers that are not read here."""
+    protocols = row["frame.protocols"][0].split(":") if row["frame.protocols"] else []
+    out: dict[str, object] = {
+        "cap_len": int(row["frame.cap_len"][0]),
+        "wire_len": int(row["frame.len"][0]),
+    }
+    if row["frame.time_epoch"]:
+        out["ts"] = int(Decimal(row["frame.time_epoch"][0]) * 10**9)
+    counts: Counter[str] = Counter()
+    networks: list[tuple[str, int]] = []
+    transport: tuple[str, int] | None = None
+    vlans: list[int] = []
+    mpls_outside = 0
+    foreign = None
+    before = ""
+    for protocol in protocols:
+        if (before, protocol) in FOREIGN_PAIRS:
+            foreign = f"{before}:{protocol}"
+            break
+        before = protocol
+        if protocol in ("ip", "ipv6"):
+            networks.append((protocol, counts[protocol]))
+            transport = None
+        elif protocol in ("tcp", "udp", "sctp", "udplite") and networks:
+            transport = (protocol, counts[protocol])
+        elif protocol in ("icmp", "icmpv6"):
+            break
+        elif protocol not in WALKED:
+            rest = protocols[protocols.index(protocol) + 1 :]
+            if "ip" in rest or "ipv6" in rest:
+                foreign = protocol
+            break
+        if protocol in ("vlan", "ieee8021ad") and not networks and not counts["mpls"]:
+            ids = row["vlan.id" if protocol == "vlan" else "ieee8021ad.id"]
+            vlans += [int(value) for value in ids[counts[protocol] : counts[protocol] + 1]]
+        counts[protocol] += 1
+        mpls_outside += protocol == "mpls" and not networks
+    if row["eth.src"] and protocols[:1] == ["eth"]:
+        out["eth_src"], out["eth_dst"] = row["eth.src"][0], row["eth.dst"][0]
+    out["vlan"] = vlans[0] if vlans else None
+    out["vlan_inner"] = vlans[1] if len(vlans) > 1 else None
+    if mpls_outside == 1:
+        out["mpls"] = [int(value, 0) for value in row["mpls.label"]][:8]
+    if not networks:
+        out |= {"src": None, "dst": None, "ip_version": None}
+        return out, foreign
+    (kind, n), (outer_kind, outer_n) = networks[-1], networks[0]
+
+    def at(name: str, n: int) -> str | None:
+        values = row[name]
+        return values[n] if n < len(values) else None
+
+    def number(name: str, n: int) -> int | None:
+        value = at(name, n)
+        return None if value is None else int(value, 0)
+
+    out["ip_version"] = 4 if kind == "ip" else 6
+    out["src"], out["dst"] = at(f"{kind}.src", n), at(f"{kind}.dst", n)
+    if len(networks) > 1:
+        out["outer_src"], out["outer_dst"] = at(f"{outer_kind}.src", outer_n), at(f"{outer_kind}.dst", outer_n)
+    if kind == "ip":
+        out |= {"ttl": number("ip.ttl", n), "protocol": number("ip.proto", n), "ip_id": number("ip.id", n)}
+        out["tos"] = number("ip.dsfield", n)
+    else:
+        out |= {"ttl": number("ipv6.hlim", n), "tos": number("ipv6.tclass", n)}
+        if not any(protocol.startswith("ipv6.") or protocol == "ah" for protocol in protocols):
+            out["protocol"] = number("ipv6.nxt", n)
+    if transport is None:
+        out |= {"src_port": None, "dst_port": None}
+    elif transport[0] in ("tcp", "udp", "sctp"):
+        name, n = transport
+        out |= {"src_port": number(f"{name}.srcport", n), "dst_port": number(f"{name}.dstport", n)}
+        if name == "tcp":
+            out |= {"tcp_flags": number("tcp.flags", n), "tcp_seq": number("tcp.seq_raw", n)}
+            out |= {"tcp_ack": number("tcp.ack_raw", n), "tcp_window": number("tcp.window_size_value", n)}
+    return out, foreign
+
+
+def our_rows(path: Path) -> list[dict[str, object]]:
+    """One dictionary a frame, addresses as text."""
+    table = tapsight.open(str(path), columns=COLUMNS).to_pyarrow()
+    columns: dict[str, list[object]] = {}
+    for name in COLUMNS:
+        column = table[name]
+        if name in ("src", "dst", "outer_src", "outer_dst"):
+            column = tapsight.addresses.to_text(column)
+        elif name in ("eth_src", "eth_dst"):
+            column = tapsight.addresses.mac_to_text(column)
+        elif name == "ts":
+            column = column.cast("int64")
+        columns[name] = column.to_pylist()
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def compare(path: Path, name: str) -> Agreement:
+    """Compare every frame of a capture that both read."""
+    result = Agreement()
+    try:
+        ours = our_rows(path)
+    except tapsight.CaptureError:
+        result.explained["a format that is not read here"] += 1
+        return result
+    for us, row in zip(ours, tshark_rows(path), strict=False):
+        them, foreign = expected(row)
+        reason = explain(us, them, row, foreign)
+        if reason is not None:
+            result.explained[reason] += 1
+        for column in ("cap_len",) if reason else COMPARED:
+            if column not in them:
+                continue
+            result.compared[column] += 1
+            if us[column] == them[column]:
+                result.equal[column] += 1
+            elif us["issue"] is not None:
+                # tshark shows the fields of a header that is wrong or cut short one by one, as far as they go.
+                result.explained[f"field of a malformed frame: {us['issue']}"] += 1
+                result.compared[column] -= 1
+            else:
+                result.differences.append(
+                    f"{name} frame {us['frame']} {column}: {us[column]!r}, tshark {them[column]!r}"
+                    f" ({row['frame.protocols']} issue {us['issue']} encap {us['encap']})"
+                )
+    return result
+
+
+def explain(
+    us: dict[str, object], them: dict[str, object], row: dict[str, list[str]], foreign: str | None
+) -> str | None:
+    """Why the layers of this frame are not compared, if there is a reason."""
+    protocols = row["frame.protocols"][0] if row["frame.protocols"] else ""
+    if us["issue"] == "link-unsupported":
+        return "link type not read yet"
+    if us["ts"] in (-(2**63), 2**63 - 1) or "ts" not in them:
+        return "no time, or one that 64 bits of nanoseconds do not hold"
+    if isinstance(us["wire_len"], int) and us["wire_len"] >= 2**31:
+        return "a length above 2^31, which tshark shows as 2^31 - 1"
+    if foreign is not None:
+        return f"carried by {foreign}, which is not read yet"
+    return None
+
+
+def main() -> None:
+    """Print all differences of the captures named, or of all."""
+    from conftest import capture_index, captures_dir
+
+    directory = captures_dir()
+    assert directory is not None, "set TAPSIGHT_CAPTURES"
+    names = sys.argv[1:] or [row["file"] for row in capture_index()]
+    total = Agreement()
+    for name in names:
+        total += compare(directory / name, name)
+    for line in total.differences:
+        print(line)  # noqa: T201
+    for column in COMPARED:
+        print(column, total.compared[column], total.compared[column] - total.equal[column])  # noqa: T201
+    print(total.explained.most_common())  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
