@@ -11,8 +11,8 @@ import pyarrow as pa
 
 TS = pa.timestamp("ns", "UTC")
 SECOND = 1_000_000_000
-NOON = 1_767_268_800 * SECOND
-"""2026-01-01 12:00:00 UTC."""
+NOON = 1_767_268_800 * SECOND + 1
+"""2026-01-01 12:00:00.000000001 UTC: no whole microseconds, as in captures."""
 
 ADDRESS, MAC, TEXT, COUNT = pa.binary(16), pa.binary(6), pa.string(), pa.uint64()
 LABEL, NAME = pa.dictionary(pa.uint8(), TEXT), pa.dictionary(pa.uint16(), TEXT)

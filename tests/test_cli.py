@@ -133,7 +133,7 @@ def test_check_with_a_policy(engine: Engine, capture: str) -> None:
     assert data["schema"] == 1
     assert {"tapsight", "taps", "verdicts", "findings"} <= set(data)
     assert [row["check"] for row in data["verdicts"]] == ["A1", "A2", "A5", "V1", "V2", "I5", "I6"]
-    assert data["findings"][0]["first_ts"] == "2026-01-01T12:00:00.000000000Z"
+    assert data["findings"][0]["first_ts"] == "2026-01-01T12:00:00.000000001Z"
     assert data["findings"][0]["evidence"][0] == {
         "tap": "inside",
         "file": "inside.pcap",
@@ -241,7 +241,7 @@ def test_classify_writes_csv_that_is_safe_in_a_spreadsheet(engine: Engine, captu
     assert result.exit_code == 0
     assert rows[0] == {
         "frame": "1",
-        "ts": "2026-01-01T12:00:00.000000000Z",
+        "ts": "2026-01-01T12:00:00.000000001Z",
         "tap": "'+1+1\\x1b[2J",
         "eth_src": "02:00:00:00:00:01",
         "mpls": "16/17",

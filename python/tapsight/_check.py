@@ -185,7 +185,7 @@ def check(
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
         memory: About how many bytes to use for what is remembered of recent packets.
-        progress: Called now and then with the number of bytes read and of all, ``None`` if that is not known.
+        progress: Called now and then with the number of packets so far; what it raises ends the work.
 
     Raises:
         SourceError: No capture could be read, or one was named twice.
@@ -410,7 +410,7 @@ def _answer(
             text, "yes", f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
         )
     if problems or blind or not asked:
-        reasons = [f"{each.check}: {each.reason or 'too little could be judged'}" for each in blind]
+        reasons = [f"{each.check}: {_briefly(each.reason)}" for each in blind]
         reasons += [f"{plural(len(problems), 'capture')} could not be read"] if problems else []
         return Answer(text, "cannot tell", "; ".join(reasons))
     least = min(asked, key=lambda each: each.coverage or 0)
@@ -418,6 +418,10 @@ def _answer(
     return Answer(
         text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope"
     )
+
+
+def _briefly(reason: str | None) -> str:
+    return (reason or "").partition("; ")[0] or "too little could be judged"
 
 
 # --- Plain values -----------------------------------------------------------------------------------------------------
