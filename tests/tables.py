@@ -11,8 +11,8 @@ import pyarrow as pa
 
 TS = pa.timestamp("ns", "UTC")
 SECOND = 1_000_000_000
-NOON = 1_767_268_800 * SECOND
-"""2026-01-01 12:00:00 UTC."""
+NOON = 1_767_268_800 * SECOND + 1
+"""2026-01-01 12:00:00.000000001 UTC: no whole microseconds, as in captures."""
 
 ADDRESS, MAC, TEXT, COUNT = pa.binary(16), pa.binary(6), pa.string(), pa.uint64()
 LABEL, NAME = pa.dictionary(pa.uint8(), TEXT), pa.dictionary(pa.uint16(), TEXT)
@@ -155,7 +155,9 @@ def claim(detector: str, **other: Any) -> dict[str, Any]:
         "traffic": ["voice-media"],
         **other,
     }
-    row |= {name: address(row.get(name)) for name in ("exporter", "collector", "rewritten_from", "rewritten_to")}
+    row |= {
+        name: address(row.get(name)) for name in ("exporter", "collector", "rewritten_from", "rewritten_to")
+    }
     return row | {name: mac(row.get(name)) for name in ("exporter_mac", "collector_mac")}
 
 
@@ -184,7 +186,9 @@ def tap(name: str = "inside", **other: Any) -> dict[str, Any]:
     }
 
 
-def scope(check: str, in_scope: int = 10_000, judged: int = 10_000, reason: str | None = None) -> dict[str, Any]:
+def scope(
+    check: str, in_scope: int = 10_000, judged: int = 10_000, reason: str | None = None
+) -> dict[str, Any]:
     return {"check": check, "in_scope": in_scope, "judged": judged, "reason": reason}
 
 

@@ -60,7 +60,11 @@ def test_nothing_is_a_policy_too() -> None:
         ("[checks.V1]\n\nmin_coverage = 1.5\n", 3, "less than or equal to 1"),
         ("[checks.V1]\nenabled = 'yes'\n", 2, "must be a valid boolean"),
         ("[checks.V1]\nticket = 881\n", 2, "must be a valid string"),
-        ("[sets]\npeers = ['192.0.2.1']\n[checks.V1]\npairs = [\n  ['peers', 'peer'],\n]\n", 5, 'mean "peers"?'),
+        (
+            "[sets]\npeers = ['192.0.2.1']\n[checks.V1]\npairs = [\n  ['peers', 'peer'],\n]\n",
+            5,
+            'mean "peers"?',
+        ),
         ("[checks.V1]\npairs = [['a', 'b']]\n", 2, "[sets] is empty"),
         ("[checks.V1]\npairs = [['192.0.2.1']]\n", 2, "list of two sides"),
         ("[checks.V1]\npairs = ['192.0.2.1', '192.0.2.2']\n", 2, "list of two sides"),
@@ -75,8 +79,10 @@ def test_nothing_is_a_policy_too() -> None:
         ("[checks.V2]\nmpls = [1048576]\n", 2, "from 0 to 1048575"),
         ("[checks.I5]\nallow = [\n { encap = 'gre' },\n]\n", 2, 'lacks "between"'),
         (
-            "[checks.I5]\nallow = [\n { encap = 'gre', between = ['192.0.2.1', '192.0.2.2'] },\n"
-            " { encap = 'gre', betwen = 1, between = ['192.0.2.1', '192.0.2.2'] },\n]\n",
+            (
+                "[checks.I5]\nallow = [\n { encap = 'gre', between = ['192.0.2.1', '192.0.2.2'] },\n"
+                " { encap = 'gre', betwen = 1, between = ['192.0.2.1', '192.0.2.2'] },\n]\n"
+            ),
             4,
             'did you mean "between"?',
         ),

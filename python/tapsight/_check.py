@@ -7,7 +7,7 @@ import dataclasses
 import html
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -185,7 +185,7 @@ def check(
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
         memory: About how many bytes to use for what is remembered of recent packets.
-        progress: Called now and then with the number of bytes read and of all, ``None`` if that is not known.
+        progress: Called now and then with the number of packets so far; what it raises ends the work.
 
     Raises:
         SourceError: No capture could be read, or one was named twice.
@@ -284,6 +284,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
             verdict, found = _judge_check(check_(), seen, options[check_.id])
             verdicts.append(verdict)
             findings += found
+    demanded = {id_: (options[id_] or Options()).min_coverage for id_ in DETECTORS}
     numbers = FrameNumbers(pa.table(examination.files).to_pylist())
     return Result(
         verdicts=pa.Table.from_pylist(
@@ -293,7 +294,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         taps=pa.table(examination.taps),
         flows=flows,
         claims=claims_table,
-        answers=tuple(_answer(question, verdicts, findings, problems) for question in _QUESTIONS),
+        answers=tuple(_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS),
         problems=tuple(problems),
     )
 
@@ -389,19 +390,27 @@ _QUESTIONS: dict[Question, tuple[str, frozenset[str], str]] = {
 
 
 def _answer(
-    question: Question, verdicts: list[Verdict], findings: list[Finding], problems: Sequence[str]
+    question: Question,
+    verdicts: list[Verdict],
+    demanded: Mapping[str, float],
+    findings: list[Finding],
+    problems: Sequence[str],
 ) -> Answer:
+    """The answer that the verdicts of detectors allow, with the coverage that is demanded of each."""
     text, kinds, what = _QUESTIONS[question]
     proof = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
     asked = [each for each in verdicts if each.check in DETECTORS and question in DETECTORS[each.check].asks]
-    blind = [each for each in asked if each.verdict == "unknown"]
+    # One that failed for another question may still have seen too little for this one.
+    blind = [
+        each for each in asked if each.verdict == "unknown" or (each.coverage or 0) < demanded[each.check]
+    ]
     if proof:
         most = max(each.packets for each in proof)
         return Answer(
             text, "yes", f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
         )
     if problems or blind or not asked:
-        reasons = [f"{each.check}: {each.reason}" for each in blind]
+        reasons = [f"{each.check}: {_briefly(each.reason)}" for each in blind]
         reasons += [f"{plural(len(problems), 'capture')} could not be read"] if problems else []
         return Answer(text, "cannot tell", "; ".join(reasons))
     least = min(asked, key=lambda each: each.coverage or 0)
@@ -409,6 +418,10 @@ def _answer(
     return Answer(
         text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope"
     )
+
+
+def _briefly(reason: str | None) -> str:
+    return (reason or "").partition("; ")[0] or "too little could be judged"
 
 
 # --- Plain values -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-Progress = Callable[[int, "int | None"], None]
+Progress = Callable[[int], object]
+"""Called now and then with the number of packets so far."""
 
 
 class Examination(Protocol):

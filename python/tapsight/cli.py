@@ -111,7 +111,7 @@ def info(
 ) -> None:
     """Say what is in captures: format, frames, times, drops, tunnels, applications."""
     with _errors():
-        from tapsight._check import as_json
+        from tapsight._check import as_json, examine_readable
         from tapsight._info import info_rows, info_text
         from tapsight._sources import read_sources
 
@@ -265,18 +265,18 @@ def _packets(taps: list[Tap], columns: list[str] | None) -> tuple[pa.Schema, Ite
 
 
 @contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+def _progress(quiet: bool) -> Iterator[Callable[[int], object] | None]:
     """Shows how far reading is, if somebody watches."""
     if quiet or not sys.stderr.isatty():
         yield None
         return
     from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    bars = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
-    with Progress(*bars, console=Console(stderr=True), transient=True) as bar:
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,} packets"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        yield lambda packets: bar.update(task, completed=packets)
 
 
 if __name__ == "__main__":

@@ -373,12 +373,14 @@ def finding_schema() -> pa.Schema:
 
 
 def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Table:
-    """The findings as a table, most severe first, then by packets."""
+    """The findings as a table, most severe first; of those, detectors' before policy checks', then by packets."""
     import pyarrow as pa
 
-    ranked = sorted(
-        findings, key=lambda each: (-SEVERITIES.index(each.severity), -each.packets, each.first_ts, each.id)
-    )
+    def rank(finding: Finding) -> tuple[object, ...]:
+        severity = -SEVERITIES.index(finding.severity)
+        return severity, finding.check is not None, -finding.packets, finding.first_ts, finding.id
+
+    ranked = sorted(findings, key=rank)
     rows, used = [], dict[str, int]()
     for finding in ranked:
         # Two claims that nothing tells apart but their order stay two findings.

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tapsight._check import Result, plain_rows
 from tapsight._text import percent, plural, safe
-
-if TYPE_CHECKING:
-    from tapsight._check import Result
 
 _COLOURS = {"yes": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "cannot tell": 33, "unknown": 33}
 _COLOURS |= {"no sign": 32, "pass": 32}
@@ -62,8 +60,11 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
     verdicts = result.verdicts.to_pylist()
     for answer in result.answers:
         said = answer.answer.upper() if answer.answer == "yes" else answer.answer
-        text = textwrap.wrap(safe(answer.because), page.width - 25, break_on_hyphens=False) or [""]
-        page.lines.append(f"{safe(answer.question):<23} {page.paint(said, answer.answer)}: {text[0]}")
+        start = len(said) + 2
+        text = textwrap.wrap(safe(answer.because), page.width - 24, initial_indent=" " * start) or [""]
+        page.lines.append(
+            f"{safe(answer.question):<23} {page.paint(said, answer.answer)}: {text[0].lstrip()}"
+        )
         page.lines += [" " * 24 + part for part in text[1:]]
     _not_judged(page, result, verdicts)
     _findings(page, result)
@@ -77,7 +78,9 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
                 percent(row["judged"], row["in_scope"]) if row["in_scope"] else "-",
                 f"{row['in_scope']:,}",
                 f"{row['findings']:,}",
-                "; ".join(filter(None, (row["title"], row["reason"], row["ticket"]))),
+                "; ".join(
+                    filter(None, (row["title"], None if _is_partial(row) else row["reason"], row["ticket"]))
+                ),
             ]
             for row in verdicts
         ],
@@ -89,13 +92,10 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
 
 def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
     lines = list(result.problems)
-    lines += [f"{row['check']}: {row['reason']}" for row in verdicts if row["verdict"] == "unknown"]
-    for row in verdicts:
-        missing = row["in_scope"] - row["judged"]
-        if row["verdict"] != "unknown" and missing:
-            lines.append(
-                f"{row['check']}: {plural(missing, 'packet')} of {row['in_scope']:,} ({row['reason']})"
-            )
+    for row in filter(_is_partial, verdicts):
+        some = row["verdict"] != "unknown"
+        what = f"{plural(row['in_scope'] - row['judged'], 'packet')} of {row['in_scope']:,}; " if some else ""
+        lines.append(f"{row['check']}: {what}{row['reason']}")
     if lines:
         page.line("What could not be judged")
         for line in lines:
@@ -104,8 +104,13 @@ def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> 
         page.line("Everything in scope could be judged.")
 
 
+def _is_partial(verdict: dict[str, Any]) -> bool:
+    """Whether something could not be judged, so that the reason stands in that part of the page."""
+    return bool(verdict["verdict"] == "unknown" or verdict["judged"] < verdict["in_scope"])
+
+
 def _findings(page: _Page, result: Result) -> None:
-    findings = result.findings.slice(0, _MOST).to_pylist()
+    findings = plain_rows(result.findings.slice(0, _MOST))
     page.heading(f"Findings ({result.findings.num_rows})")
     if not findings:
         page.line("  none")
@@ -155,17 +160,13 @@ def display_filter(frames: Iterable[int]) -> str:
 def _quality(page: _Page, result: Result) -> None:
     page.heading("Captures")
     rows = []
-    for row in result.taps.to_pylist():
+    for row in plain_rows(result.taps):
         notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
         notes += ["drops not told"] if row["dropped"] is None else []
         notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
         notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
         notes += list(row["warnings"] or ())
-        rows.append([row["tap"], row["file"], f"{row['frames']:,}", "; ".join(notes) or "complete"])
-    page.table(["tap", "file", "frames", "quality"], rows)
+        rows.append([row["tap"], f"{row['frames']:,}", f"{row['file']}: {'; '.join(notes) or 'complete'}"])
+    page.table(["tap", "frames", "file and quality"], rows)
     for row in result.explained():
-        page.labelled(
-            "",
-            f"{plural(row['packets'], 'packet')} seen again for a harmless reason: {row['detector']}",
-            hang=2,
-        )
+        page.line(f"  {plural(row['packets'], 'packet')} seen again for a harmless reason: {row['detector']}")

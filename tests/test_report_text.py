@@ -1,0 +1,106 @@
+"""The text report: answers first, nothing hostile in it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tables import claim, examination, flow, mirror, tap
+
+from tapsight._check import judge
+from tapsight._text import duration, iso_time, listing, percent, safe, safe_cell
+from tapsight.policy import Policy
+from tapsight.report_text import display_filter, render
+
+EVIL = "\x1b[31m[bold]x[/bold]\x07\u202eexe.\x9b2J\r\nroot\u2028\ud800"
+
+
+def test_answers_come_first_then_findings_verdicts_captures() -> None:
+    page = render(judge(examination(claims=[mirror()]), Policy.loads("")), width=100)
+    lines = page.splitlines()
+    assert lines[0] == "Was traffic copied?     YES: 1 finding, the largest of 9,950 packets"
+    assert lines[1].startswith(
+        "Was traffic diverted?   no sign: no diversions among the packets that could be judged, 100 %"
+    )
+    assert "  - V1: needs set `pairs` in [checks.V1]" in lines[lines.index("What could not be judged") :]
+    order = [
+        page.index(word) for word in ("Was traffic", "Findings (1)", "198.51.100.7", "Verdicts", "Captures")
+    ]
+    assert order == sorted(order)
+    assert "frame.number in {14}" in page
+    assert "outside-2.pcap: copy 14" in page
+    assert max(map(len, lines)) <= 100
+    assert "\x1b" not in page
+
+
+def test_colour_only_when_asked() -> None:
+    assert "\x1b[1;31mYES\x1b[0m" in render(judge(examination(claims=[mirror()]), None), colour=True)
+
+
+def test_hostile_strings_are_made_visible() -> None:
+    claims = [
+        mirror(tap=EVIL[:-1], copy_tap=EVIL[:-1], evidence=[{"tap": EVIL[:-1], "frame": 1, "role": "copy"}])
+    ]
+    rows = {"claims": claims, "taps": [tap(EVIL[:-1], warnings=[EVIL[:-1]])], "flows": [flow(tap=EVIL[:-1])]}
+    result = judge(examination(**rows), None, [EVIL])
+    for text in (render(result), repr(result), result.to_json(), result.to_ndjson()):
+        assert not set(text) & set("\x1b\x07\x9b\u202e\u2028\r\ud800")
+    assert "\\x1b[31m[bold]x[/bold]\\x07\\u202eexe." in render(result, width=10_000)
+    assert "<b" not in result._repr_html_().replace("<b>Was", "")
+
+
+def test_quality_of_captures_is_told() -> None:
+    cut = tap(dropped=1_234, issues=5, snapped=6, warnings=["cut off in frame 1000"])
+    page = render(
+        judge(examination(taps=[cut], claims=[claim("A5.span-both", report=False)]), None), width=200
+    )
+    notes = "1,234 dropped; 5 with malformed or cut headers; 6 captured in part; cut off in frame 1000"
+    assert f"inside.pcap: {notes}" in page
+    assert "9,950 packets seen again for a harmless reason: A5.span-both" in page
+
+
+def test_many_findings_are_counted() -> None:
+    page = render(judge(examination(claims=[mirror(tunnel_id=number) for number in range(25)]), None))
+    assert "Findings (25)" in page
+    assert "and 5 more" in page
+
+
+@given(st.text(max_size=50))
+def test_safe_text_is_printable(text: str) -> None:
+    shown = safe(text)
+    assert not any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in shown)
+    assert safe(shown) == shown
+    assert safe_cell(text)[:1] not in {"=", "+", "-", "@"}
+
+
+def test_values_as_text() -> None:
+    assert [percent(*each) for each in ((0, 5), (5, 5), (1, 100_000), (99_999, 100_000), (1, 3), (0, 0))] == [
+        "0 %", "100 %", "0.1 %", "99.9 %", "33.3 %", "0 %",
+    ]  # fmt: skip
+    assert [duration(each) for each in (0, 999, 1_200_000, 42_000_000_000, 3_600_000_000_000)] == [
+        "0 ns", "999 ns", "1.2 ms", "42 s", "3,600 s",
+    ]  # fmt: skip
+    assert iso_time(1) == "1970-01-01T00:00:00.000000001Z"
+    assert iso_time(-1) == "1969-12-31T23:59:59.999999999Z"
+    assert [listing(list(each)) for each in ("", "a", "ab", "abc", "abcd")] == [
+        "",
+        "a",
+        "a and b",
+        "a, b and c",
+        "a, b, c and 1 more",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
+def test_wireshark_understands_the_display_filter(tmp_path: Path) -> None:
+    # A pcap file (libpcap's savefile format) of three empty-bodied Ethernet frames.
+    header = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 ffff0000 01000000")
+    frame = bytes.fromhex("00000000 00000000 0e000000 0e000000") + b"\x02" * 12 + b"\x88\xb5"
+    path = tmp_path / "three.pcap"
+    path.write_bytes(header + 3 * frame)
+    command = ["tshark", "-r", path, "-Y", display_filter([3, 1]), "-T", "fields", "-e", "frame.number"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["1", "3"]
