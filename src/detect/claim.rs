@@ -12,9 +12,9 @@ use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use hashbrown::{HashMap, HashSet};
 
 use super::{Context, Seen, Sighting};
-use crate::classify::App;
+use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{PathId, append_fixed};
+use crate::flows::{FlowKey, PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -279,14 +279,28 @@ impl Claim {
         Self { detector, report: false, kind: Kind::Duplicate, severity: Severity::Info, ..self }
     }
 
-    /// Counts the packets on the original path, in the flows concerned: of how many the copies are a part.
-    pub fn count_scope(&mut self, originals: &HashSet<PathId>, context: &Context<'_>) {
+    /// Counts the packets on the original paths, in the flows concerned: of how many the copies are a part. A packet seen by
+    /// two taps counts once: of each flow, the tap that saw more of it counts.
+    pub fn count_scope(&mut self, originals: &[PathId], context: &Context<'_>) {
+        let mut seen: HashMap<(FlowKey, u16), (u64, u64)> = HashMap::new();
         for flow in context.flows.iter() {
             let concerned = flow.key.flow_id.is_some_and(|id| self.tally.flows.contains(&id));
             if concerned && originals.contains(&flow.key.path) {
-                self.in_scope += flow.packets;
-                self.judged += flow.packets - flow.weak;
+                // The flow and direction, whatever its path and label.
+                let key = FlowKey { path: 0, label: Label::default(), ..flow.key };
+                let (packets, strong) = seen.entry((key, context.paths.get(flow.key.path).tap)).or_default();
+                *packets += flow.packets;
+                *strong += flow.packets - flow.weak;
             }
+        }
+        let mut most: HashMap<FlowKey, (u64, u64)> = HashMap::new();
+        for ((key, _), counts) in seen {
+            let known = most.entry(key).or_default();
+            *known = (*known).max(counts);
+        }
+        for (packets, strong) in most.into_values() {
+            self.in_scope += packets;
+            self.judged += strong;
         }
     }
 }

@@ -27,7 +27,7 @@
 //! *Thresholds*: 10 ms separates capture artefacts from late copies (measured over 4,299 public captures; catalogue, A5).
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 
 use super::claim::Tally;
 use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity, Sighting};
@@ -107,8 +107,10 @@ struct Opening {
     first_at_destination: bool,
     /// TCP connection requests whose destination (true) or source (false) was rewritten.
     requests: [u32; 2],
-    /// Packets whose rewritten side had the lower port and one below 1024: a server's.
-    server_side: [u32; 2],
+    /// Packets whose rewritten side had a server's port: the lower one, and below 1024.
+    at_server: u32,
+    /// Packets whose other side had a server's port.
+    at_client: u32,
 }
 
 /// The usual time from one tap to another.
@@ -152,14 +154,16 @@ impl Detector for Duplicate {
         self.scope.judged += 1;
         let now = seen.sighting;
         let path = context.paths.get(now.path);
+        // Copies in tunnels are A1's. That a packet passed another tap explains its first sighting here, not a second one.
+        let comparable = |earlier: &&Sighting| path.same_tunnel(&context.paths.get(earlier.path));
+        let here = |earlier: &&Sighting| context.paths.get(earlier.path).tap == path.tap;
+        let was_here = seen.earlier.iter().filter(comparable).any(|earlier| here(&earlier));
         let explained = seen
             .earlier
             .iter()
-            .filter_map(|&earlier| {
-                let other = context.paths.get(earlier.path);
-                // Copies in tunnels are A1's.
-                path.same_tunnel(&other).then(|| (self.class(seen, &path, earlier, &other), earlier))
-            })
+            .filter(comparable)
+            .filter(|earlier| !was_here || here(earlier))
+            .map(|&earlier| (self.class(seen, &path, earlier, &context.paths.get(earlier.path)), earlier))
             .min_by_key(|&(class, earlier)| (class, std::cmp::Reverse(earlier.ts)));
         if let Some((class, earlier)) = explained {
             let class = if class == Class::Late && falls_steadily(seen) { Class::Loop } else { class };
@@ -190,7 +194,7 @@ impl Detector for Duplicate {
                     // On one and the same path it may be equipment on the way that sent the packet again, as radio links do.
                     let severity = if original == copy { Severity::Low } else { Severity::Medium };
                     let mut claim = Claim::new(class.name(), Kind::Copy, severity, tally, context);
-                    claim.count_scope(&HashSet::from([original]), context);
+                    claim.count_scope(&[original], context);
                     if enough { claim } else { claim.unproven(UNPROVEN) }
                 }
                 Key::Rewritten { from, to, destination, .. } => {
@@ -258,15 +262,16 @@ impl Duplicate {
             let opening = self.rewrites.entry(pair).or_insert(Opening {
                 first_at_destination: destination,
                 requests: [0; 2],
-                server_side: [0; 2],
+                at_server: 0,
+                at_client: 0,
             });
             let is_request = after.tcp_flags & 0x12 == 0x02;
-            let is_server = port < peer_port && port < 1024;
-            let side = usize::from(destination);
-            if let (Some(requests), Some(servers)) = (opening.requests.get_mut(side), opening.server_side.get_mut(side)) {
+            if let Some(requests) = opening.requests.get_mut(usize::from(destination)) {
                 *requests = requests.saturating_add(is_request.into());
-                *servers = servers.saturating_add(is_server.into());
             }
+            let is_server = |port, peer| port < peer && port < 1024;
+            opening.at_server = opening.at_server.saturating_add(is_server(port, peer_port).into());
+            opening.at_client = opening.at_client.saturating_add(is_server(peer_port, port).into());
         }
         let key = Key::Rewritten { taps: (other.tap, path.tap), from, to, destination };
         if let Some(tally) = self.claims.entry(key) {
@@ -288,7 +293,7 @@ impl Duplicate {
         if destination {
             claim.collector = Some(to);
         }
-        claim.count_scope(&original.into_iter().collect(), context);
+        claim.count_scope(original.as_slice(), context);
         claim.report = class == Class::Readdressed;
         if claim.report && !enough { claim.unproven(UNPROVEN) } else { claim }
     }
@@ -298,12 +303,10 @@ impl Opening {
     /// Whether the side that answers was rewritten, and not the one that asks: redirection, not translation.
     fn is_redirect(&self) -> bool {
         let [at_source, at_destination] = self.requests;
-        let [servers_at_source, servers_at_destination] = self.server_side;
         if at_source != at_destination {
             at_destination > at_source
-        } else if servers_at_source + servers_at_destination > 0 {
-            // The port is the rewritten side's own, so either direction of a redirected server counts for redirection.
-            true
+        } else if self.at_server != self.at_client {
+            self.at_server > self.at_client
         } else {
             self.first_at_destination
         }
@@ -341,7 +344,7 @@ fn forked(a: PathId, b: PathId, tally: Tally, context: &Context<'_>) -> Claim {
     // The frames of each pair were noted in order of time; which of the two is the copy is known only now.
     let tally = tally.with_paths(original, copy);
     let mut claim = Claim::new(Class::Forked.name(), Kind::Copy, Severity::High, tally, context);
-    claim.count_scope(&HashSet::from([original]), context);
+    claim.count_scope(&[original], context);
     if enough { claim } else { claim.unproven(UNPROVEN) }
 }
 

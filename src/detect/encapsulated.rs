@@ -22,8 +22,9 @@ use crate::wire::ip::Addr;
 
 const MIN_PACKETS: u64 = 2;
 
-/// A tunnel in one direction on one tap: tap, source, destination, stack, id.
-type Tunnel = (u16, Option<Addr>, Option<Addr>, Stack, Option<u32>);
+/// A tunnel in one direction on one tap: tap, source, destination, id. Its stack may differ from packet to packet, as
+/// IPv4 and IPv6 in IP do.
+type Tunnel = (u16, Option<Addr>, Option<Addr>, Option<u32>);
 
 /// The two ends and the stack of a tunnel, in one direction.
 type Ends = (Option<Addr>, Option<Addr>, Stack);
@@ -31,10 +32,9 @@ type Ends = (Option<Addr>, Option<Addr>, Stack);
 /// The detector.
 #[derive(Debug, Default)]
 pub(super) struct EncapsulatedSibling {
-    /// By tunnel, and by the tap that saw the originals.
-    claims: Claims<(Tunnel, u16)>,
+    claims: Claims<Tunnel>,
     /// Paths of the originals of each claim.
-    originals: HashMap<(Tunnel, u16), HashSet<PathId>>,
+    originals: HashMap<Tunnel, Vec<PathId>>,
     /// Tunnels that carry anything, to know which are used in both directions.
     ends: HashSet<Ends>,
     scope: Scope,
@@ -98,7 +98,8 @@ impl Detector for EncapsulatedSibling {
     fn finish(&mut self, context: &Context<'_>) -> (Vec<Claim>, Scope) {
         let mut claims = Vec::new();
         for (key, tally) in self.claims.take() {
-            let ((_, src, dst, encap, _), _) = key;
+            let (_, src, dst, _) = key;
+            let encap = tally.paths.1.map(|path| context.paths.get(path).encap).unwrap_or_default();
             let head_end = !is_mirror(encap) && self.ends.contains(&(dst, src, encap));
             let enough = tally.packets >= MIN_PACKETS;
             let mut claim = if head_end {
@@ -122,13 +123,12 @@ impl Detector for EncapsulatedSibling {
 impl EncapsulatedSibling {
     fn count(&mut self, seen: &Seen<'_>, copy: Sighting, original: Sighting, context: &Context<'_>) {
         let path = context.paths.get(copy.path);
-        let tunnel = (path.tap, path.outer_src, path.outer_dst, path.encap, path.tunnel_id);
-        let key = (tunnel, context.paths.get(original.path).tap);
+        let key = (path.tap, path.outer_src, path.outer_dst, path.tunnel_id);
         let Some(tally) = self.claims.entry(key) else { return };
         tally.add(seen, copy, Some(original), (Role::Original, Role::Copy), context);
         let originals = self.originals.entry(key).or_default();
-        if originals.len() < MAX_ORIGINALS {
-            originals.insert(original.path);
+        if originals.len() < MAX_ORIGINALS && !originals.contains(&original.path) {
+            originals.push(original.path);
         }
     }
 }
