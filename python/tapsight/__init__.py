@@ -1,11 +1,18 @@
 """Was traffic copied or sent elsewhere? Packet captures in, verdicts with evidence out."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
 from tapsight import addresses
-from tapsight._check import Result, check
 from tapsight._core import CaptureError
 from tapsight._core import __version__ as __version__
 from tapsight._scan import BATCH_SIZE, COLUMNS, CaptureWarning, Scan, open, scan
-from tapsight.policy import Policy, PolicyError
+
+if TYPE_CHECKING:
+    from tapsight._check import Result, check
+    from tapsight.policy import Policy, PolicyError
 
 __all__ = [
     "BATCH_SIZE",
@@ -21,3 +28,21 @@ __all__ = [
     "open",
     "scan",
 ]
+
+_HOMES = {
+    "Policy": "tapsight.policy",
+    "PolicyError": "tapsight.policy",
+    "Result": "tapsight._check",
+    "check": "tapsight._check",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for when it is asked for, so that reading captures does not load what judges them."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

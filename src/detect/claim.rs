@@ -273,6 +273,12 @@ impl Claim {
         }
     }
 
+    /// The same claim as a lead that is not reported: too few packets stand behind it.
+    #[must_use]
+    pub fn unproven(self, detector: &'static str) -> Self {
+        Self { detector, report: false, kind: Kind::Duplicate, severity: Severity::Info, ..self }
+    }
+
     /// Counts the packets on the original path, in the flows concerned: of how many the copies are a part.
     pub fn count_scope(&mut self, originals: &HashSet<PathId>, context: &Context<'_>) {
         for flow in context.flows.iter() {

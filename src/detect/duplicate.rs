@@ -13,6 +13,7 @@
 //! | `retransmission` | as `late`, but nothing in the packet numbers it | the host sent it again |
 //! | `forwarded` | on two taps | passed the router |
 //! | `translated` | same payload, a source address rewritten | address translation |
+//! | `unproven` | as one of those below, but of too few packets | a lead |
 //! | **`forked`** | same source MAC, other destination MAC or other label | the router sent it to a second next hop |
 //! | **`late`** | numbered by its host, and more than 10 ms apart, TTL falls by more than one, or rises | replay, tee, injection |
 //! | **`readdressed`** | same payload and number, destination rewritten | relay, man in the middle |
@@ -43,6 +44,7 @@ const REWRITE: i64 = 1_000_000_000;
 const LATE_BETWEEN_TAPS: i64 = 500_000_000;
 const MIN_PACKETS: u64 = 3;
 const MIN_IP_IDS: usize = 3;
+const UNPROVEN: &str = "A5.unproven";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Class {
@@ -183,12 +185,13 @@ impl Detector for Duplicate {
                     Claim { report: false, ..claim }
                 }
                 Key::Paths(Class::Forked, a, b) => forked(a, b, tally, context),
-                Key::Paths(class, original, _) => {
-                    let report = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
-                    let mut claim = Claim::new(class.name(), Kind::Copy, Severity::Medium, tally, context);
-                    claim.report = report;
+                Key::Paths(class, original, copy) => {
+                    let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
+                    // On one and the same path it may be equipment on the way that sent the packet again, as radio links do.
+                    let severity = if original == copy { Severity::Low } else { Severity::Medium };
+                    let mut claim = Claim::new(class.name(), Kind::Copy, severity, tally, context);
                     claim.count_scope(&HashSet::from([original]), context);
-                    claim
+                    if enough { claim } else { claim.unproven(UNPROVEN) }
                 }
                 Key::Rewritten { from, to, destination, .. } => {
                     self.readdressed(from, to, destination, tally, context)
@@ -281,13 +284,13 @@ impl Duplicate {
         let kind = if class == Class::Readdressed { Kind::Diversion } else { Kind::Duplicate };
         let severity = if class == Class::Readdressed { Severity::High } else { Severity::Info };
         let mut claim = Claim::new(class.name(), kind, severity, tally, context);
-        claim.report = class == Class::Readdressed && enough;
         claim.rewritten = Some((from, to));
         if destination {
             claim.collector = Some(to);
         }
         claim.count_scope(&original.into_iter().collect(), context);
-        claim
+        claim.report = class == Class::Readdressed;
+        if claim.report && !enough { claim.unproven(UNPROVEN) } else { claim }
     }
 }
 
@@ -338,9 +341,8 @@ fn forked(a: PathId, b: PathId, tally: Tally, context: &Context<'_>) -> Claim {
     // The frames of each pair were noted in order of time; which of the two is the copy is known only now.
     let tally = tally.with_paths(original, copy);
     let mut claim = Claim::new(Class::Forked.name(), Kind::Copy, Severity::High, tally, context);
-    claim.report = enough;
     claim.count_scope(&HashSet::from([original]), context);
-    claim
+    if enough { claim } else { claim.unproven(UNPROVEN) }
 }
 
 /// A packet seen again long after: a late copy if its host numbers packets, else perhaps sent again by the host.

@@ -106,9 +106,9 @@ impl Detector for EncapsulatedSibling {
             } else {
                 Claim::new("A1.encapsulated-sibling", Kind::Copy, Severity::High, tally, context)
             };
-            claim.report = !head_end && enough;
+            claim.report = !head_end;
             claim.count_scope(&self.originals.remove(&key).unwrap_or_default(), context);
-            claims.push(claim);
+            claims.push(if head_end || enough { claim } else { claim.unproven("A1.unproven") });
         }
         self.originals.clear();
         self.ends.clear();
