@@ -357,7 +357,7 @@ def test_a_closed_pipe_is_silent() -> None:
             stderr=subprocess.PIPE,
             check=False,
         )
-    assert done.stderr == b""
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_an_interrupt_exits_130(engine: Engine, capture: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,7 +59,7 @@ def test_quality_of_captures_is_told() -> None:
         judge(examination(taps=[cut], claims=[claim("A5.span-both", report=False)]), None), width=200
     )
     notes = "1,234 dropped; 5 with malformed or cut headers; 6 captured in part; cut off in frame 1000"
-    assert f"inside.pcap: {notes}" in page
+    assert f"  - inside: 1,000 frames in inside.pcap; {notes}" in page
     assert "9,950 packets seen again for a harmless reason: A5.span-both" in page
 
 

@@ -50,15 +50,7 @@ Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for 
 
 def main() -> None:
     """Runs the command line and exits."""
-    try:
-        app()
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain once more when it closes standard output.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(141)  # 128 + SIGPIPE, as the shell has it
-    except KeyboardInterrupt:
-        sys.exit(130)
+    app()
 
 
 @contextlib.contextmanager
@@ -66,15 +58,18 @@ def _errors() -> Iterator[None]:
     """What cannot be done becomes a clear line for each problem and exit code 2, without a traceback."""
     try:
         yield
-    except BrokenPipeError:
-        raise
+    except BrokenPipeError as error:
+        # Whoever read our output has seen enough. Python would complain once more when it closes standard output.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(141) from error  # 128 + SIGPIPE, as the shell has it
     except OSError as error:
         _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
         raise typer.Exit(2) from error
     except (ValueError, MemoryError) as error:
         _complain(str(error) or type(error).__name__)
         raise typer.Exit(2) from error
-    except ModuleNotFoundError as error:
+    except ImportError as error:
         _complain(f"this installation is incomplete: {error}")
         raise typer.Exit(2) from error
 

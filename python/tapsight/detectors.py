@@ -95,7 +95,7 @@ class A5(Detector):
     What it names but does not report:
         A5.span-both (a mirror port that sees a packet enter and leave), A5.routed-span (both sides of a router on one
         tap), A5.vlan-copy (a mirror port on two VLANs), A5.forwarded (the normal hop from one tap to the next),
-        A5.translated (address translation), A5.retransmission.
+        A5.translated (address translation), A5.retransmission, A5.multicast (packets meant for many).
 
     Why it matters:
         Copying to a second next hop and rewriting addresses are what a router can do without leaving a tunnel.

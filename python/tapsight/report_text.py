@@ -159,14 +159,14 @@ def display_filter(frames: Iterable[int]) -> str:
 
 def _quality(page: _Page, result: Result) -> None:
     page.heading("Captures")
-    rows = []
     for row in plain_rows(result.taps):
         notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
         notes += ["drops not told"] if row["dropped"] is None else []
         notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
         notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
         notes += list(row["warnings"] or ())
-        rows.append([row["tap"], f"{row['frames']:,}", f"{row['file']}: {'; '.join(notes) or 'complete'}"])
-    page.table(["tap", "frames", "file and quality"], rows)
+        what = f"{row['tap']}: {plural(row['frames'], 'frame')} in {row['file']}"
+        page.labelled("-", "; ".join([what, *(notes or ["complete"])]), hang=4)
     for row in result.explained():
-        page.line(f"  {plural(row['packets'], 'packet')} seen again for a harmless reason: {row['detector']}")
+        packets = plural(row["packets"], "packet")
+        page.labelled("-", f"{packets} seen again for a harmless reason: {row['detector']}", hang=4)
