@@ -7,7 +7,10 @@ pub(super) fn is_dns(payload: &[u8], len: u32) -> bool {
     let Some(&[_, _, flags, codes, header @ ..]) = payload.first_chunk::<12>() else { return false };
     let operation = flags >> 3 & 0x0f;
     let counts: u32 = header.chunks_exact(2).filter_map(|count| be16(count, 0)).map(u32::from).sum();
-    matches!(operation, 0 | 1 | 2 | 4 | 5) && codes & 0x40 == 0 && counts > 0 && 12 + 5 * counts <= len.max(17)
+    matches!(operation, 0 | 1 | 2 | 4 | 5)
+        && codes & 0x40 == 0
+        && counts > 0
+        && 12 + 5 * counts <= len.max(17)
 }
 
 /// DNS over TCP, RFC 1035 section 4.2.2: a length first.
@@ -48,12 +51,18 @@ pub(super) fn is_quic(payload: &[u8]) -> bool {
         1 | 0x6b33_43cf => first & 0x40 != 0,
         0 => true,
         // Drafts; Google's, as the text Q043 and the like; Facebook's mvfst.
-        _ => version >> 8 == 0xff_0000 || matches!(version >> 24, 0x51 | 0x54) && is_google(version) || version >> 16 == 0xface,
+        _ => {
+            version >> 8 == 0xff_0000
+                || matches!(version >> 24, 0x51 | 0x54) && is_google(version)
+                || version >> 16 == 0xface
+        }
     };
     let Some(&dcid_len) = payload.get(5) else { return false };
     let scid_len = payload.get(6 + usize::from(dcid_len));
     // Google's before version 46 packed both lengths into one byte.
-    first & 0x80 != 0 && known && (is_google(version) || (dcid_len <= 20 && scid_len.is_some_and(|&len| len <= 20)))
+    first & 0x80 != 0
+        && known
+        && (is_google(version) || (dcid_len <= 20 && scid_len.is_some_and(|&len| len <= 20)))
 }
 
 fn is_google(version: u32) -> bool {
@@ -64,7 +73,16 @@ fn is_google(version: u32) -> bool {
 /// HTTP/1, RFC 9112 section 2.1 and 3, and the preface of HTTP/2, RFC 9113 section 3.4.
 pub(super) fn is_http(payload: &[u8]) -> bool {
     const METHODS: [&[u8]; 10] = [
-        b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH ", b"TRACE ", b"PROPFIND ",
+        b"GET ",
+        b"POST ",
+        b"HEAD ",
+        b"PUT ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"CONNECT ",
+        b"PATCH ",
+        b"TRACE ",
+        b"PROPFIND ",
     ];
     let line = payload.get(..payload.len().min(2048)).unwrap_or_default();
     payload.starts_with(b"HTTP/1.")
@@ -80,11 +98,21 @@ pub(super) fn is_http(payload: &[u8]) -> bool {
 
 /// RTSP, RFC 7826 section 20 (and RFC 2326 section 6).
 pub(super) fn is_rtsp(payload: &[u8]) -> bool {
-    const METHODS: [&[u8]; 8] =
-        [b"DESCRIBE ", b"SETUP ", b"PLAY ", b"PAUSE ", b"TEARDOWN ", b"OPTIONS ", b"ANNOUNCE ", b"GET_PARAMETER "];
+    const METHODS: [&[u8]; 8] = [
+        b"DESCRIBE ",
+        b"SETUP ",
+        b"PLAY ",
+        b"PAUSE ",
+        b"TEARDOWN ",
+        b"OPTIONS ",
+        b"ANNOUNCE ",
+        b"GET_PARAMETER ",
+    ];
     payload.starts_with(b"RTSP/")
         || METHODS.iter().any(|method| {
-            payload.strip_prefix(*method).is_some_and(|uri| uri.starts_with(b"rtsp") || uri.starts_with(b"* RTSP"))
+            payload
+                .strip_prefix(*method)
+                .is_some_and(|uri| uri.starts_with(b"rtsp") || uri.starts_with(b"* RTSP"))
         })
 }
 
@@ -108,7 +136,11 @@ pub(super) fn is_mail_line(payload: &[u8]) -> bool {
 /// MQTT CONNECT, MQTT 5.0 section 3.1.
 pub(super) fn is_mqtt(payload: &[u8]) -> bool {
     payload.first() == Some(&0x10)
-        && (2..=5).any(|at| payload.get(at..).is_some_and(|rest| rest.starts_with(b"\0\x04MQTT") || rest.starts_with(b"\0\x06MQIsdp")))
+        && (2..=5).any(|at| {
+            payload
+                .get(at..)
+                .is_some_and(|rest| rest.starts_with(b"\0\x04MQTT") || rest.starts_with(b"\0\x06MQIsdp"))
+        })
 }
 
 /// WireGuard: type, three zero bytes, and for all but data a fixed length. Odds of a chance match: 2^-32 and the length.
@@ -172,8 +204,12 @@ pub(super) fn udp(payload: &[u8], len: u32) -> Option<App> {
         1..=3 if is_wireguard(payload, len, false) => Some(App::WireGuard),
         20..=25 if is_dtls(payload, len) => Some(App::Dtls),
         0x80.. if is_quic(payload) => Some(App::Quic),
-        b'd' if payload.starts_with(b"d1:ad2:id20:") || payload.starts_with(b"d1:rd2:id20:") => Some(App::BitTorrent),
-        b'M' | b'N' if payload.starts_with(b"M-SEARCH * HTTP/1.1") || payload.starts_with(b"NOTIFY * HTTP/1.1") => {
+        b'd' if payload.starts_with(b"d1:ad2:id20:") || payload.starts_with(b"d1:rd2:id20:") => {
+            Some(App::BitTorrent)
+        }
+        b'M' | b'N'
+            if payload.starts_with(b"M-SEARCH * HTTP/1.1") || payload.starts_with(b"NOTIFY * HTTP/1.1") =>
+        {
             Some(App::Ssdp)
         }
         _ => None,

@@ -25,7 +25,10 @@ pub(super) fn sctp(chunks: &[u8]) -> Option<App> {
 pub(super) fn is_diameter(payload: &[u8]) -> bool {
     let Some(first) = be32(payload, 0) else { return false };
     let length = first & 0x00ff_ffff;
-    first >> 24 == 1 && length >= 20 && length % 4 == 0 && payload.get(4).is_some_and(|flags| flags & 0x0f == 0)
+    first >> 24 == 1
+        && length >= 20
+        && length % 4 == 0
+        && payload.get(4).is_some_and(|flags| flags & 0x0f == 0)
 }
 
 /// GTP-C: version 1 (TS 29.060 section 6) or 2 (TS 29.274 section 5.1), with the length that follows from it.
@@ -48,7 +51,8 @@ pub(super) fn is_gtpu(payload: &[u8], len: u32) -> bool {
 /// GTP', TS 32.295 section 6: version 0 to 2, protocol type 0, and a length that fits a header of 6 or 20 bytes.
 pub(super) fn is_gtp_prime(payload: &[u8], len: u32) -> bool {
     payload.first().is_some_and(|first| first & 0x10 == 0)
-        && be16(payload, 2).is_some_and(|length| [6, 20].iter().any(|header| u32::from(length) + header == len))
+        && be16(payload, 2)
+            .is_some_and(|length| [6, 20].iter().any(|header| u32::from(length) + header == len))
 }
 
 /// PFCP, TS 29.244 section 7.2.2: version 1, spare bits zero, length.

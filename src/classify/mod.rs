@@ -87,7 +87,9 @@ pub fn label(layers: &Layers<'_>) -> Label {
     match (by_signature, by_port) {
         (Some(app), _) => Label::new(app, Basis::Signature),
         // The first fragment of a datagram has its ports, and its signature if any.
-        (None, Some(app)) if !matches!(ip.fragment, Fragment::Middle | Fragment::Last) => Label::new(app, Basis::Port),
+        (None, Some(app)) if !matches!(ip.fragment, Fragment::Middle | Fragment::Last) => {
+            Label::new(app, Basis::Port)
+        }
         _ => Label::default(),
     }
 }

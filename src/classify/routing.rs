@@ -48,7 +48,8 @@ pub(super) fn is_bgp(payload: &[u8]) -> bool {
 
 /// LDP, RFC 5036 section 3.1: version 1 and a length that fits.
 pub(super) fn is_ldp(payload: &[u8], len: u32) -> bool {
-    be16(payload, 0) == Some(1) && be16(payload, 2).is_some_and(|length| length >= 6 && u32::from(length) + 4 <= len)
+    be16(payload, 0) == Some(1)
+        && be16(payload, 2).is_some_and(|length| length >= 6 && u32::from(length) + 4 <= len)
 }
 
 /// BFD control, RFC 5880 section 4.1: version 1 and its own length. Echo packets (port 3785) have no format.

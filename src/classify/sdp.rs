@@ -71,7 +71,10 @@ fn media(line: &[u8]) -> Option<(u16, Media)> {
     if protocol.eq_ignore_ascii_case("udptl") {
         Some((port, Media::T38))
     } else {
-        protocol.split('/').any(|part| matches!(part, "RTP" | "AVP" | "SAVP" | "SAVPF" | "AVPF")).then_some((port, Media::Rtp))
+        protocol
+            .split('/')
+            .any(|part| matches!(part, "RTP" | "AVP" | "SAVP" | "SAVPF" | "AVPF"))
+            .then_some((port, Media::Rtp))
     }
 }
 

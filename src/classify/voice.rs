@@ -6,8 +6,20 @@ use super::{App, be16, be32};
 #[inline]
 pub(super) fn is_sip(payload: &[u8]) -> bool {
     const METHODS: [&[u8]; 14] = [
-        b"INVITE ", b"ACK ", b"BYE ", b"CANCEL ", b"REGISTER ", b"OPTIONS ", b"PRACK ", b"SUBSCRIBE ", b"NOTIFY ",
-        b"PUBLISH ", b"INFO ", b"REFER ", b"MESSAGE ", b"UPDATE ",
+        b"INVITE ",
+        b"ACK ",
+        b"BYE ",
+        b"CANCEL ",
+        b"REGISTER ",
+        b"OPTIONS ",
+        b"PRACK ",
+        b"SUBSCRIBE ",
+        b"NOTIFY ",
+        b"PUBLISH ",
+        b"INFO ",
+        b"REFER ",
+        b"MESSAGE ",
+        b"UPDATE ",
     ];
     if !payload.first().is_some_and(u8::is_ascii_uppercase) {
         return false;
@@ -15,7 +27,9 @@ pub(super) fn is_sip(payload: &[u8]) -> bool {
     payload.starts_with(b"SIP/2.0 ")
         || METHODS.iter().any(|method| {
             payload.strip_prefix(*method).is_some_and(|uri| {
-                [&b"sip:"[..], b"sips:", b"tel:", b"urn:", b"im:", b"pres:"].iter().any(|scheme| uri.starts_with(scheme))
+                [&b"sip:"[..], b"sips:", b"tel:", b"urn:", b"im:", b"pres:"]
+                    .iter()
+                    .any(|scheme| uri.starts_with(scheme))
             })
         })
 }
@@ -26,7 +40,8 @@ pub(super) fn is_mgcp(payload: &[u8], on_port: bool) -> bool {
     const VERBS: [&[u8]; 9] =
         [b"AUEP ", b"AUCX ", b"CRCX ", b"DLCX ", b"EPCF ", b"MDCX ", b"NTFY ", b"RQNT ", b"RSIP "];
     let line = payload.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let verb = VERBS.iter().any(|verb| line.starts_with(verb)) && memchr::memmem::find(line, b"MGCP 1.0").is_some();
+    let verb =
+        VERBS.iter().any(|verb| line.starts_with(verb)) && memchr::memmem::find(line, b"MGCP 1.0").is_some();
     let response = on_port
         && matches!(line, [a, b, c, b' ', d, ..]
             if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()));
@@ -35,7 +50,8 @@ pub(super) fn is_mgcp(payload: &[u8], on_port: bool) -> bool {
 
 /// Megaco in text, H.248.1 annex B: `MEGACO/` or its short form `!/` and a version.
 pub(super) fn is_megaco(payload: &[u8]) -> bool {
-    payload.starts_with(b"MEGACO/") || matches!(payload, [b'!', b'/', version, b' ' | b'\r' | b'\n', ..] if version.is_ascii_digit())
+    payload.starts_with(b"MEGACO/")
+        || matches!(payload, [b'!', b'/', version, b' ' | b'\r' | b'\n', ..] if version.is_ascii_digit())
 }
 
 /// A call signalling message, H.225.0: TPKT (RFC 1006 section 6) around Q.931.
@@ -45,7 +61,9 @@ pub(super) fn is_h225(payload: &[u8], len: u32) -> bool {
 
 /// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id.
 pub(super) fn is_skinny(payload: &[u8], len: u32) -> bool {
-    let le32 = |at: usize| payload.get(at..).and_then(|rest| rest.first_chunk()).map(|&bytes| u32::from_le_bytes(bytes));
+    let le32 = |at: usize| {
+        payload.get(at..).and_then(|rest| rest.first_chunk()).map(|&bytes| u32::from_le_bytes(bytes))
+    };
     let (Some(length), Some(version), Some(message)) = (le32(0), le32(4), le32(8)) else { return false };
     (4..=2000).contains(&length) && length + 8 <= len && version <= 0x20 && message < 0x1_0000
 }
@@ -66,7 +84,8 @@ pub(super) fn is_stun(payload: &[u8], len: u32) -> bool {
 /// TURN channel data, RFC 8656 section 12.4: channel 0x4000 to 0x4FFF and a length that fits.
 pub(super) fn is_channel_data(payload: &[u8], len: u32) -> bool {
     be16(payload, 0).is_some_and(|channel| channel >> 12 == 4)
-        && be16(payload, 2).is_some_and(|length| (u32::from(length) + 4..=u32::from(length) + 7).contains(&len))
+        && be16(payload, 2)
+            .is_some_and(|length| (u32::from(length) + 4..=u32::from(length) + 7).contains(&len))
 }
 
 /// ZRTP, RFC 6189 section 5: a fixed first half-byte and the cookie `ZRTP`.
@@ -88,7 +107,9 @@ pub(super) fn is_rtcp(payload: &[u8], len: u32) -> bool {
     let mut at = 0;
     let mut packets = 0;
     while at < len as usize {
-        let Some(&[first, kind, hi, lo]) = payload.get(at..).and_then(|rest| rest.first_chunk::<4>()) else { break };
+        let Some(&[first, kind, hi, lo]) = payload.get(at..).and_then(|rest| rest.first_chunk::<4>()) else {
+            break;
+        };
         if first & 0xc0 != 0x80 || !(192..=223).contains(&kind) {
             break;
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, UInt32Builder,
-    UInt64Builder,
+    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
+    UInt32Builder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
@@ -14,7 +14,7 @@ use hashbrown::{HashMap, HashSet};
 use super::{Context, Seen, Sighting};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{FlowKey, PathId, append_fixed};
+use crate::flows::{FlowKey, Path, PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -128,6 +128,8 @@ pub struct Tally {
     pub evidence: Vec<Evidence>,
     /// Conversations concerned, as `flow_id`; at most [`Tally::MAX_FLOWS`].
     pub flows: HashSet<u64>,
+    /// Pairs whose copy went to the same MAC as the first copy.
+    same_order: u64,
     lags: Vec<i64>,
     ip_ids: BTreeSet<u32>,
     apps: BTreeSet<&'static str>,
@@ -142,12 +144,23 @@ impl Tally {
     const MAX_IP_IDS: usize = 4;
 
     /// Counts a copy, and the original it was recognised by.
-    pub fn add(&mut self, seen: &Seen<'_>, copy: Sighting, original: Option<Sighting>, roles: (Role, Role), context: &Context<'_>) {
+    pub fn add(
+        &mut self,
+        seen: &Seen<'_>,
+        copy: Sighting,
+        original: Option<Sighting>,
+        roles: (Role, Role),
+        context: &Context<'_>,
+    ) {
         if self.packets == 0 {
             (self.first_ts, self.last_ts) = (copy.ts, copy.ts);
             self.paths = (original.map(|original| original.path), Some(copy.path));
         }
         self.packets += 1;
+        let to = |path: Option<PathId>| {
+            path.map(|path| context.paths.get(path)).map(|path| (path.eth_dst, path.mpls))
+        };
+        self.same_order += u64::from(to(self.paths.1) == to(Some(copy.path)));
         self.first_ts = self.first_ts.min(copy.ts);
         self.last_ts = self.last_ts.max(copy.ts);
         if self.evidence.len() + 2 <= Self::MAX_EVIDENCE {
@@ -180,11 +193,21 @@ impl Tally {
         self.traffic.insert(label.traffic().name());
     }
 
-    /// Says which path the original and the copy took; the frames' roles follow from that.
-    pub fn with_paths(mut self, original: PathId, copy: PathId) -> Self {
-        self.paths = (Some(original), Some(copy));
+    /// Whether most pairs came in the order of the first one: its original's path first, its copy's second.
+    pub fn is_usually_first_order(&self) -> bool {
+        self.same_order * 2 >= self.packets
+    }
+
+    /// Says which paths the copies took: the frames' roles follow from that.
+    #[must_use]
+    pub fn with_copies(mut self, is_copy: impl Fn(PathId) -> bool) -> Self {
+        if let (Some(original), Some(copy)) = self.paths
+            && is_copy(original)
+        {
+            self.paths = (Some(copy), Some(original));
+        }
         for frame in &mut self.evidence {
-            frame.role = if frame.path == copy { Role::Copy } else { Role::Original };
+            frame.role = if is_copy(frame.path) { Role::Copy } else { Role::Original };
         }
         self
     }
@@ -247,7 +270,13 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
 
 impl Claim {
     /// A claim that names the copy's path as the tally's first copy shows it.
-    pub fn new(detector: &'static str, kind: Kind, severity: Severity, tally: Tally, context: &Context<'_>) -> Self {
+    pub fn new(
+        detector: &'static str,
+        kind: Kind,
+        severity: Severity,
+        tally: Tally,
+        context: &Context<'_>,
+    ) -> Self {
         let path = |id: Option<PathId>| id.map(|id| context.paths.get(id));
         let (original, copy) = (path(tally.paths.0), path(tally.paths.1));
         let tap = original.map(|path| path.tap);
@@ -281,14 +310,15 @@ impl Claim {
 
     /// Counts the packets on the original paths, in the flows concerned: of how many the copies are a part. A packet seen by
     /// two taps counts once: of each flow, the tap that saw more of it counts.
-    pub fn count_scope(&mut self, originals: &[PathId], context: &Context<'_>) {
+    pub fn count_scope(&mut self, is_original: impl Fn(&Path) -> bool, context: &Context<'_>) {
         let mut seen: HashMap<(FlowKey, u16), (u64, u64)> = HashMap::new();
         for flow in context.flows.iter() {
             let concerned = flow.key.flow_id.is_some_and(|id| self.tally.flows.contains(&id));
-            if concerned && originals.contains(&flow.key.path) {
+            let path = context.paths.get(flow.key.path);
+            if concerned && is_original(&path) {
                 // The flow and direction, whatever its path and label.
                 let key = FlowKey { path: 0, label: Label::default(), ..flow.key };
-                let (packets, strong) = seen.entry((key, context.paths.get(flow.key.path).tap)).or_default();
+                let (packets, strong) = seen.entry((key, path.tap)).or_default();
                 *packets += flow.packets;
                 *strong += flow.packets - flow.weak;
             }
@@ -352,8 +382,10 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
     let count = || UInt64Builder::with_capacity(claims.len());
     let address = || FixedSizeBinaryBuilder::with_capacity(claims.len(), 16);
     let mac = || FixedSizeBinaryBuilder::with_capacity(claims.len(), 6);
-    let texts = || ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, false));
-    let (mut detector, mut kind, mut severity, mut tap, mut copy_tap) = (text(), text(), text(), text(), text());
+    let texts =
+        || ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, false));
+    let (mut detector, mut kind, mut severity, mut tap, mut copy_tap) =
+        (text(), text(), text(), text(), text());
     let (mut packets, mut in_scope, mut judged, mut flows) = (count(), count(), count(), count());
     let (mut exporter, mut collector, mut from, mut to) = (address(), address(), address(), address());
     let (mut exporter_mac, mut collector_mac) = (mac(), mac());

@@ -31,8 +31,8 @@ use hashbrown::HashMap;
 
 use super::claim::Tally;
 use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity, Sighting};
-use crate::dissect::Mac;
-use crate::flows::{FlowKey, Path, PathId};
+use crate::dissect::{Labels, Mac};
+use crate::flows::{FlowKey, Path};
 use crate::packets::ids;
 use crate::wire::ip::Addr;
 
@@ -85,10 +85,27 @@ impl Class {
 enum Key {
     /// Class, tap of the original, tap of the copy.
     Named(Class, u16, u16),
-    /// Class and paths, in order of their numbers for forks (which of the two is the copy shows at the end).
-    Paths(Class, PathId, PathId),
+    /// The links of the original and the copy.
+    Late(Link, Link),
+    /// The two links, in their own order: which of them the copies took shows at the end.
+    Forked(Link, Link),
     /// Taps, address before and after, and whether it is the destination.
     Rewritten { taps: (u16, u16), from: Addr, to: Addr, destination: bool },
+}
+
+/// Where a frame was seen, and from whom to whom it went. VLANs are left out: a fork of two VLANs is one fork.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Link {
+    tap: u16,
+    src: Option<Mac>,
+    dst: Option<Mac>,
+    labels: Labels,
+}
+
+impl Link {
+    fn of(path: &Path) -> Self {
+        Self { tap: path.tap, src: path.eth_src, dst: path.eth_dst, labels: path.mpls }
+    }
 }
 
 /// The detector.
@@ -167,10 +184,11 @@ impl Detector for Duplicate {
             .min_by_key(|&(class, earlier)| (class, std::cmp::Reverse(earlier.ts)));
         if let Some((class, earlier)) = explained {
             let class = if class == Class::Late && falls_steadily(seen) { Class::Loop } else { class };
+            let (before, after) = (Link::of(&context.paths.get(earlier.path)), Link::of(&path));
             let key = match class {
-                Class::Forked => Key::Paths(class, earlier.path.min(now.path), earlier.path.max(now.path)),
-                Class::Late => Key::Paths(class, earlier.path, now.path),
-                _ => Key::Named(class, context.paths.get(earlier.path).tap, path.tap),
+                Class::Forked => Key::Forked(before.min(after), before.max(after)),
+                Class::Late => Key::Late(before, after),
+                _ => Key::Named(class, before.tap, after.tap),
             };
             if let Some(tally) = self.claims.entry(key) {
                 tally.add(seen, now, Some(earlier), (Role::Original, Role::Copy), context);
@@ -188,13 +206,13 @@ impl Detector for Duplicate {
                     let claim = Claim::new(class.name(), Kind::Duplicate, Severity::Info, tally, context);
                     Claim { report: false, ..claim }
                 }
-                Key::Paths(Class::Forked, a, b) => forked(a, b, tally, context),
-                Key::Paths(class, original, copy) => {
+                Key::Forked(a, b) => forked(a, b, tally, context),
+                Key::Late(original, copy) => {
                     let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
                     // On one and the same path it may be equipment on the way that sent the packet again, as radio links do.
                     let severity = if original == copy { Severity::Low } else { Severity::Medium };
-                    let mut claim = Claim::new(class.name(), Kind::Copy, severity, tally, context);
-                    claim.count_scope(&[original], context);
+                    let mut claim = Claim::new(Class::Late.name(), Kind::Copy, severity, tally, context);
+                    claim.count_scope(|path| Link::of(path) == original, context);
                     if enough { claim } else { claim.unproven(UNPROVEN) }
                 }
                 Key::Rewritten { from, to, destination, .. } => {
@@ -205,7 +223,8 @@ impl Detector for Duplicate {
         self.rewrites.clear();
         self.lags.clear();
         if self.scope.judged < self.scope.in_scope {
-            self.scope.reason = Some("packets too short, or captured too short, to be told from others".into());
+            self.scope.reason =
+                Some("packets too short, or captured too short, to be told from others".into());
         }
         (claims, std::mem::take(&mut self.scope))
     }
@@ -230,7 +249,11 @@ impl Duplicate {
             return Class::Forked;
         }
         if path.tap != other.tap {
-            let late = self.lags.entry((other.tap, path.tap)).or_default().is_late(now.ts.saturating_sub(earlier.ts));
+            let late = self
+                .lags
+                .entry((other.tap, path.tap))
+                .or_default()
+                .is_late(now.ts.saturating_sub(earlier.ts));
             return if late { late_or_again(now) } else { Class::Forwarded };
         }
         match fall {
@@ -279,13 +302,20 @@ impl Duplicate {
         }
     }
 
-    fn readdressed(&self, from: Addr, to: Addr, destination: bool, tally: Tally, context: &Context<'_>) -> Claim {
+    fn readdressed(
+        &self,
+        from: Addr,
+        to: Addr,
+        destination: bool,
+        tally: Tally,
+        context: &Context<'_>,
+    ) -> Claim {
         let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
         let opening = self.rewrites.get(&(from.min(to), from.max(to)));
         let at_server = opening.is_some_and(|opening| opening.is_redirect());
         // The way back of a redirection is part of it, and not reported a second time.
         let class = if at_server && destination { Class::Readdressed } else { Class::Translated };
-        let original = tally.paths.0;
+        let original = tally.paths.0.map(|path| context.paths.get(path));
         let kind = if class == Class::Readdressed { Kind::Diversion } else { Kind::Duplicate };
         let severity = if class == Class::Readdressed { Severity::High } else { Severity::Info };
         let mut claim = Claim::new(class.name(), kind, severity, tally, context);
@@ -293,7 +323,7 @@ impl Duplicate {
         if destination {
             claim.collector = Some(to);
         }
-        claim.count_scope(original.as_slice(), context);
+        claim.count_scope(|path| original == Some(*path), context);
         claim.report = class == Class::Readdressed;
         if claim.report && !enough { claim.unproven(UNPROVEN) } else { claim }
     }
@@ -322,29 +352,33 @@ fn rewritten_address(before: &FlowKey, src: Option<Addr>, dst: Option<Addr>) -> 
     }
 }
 
-/// A fork: the copy's path is the one that carried less of the conversations concerned, the later one if both carried
-/// the same.
-fn forked(a: PathId, b: PathId, tally: Tally, context: &Context<'_>) -> Claim {
-    let carried = |path: PathId| {
+/// A fork: the copy's link is the one that carried less of the conversations concerned. If both carried about the same
+/// (taps lose a little), it is the one that the packets took second more often.
+fn forked(a: Link, b: Link, tally: Tally, context: &Context<'_>) -> Claim {
+    let carried = |link: Link| {
         context
             .flows
             .iter()
-            .filter(|flow| flow.key.path == path && flow.key.flow_id.is_some_and(|id| tally.flows.contains(&id)))
+            .filter(|flow| flow.key.flow_id.is_some_and(|id| tally.flows.contains(&id)))
+            .filter(|flow| Link::of(&context.paths.get(flow.key.path)) == link)
             .map(|flow| flow.packets)
             .sum::<u64>()
     };
     let (on_a, on_b) = (carried(a), carried(b));
-    let copy = match on_a.cmp(&on_b) {
-        std::cmp::Ordering::Less => a,
-        std::cmp::Ordering::Greater => b,
-        std::cmp::Ordering::Equal => tally.paths.1.unwrap_or(b),
+    let second = tally.paths.1.map(|path| Link::of(&context.paths.get(path)));
+    let usually_second = if tally.is_usually_first_order() == (second == Some(a)) { a } else { b };
+    let copy = if on_a.abs_diff(on_b) * 10 <= on_a.max(on_b) {
+        usually_second
+    } else if on_a < on_b {
+        a
+    } else {
+        b
     };
     let original = if copy == a { b } else { a };
     let enough = tally.packets >= MIN_PACKETS;
-    // The frames of each pair were noted in order of time; which of the two is the copy is known only now.
-    let tally = tally.with_paths(original, copy);
+    let tally = tally.with_copies(|path| Link::of(&context.paths.get(path)) == copy);
     let mut claim = Claim::new(Class::Forked.name(), Kind::Copy, Severity::High, tally, context);
-    claim.count_scope(&[original], context);
+    claim.count_scope(|path| Link::of(path) == original, context);
     if enough { claim } else { claim.unproven(UNPROVEN) }
 }
 

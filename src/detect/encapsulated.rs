@@ -16,7 +16,7 @@ use hashbrown::{HashMap, HashSet};
 use super::mirror::is_mirror;
 use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity, Sighting};
 use crate::dissect::Stack;
-use crate::flows::PathId;
+use crate::flows::Path;
 use crate::packets::ids;
 use crate::wire::ip::Addr;
 
@@ -34,7 +34,7 @@ type Ends = (Option<Addr>, Option<Addr>, Stack);
 pub(super) struct EncapsulatedSibling {
     claims: Claims<Tunnel>,
     /// Paths of the originals of each claim.
-    originals: HashMap<Tunnel, Vec<PathId>>,
+    originals: HashMap<Tunnel, HashSet<Path>>,
     /// Tunnels that carry anything, to know which are used in both directions.
     ends: HashSet<Ends>,
     scope: Scope,
@@ -69,7 +69,8 @@ impl Detector for EncapsulatedSibling {
             let other = context.paths.get(earlier.path);
             other.tap == path.tap && other.same_tunnel(&path)
         };
-        let within = |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;
+        let within =
+            |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;
         let recent = || seen.earlier.iter().filter(within);
         if recent().any(|earlier| is_again(&earlier)) {
             return;
@@ -108,13 +109,15 @@ impl Detector for EncapsulatedSibling {
                 Claim::new("A1.encapsulated-sibling", Kind::Copy, Severity::High, tally, context)
             };
             claim.report = !head_end;
-            claim.count_scope(&self.originals.remove(&key).unwrap_or_default(), context);
+            let originals = self.originals.remove(&key).unwrap_or_default();
+            claim.count_scope(|path| originals.contains(path), context);
             claims.push(if head_end || enough { claim } else { claim.unproven("A1.unproven") });
         }
         self.originals.clear();
         self.ends.clear();
         if self.scope.judged < self.scope.in_scope {
-            self.scope.reason = Some("packets too short, or captured too short, to be told from others".into());
+            self.scope.reason =
+                Some("packets too short, or captured too short, to be told from others".into());
         }
         (claims, std::mem::take(&mut self.scope))
     }
@@ -127,8 +130,8 @@ impl EncapsulatedSibling {
         let Some(tally) = self.claims.entry(key) else { return };
         tally.add(seen, copy, Some(original), (Role::Original, Role::Copy), context);
         let originals = self.originals.entry(key).or_default();
-        if originals.len() < MAX_ORIGINALS && !originals.contains(&original.path) {
-            originals.push(original.path);
+        if originals.len() < MAX_ORIGINALS {
+            originals.insert(context.paths.get(original.path));
         }
     }
 }

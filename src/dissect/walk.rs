@@ -228,7 +228,8 @@ impl<'a> Walk<'a> {
 
     #[inline]
     fn ethertype(&mut self, value: u16) -> Next {
-        let tag = matches!(value, ethertype::VLAN | ethertype::VLAN_SERVICE) || ethertype::VLAN_OLD.contains(&value);
+        let tag = matches!(value, ethertype::VLAN | ethertype::VLAN_SERVICE)
+            || ethertype::VLAN_OLD.contains(&value);
         if tag {
             return Next::Vlan;
         }
@@ -690,7 +691,10 @@ impl<'a> Walk<'a> {
         if gre.has_routing() {
             // Source route entries, each with its length in its fourth byte; an empty one ends them (RFC 1701).
             for _ in 0..MAX_REPEATS {
-                let Some(&[a, b, _, entry]) = self.rest().get(len..).and_then(|route| route.first_chunk()) else { break };
+                let Some(&[a, b, _, entry]) = self.rest().get(len..).and_then(|route| route.first_chunk())
+                else {
+                    break;
+                };
                 len += 4 + usize::from(entry);
                 if (a, b, entry) == (0, 0, 0) {
                     break;
