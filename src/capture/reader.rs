@@ -87,7 +87,10 @@ impl Walker {
 
 impl std::fmt::Debug for Reader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reader").field("files", &self.files).field("next_frame", &self.next_frame).finish_non_exhaustive()
+        f.debug_struct("Reader")
+            .field("files", &self.files)
+            .field("next_frame", &self.next_frame)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder, UInt32Builder,
-    UInt64Builder,
+    BooleanBuilder, FixedSizeBinaryBuilder, Int64Builder, ListBuilder, StringBuilder, StructBuilder,
+    UInt32Builder, UInt64Builder,
 };
 use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
@@ -142,7 +142,14 @@ impl Tally {
     const MAX_IP_IDS: usize = 4;
 
     /// Counts a copy, and the original it was recognised by.
-    pub fn add(&mut self, seen: &Seen<'_>, copy: Sighting, original: Option<Sighting>, roles: (Role, Role), context: &Context<'_>) {
+    pub fn add(
+        &mut self,
+        seen: &Seen<'_>,
+        copy: Sighting,
+        original: Option<Sighting>,
+        roles: (Role, Role),
+        context: &Context<'_>,
+    ) {
         if self.packets == 0 {
             (self.first_ts, self.last_ts) = (copy.ts, copy.ts);
             self.paths = (original.map(|original| original.path), Some(copy.path));
@@ -247,7 +254,13 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
 
 impl Claim {
     /// A claim that names the copy's path as the tally's first copy shows it.
-    pub fn new(detector: &'static str, kind: Kind, severity: Severity, tally: Tally, context: &Context<'_>) -> Self {
+    pub fn new(
+        detector: &'static str,
+        kind: Kind,
+        severity: Severity,
+        tally: Tally,
+        context: &Context<'_>,
+    ) -> Self {
         let path = |id: Option<PathId>| id.map(|id| context.paths.get(id));
         let (original, copy) = (path(tally.paths.0), path(tally.paths.1));
         let tap = original.map(|path| path.tap);
@@ -332,8 +345,10 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
     let count = || UInt64Builder::with_capacity(claims.len());
     let address = || FixedSizeBinaryBuilder::with_capacity(claims.len(), 16);
     let mac = || FixedSizeBinaryBuilder::with_capacity(claims.len(), 6);
-    let texts = || ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, false));
-    let (mut detector, mut kind, mut severity, mut tap, mut copy_tap) = (text(), text(), text(), text(), text());
+    let texts =
+        || ListBuilder::new(StringBuilder::new()).with_field(Field::new("item", DataType::Utf8, false));
+    let (mut detector, mut kind, mut severity, mut tap, mut copy_tap) =
+        (text(), text(), text(), text(), text());
     let (mut packets, mut in_scope, mut judged, mut flows) = (count(), count(), count(), count());
     let (mut exporter, mut collector, mut from, mut to) = (address(), address(), address(), address());
     let (mut exporter_mac, mut collector_mac) = (mac(), mac());

@@ -198,7 +198,8 @@ impl Detector for Duplicate {
         self.rewrites.clear();
         self.lags.clear();
         if self.scope.judged < self.scope.in_scope {
-            self.scope.reason = Some("packets too short, or captured too short, to be told from others".into());
+            self.scope.reason =
+                Some("packets too short, or captured too short, to be told from others".into());
         }
         (claims, std::mem::take(&mut self.scope))
     }
@@ -223,7 +224,11 @@ impl Duplicate {
             return Class::Forked;
         }
         if path.tap != other.tap {
-            let late = self.lags.entry((other.tap, path.tap)).or_default().is_late(now.ts.saturating_sub(earlier.ts));
+            let late = self
+                .lags
+                .entry((other.tap, path.tap))
+                .or_default()
+                .is_late(now.ts.saturating_sub(earlier.ts));
             return if late { late_or_again(now) } else { Class::Forwarded };
         }
         match fall {
@@ -260,7 +265,9 @@ impl Duplicate {
             let is_request = after.tcp_flags & 0x12 == 0x02;
             let is_server = port < peer_port && port < 1024;
             let side = usize::from(destination);
-            if let (Some(requests), Some(servers)) = (opening.requests.get_mut(side), opening.server_side.get_mut(side)) {
+            if let (Some(requests), Some(servers)) =
+                (opening.requests.get_mut(side), opening.server_side.get_mut(side))
+            {
                 *requests = requests.saturating_add(is_request.into());
                 *servers = servers.saturating_add(is_server.into());
             }
@@ -271,7 +278,14 @@ impl Duplicate {
         }
     }
 
-    fn readdressed(&self, from: Addr, to: Addr, destination: bool, tally: Tally, context: &Context<'_>) -> Claim {
+    fn readdressed(
+        &self,
+        from: Addr,
+        to: Addr,
+        destination: bool,
+        tally: Tally,
+        context: &Context<'_>,
+    ) -> Claim {
         let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
         let opening = self.rewrites.get(&(from.min(to), from.max(to)));
         let at_server = opening.is_some_and(|opening| opening.is_redirect());
@@ -323,7 +337,9 @@ fn forked(a: PathId, b: PathId, tally: Tally, context: &Context<'_>) -> Claim {
         context
             .flows
             .iter()
-            .filter(|flow| flow.key.path == path && flow.key.flow_id.is_some_and(|id| tally.flows.contains(&id)))
+            .filter(|flow| {
+                flow.key.path == path && flow.key.flow_id.is_some_and(|id| tally.flows.contains(&id))
+            })
             .map(|flow| flow.packets)
             .sum::<u64>()
     };

@@ -69,7 +69,8 @@ impl Detector for EncapsulatedSibling {
             let other = context.paths.get(earlier.path);
             other.tap == path.tap && other.same_tunnel(&path)
         };
-        let within = |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;
+        let within =
+            |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;
         let recent = || seen.earlier.iter().filter(within);
         if recent().any(|earlier| is_again(&earlier)) {
             return;
@@ -113,7 +114,8 @@ impl Detector for EncapsulatedSibling {
         self.originals.clear();
         self.ends.clear();
         if self.scope.judged < self.scope.in_scope {
-            self.scope.reason = Some("packets too short, or captured too short, to be told from others".into());
+            self.scope.reason =
+                Some("packets too short, or captured too short, to be told from others".into());
         }
         (claims, std::mem::take(&mut self.scope))
     }

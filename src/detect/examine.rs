@@ -47,7 +47,8 @@ pub struct TapCounts {
 }
 
 impl TapCounts {
-    const NONE: Self = Self { frames: 0, bytes: 0, first_ts: i64::MAX, last_ts: i64::MIN, issues: 0, snapped: 0 };
+    const NONE: Self =
+        Self { frames: 0, bytes: 0, first_ts: i64::MAX, last_ts: i64::MIN, issues: 0, snapped: 0 };
 
     fn add(&mut self, packet: &Packet) {
         self.frames += 1;
@@ -98,7 +99,8 @@ pub fn examine<E: From<ArrowError>>(
     options: Options,
     mut pause: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<Examination, E> {
-    let mut streams: Vec<Stream<'_>> = taps.into_iter().map(|batches| Stream { batches, batch: None }).collect();
+    let mut streams: Vec<Stream<'_>> =
+        taps.into_iter().map(|batches| Stream { batches, batch: None }).collect();
     let mut state = State::new(options);
     for stream in &mut streams {
         stream.advance()?;

@@ -65,7 +65,13 @@ impl History {
     }
 
     /// Writes the sightings of a packet that are no further than `window` from `ts`, latest first; returns how many.
-    pub fn same_packet(&self, packet_id: u64, ts: i64, window: i64, found: &mut [Sighting; MAX_SIGHTINGS]) -> usize {
+    pub fn same_packet(
+        &self,
+        packet_id: u64,
+        ts: i64,
+        window: i64,
+        found: &mut [Sighting; MAX_SIGHTINGS],
+    ) -> usize {
         let mut number = self.by_packet.get(&packet_id).copied().unwrap_or(NONE);
         let mut n = 0;
         for slot in found.iter_mut() {

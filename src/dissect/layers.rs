@@ -218,7 +218,8 @@ impl Stack {
     #[inline]
     pub fn wraps(self, inner: Self) -> bool {
         let (len, inner_len) = (self.len(), inner.len());
-        len > inner_len && (inner_len == 0 || self.0 << (64 - 8 * inner_len) == inner.0 << (64 - 8 * inner_len))
+        len > inner_len
+            && (inner_len == 0 || self.0 << (64 - 8 * inner_len) == inner.0 << (64 - 8 * inner_len))
     }
 
     /// Its integer form: one byte an encapsulation, the innermost lowest.

@@ -228,7 +228,8 @@ impl<'a> Walk<'a> {
 
     #[inline]
     fn ethertype(&mut self, value: u16) -> Next {
-        let tag = matches!(value, ethertype::VLAN | ethertype::VLAN_SERVICE) || ethertype::VLAN_OLD.contains(&value);
+        let tag = matches!(value, ethertype::VLAN | ethertype::VLAN_SERVICE)
+            || ethertype::VLAN_OLD.contains(&value);
         if tag {
             return Next::Vlan;
         }
@@ -432,7 +433,11 @@ impl<'a> Walk<'a> {
             total_len: total_len as u32,
             payload,
         });
-        if fragment.is_later() || total_len == header_len { Next::Nothing } else { Next::Protocol(ipv4.protocol) }
+        if fragment.is_later() || total_len == header_len {
+            Next::Nothing
+        } else {
+            Next::Protocol(ipv4.protocol)
+        }
     }
 
     #[inline]
@@ -671,7 +676,10 @@ impl<'a> Walk<'a> {
         if gre.has_routing() {
             // Source route entries, each with its length in its fourth byte; an empty one ends them (RFC 1701).
             for _ in 0..MAX_REPEATS {
-                let Some(&[a, b, _, entry]) = self.rest().get(len..).and_then(|route| route.first_chunk()) else { break };
+                let Some(&[a, b, _, entry]) = self.rest().get(len..).and_then(|route| route.first_chunk())
+                else {
+                    break;
+                };
                 len += 4 + usize::from(entry);
                 if (a, b, entry) == (0, 0, 0) {
                     break;

@@ -7,5 +7,5 @@ mod path;
 mod table;
 
 pub use path::{Path, PathId, Paths};
-pub use table::{Flow, FlowKey, Flows, flow_schema};
 pub(crate) use table::append_fixed;
+pub use table::{Flow, FlowKey, Flows, flow_schema};

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    FixedSizeBinaryBuilder, ListBuilder, StringDictionaryBuilder, UInt8Builder, UInt16Builder, UInt32Builder, UInt64Builder,
+    FixedSizeBinaryBuilder, ListBuilder, StringDictionaryBuilder, UInt8Builder, UInt16Builder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow_array::types::UInt16Type;
 use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray, UInt64Array};
@@ -119,7 +120,15 @@ impl Flows {
         let flows = &mut self.flows;
         *self.numbers.entry(key).or_insert_with(|| {
             let (first_ts, last_ts) = (packet.ts, packet.ts);
-            flows.push(Flow { key, packets: 0, weak: 0, bytes: 0, first_ts, last_ts, frames: [0; Flow::FRAMES] });
+            flows.push(Flow {
+                key,
+                packets: 0,
+                weak: 0,
+                bytes: 0,
+                first_ts,
+                last_ts,
+                frames: [0; Flow::FRAMES],
+            });
             flows.len() as u32 - 1
         })
     }
@@ -146,13 +155,16 @@ impl Flows {
         let label = || StringDictionaryBuilder::<UInt16Type>::new();
         let address = || FixedSizeBinaryBuilder::with_capacity(n, 16);
         let mac = || FixedSizeBinaryBuilder::with_capacity(n, 6);
-        let (mut tap, mut encap, mut app, mut traffic, mut basis) = (label(), label(), label(), label(), label());
+        let (mut tap, mut encap, mut app, mut traffic, mut basis) =
+            (label(), label(), label(), label(), label());
         let (mut eth_src, mut eth_dst) = (mac(), mac());
         let (mut outer_src, mut outer_dst, mut src, mut dst) = (address(), address(), address(), address());
         let (mut vlan, mut vlan_inner) = (UInt16Builder::new(), UInt16Builder::new());
         let (mut src_port, mut dst_port) = (UInt16Builder::new(), UInt16Builder::new());
-        let mut mpls = ListBuilder::new(UInt32Builder::new()).with_field(Field::new("item", DataType::UInt32, false));
-        let mut frames = ListBuilder::new(UInt64Builder::new()).with_field(Field::new("item", DataType::UInt64, false));
+        let mut mpls =
+            ListBuilder::new(UInt32Builder::new()).with_field(Field::new("item", DataType::UInt32, false));
+        let mut frames =
+            ListBuilder::new(UInt64Builder::new()).with_field(Field::new("item", DataType::UInt64, false));
         let (mut tunnel_id, mut flow_id) = (UInt32Builder::new(), UInt64Builder::new());
         let (mut ip_version, mut protocol) = (UInt8Builder::new(), UInt8Builder::new());
         for flow in &self.flows {
@@ -184,7 +196,9 @@ impl Flows {
             frames.append(true);
         }
         let time = |ts: fn(&Flow) -> i64| -> ArrayRef {
-            Arc::new(TimestampNanosecondArray::from_iter_values(self.flows.iter().map(ts)).with_timezone("UTC"))
+            Arc::new(
+                TimestampNanosecondArray::from_iter_values(self.flows.iter().map(ts)).with_timezone("UTC"),
+            )
         };
         let count = |count: fn(&Flow) -> u64| -> ArrayRef {
             Arc::new(UInt64Array::from_iter_values(self.flows.iter().map(count)))

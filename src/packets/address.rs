@@ -31,7 +31,10 @@ pub fn mac_text([a, b, c, d, e, f]: Mac) -> String {
 /// The MAC address that `text` says: six hexadecimal bytes separated by `:` or `-`, or three by `.` as Cisco has it.
 pub fn parse_mac(text: &str) -> Option<Mac> {
     let digits: String = text.chars().filter(|c| !matches!(c, ':' | '-' | '.')).collect();
-    if digits.len() != 12 || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) || !matches!(text.len(), 14 | 17) {
+    if digits.len() != 12
+        || !digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        || !matches!(text.len(), 14 | 17)
+    {
         return None;
     }
     let bits = u64::from_str_radix(&digits, 16).ok()?;
@@ -80,7 +83,8 @@ fn bytes_to_text<const N: usize>(
 }
 
 fn fixed<const N: usize>(value: Option<&[u8]>, what: &str) -> Result<Option<[u8; N]>, ArrowError> {
-    let wrong = |bytes: &[u8]| ArrowError::InvalidArgumentError(format!("{what} has {N} bytes, not {}", bytes.len()));
+    let wrong =
+        |bytes: &[u8]| ArrowError::InvalidArgumentError(format!("{what} has {N} bytes, not {}", bytes.len()));
     value.map(|bytes| bytes.try_into().map_err(|_| wrong(bytes))).transpose()
 }
 
@@ -110,7 +114,11 @@ fn byte_values(column: &dyn Array) -> Result<Values<'_, [u8]>, ArrowError> {
         DataType::Binary => Box::new(column.as_binary::<i32>().iter()),
         DataType::LargeBinary => Box::new(column.as_binary::<i64>().iter()),
         DataType::BinaryView => Box::new(column.as_binary_view().iter()),
-        other => return Err(ArrowError::InvalidArgumentError(format!("a column of bytes is needed, not of {other}"))),
+        other => {
+            return Err(ArrowError::InvalidArgumentError(format!(
+                "a column of bytes is needed, not of {other}"
+            )));
+        }
     })
 }
 
@@ -119,7 +127,11 @@ fn text_values(column: &dyn Array) -> Result<Values<'_, str>, ArrowError> {
         DataType::Utf8 => Box::new(column.as_string::<i32>().iter()),
         DataType::LargeUtf8 => Box::new(column.as_string::<i64>().iter()),
         DataType::Utf8View => Box::new(column.as_string_view().iter()),
-        other => return Err(ArrowError::InvalidArgumentError(format!("a column of text is needed, not of {other}"))),
+        other => {
+            return Err(ArrowError::InvalidArgumentError(format!(
+                "a column of text is needed, not of {other}"
+            )));
+        }
     })
 }
 
@@ -218,7 +230,9 @@ mod tests {
             assert_eq!(set.contains(parse_address(text).unwrap()), inside, "{text}");
         }
         let all = Prefixes::new(["0.0.0.0/0"]).unwrap();
-        assert!(all.contains(parse_address("0.0.0.0").unwrap()) && !all.contains(parse_address("::1").unwrap()));
+        assert!(
+            all.contains(parse_address("0.0.0.0").unwrap()) && !all.contains(parse_address("::1").unwrap())
+        );
         assert!(Prefixes::new(["::/0"]).unwrap().contains(parse_address("192.0.2.1").unwrap()));
         assert!(!Prefixes::default().contains([0; 16]));
     }

@@ -7,8 +7,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow_array::types::{ArrowPrimitiveType, UInt8Type, UInt16Type};
 use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, RecordBatchOptions,
-    StringArray, TimestampNanosecondArray, UInt32Array, types,
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray, TimestampNanosecondArray, UInt32Array, types,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
@@ -249,7 +249,11 @@ impl Builder {
 
 /// Appends a value a row and returns the validity word.
 #[inline]
-fn fill<T: Copy + Default>(values: &mut Vec<T>, rows: &[Row<'_>], mut value: impl FnMut(&Row<'_>) -> Option<T>) -> u64 {
+fn fill<T: Copy + Default>(
+    values: &mut Vec<T>,
+    rows: &[Row<'_>],
+    mut value: impl FnMut(&Row<'_>) -> Option<T>,
+) -> u64 {
     let mut word = 0;
     values.extend(rows.iter().enumerate().map(|(i, row)| {
         let value = value(row);
@@ -316,7 +320,11 @@ impl Values {
     }
 
     #[inline]
-    fn extend_bytes<const N: usize>(&mut self, rows: &[Row<'_>], value: impl Fn(&Row<'_>) -> Option<[u8; N]>) {
+    fn extend_bytes<const N: usize>(
+        &mut self,
+        rows: &[Row<'_>],
+        value: impl Fn(&Row<'_>) -> Option<[u8; N]>,
+    ) {
         if let Self::Bytes(column, _) = self {
             let mut word = 0;
             for (i, row) in rows.iter().enumerate() {
@@ -376,7 +384,11 @@ impl Values {
             Column::Tos => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.tos)),
             Column::IpId => self.extend_u32(rows, |row| row.layers.ip.and_then(|ip| ip.id)),
             Column::Fragment => self.extend_u8(rows, |row| {
-                row.layers.ip.map(|ip| ip.fragment).filter(|&part| part != Fragment::Whole).map(|part| part as u8)
+                row.layers
+                    .ip
+                    .map(|ip| ip.fragment)
+                    .filter(|&part| part != Fragment::Whole)
+                    .map(|part| part as u8)
             }),
             Column::Protocol => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.protocol)),
             Column::SrcPort => self.extend_u16(rows, |row| row.layers.ports().map(|(src, _)| src)),

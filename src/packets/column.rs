@@ -134,10 +134,7 @@ impl Column {
 
     /// Whether a row may have no value here.
     pub fn nullable(self) -> bool {
-        !matches!(
-            self,
-            Self::Frame | Self::Ts | Self::Tap | Self::CapLen | Self::WireLen | Self::Traffic
-        )
+        !matches!(self, Self::Frame | Self::Ts | Self::Tap | Self::CapLen | Self::WireLen | Self::Traffic)
     }
 }
 

@@ -54,7 +54,11 @@ impl Ids {
     #[inline]
     pub fn of(layers: &Layers<'_>) -> Self {
         let Some(ip) = &layers.ip else { return Self::default() };
-        Self { packet: packet_id(ip, layers.payload_len), payload: payload_id(ip, layers), flow: Some(flow_id(ip, layers)) }
+        Self {
+            packet: packet_id(ip, layers.payload_len),
+            payload: payload_id(ip, layers),
+            flow: Some(flow_id(ip, layers)),
+        }
     }
 }
 
@@ -177,7 +181,9 @@ pub fn community_id(layers: &Layers<'_>) -> Option<String> {
     let ip = layers.ip.as_ref()?;
     // Pairs of ICMP types that answer each other; the others are one-way.
     let (ports, one_way) = match layers.transport {
-        Transport::Icmp { kind, code } => icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)]),
+        Transport::Icmp { kind, code } => {
+            icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)])
+        }
         Transport::Icmpv6 { kind, code } => {
             icmp_ports(kind, code, &[(128, 129), (133, 134), (135, 136), (130, 131), (144, 145)])
         }

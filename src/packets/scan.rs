@@ -71,7 +71,10 @@ impl Work {
         let record = |column| {
             matches!(column, Column::Frame | Column::Ts | Column::Tap | Column::CapLen | Column::WireLen)
         };
-        let layers = label || ids || !options.filter.is_empty() || !options.columns.iter().all(|&column| record(column));
+        let layers = label
+            || ids
+            || !options.filter.is_empty()
+            || !options.columns.iter().all(|&column| record(column));
         Self { layers, label, ids }
     }
 }
@@ -135,8 +138,14 @@ impl Scan {
         let interfaces = reader.interfaces();
         let mut frames = block.frames().skip(position);
         let mut rows = Vec::with_capacity(CHUNK);
-        while position < block.len() && *rows_left > 0 && builder.len() < options.batch_size && !builder.is_full() {
-            let room = (options.batch_size - builder.len()).min(CHUNK).min(usize::try_from(*rows_left).unwrap_or(CHUNK));
+        while position < block.len()
+            && *rows_left > 0
+            && builder.len() < options.batch_size
+            && !builder.is_full()
+        {
+            let room = (options.batch_size - builder.len())
+                .min(CHUNK)
+                .min(usize::try_from(*rows_left).unwrap_or(CHUNK));
             rows.clear();
             for frame in frames.by_ref().take(room) {
                 let mut row = Row {
@@ -148,8 +157,10 @@ impl Scan {
                 };
                 position += 1;
                 if work.layers {
-                    let link = interfaces.get(frame.record.interface as usize).map(|interface| interface.link);
-                    row.layers = link.map(|link| dissect(link, frame.data, frame.record.wire_len)).unwrap_or_default();
+                    let link =
+                        interfaces.get(frame.record.interface as usize).map(|interface| interface.link);
+                    row.layers =
+                        link.map(|link| dissect(link, frame.data, frame.record.wire_len)).unwrap_or_default();
                 }
                 if work.label {
                     row.label = classifier.classify(&row.layers);

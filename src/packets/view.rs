@@ -5,7 +5,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowDictionaryKeyType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrowPrimitiveType, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch};
+use arrow_array::{
+    Array, ArrowPrimitiveType, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
+};
 use arrow_schema::ArrowError;
 
 use super::column::Column;
@@ -115,9 +117,9 @@ pub struct Packets<'a> {
 }
 
 fn column(batch: &RecordBatch, column: Column) -> Result<&dyn Array, ArrowError> {
-    let array = batch
-        .column_by_name(column.name())
-        .ok_or_else(|| ArrowError::SchemaError(format!("column {:?} is needed and missing", column.name())))?;
+    let array = batch.column_by_name(column.name()).ok_or_else(|| {
+        ArrowError::SchemaError(format!("column {:?} is needed and missing", column.name()))
+    })?;
     let (found, expected) = (array.data_type(), column.data_type());
     if *found != expected {
         let name = column.name();
@@ -145,7 +147,11 @@ fn bytes<const N: usize>(array: &FixedSizeBinaryArray, row: usize) -> Option<[u8
 }
 
 #[inline]
-fn label<K: ArrowDictionaryKeyType, T: Copy>(array: &DictionaryArray<K>, labels: &[T], row: usize) -> Option<T>
+fn label<K: ArrowDictionaryKeyType, T: Copy>(
+    array: &DictionaryArray<K>,
+    labels: &[T],
+    row: usize,
+) -> Option<T>
 where
     K::Native: Into<usize>,
 {
@@ -223,7 +229,10 @@ impl<'a> Packets<'a> {
             flow_id: get(Column::FlowId)?.as_primitive(),
             issue: get(Column::Issue)?.as_dictionary(),
             taps: names(tap)?,
-            encaps: names(encap)?.into_iter().map(|name| Stack::from_name(name).unwrap_or_default()).collect(),
+            encaps: names(encap)?
+                .into_iter()
+                .map(|name| Stack::from_name(name).unwrap_or_default())
+                .collect(),
             apps: names(app)?.into_iter().map(App::from_name).collect(),
             bases: names(basis)?.into_iter().map(Basis::from_name).collect(),
             tap,

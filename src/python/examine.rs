@@ -7,8 +7,8 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray, 
 use arrow_schema::ArrowError;
 use pyo3::prelude::*;
 
-use super::stream::{check_signals, source};
 use super::arrow::Table;
+use super::stream::{check_signals, source};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Interface, Options, Reader};
 use crate::detect;
@@ -47,7 +47,8 @@ pub fn examine(
     let mut scans = Vec::with_capacity(taps.len());
     for (tap, sources) in taps {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-        let reader = py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
+        let reader =
+            py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
         let options = ScanOptions { columns: Packets::COLUMNS.to_vec(), ..ScanOptions::default() };
         scans.push(Scan::new(reader, options).with_pause(check_signals));
     }
@@ -92,7 +93,11 @@ fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> 
         (!reasons.is_empty()).then(|| reasons.join("; "))
     };
     RecordBatch::try_from_iter_with_nullable([
-        ("check", Arc::new(StringArray::from_iter_values(scopes.iter().map(|(id, _)| id))) as ArrayRef, false),
+        (
+            "check",
+            Arc::new(StringArray::from_iter_values(scopes.iter().map(|(id, _)| id))) as ArrayRef,
+            false,
+        ),
         ("in_scope", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.in_scope))), false),
         ("judged", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.judged))), false),
         ("reason", Arc::new(StringArray::from_iter(scopes.iter().map(|(_, s)| reason(s)))), true),

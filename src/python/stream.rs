@@ -138,8 +138,10 @@ impl Stream {
                 filter.require(column, &literals(values));
             }
         }
-        let reader = py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
-        let scan = Scan::new(reader, ScanOptions { columns, batch_size, filter, limit }).with_pause(check_signals);
+        let reader =
+            py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
+        let scan =
+            Scan::new(reader, ScanOptions { columns, batch_size, filter, limit }).with_pause(check_signals);
         let warnings = Arc::default();
         let reporting = Reporting { scan, warnings: Arc::clone(&warnings) };
         Ok(Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings })

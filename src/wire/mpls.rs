@@ -45,7 +45,19 @@ pub fn carries(bytes: &[u8]) -> Carries {
         let group = bytes.get(6).is_none_or(|first| first & 1 == 1);
         let known = matches!(
             u16::from_be_bytes([hi, lo]),
-            0x0800 | 0x0806 | 0x86dd | 0x8100 | 0x88a8 | 0x8847 | 0x8848 | 0x8863 | 0x8864 | 0x88cc | 0x888e | 0x8902 | 0x9000
+            0x0800
+                | 0x0806
+                | 0x86dd
+                | 0x8100
+                | 0x88a8
+                | 0x8847
+                | 0x8848
+                | 0x8863
+                | 0x8864
+                | 0x88cc
+                | 0x888e
+                | 0x8902
+                | 0x9000
         );
         let length = usize::from(u16::from_be_bytes([hi, lo]));
         let llc = length < 0x0600 && length >= 3 && length <= bytes.len().saturating_sub(14);

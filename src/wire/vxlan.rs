@@ -20,7 +20,9 @@ impl Vxlan {
     /// Bits of group policy (draft-smith-vxlan-group-policy) may be set.
     #[inline]
     pub fn is_plausible(&self) -> bool {
-        self.flags.get() & 0x7700_0000 == 0 && self.flags.get() & 0x0800_0000 != 0 && self.vni.get() & 0xff == 0
+        self.flags.get() & 0x7700_0000 == 0
+            && self.flags.get() & 0x0800_0000 != 0
+            && self.vni.get() & 0xff == 0
     }
 }
 
