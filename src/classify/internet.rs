@@ -1,6 +1,6 @@
 //! Signatures of what subscribers do on the internet.
 
-use super::{App, be16, be32};
+use super::data::Data;
 
 /// DNS, RFC 1035 section 4.1.1: reserved bit zero, a known operation, counts that the message has room for. Weak: needs its port.
 pub(super) fn is_dns(payload: &[u8], len: u32) -> bool {
@@ -13,33 +13,52 @@ pub(super) fn is_dns(payload: &[u8], len: u32) -> bool {
         && 12 + 5 * counts <= len.max(17)
 }
 
-/// DNS over TCP, RFC 1035 section 4.2.2: a length first.
-pub(super) fn is_dns_over_tcp(payload: &[u8], len: u32) -> bool {
-    be16(payload, 0).is_some_and(|length| length >= 12)
-        && payload.get(2..).is_some_and(|message| is_dns(message, len.saturating_sub(2)))
+/// The NetBIOS name service, RFC 1002 section 4.2.1, in the format of DNS. Weak: needs its port.
+pub(super) fn is_netbios_name(data: Data) -> bool {
+    is_dns_like(data, |operation| matches!(operation, 0 | 5..=9 | 15))
 }
 
-/// A TLS record, RFC 8446 section 5.1: known type, version 3.0 to 3.4, a length that the standard allows. For handshakes
-/// the message type has to be known as well. Odds of a chance match: about 2^-25.
-pub(super) fn is_tls(payload: &[u8]) -> bool {
-    let Some(&[kind, 3, minor, hi, lo]) = payload.first_chunk::<5>() else { return false };
+fn is_dns_like(data: Data, is_operation: impl Fn(u8) -> bool) -> bool {
+    let Some([_, _, flags, codes, q0, q1, a0, a1, n0, n1, r0, r1]) = data.array(0) else { return false };
+    let count = |hi, lo| usize::from(u16::from_be_bytes([hi, lo]));
+    let questions = count(q0, q1);
+    let records = count(a0, a1) + count(n0, n1) + count(r0, r1);
+    let is_response = flags & 0x80 != 0;
+    is_operation(flags >> 3 & 0x0f)
+        && codes & 0x40 == 0
+        // The shortest question has 5 bytes, the shortest record 11. Errors may come without any.
+        && 12 + 5 * questions + 11 * records <= data.len
+        && (questions + records > 0 || (is_response && data.len == 12))
+        && (questions == 0 || data.byte(12).is_none_or(|label| label < 64))
+}
+
+/// DNS over TCP, RFC 1035 section 4.2.2: a length first. Weak: needs its port.
+pub(super) fn is_dns_over_tcp(data: Data) -> bool {
+    // The message may go on in the next segment.
+    data.be16(0).is_some_and(|length| length >= 12 && is_dns(Data { len: length, ..data.behind(2) }))
+}
+
+/// A TLS record, RFC 8446 section 5.1: known type, version 3.0 to 3.4, a length that the standard allows (RFC 5246 section
+/// 6.2.3 for the most). Odds of a chance match: 2^-21.
+#[inline]
+pub(super) fn is_tls(data: Data) -> bool {
+    let Some([kind @ 20..=23, 3, 0..=4, hi, lo]) = data.array(0) else { return false };
     let length = u16::from_be_bytes([hi, lo]);
-    let fits = match kind {
-        20 => length == 1,
+    match kind {
+        20 => length == 1 && data.byte(5) == Some(1),
         // Two bytes in the clear; encrypted, with a nonce and a tag.
         21 => length == 2 || (16..=64).contains(&length),
-        22 => payload.get(5).is_none_or(|message| matches!(message, 0..=24) || length > 16),
-        23 => length > 0,
-        _ => false,
-    };
-    fits && minor <= 4 && length <= 16384 + 2048
+        _ => (4..=16_384 + 2048).contains(&length),
+    }
 }
 
-/// A DTLS record, RFC 6347 section 4.1 and RFC 9147 section 4: known type, version, a length that fits.
-pub(super) fn is_dtls(payload: &[u8], len: u32) -> bool {
-    let Some(&[kind, major, minor]) = payload.first_chunk::<3>() else { return false };
-    let fits = be16(payload, 11).is_some_and(|length| length > 0 && u32::from(length) + 13 <= len);
-    (20..=25).contains(&kind) && matches!((major, minor), (0xfe, 0xfd | 0xff) | (1, 0)) && fits
+/// A DTLS record, RFC 6347 section 4.1 and RFC 9147 section 4.1: known type, version, a length that fits. Odds of a chance
+/// match: 2^-21 and the length.
+#[inline]
+pub(super) fn is_dtls(data: Data) -> bool {
+    // Version 1.0 in one's complement was preceded by one of OpenSSL's that was not: 0x0100.
+    matches!(data.bytes, [20..=26, 0xfe, 0xfd | 0xff, ..] | [20..=26, 0x01, 0x00, ..])
+        && data.be16(11).is_some_and(|length| length > 0 && length + 13 <= data.len)
 }
 
 /// A long header of QUIC, RFC 9000 section 17.2: a version that is known (1, 2 (RFC 9369), negotiation, drafts, Google's)
@@ -65,13 +84,19 @@ pub(super) fn is_quic(payload: &[u8]) -> bool {
         && (is_google(version) || (dcid_len <= 20 && scid_len.is_some_and(|&len| len <= 20)))
 }
 
-fn is_google(version: u32) -> bool {
-    let [letter, digits @ ..] = version.to_be_bytes();
-    matches!(letter, b'Q' | b'T') && digits.iter().all(u8::is_ascii_digit)
+/// Version 1 and 2 (RFC 9369), drafts, Meta's, Google's.
+fn is_quic_version(version: u32) -> bool {
+    matches!(version, 1 | 0x6b33_43cf | 0xff00_0001..=0xff00_0022 | 0xface_b000..=0xface_b00f)
+        || is_google(version)
 }
 
-/// HTTP/1, RFC 9112 section 2.1 and 3, and the preface of HTTP/2, RFC 9113 section 3.4.
-pub(super) fn is_http(payload: &[u8]) -> bool {
+/// Versions that are text, such as Q043 and T051.
+fn is_google(version: u32) -> bool {
+    matches!(version.to_be_bytes(), [b'Q' | b'T', b'0', b'0'..=b'9', b'0'..=b'9'])
+}
+
+/// HTTP/1, RFC 9112 section 3 and 4, and the preface of HTTP/2, RFC 9113 section 3.4.
+pub(super) fn is_http(data: Data) -> bool {
     const METHODS: [&[u8]; 10] = [
         b"GET ",
         b"POST ",
@@ -84,16 +109,10 @@ pub(super) fn is_http(payload: &[u8]) -> bool {
         b"TRACE ",
         b"PROPFIND ",
     ];
-    let line = payload.get(..payload.len().min(2048)).unwrap_or_default();
-    payload.starts_with(b"HTTP/1.")
-        || payload.starts_with(b"PRI * HTTP/2.0")
-        || METHODS.iter().any(|method| {
-            line.strip_prefix(*method).is_some_and(|target| {
-                target.first().is_some_and(|&first| first == b'/')
-                    || target.starts_with(b"http")
-                    || memchr::memmem::find(target, b" HTTP/1.").is_some()
-            })
-        })
+    const SCHEMES: [&[u8]; 3] = [b"/", b"http://", b"https://"];
+    data.is_status(b"HTTP")
+        || data.is_request(b"HTTP", &METHODS, &SCHEMES)
+        || data.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n")
 }
 
 /// RTSP, RFC 7826 section 20 (and RFC 2326 section 6).
@@ -116,21 +135,24 @@ pub(super) fn is_rtsp(payload: &[u8]) -> bool {
         })
 }
 
-/// A line of a protocol that talks in lines: a reply code or a word in capitals. Weak: needs its port.
-pub(super) fn is_command_line(payload: &[u8]) -> bool {
-    match payload {
-        [a, b, c, b' ' | b'-', ..] if [a, b, c].iter().all(|digit| digit.is_ascii_digit()) => true,
-        [a, b, c, ..] => [a, b, c].iter().all(|letter| letter.is_ascii_alphabetic()),
-        _ => false,
+/// Where the variable header of an MQTT packet begins, if its length fits the segment.
+fn mqtt_header(data: Data) -> Option<usize> {
+    let mut length = 0;
+    for at in 1..=4 {
+        let byte = data.byte(at)?;
+        length |= usize::from(byte & 0x7f) << (7 * (at - 1));
+        if byte & 0x80 == 0 {
+            return (at + 1 + length <= data.len).then_some(at + 1);
+        }
     }
+    None
 }
 
-/// A line of IMAP (RFC 9051 section 2.2: tag or `*`) or POP3 (RFC 1939 section 3: `+OK`, `-ERR`, a command). Weak.
-pub(super) fn is_mail_line(payload: &[u8]) -> bool {
-    payload.starts_with(b"* ")
-        || payload.starts_with(b"+")
-        || payload.starts_with(b"-ERR")
-        || payload.first_chunk::<3>().is_some_and(|head| head.iter().all(u8::is_ascii_alphanumeric))
+/// BitTorrent's handshake, BEP 3, or a message of its hash table, BEP 5.
+pub(super) fn is_bittorrent(data: Data) -> bool {
+    data.starts_with(b"\x13BitTorrent protocol")
+        || data.starts_with(b"d1:ad2:id20:")
+        || data.starts_with(b"d1:rd2:id20:")
 }
 
 /// MQTT CONNECT, MQTT 5.0 section 3.1.
@@ -143,58 +165,53 @@ pub(super) fn is_mqtt(payload: &[u8]) -> bool {
         })
 }
 
-/// WireGuard: type, three zero bytes, and for all but data a fixed length. Odds of a chance match: 2^-32 and the length.
-pub(super) fn is_wireguard(payload: &[u8], len: u32, on_port: bool) -> bool {
-    let Some(&[kind, 0, 0, 0]) = payload.first_chunk::<4>() else { return false };
-    match kind {
-        1 => len == 148,
-        2 => len == 92,
-        3 => len == 64,
-        4 => on_port && len >= 32 && len % 16 == 0,
+/// WireGuard's data: type, three zero bytes, padded to 16 bytes. Weak: needs its port.
+pub(super) fn is_wireguard_data(data: Data) -> bool {
+    data.starts_with(&[4, 0, 0, 0]) && data.len >= 32 && data.len.is_multiple_of(16)
+}
+
+/// OpenVPN: a hard reset of the first key, which is short. Weak: needs its port.
+pub(super) fn is_openvpn(data: Data) -> bool {
+    // Operations 7, 8 and 10 (5 bits), key 0 (3 bits); then a session id, and a count or a digest.
+    matches!(data.byte(0), Some(0x38 | 0x40 | 0x50)) && (14..=128).contains(&data.len)
+}
+
+/// OpenVPN over TCP: a length first. Weak: needs its port.
+pub(super) fn is_openvpn_over_tcp(data: Data) -> bool {
+    data.be16(0) == Some(data.len.saturating_sub(2)) && is_openvpn(data.behind(2))
+}
+
+/// IKE, RFC 7296 section 3.1 and RFC 2408 section 3.1: an initiator, version 1 or 2, a known exchange, and its own
+/// length; or a single 0xFF that keeps an address translation alive (RFC 3948 section 2.3). Weak: needs its port.
+pub(super) fn is_ike(data: Data) -> bool {
+    // Four zero bytes tell it from ESP on port 4500 (RFC 3948 section 2.2).
+    let message = if data.starts_with(&[0; 4]) { data.behind(4) } else { data };
+    let exchange = match message.array(17) {
+        Some([0x10, exchange]) => matches!(exchange, 1..=6 | 32 | 33),
+        Some([0x20, exchange]) => matches!(exchange, 34..=44),
         _ => false,
-    }
-}
-
-/// IKE, RFC 7296 section 3.1: version 1 or 2 and a length that fits; behind four zero bytes on port 4500 (RFC 3948).
-pub(super) fn is_ike(payload: &[u8], len: u32) -> bool {
-    let at = |payload: &[u8], len: u32| {
-        payload.get(17).is_some_and(|version| matches!(version, 0x10 | 0x20))
-            && be32(payload, 24).is_some_and(|length| length == len)
     };
-    at(payload, len)
-        || payload.strip_prefix(&[0, 0, 0, 0]).is_some_and(|behind| at(behind, len.saturating_sub(4)))
+    (exchange && message.be32(24).is_some_and(|length| length as usize == message.len))
+        || (data.bytes == [0xff] && data.len == 1)
 }
 
-/// SMB behind its NetBIOS session header (RFC 1002 section 4.3.1).
-pub(super) fn is_smb(payload: &[u8]) -> bool {
-    payload.get(4..8).is_some_and(|magic| matches!(magic, b"\xffSMB" | b"\xfeSMB" | b"\xfdSMB"))
+/// L2TP version 2 (RFC 2661 section 3.1) or 3 (RFC 3931 section 4.1.2): reserved bits zero, flags that go together, its
+/// own length if it has one. Weak: needs its port.
+pub(super) fn is_l2tp(data: Data) -> bool {
+    let Some([flags, version @ (2 | 3)]) = data.array(0) else { return false };
+    let (is_control, has_length) = (flags & 0x80 != 0, flags & 0x40 != 0);
+    flags & 0x34 == 0
+        && (!is_control || flags & 0x4b == 0x48)
+        && (version == 2 || is_control || flags == 0)
+        && (!has_length || data.be16(2).is_some_and(|length| length >= 6 && length <= data.len))
 }
 
-/// What a TCP segment is by signature, on any port.
-#[inline]
-pub(super) fn tcp(payload: &[u8]) -> Option<App> {
-    match payload.first()? {
-        20..=23 if is_tls(payload) => Some(App::Tls),
-        b'A'..=b'Z' => {
-            if super::voice::is_sip(payload) {
-                Some(App::Sip)
-            } else if is_rtsp(payload) {
-                Some(App::Rtsp)
-            } else if is_http(payload) {
-                Some(App::Http)
-            } else if payload.starts_with(b"SSH-") {
-                Some(App::Ssh)
-            } else {
-                None
-            }
-        }
-        0x13 if payload.starts_with(b"\x13BitTorrent protocol") => Some(App::BitTorrent),
-        0x10 if is_mqtt(payload) => Some(App::Mqtt),
-        0xff if payload.starts_with(&[0xff; 16]) && super::routing::is_bgp(payload) => Some(App::Bgp),
-        0 if is_smb(payload) => Some(App::Smb),
-        b'!' if super::voice::is_megaco(payload) => Some(App::Megaco),
-        _ => None,
-    }
+/// PPTP's control connection, RFC 2637 section 2: its own length, type, magic cookie. Odds of a chance match: 2^-47 and
+/// the length.
+pub(super) fn is_pptp(data: Data) -> bool {
+    data.be32(4) == Some(0x1a2b_3c4d)
+        && matches!(data.be16(2), Some(1 | 2))
+        && data.be16(0).is_some_and(|length| (12..=data.len).contains(&length))
 }
 
 /// What a UDP datagram is by signature, on any port.

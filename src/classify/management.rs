@@ -1,79 +1,139 @@
-//! Signatures of how the network is operated. All of them are weak: they count only with their port.
+//! Signatures of how the network is operated. But for SSH all are weak: they count only with their port.
 
-use super::{be16, be32};
+use super::data::Data;
 
-/// SNMP: a sequence that begins with version 0, 1 or 3 (RFC 1157, RFC 3416, RFC 3412 section 6).
-pub(super) fn is_snmp(payload: &[u8]) -> bool {
-    let Some((&0x30, rest)) = payload.split_first() else { return false };
-    // The length of the sequence has one byte, or says how many it has.
-    let skip = match rest.first() {
-        Some(&length) if length < 0x80 => 1,
-        Some(&length) => 1 + usize::from(length & 0x7f),
-        None => return false,
+/// SSH, RFC 4253 section 4.2: the identification string. What follows it has no signature.
+pub(super) fn is_ssh(data: Data) -> bool {
+    matches!(data.bytes, [b'S', b'S', b'H', b'-', b'1' | b'2', b'.', b'0'..=b'9', ..])
+}
+
+/// Telnet, RFC 854: IAC and a negotiation or a command.
+pub(super) fn is_telnet(data: Data) -> bool {
+    matches!(data.bytes, [0xff, 0xf0..=0xfa, ..] | [0xff, 0xfb..=0xfe, _, ..])
+}
+
+/// FTP, RFC 959 section 4 (and RFC 2228, RFC 2389, RFC 2428, RFC 3659): a reply or a command.
+pub(super) fn is_ftp(data: Data) -> bool {
+    const COMMANDS: [&[u8]; 42] = [
+        b"ABOR", b"ACCT", b"ALLO", b"APPE", b"AUTH", b"CDUP", b"CLNT", b"CWD", b"DELE", b"EPRT", b"EPSV",
+        b"FEAT", b"HELP", b"LIST", b"MDTM", b"MKD", b"MLSD", b"MLST", b"MODE", b"NLST", b"NOOP", b"OPTS",
+        b"PASS", b"PASV", b"PBSZ", b"PORT", b"PROT", b"PWD", b"QUIT", b"REIN", b"REST", b"RETR", b"RMD",
+        b"RNFR", b"RNTO", b"SITE", b"SIZE", b"STAT", b"STOR", b"SYST", b"TYPE", b"USER",
+    ];
+    data.is_reply() || data.is_command(&COMMANDS)
+}
+
+/// TFTP, RFC 1350 section 5: a request with a name and a mode, or another operation of a fitting length.
+pub(super) fn is_tftp(data: Data) -> bool {
+    let is_request = |request: &[u8]| {
+        let mut words = request.split(|&byte| byte == 0);
+        let (Some(name), Some(mode)) = (words.next(), words.next()) else { return false };
+        let known =
+            [&b"netascii"[..], b"octet", b"mail"].iter().any(|known| mode.eq_ignore_ascii_case(known));
+        !name.is_empty() && known && words.next().is_some()
     };
-    matches!(rest.get(skip..), Some([2, 1, 0 | 1 | 3, ..]))
-}
-
-/// NTP, RFC 5905 section 7.3: version 1 to 4, a mode; 48 bytes but for control (6) and private (7) modes.
-pub(super) fn is_ntp(payload: &[u8], len: u32) -> bool {
-    let Some(&first) = payload.first() else { return false };
-    let (version, mode) = (first >> 3 & 7, first & 7);
-    (1..=4).contains(&version) && if mode >= 6 { len >= 8 } else { mode >= 1 && len >= 48 }
-}
-
-/// syslog, RFC 5424 section 6.2.1: a priority of up to three digits in angle brackets.
-pub(super) fn is_syslog(payload: &[u8]) -> bool {
-    matches!(payload, [b'<', a, b'>', ..] if a.is_ascii_digit())
-        || matches!(payload, [b'<', a, b, b'>', ..] if [a, b].iter().all(|d| d.is_ascii_digit()))
-        || matches!(payload, [b'<', a, b, c, b'>', ..] if [a, b, c].iter().all(|d| d.is_ascii_digit()))
-}
-
-/// DHCP, RFC 2131 section 2, and BOOTP without the magic cookie: operation, address length, hops.
-pub(super) fn is_dhcp(payload: &[u8], len: u32) -> bool {
-    matches!(payload, [1 | 2, _, 0..=16, 0..=16, ..]) && len >= 236
-}
-
-/// DHCPv6, RFC 8415 section 8 and 9: a known message type.
-pub(super) fn is_dhcpv6(payload: &[u8], len: u32) -> bool {
-    matches!(payload, [1..=36, ..]) && len >= 4
-}
-
-/// TFTP, RFC 1350 section 5 and RFC 2347: operation 1 to 6; requests with a name and a mode.
-pub(super) fn is_tftp(payload: &[u8]) -> bool {
-    matches!(payload, [0, 1..=6, ..])
-}
-
-/// RADIUS, RFC 2865 section 3: a known code and its own length.
-pub(super) fn is_radius(payload: &[u8], len: u32) -> bool {
-    matches!(payload, [1..=5 | 11..=13 | 40..=45, ..])
-        && be16(payload, 2).is_some_and(|length| length >= 20 && u32::from(length) <= len)
-}
-
-/// TACACS+, RFC 8907 section 4.1: major version 12, type 1 to 3.
-pub(super) fn is_tacacs(payload: &[u8]) -> bool {
-    matches!(payload, [0xc0 | 0xc1, 1..=3, ..])
-}
-
-/// NetFlow versions 1 to 9 (RFC 3954 section 5.1) or IPFIX with its own length (RFC 7011 section 3.1).
-pub(super) fn is_netflow(payload: &[u8], len: u32) -> bool {
-    match be16(payload, 0) {
-        Some(1 | 5 | 7 | 8 | 9) => len >= 16,
-        Some(10) => be16(payload, 2).is_some_and(|length| u32::from(length) == len),
+    match data.bytes {
+        [0, 1 | 2, request @ ..] => is_request(request),
+        [0, 4, _, _] => data.len == 4,
+        [0, 3, _, _, ..] | [0, 5, 0, 0..=8, ..] | [0, 6, ..] => true,
         _ => false,
     }
 }
 
-/// sFlow version 5: version, then the kind of the agent's address.
-pub(super) fn is_sflow(payload: &[u8]) -> bool {
-    matches!(be32(payload, 0), Some(2 | 4 | 5)) && matches!(be32(payload, 4), Some(1 | 2))
+/// SNMP over UDP: a sequence of the datagram's length, version 0, 1 or 3 (RFC 1157 section 4, RFC 1901 section 3, RFC 3412
+/// section 6), then a community or a header.
+pub(super) fn is_snmp(data: Data) -> bool {
+    let Some((0x30, length, at)) = data.ber(0) else { return false };
+    at + length <= data.len && matches!(data.array(at), Some([2, 1, 0 | 1, 4] | [2, 1, 3, 0x30]))
 }
 
-/// L2TP: version 2 (RFC 2661 section 3.1) or 3 (RFC 3931 section 4.1.2).
-pub(super) fn is_l2tp(payload: &[u8]) -> bool {
-    payload.get(1).is_some_and(|second| matches!(second & 0x0f, 2 | 3))
+/// NTP, RFC 5905 section 7.3 and RFC 9327: version 1 to 4 and a mode, whose least length and stratum fit.
+pub(super) fn is_ntp(data: Data) -> bool {
+    let Some([first, stratum]) = data.array(0) else { return false };
+    (1..=4).contains(&(first >> 3 & 7))
+        && match first & 7 {
+            1..=5 => data.len >= 48 && data.len.is_multiple_of(4) && stratum <= 16,
+            6 => data.len >= 12,
+            7 => data.len >= 8,
+            _ => false,
+        }
 }
 
-/// Telnet: a command begins with IAC, RFC 854.
-pub(super) fn is_telnet(payload: &[u8]) -> bool {
-    matches!(payload, [0xff, 0xf0..=0xfe, ..])
+/// syslog, RFC 5424 section 6.2.1 and RFC 3164 section 4.1.1: a priority of 0 to 191 in angle brackets.
+pub(super) fn is_syslog(data: Data) -> bool {
+    let digits = match data.bytes {
+        [b'<', a, b'>', ..] => &[*a][..],
+        [b'<', a, b, b'>', ..] => &[*a, *b],
+        [b'<', a, b, c, b'>', ..] => &[*a, *b, *c],
+        _ => return false,
+    };
+    digits.iter().all(u8::is_ascii_digit)
+        && digits.iter().fold(0, |priority, digit| priority * 10 + u32::from(digit - b'0')) <= 191
+}
+
+/// DHCP, RFC 2131 section 2 and 3: operation, length of the hardware address, and the magic cookie at 236.
+pub(super) fn is_dhcp(data: Data) -> bool {
+    matches!(data.bytes, [1 | 2, _, 0..=16, ..]) && data.be32(236) == Some(0x6382_5363)
+}
+
+/// DHCPv6, RFC 8415 section 8 and 9: a known message, and a first option that fits.
+pub(super) fn is_dhcpv6(data: Data) -> bool {
+    let at = match data.byte(0) {
+        Some(12 | 13) => 34,
+        Some(1..=11 | 14..=36) => 4,
+        _ => return false,
+    };
+    data.len == at
+        || (matches!(data.be16(at), Some(1..=200))
+            && data.be16(at + 2).is_some_and(|length| at + 4 + length <= data.len))
+}
+
+/// RADIUS, RFC 2865 section 3: a known code and its own length.
+pub(super) fn is_radius(data: Data) -> bool {
+    matches!(data.bytes, [1..=5 | 11..=13 | 40..=45, ..])
+        && data.be16(2).is_some_and(|length| (20..=4096).contains(&length) && length <= data.len)
+}
+
+/// TACACS+, RFC 8907 section 4.1: major version 12, type 1 to 3, a sequence number, known flags, a sane length.
+pub(super) fn is_tacacs(data: Data) -> bool {
+    data.array::<12>(0).is_some_and(|[version, kind, sequence, flags, _, _, _, _, long, longer, ..]| {
+        matches!(version, 0xc0 | 0xc1)
+            && (1..=3).contains(&kind)
+            && sequence > 0
+            && flags & !0x05 == 0
+            && (long, longer) == (0, 0)
+    })
+}
+
+/// NetFlow version 1, 5 or 7 with records that fill the datagram, 8, 9 (RFC 3954 section 5.1), or IPFIX with its own
+/// length (RFC 7011 section 3.1).
+pub(super) fn is_netflow(data: Data) -> bool {
+    let (Some(version), Some(count)) = (data.be16(0), data.be16(2)) else { return false };
+    match version {
+        1 => data.len == 16 + 52 * count,
+        5 => data.len == 24 + 48 * count,
+        7 => data.len == 24 + 52 * count,
+        8 => data.len >= 28,
+        9 => data.len >= 20 && (1..=64).contains(&count),
+        10 => (16..=data.len).contains(&count),
+        _ => false,
+    }
+}
+
+/// sFlow version 5, 4 or 2: version, then the kind of the agent's address.
+pub(super) fn is_sflow(data: Data) -> bool {
+    matches!((data.be32(0), data.be32(4)), (Some(2 | 4 | 5), Some(1 | 2))) && data.len >= 28
+}
+
+/// LDAP, RFC 4511 section 4.1.1: a sequence, a message id, and an operation.
+pub(super) fn is_ldap(data: Data) -> bool {
+    let Some((0x30, _, at)) = data.ber(0) else { return false };
+    let Some((2, length @ 1..=4, at)) = data.ber(at) else { return false };
+    matches!(data.byte(at + length), Some(0x42 | 0x4a | 0x50 | 0x60..=0x6f | 0x73 | 0x77..=0x79))
+}
+
+/// Kerberos, RFC 4120 section 5.10: an application tag and its sequence; behind a length over TCP (section 7.2.2).
+pub(super) fn is_kerberos(data: Data) -> bool {
+    let Some((0x6a..=0x6f | 0x74..=0x76 | 0x7e, _, at)) = data.ber(0) else { return false };
+    data.byte(at) == Some(0x30)
 }

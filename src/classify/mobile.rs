@@ -1,25 +1,7 @@
-//! Signatures of mobile signalling: SS7 over IP, Diameter, GTP, PFCP.
+//! Signatures of mobile signalling: Diameter over TCP, GTP, PFCP. All of them are weak: they count only with their port.
+//! SS7 over IP is known by its SCTP payload protocol identifier.
 
-use super::{App, be16, be32};
-use crate::wire::sctp;
-
-/// What the first DATA chunk of an SCTP packet carries, by its payload protocol identifier (IANA SCTP Parameters).
-pub(super) fn sctp(chunks: &[u8]) -> Option<App> {
-    sctp::chunks(chunks).find_map(|chunk| chunk.payload_protocol()).and_then(|ppid| {
-        Some(match ppid {
-            2 => App::M2ua,
-            3 => App::M3ua,
-            4 => App::Sua,
-            5 => App::M2pa,
-            7 => App::Megaco,
-            18 => App::S1ap,
-            27 => App::X2ap,
-            46 | 47 => App::Diameter,
-            60 => App::Ngap,
-            _ => return None,
-        })
-    })
-}
+use super::data::Data;
 
 /// Diameter, RFC 6733 section 3: version 1, a length in units of 4 bytes, reserved flags zero.
 pub(super) fn is_diameter(payload: &[u8]) -> bool {
@@ -31,21 +13,22 @@ pub(super) fn is_diameter(payload: &[u8]) -> bool {
         && payload.get(4).is_some_and(|flags| flags & 0x0f == 0)
 }
 
-/// GTP-C: version 1 (TS 29.060 section 6) or 2 (TS 29.274 section 5.1), with the length that follows from it.
-pub(super) fn is_gtpc(payload: &[u8], len: u32) -> bool {
-    let (Some(&first), Some(length)) = (payload.first(), be16(payload, 2)) else { return false };
+/// GTP-C: version 1 (TS 29.060 section 6) or 2 (TS 29.274 section 5.1), and its length.
+pub(super) fn is_gtpc(data: Data) -> bool {
+    let (Some(first), Some(length)) = (data.byte(0), data.be16(2)) else { return false };
     match first >> 5 {
-        1 => first & 0x10 != 0 && u32::from(length) + 8 == len,
-        // A second message may follow ("piggybacking", P flag).
-        2 => u32::from(length) + 4 == len || (first & 0x10 != 0 && u32::from(length) + 4 < len),
+        1 => first & 0x18 == 0x10 && length + 8 == data.len,
+        // A second message may follow if the P flag says so ("piggybacking").
+        2 if first & 0x10 != 0 => length + 4 < data.len,
+        2 => first.trailing_zeros() >= 2 && length + 4 == data.len,
         _ => false,
     }
 }
 
-/// GTP-U, TS 29.281 section 5.1.
-pub(super) fn is_gtpu(payload: &[u8], len: u32) -> bool {
-    payload.first().is_some_and(|first| first >> 4 == 0b0011)
-        && be16(payload, 2).is_some_and(|length| u32::from(length) + 8 == len)
+/// GTP-U, TS 29.281 section 5.1: version 1, protocol type 1, reserved bit zero, and its length.
+pub(super) fn is_gtpu(data: Data) -> bool {
+    data.byte(0).is_some_and(|first| first & 0xf8 == 0x30)
+        && data.be16(2).is_some_and(|length| length + 8 == data.len)
 }
 
 /// GTP', TS 32.295 section 6: version 0 to 2, protocol type 0, and a length that fits a header of 6 or 20 bytes.
@@ -55,8 +38,10 @@ pub(super) fn is_gtp_prime(payload: &[u8], len: u32) -> bool {
             .is_some_and(|length| [6, 20].iter().any(|header| u32::from(length) + header == len))
 }
 
-/// PFCP, TS 29.244 section 7.2.2: version 1, spare bits zero, length.
-pub(super) fn is_pfcp(payload: &[u8], len: u32) -> bool {
-    payload.first().is_some_and(|first| first & 0xf8 == 0x20)
-        && be16(payload, 2).is_some_and(|length| u32::from(length) + 4 == len)
+/// PFCP, TS 29.244 section 7.2.2: version 1, spare bits zero, and its length; another message may follow (FO flag).
+pub(super) fn is_pfcp(data: Data) -> bool {
+    data.byte(0).is_some_and(|first| first & 0xf8 == 0x20)
+        && data.be16(2).is_some_and(|length| {
+            length + 4 == data.len || (data.byte(0) > Some(0x23) && length + 4 < data.len)
+        })
 }

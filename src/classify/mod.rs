@@ -1,16 +1,23 @@
 //! Layers → what it is: application, traffic class, and on what basis.
 //!
-//! A signature beats behaviour, and behaviour beats a port. A signature that could be met by chance counts only together
-//! with its port. What is left is a guess by port, and called one; or nothing, and called unknown.
+//! A signature beats behaviour, and behaviour beats a port. A signature that other data could have by chance counts only
+//! together with its port. What is left is a guess by port, and called one; or nothing, and called unknown.
+//!
+//! [`app`](App) holds the one table of what is told apart; `voice`, `mobile`, `internet`, `routing` and `management` hold
+//! a function for each signature; `signature` says which of them apply where; `streams` is all that has a memory.
 
 mod app;
+mod data;
 mod internet;
 mod management;
 mod mobile;
 mod ports;
 mod routing;
 mod sdp;
+mod signature;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod voice;
 
 pub use app::{App, Basis, Traffic};
@@ -18,6 +25,7 @@ pub use streams::Streams;
 
 use crate::dissect::{Layers, Transport};
 use crate::wire::ip::Fragment;
+use data::Data;
 
 /// What a packet is taken for, and on what basis.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -65,9 +73,9 @@ impl Classifier {
 #[inline]
 pub fn label(layers: &Layers<'_>) -> Label {
     let Some(ip) = &layers.ip else {
-        return routing::link(layers).map_or_else(Label::default, |app| Label::new(app, Basis::Signature));
+        return by(routing::link(layers), Basis::Signature);
     };
-    let (payload, len) = (layers.payload, layers.payload_len);
+    let data = payload(layers);
     let ports = layers.ports().unwrap_or_default();
     let (by_signature, by_port) = match layers.transport {
         Transport::Tcp(_) => {
@@ -94,74 +102,42 @@ pub fn label(layers: &Layers<'_>) -> Label {
     }
 }
 
-/// What a TCP segment with a payload is by signature.
+/// What a datagram or segment is: what its port suggests and its bytes confirm, what its bytes say on any port, or what
+/// its port suggests.
 #[inline]
-fn tcp(payload: &[u8], len: u32, by_port: Option<App>) -> Option<App> {
-    let confirmed = by_port.filter(|app| match app {
-        App::Dns => internet::is_dns_over_tcp(payload, len),
-        App::Ftp | App::Smtp => internet::is_command_line(payload),
-        App::Imap | App::Pop3 => internet::is_mail_line(payload),
-        App::Telnet => management::is_telnet(payload),
-        App::Tacacs => management::is_tacacs(payload),
-        App::Diameter => mobile::is_diameter(payload),
-        App::Skinny => voice::is_skinny(payload, len),
-        App::H225 => voice::is_h225(payload, len),
-        App::Mgcp => voice::is_mgcp(payload, true),
-        App::Ldp => routing::is_ldp(payload, len),
-        App::Stun => voice::is_stun(payload, len) || voice::is_channel_data(payload, len),
-        App::Rdp => matches!(payload, [3, 0, _, _, ..]),
-        App::Ldap => matches!(payload, [0x30, ..]),
-        App::Snmp => management::is_snmp(payload),
-        _ => false,
-    });
-    // What TLS carries only the port could tell; that it is TLS is certain.
-    internet::tcp(payload).or(confirmed)
+fn told(
+    data: Data<'_>,
+    by_port: [Option<App>; 2],
+    on_port: impl Fn(App, Data<'_>) -> Option<App>,
+    on_any: impl Fn(Data<'_>) -> Option<App>,
+) -> Label {
+    if !data.bytes.is_empty() {
+        let confirmed = by_port.into_iter().flatten().find_map(|app| on_port(app, data));
+        if let Some(app) = confirmed.or_else(|| on_any(data)) {
+            return Label::new(app, Basis::Signature);
+        }
+    }
+    by(likelier(by_port), Basis::Port)
 }
 
-/// What a UDP datagram with a payload is by signature.
 #[inline]
-fn udp(payload: &[u8], len: u32, by_port: Option<App>) -> Option<App> {
-    let confirmed = by_port.filter(|app| match app {
-        App::Dns => internet::is_dns(payload, len),
-        App::Quic => internet::is_quic(payload),
-        App::Ntp => management::is_ntp(payload, len),
-        App::Snmp => management::is_snmp(payload),
-        App::Dhcp => management::is_dhcp(payload, len),
-        App::Dhcpv6 => management::is_dhcpv6(payload, len),
-        App::Radius => management::is_radius(payload, len),
-        App::Syslog => management::is_syslog(payload),
-        App::Tftp => management::is_tftp(payload),
-        App::NetFlow => management::is_netflow(payload, len),
-        App::Sflow => management::is_sflow(payload),
-        App::L2tp => management::is_l2tp(payload),
-        App::Ike => internet::is_ike(payload, len),
-        App::WireGuard => internet::is_wireguard(payload, len, true),
-        App::Gtpc => mobile::is_gtpc(payload, len),
-        App::Gtpu => mobile::is_gtpu(payload, len),
-        App::GtpPrime => mobile::is_gtp_prime(payload, len),
-        App::Pfcp => mobile::is_pfcp(payload, len),
-        App::Mgcp => voice::is_mgcp(payload, true),
-        App::Iax2 => voice::is_iax2(payload),
-        App::Stun => voice::is_channel_data(payload, len),
-        App::Bfd => routing::is_bfd(payload, len),
-        App::Hsrp => routing::is_hsrp(payload, len),
-        App::Rip => routing::is_rip(payload, len),
-        App::Ldp => routing::is_ldp(payload, len),
-        App::Wccp => routing::is_wccp(payload),
-        App::Ssdp => internet::is_http(payload),
-        _ => false,
-    });
-    confirmed.or_else(|| voice::udp(payload, len)).or_else(|| internet::udp(payload, len))
+fn likelier([first, second]: [Option<App>; 2]) -> Option<App> {
+    first.or(second)
 }
 
-/// The big-endian number of two bytes at `at`.
 #[inline]
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+fn by(app: Option<App>, basis: Basis) -> Label {
+    app.map_or_else(Label::default, |app| Label::new(app, basis))
 }
 
-/// The big-endian number of four bytes at `at`.
+/// The payload, with the length of the whole datagram where this is its first fragment.
 #[inline]
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
+fn payload<'a>(layers: &Layers<'a>) -> Data<'a> {
+    let len = match (layers.transport, layers.ip) {
+        (Transport::Udp(udp), Some(ip)) if ip.fragment == Fragment::First => {
+            u32::from(udp.length.get()).saturating_sub(size_of_val(udp) as u32).max(layers.payload_len)
+        }
+        _ => layers.payload_len,
+    };
+    Data::new(layers.payload, len)
 }

@@ -1,9 +1,10 @@
 //! Signatures of routing and neighbour protocols.
 
-use super::{App, be16};
+use super::App;
+use super::data::Data;
 use crate::dissect::Layers;
 
-/// What a frame without an IP packet is.
+/// What a frame without an IP packet is, by EtherType or LLC header.
 pub(super) fn link(layers: &Layers<'_>) -> Option<App> {
     match layers.ethertype {
         Some(0x0806 | 0x8035) => Some(App::Arp),
@@ -11,39 +12,26 @@ pub(super) fn link(layers: &Layers<'_>) -> Option<App> {
         Some(0x22f4) => Some(App::IsIs),
         Some(_) => None,
         None => match layers.payload {
-            [0x42, 0x42, 0x03, ..] => Some(App::Stp),
             [0xfe, 0xfe, 0x03, 0x83, ..] => Some(App::IsIs),
+            // SNAP of Cisco: discovery, and spanning tree per VLAN.
             [0xaa, 0xaa, 0x03, 0x00, 0x00, 0x0c, 0x20, 0x00, ..] => Some(App::Cdp),
-            // Cisco's per-VLAN spanning tree.
-            [0xaa, 0xaa, 0x03, 0x00, 0x00, 0x0c, 0x01, 0x0b, ..] => Some(App::Stp),
+            [0x42, 0x42, 0x03, ..] | [0xaa, 0xaa, 0x03, 0x00, 0x00, 0x0c, 0x01, 0x0b, ..] => Some(App::Stp),
             _ => None,
         },
     }
 }
 
-/// What an IP protocol number says (IANA Assigned Internet Protocol Numbers); no transport is needed for these.
-#[inline]
-pub(super) fn protocol(number: u8) -> Option<App> {
-    Some(match number {
-        1 => App::Icmp,
-        2 => App::Igmp,
-        46 => App::Rsvp,
-        50 => App::Esp,
-        51 => App::Ah,
-        58 => App::Icmpv6,
-        88 => App::Eigrp,
-        89 => App::Ospf,
-        103 => App::Pim,
-        112 => App::Vrrp,
-        115 => App::L2tp,
-        _ => return None,
-    })
+/// CARP among what has the protocol number of VRRP: version 2 with 7 words of authentication in 36 bytes, where VRRP
+/// would list 7 addresses in 44.
+pub(super) fn is_carp(data: Data) -> bool {
+    matches!(data.bytes, [0x21, _, _, 7, ..]) && data.len == 36
 }
 
-/// A BGP message behind its marker, RFC 4271 section 4.1. The marker alone has odds of 2^-128.
-pub(super) fn is_bgp(payload: &[u8]) -> bool {
-    be16(payload, 16).is_some_and(|length| (19..=4096).contains(&length))
-        && payload.get(18).is_none_or(|kind| (1..=5).contains(kind))
+/// BGP, RFC 4271 section 4.1: marker, length (RFC 8654 allows up to 65535), type. Odds of a chance match: 2^-128.
+pub(super) fn is_bgp(data: Data) -> bool {
+    data.starts_with(&[0xff; 16])
+        && data.be16(16).is_some_and(|length| length >= 19)
+        && data.byte(18).is_some_and(|kind| (1..=5).contains(&kind))
 }
 
 /// LDP, RFC 5036 section 3.1: version 1 and a length that fits.
@@ -52,23 +40,36 @@ pub(super) fn is_ldp(payload: &[u8], len: u32) -> bool {
         && be16(payload, 2).is_some_and(|length| length >= 6 && u32::from(length) + 4 <= len)
 }
 
-/// BFD control, RFC 5880 section 4.1: version 1 and its own length. Echo packets (port 3785) have no format.
-pub(super) fn is_bfd(payload: &[u8], len: u32) -> bool {
-    payload.first().is_some_and(|first| first >> 5 <= 1)
-        && payload.get(3).is_some_and(|&length| length >= 24 && u32::from(length) <= len)
+/// BFD control, RFC 5880 section 6.8.6: version 1 (or 0, its draft), its own length, multiplier and discriminator that
+/// are not zero. Weak: needs its port. Echo packets (port 3785) have no format.
+pub(super) fn is_bfd(data: Data) -> bool {
+    matches!(data.bytes, [first, _, 1..=255, length @ 24..=255, ..] if first >> 5 <= 1 && usize::from(*length) <= data.len)
+        && data.be32(4).is_some_and(|discriminator| discriminator != 0)
 }
 
-/// HSRP version 1 (RFC 2281 section 5.1) or version 2 (type-length-value).
-pub(super) fn is_hsrp(payload: &[u8], len: u32) -> bool {
-    matches!(payload, [0, 0..=3, ..] if len >= 20) || matches!(payload, [1, 40, 2, ..] | [4, 28, ..])
+/// HSRP version 1 (RFC 2281 section 5.1), or version 2: type 1 of length 40. Weak: needs its port.
+pub(super) fn is_hsrp(data: Data) -> bool {
+    matches!(data.bytes, [0, 0..=3, 0 | 1 | 2 | 4 | 8 | 16, ..] if data.len >= 20)
+        || matches!(data.bytes, [1, 40, 2, ..] if data.len >= 42)
 }
 
-/// RIP, RFC 2453 section 4, and RIPng, RFC 2080 section 2.1: command, version, zero, entries of 20 bytes.
-pub(super) fn is_rip(payload: &[u8], len: u32) -> bool {
-    matches!(payload, [1..=12, 1 | 2, 0, 0, ..]) && len % 20 == 4
+/// GLBP: version 1, and behind 12 bytes a first element of type 1 to 4 that fits. Weak: needs its port.
+pub(super) fn is_glbp(data: Data) -> bool {
+    data.byte(0) == Some(1)
+        && matches!(data.array(12), Some([1..=4, length @ 2..=255]) if 12 + usize::from(length) <= data.len)
 }
 
-/// WCCP version 2, section 5.1: message types 10 to 13.
-pub(super) fn is_wccp(payload: &[u8]) -> bool {
-    matches!(payload, [0, 0, 0, 7..=13, ..])
+/// RIP, RFC 2453 section 4, and RIPng, RFC 2080 section 2.1: command, version, zero, entries of 20 bytes. Weak: needs
+/// its port.
+pub(super) fn is_rip(data: Data) -> bool {
+    matches!(data.bytes, [1 | 2 | 9 | 10 | 11, 1 | 2, 0, 0, ..]) && data.len % 20 == 4
+}
+
+/// WCCP: version 2 (types 10 to 13, its own length) or 1 (types 7 to 9). Weak: needs its port.
+pub(super) fn is_wccp(data: Data) -> bool {
+    match (data.be32(0), data.be16(4), data.be16(6)) {
+        (Some(10..=13), Some(0x0200 | 0x0201), Some(length)) => length + 8 == data.len,
+        (Some(7..=9), Some(0), Some(4)) => true,
+        _ => false,
+    }
 }

@@ -4,78 +4,125 @@ use std::net::IpAddr;
 
 use crate::wire::ip::Addr;
 
-/// What is expected at an endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Media {
-    /// RTP, and RTCP if multiplexed.
-    Rtp,
+/// What is announced for an endpoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Media {
+    /// RTP.
+    pub rtp: bool,
+    /// RTCP.
+    pub rtcp: bool,
     /// T.38 over UDPTL.
-    T38,
+    pub t38: bool,
 }
 
-/// Media sections that are looked at in one description.
-const MAX_MEDIA: usize = 16;
+impl Media {
+    /// RTP, with RTCP on its port (RFC 5761), as is tried without being announced as well.
+    const RTP: Self = Self { rtp: true, rtcp: true, t38: false };
+    const RTCP: Self = Self { rtp: false, rtcp: true, t38: false };
+    const T38: Self = Self { rtp: false, rtcp: false, t38: true };
 
-/// Calls `found` with each media endpoint that a SIP message's description announces.
+    /// Adds what another description announced. A call that turns from voice to fax keeps its endpoint.
+    pub fn join(&mut self, other: Self) {
+        self.rtp |= other.rtp;
+        self.rtcp |= other.rtcp;
+        self.t38 |= other.t38;
+    }
+}
+
+/// Sections of media that are looked at in one description.
+const MAX_SECTIONS: usize = 16;
+
+/// A section of media.
+#[derive(Debug, Clone, Copy)]
+struct Section {
+    media: Media,
+    port: u16,
+    addr: Option<Addr>,
+    /// `a=rtcp:`, RFC 3605.
+    rtcp: Option<(u16, Option<Addr>)>,
+}
+
+/// Calls `found` with each media endpoint that the descriptions in a message announce.
 ///
 /// The address of a section is its own `c=` line, else that of the session (section 5.7). Port 0 declines a section.
 pub(super) fn endpoints(message: &[u8], mut found: impl FnMut(Addr, u16, Media)) {
+    let Some(start) = memchr::memmem::find_iter(message, b"v=0").find(|&at| {
+        at.checked_sub(1).is_none_or(|before| matches!(message.get(before), Some(b'\n' | b'\r')))
+    }) else {
+        return;
+    };
     let mut session = None;
-    let mut sections = [None; MAX_MEDIA];
+    let mut sections = [None::<Section>; MAX_SECTIONS];
     let mut count = 0_usize;
-    for line in message.split(|&byte| byte == b'\n') {
-        match line {
-            [b'c', b'=', rest @ ..] => {
-                let addr = connection(rest);
-                match count.checked_sub(1).and_then(|last| sections.get_mut(last)) {
-                    Some(Some((own, _, _))) => *own = addr,
-                    _ => session = addr,
-                }
-            }
-            [b'm', b'=', rest @ ..] => {
+    for line in message.get(start..).unwrap_or_default().split(|&byte| matches!(byte, b'\n' | b'\r')) {
+        let section = count.checked_sub(1).and_then(|last| sections.get_mut(last));
+        match (line, section) {
+            ([b'c', b'=', rest @ ..], None) => session = connection(rest),
+            ([b'c', b'=', rest @ ..], Some(Some(section))) => section.addr = connection(rest),
+            ([b'm', b'=', rest @ ..], _) => {
                 let Some(slot) = sections.get_mut(count) else { break };
-                *slot = media(rest).map(|(port, media)| (None, port, media));
+                *slot = self::section(rest);
                 count += 1;
             }
+            ([b'a', b'=', rest @ ..], Some(Some(section))) => match rest.strip_prefix(b"rtcp:") {
+                Some(rest) => section.rtcp = rtcp(rest),
+                None => {
+                    if let Some((addr, port, component)) =
+                        rest.strip_prefix(b"candidate:").and_then(candidate)
+                    {
+                        let is_rtcp = component == 2 && section.media == Media::RTP;
+                        found(addr, port, if is_rtcp { Media::RTCP } else { section.media });
+                    }
+                }
+            },
             _ => {}
         }
     }
-    for (own, port, media) in sections.into_iter().flatten() {
-        if let Some(addr) = own.or(session)
-            && port != 0
-        {
-            found(addr, port, media);
+    for section in sections.into_iter().flatten() {
+        let Some(addr) = section.addr.or(session).filter(|_| section.port != 0) else { continue };
+        found(addr, section.port, section.media);
+        if section.media == Media::RTP {
+            let (port, own) = section.rtcp.unwrap_or((section.port.saturating_add(1), None));
+            found(own.unwrap_or(addr), port, Media::RTCP);
         }
     }
 }
 
 fn words(line: &[u8]) -> impl Iterator<Item = &str> {
-    line.split(|byte| matches!(byte, b' ' | b'\r' | b'\t')).filter_map(|word| str::from_utf8(word).ok())
+    line.split(|byte| matches!(byte, b' ' | b'\t')).filter_map(|word| str::from_utf8(word).ok())
 }
 
-/// The address in a `c=` line: `IN IP4 192.0.2.1`; a time to live may follow a multicast one.
-fn connection(line: &[u8]) -> Option<Addr> {
-    let addr = words(line).nth(2)?.split('/').next()?;
-    Some(match addr.parse().ok()? {
+fn address(text: &str) -> Option<Addr> {
+    Some(match text.parse().ok()? {
+        // On hold, RFC 2543 section B.5.
+        IpAddr::V4(v4) if v4.is_unspecified() => return None,
         IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
         IpAddr::V6(v6) => v6.octets(),
     })
 }
 
-/// Port and kind in an `m=` line: `audio 49170 RTP/AVP 0`.
-fn media(line: &[u8]) -> Option<(u16, Media)> {
-    let mut words = words(line);
-    let _kind = words.next()?;
+/// The address in a `c=` line: `IN IP4 192.0.2.1`; a time to live may follow a multicast one.
+fn connection(line: &[u8]) -> Option<Addr> {
+    address(words(line).nth(2)?.split('/').next()?)
+}
+
+/// An `m=` line: `audio 49170 RTP/AVP 0`.
+fn section(line: &[u8]) -> Option<Section> {
+    let mut words = words(line).skip(1);
     let port = words.next()?.split('/').next()?.parse().ok()?;
     let protocol = words.next()?;
-    if protocol.eq_ignore_ascii_case("udptl") {
-        Some((port, Media::T38))
+    let media = if protocol.eq_ignore_ascii_case("udptl") {
+        Media::T38
+    } else if !protocol.starts_with("TCP") && protocol.split('/').any(|part| part == "RTP") {
+        Media::RTP
     } else {
         protocol
             .split('/')
             .any(|part| matches!(part, "RTP" | "AVP" | "SAVP" | "SAVPF" | "AVPF"))
             .then_some((port, Media::Rtp))
     }
+    let mut words = words.skip(1);
+    Some((address(words.next()?)?, words.next()?.parse().ok()?, component))
 }
 
 #[cfg(test)]
@@ -83,15 +130,67 @@ mod tests {
     use super::*;
     use crate::packets::address::parse_address;
 
+    fn found(message: &str) -> Vec<(Addr, u16, Media)> {
+        let mut found = Vec::new();
+        endpoints(message.as_bytes(), |addr, port, media| found.push((addr, port, media)));
+        found
+    }
+
     #[test]
     fn finds_the_address_of_each_section() {
         // Lines of the examples in RFC 4566 section 5 and RFC 3264 section 10.
-        let message = b"INVITE sip:bob@biloxi.example.com SIP/2.0\r\nContact: <sip:a>\r\n\r\nv=0\r\n\
+        let message = "INVITE sip:bob@biloxi.example.com SIP/2.0\r\nContact: <sip:a>\r\n\r\nv=0\r\n\
             c=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0\r\nm=video 51372 RTP/AVP 31\r\nc=IN IP6 2001:db8::1\r\n\
             m=image 6000 udptl t38\r\nm=audio 0 RTP/AVP 0\r\nm=application 9 TCP/MSRP *\r\n";
-        let mut found = Vec::new();
-        endpoints(message, |addr, port, media| found.push((addr, port, media)));
         let (v4, v6) = (parse_address("192.0.2.1").unwrap(), parse_address("2001:db8::1").unwrap());
-        assert_eq!(found, [(v4, 49170, Media::Rtp), (v6, 51372, Media::Rtp), (v4, 6000, Media::T38)]);
+        let expected = [
+            (v4, 49170, Media::RTP),
+            (v4, 49171, Media::RTCP),
+            (v6, 51372, Media::RTP),
+            (v6, 51373, Media::RTCP),
+            (v4, 6000, Media::T38),
+        ];
+        assert_eq!(found(message), expected);
+    }
+
+    #[test]
+    fn reads_where_rtcp_goes() {
+        // The examples of RFC 3605 section 2.1.
+        let message = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 49170 RTP/AVP 0\r\na=rtcp:53020\r\n\
+            m=audio 49180 RTP/AVP 0\r\na=rtcp:53030 IN IP4 126.16.64.4\r\n";
+        let (own, other) = (parse_address("192.0.2.1").unwrap(), parse_address("126.16.64.4").unwrap());
+        let expected = [
+            (own, 49170, Media::RTP),
+            (own, 53020, Media::RTCP),
+            (own, 49180, Media::RTP),
+            (other, 53030, Media::RTCP),
+        ];
+        assert_eq!(found(message), expected);
+    }
+
+    #[test]
+    fn reads_candidates() {
+        // The candidates of RFC 8839 section 4.2.1.
+        let message = "v=0\nc=IN IP4 192.0.2.3\nm=audio 45664 RTP/SAVPF 0\n\
+            a=candidate:1 1 UDP 2130706431 203.0.113.141 8998 typ host\n\
+            a=candidate:2 2 UDP 1694498815 192.0.2.3 45665 typ srflx raddr 203.0.113.141 rport 8999\n\
+            a=candidate:3 1 TCP 1 192.0.2.3 9 typ host tcptype active\n";
+        let (own, host) = (parse_address("192.0.2.3").unwrap(), parse_address("203.0.113.141").unwrap());
+        let expected = [
+            (host, 8998, Media::RTP),
+            (own, 45665, Media::RTCP),
+            (own, 45664, Media::RTP),
+            (own, 45665, Media::RTCP),
+        ];
+        assert_eq!(found(message), expected);
+    }
+
+    #[test]
+    fn declined_held_or_broken_is_nothing() {
+        assert_eq!(found("v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 49170 RTP/AVP 0\r\n"), []);
+        assert_eq!(found("v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 0 RTP/AVP 0\r\n"), []);
+        assert_eq!(found("v=0\r\nc=IN IP4 host.example\r\nm=audio 5000 RTP/AVP 0\r\n"), []);
+        assert_eq!(found("v=0\r\nc=IN\r\nm=\r\nm=audio 99999 RTP/AVP\r\nm=audio 1\r\na=candidate:\r\n"), []);
+        assert_eq!(found("c=IN IP4 192.0.2.1\r\nm=audio 49170 RTP/AVP 0\r\n"), []);
     }
 }

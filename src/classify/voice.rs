@@ -1,10 +1,9 @@
 //! Signatures of voice: signalling, media, and what helps it through address translation.
 
-use super::{App, be16, be32};
+use super::data::Data;
 
-/// SIP over UDP or TCP, RFC 3261 section 7: a status line, or a method followed by a URI of a telephony scheme.
-#[inline]
-pub(super) fn is_sip(payload: &[u8]) -> bool {
+/// SIP, RFC 3261 section 7: a status line or a request line.
+pub(super) fn is_sip(data: Data) -> bool {
     const METHODS: [&[u8]; 14] = [
         b"INVITE ",
         b"ACK ",
@@ -34,9 +33,8 @@ pub(super) fn is_sip(payload: &[u8]) -> bool {
         })
 }
 
-/// MGCP, RFC 3435 section 3.2: a verb of four letters with the version at the end of the line; responses begin with a
-/// code and a transaction id, which needs the port as well.
-pub(super) fn is_mgcp(payload: &[u8], on_port: bool) -> bool {
+/// An MGCP command, RFC 3435 section 3.2.1: a verb, a transaction id, an endpoint, and the version.
+pub(super) fn is_mgcp_command(data: Data) -> bool {
     const VERBS: [&[u8]; 9] =
         [b"AUEP ", b"AUCX ", b"CRCX ", b"DLCX ", b"EPCF ", b"MDCX ", b"NTFY ", b"RQNT ", b"RSIP "];
     let line = payload.split(|&byte| byte == b'\n').next().unwrap_or_default();
@@ -54,9 +52,10 @@ pub(super) fn is_megaco(payload: &[u8]) -> bool {
         || matches!(payload, [b'!', b'/', version, b' ' | b'\r' | b'\n', ..] if version.is_ascii_digit())
 }
 
-/// A call signalling message, H.225.0: TPKT (RFC 1006 section 6) around Q.931.
-pub(super) fn is_h225(payload: &[u8], len: u32) -> bool {
-    matches!(payload, [3, 0, hi, lo, 8, 2, ..] if u32::from(u16::from_be_bytes([*hi, *lo])) <= len.max(4))
+/// Megaco in text, RFC 3525 annex B: `MEGACO/1` or `!/1`, then a message identifier in brackets.
+pub(super) fn is_megaco(data: Data) -> bool {
+    let version = data.bytes.strip_prefix(b"MEGACO/").or_else(|| data.bytes.strip_prefix(b"!/"));
+    matches!(version, Some([b'1'..=b'9', b' ' | b'\t' | b'\r' | b'\n', b'[' | b'<', ..]))
 }
 
 /// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id.
@@ -68,17 +67,28 @@ pub(super) fn is_skinny(payload: &[u8], len: u32) -> bool {
     (4..=2000).contains(&length) && length + 8 <= len && version <= 0x20 && message < 0x1_0000
 }
 
-/// A full frame of IAX2, RFC 5456 section 8.1.1: F bit, types 1 to 12; or a short one, which only the port tells.
-pub(super) fn is_iax2(payload: &[u8]) -> bool {
-    matches!(payload, [source, _, _, _, _, _, _, _, _, _, kind, _, ..] if source & 0x80 != 0 && (1..=12).contains(kind))
+/// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id. Weak: needs its port.
+pub(super) fn is_skinny(data: Data) -> bool {
+    let (Some(length), Some(version), Some(message)) = (data.le32(0), data.le32(4), data.le32(8)) else {
+        return false;
+    };
+    (4..=2000).contains(&length)
+        && length as usize + 8 <= data.len
+        && version <= 0x20
+        && matches!(message, 0..0x200 | 0x8000..0x8200)
 }
 
-/// STUN, RFC 8489 section 5: two zero bits, length, magic cookie. A chance match has odds of 2^-50.
+/// A full frame of IAX2, RFC 5456 section 8.1.1: F bit, frame type 1 to 12. Weak: needs its port.
+pub(super) fn is_iax2(data: Data) -> bool {
+    data.array::<12>(0).is_some_and(|header| header[0] & 0x80 != 0 && (1..=12).contains(&header[10]))
+}
+
+/// STUN, RFC 8489 section 5: two zero bits, length, magic cookie. Odds of a chance match: 2^-36 and the length.
 #[inline]
-pub(super) fn is_stun(payload: &[u8], len: u32) -> bool {
-    be32(payload, 4) == Some(0x2112_a442)
-        && payload.first().is_some_and(|first| first & 0xc0 == 0)
-        && be16(payload, 2).is_some_and(|length| length % 4 == 0 && u32::from(length) + 20 <= len)
+pub(super) fn is_stun(data: Data) -> bool {
+    data.be32(4) == Some(0x2112_a442)
+        && data.byte(0).is_some_and(|first| first & 0xc0 == 0)
+        && data.be16(2).is_some_and(|length| length % 4 == 0 && length + 20 <= data.len)
 }
 
 /// TURN channel data, RFC 8656 section 12.4: channel 0x4000 to 0x4FFF and a length that fits.
@@ -88,19 +98,24 @@ pub(super) fn is_channel_data(payload: &[u8], len: u32) -> bool {
             .is_some_and(|length| (u32::from(length) + 4..=u32::from(length) + 7).contains(&len))
 }
 
-/// ZRTP, RFC 6189 section 5: a fixed first half-byte and the cookie `ZRTP`.
+/// ZRTP, RFC 6189 section 5: a fixed first half-byte, zero, and the cookie. Odds of a chance match: 2^-40.
 #[inline]
-pub(super) fn is_zrtp(payload: &[u8]) -> bool {
-    matches!(payload, [0x10, _, _, _, b'Z', b'R', b'T', b'P', ..])
+pub(super) fn is_zrtp(data: Data) -> bool {
+    data.starts_with(&[0x10, 0])
+        && data.be32(4) == Some(0x5a52_5450)
+        && data.len >= 28
+        && data.len.is_multiple_of(4)
 }
 
-/// RTCP, RFC 3550 section 6.4 and appendix A.2: version 2, a packet type of 200 to 207, and lengths that add up to the
-/// datagram. Reports come first unless the size is reduced (RFC 5506), so other types alone need a length that fits too.
-/// SRTCP (RFC 3711) appends an index and a tag, so there the first packet has to fit, be a report and leave at
-/// least 4 and at most 20 bytes. Odds of a chance match: 2^-2 (version) · 2^-5 (type) · 2^-16 (length).
+/// RTCP, RFC 3550 section 6.4 and appendix A.2: version 2, type 200 to 207, and either of
+///
+/// - packets whose lengths add up to the datagram (of reduced size (RFC 5506) as well);
+/// - a report first, whose length is that of its blocks: behind it, SRTCP (RFC 3711 section 3.4) is encrypted.
+///
+/// Odds of a chance match: 2^-2 (version) · 2^-5 (type) · 2^-16 (length).
 #[inline]
-pub(super) fn is_rtcp(payload: &[u8], len: u32) -> bool {
-    let Some(&[first, kind, ..]) = payload.first_chunk::<4>() else { return false };
+pub(super) fn is_rtcp(data: Data) -> bool {
+    let Some([first, kind]) = data.array(0) else { return false };
     if first & 0xc0 != 0x80 || !(200..=207).contains(&kind) {
         return false;
     }
@@ -113,53 +128,44 @@ pub(super) fn is_rtcp(payload: &[u8], len: u32) -> bool {
         if first & 0xc0 != 0x80 || !(192..=223).contains(&kind) {
             break;
         }
-        at += 4 * (usize::from(u16::from_be_bytes([hi, lo])) + 1);
-        packets += 1;
     }
-    let left = i64::from(len) - at as i64;
-    left == 0 || (packets > 0 && matches!(kind, 200 | 201) && (4..=20).contains(&left))
-        // Behind the first packet all is encrypted in SRTCP, so its length alone says little.
-        || (packets > 0 && matches!(kind, 200 | 201) && left > 0 && is_report_len(payload))
+    at == data.len || (is_report && length == least && data.len - length >= 4)
 }
 
-/// Whether the length of a sender or receiver report agrees with its count of report blocks (24 bytes each).
-fn is_report_len(payload: &[u8]) -> bool {
-    let Some(&[first, kind, hi, lo]) = payload.first_chunk::<4>() else { return false };
-    let blocks = u32::from(first & 0x1f);
-    let fixed = if kind == 200 { 28 } else { 8 };
-    (u32::from(u16::from_be_bytes([hi, lo])) + 1) * 4 == fixed + 24 * blocks
-}
-
-/// Whether a datagram could be RTP by its header alone, RFC 3550 section 5.1: (sequence number, SSRC). About one in seven
-/// datagrams of random bytes passes, so this proves nothing by itself.
+/// Whether a datagram at an announced endpoint is RTCP rather than RTP, RFC 5761 section 4.
 #[inline]
-pub(super) fn rtp_header(payload: &[u8], len: u32) -> Option<(u16, u32)> {
-    let &[first, second, ..] = payload.first_chunk::<12>()?;
-    let kind = second & 0x7f;
-    // 72 to 76 would be RTCP; 35 to 95 are not assigned (RFC 3551 section 6).
-    let is_rtp = first & 0xc0 == 0x80 && (kind <= 34 || kind >= 96);
-    let sources = u32::from(first & 0x0f);
-    let extension = if first & 0x10 == 0 { 0 } else { 4 };
-    let fits = 12 + 4 * sources + extension <= len;
-    (is_rtp && fits).then_some((be16(payload, 2)?, be32(payload, 8)?))
+pub(super) fn is_rtcp_at_endpoint(data: Data) -> bool {
+    matches!(data.bytes, [first, 192..=223, ..] if first & 0xc0 == 0x80) && data.len >= 8
 }
 
-/// T.38 over UDPTL: a sequence number, then a primary packet whose length fits. Weak: only for announced endpoints.
-pub(super) fn is_udptl(payload: &[u8], len: u32) -> bool {
-    payload.get(2).is_some_and(|&primary| u32::from(primary) + 3 <= len)
-}
-
-/// What a UDP datagram is by signature, on any port.
+/// Sequence number and SSRC if a datagram could be RTP by its header, RFC 3550 section 5.1. One in six datagrams of
+/// random bytes passes, so this alone proves nothing.
 #[inline]
-pub(super) fn udp(payload: &[u8], len: u32) -> Option<App> {
-    // By the first byte, as RFC 7983 section 7 divides it.
-    match payload.first()? {
-        0..=3 if is_stun(payload, len) => Some(App::Stun),
-        0x10 if is_zrtp(payload) => Some(App::Zrtp),
-        128..=191 if is_rtcp(payload, len) => Some(App::Rtcp),
-        b'A'..=b'Z' if is_sip(payload) => Some(App::Sip),
-        b'A'..=b'Z' if is_mgcp(payload, false) => Some(App::Mgcp),
-        b'M' | b'!' if is_megaco(payload) => Some(App::Megaco),
-        _ => None,
+pub(super) fn rtp_header(data: Data) -> Option<(u16, u32)> {
+    let [first, second, sequence @ .., _, _, _, _, a, b, c, d] = data.array::<12>(0)?;
+    // Types 35 to 95 are not assigned (RFC 3551 section 6), of which 72 to 76 would be RTCP.
+    if first & 0xc0 != 0x80 || matches!(second & 0x7f, 35..=95) {
+        return None;
     }
+    let mut len = 12 + 4 * usize::from(first & 0x0f);
+    if first & 0x10 != 0 {
+        len += 4 + 4 * data.be16(len + 2).unwrap_or_default();
+    }
+    (len <= data.len).then_some((u16::from_be_bytes(sequence), u32::from_be_bytes([a, b, c, d])))
+}
+
+/// T.38 over UDPTL, ITU-T T.38 section 9.1: a sequence number, a primary packet of a length that fits, then the kind of
+/// error recovery (one bit). Weak: only for announced endpoints.
+pub(super) fn is_udptl(data: Data) -> bool {
+    let Some(first) = data.byte(2) else { return false };
+    let end = match first {
+        0..0x80 => 3 + usize::from(first),
+        // A length of two bytes (ITU-T X.691 section 11.9).
+        0x80..0xc0 => match data.byte(3) {
+            Some(second) => 4 + (usize::from(first & 0x3f) << 8 | usize::from(second)),
+            None => return false,
+        },
+        _ => return false,
+    };
+    first > 0 && end + 2 <= data.len && data.byte(end).is_none_or(|recovery| matches!(recovery, 0 | 0x80))
 }
