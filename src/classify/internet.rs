@@ -2,15 +2,10 @@
 
 use super::data::Data;
 
-/// DNS, RFC 1035 section 4.1.1: reserved bit zero, a known operation, counts that the message has room for. Weak: needs its port.
-pub(super) fn is_dns(payload: &[u8], len: u32) -> bool {
-    let Some(&[_, _, flags, codes, header @ ..]) = payload.first_chunk::<12>() else { return false };
-    let operation = flags >> 3 & 0x0f;
-    let counts: u32 = header.chunks_exact(2).filter_map(|count| be16(count, 0)).map(u32::from).sum();
-    matches!(operation, 0 | 1 | 2 | 4 | 5)
-        && codes & 0x40 == 0
-        && counts > 0
-        && 12 + 5 * counts <= len.max(17)
+/// DNS, RFC 1035 section 4.1.1: reserved bit zero, a known operation, counts that the message has room for, a first label
+/// that is one. Weak: needs its port.
+pub(super) fn is_dns(data: Data) -> bool {
+    is_dns_like(data, |operation| matches!(operation, 0 | 1 | 2 | 4 | 5 | 6))
 }
 
 /// The NetBIOS name service, RFC 1002 section 4.2.1, in the format of DNS. Weak: needs its port.
@@ -61,27 +56,36 @@ pub(super) fn is_dtls(data: Data) -> bool {
         && data.be16(11).is_some_and(|length| length > 0 && length + 13 <= data.len)
 }
 
-/// A long header of QUIC, RFC 9000 section 17.2: a version that is known (1, 2 (RFC 9369), negotiation, drafts, Google's)
-/// and connection ids of lengths that are allowed.
-pub(super) fn is_quic(payload: &[u8]) -> bool {
-    let Some(&first) = payload.first() else { return false };
-    let Some(version) = be32(payload, 1) else { return false };
-    let known = match version {
-        1 | 0x6b33_43cf => first & 0x40 != 0,
-        0 => true,
-        // Drafts; Google's, as the text Q043 and the like; Facebook's mvfst.
-        _ => {
-            version >> 8 == 0xff_0000
-                || matches!(version >> 24, 0x51 | 0x54) && is_google(version)
-                || version >> 16 == 0xface
+/// QUIC: a long header (RFC 9000 section 17.2) of a version that is known, with connection ids of lengths that are
+/// allowed; version negotiation (section 17.2.1) that offers one that is known; or Google's header before version 46.
+/// Odds of a chance match: 2^-30.
+#[inline]
+pub(super) fn is_quic(data: Data) -> bool {
+    let Some(first) = data.byte(0) else { return false };
+    if first & 0x80 == 0 {
+        // Version and connection id flags of the public header.
+        return first & 0x49 == 0x09 && data.be32(9).is_some_and(is_google) && data.len >= 20;
+    }
+    let (Some(version), Some(dcid_len)) = (data.be32(1), data.byte(5)) else { return false };
+    if is_google(version) && version <= u32::from_be_bytes(*b"Q046") {
+        // Both lengths in one byte: 0 or 8.
+        return matches!(dcid_len, 0x00 | 0x05 | 0x50 | 0x55) && data.len >= 20;
+    }
+    let dcid_len = usize::from(dcid_len);
+    let Some(scid_len) = data.byte(6 + dcid_len).map(usize::from) else { return false };
+    let behind = 7 + dcid_len + scid_len;
+    if dcid_len > 20 || scid_len > 20 || behind >= data.len {
+        return false;
+    }
+    match version {
+        0 => {
+            let offers = data.bytes.get(behind..).unwrap_or_default();
+            offers.chunks_exact(4).any(|offer| {
+                offer.first_chunk().is_some_and(|&offer| is_quic_version(u32::from_be_bytes(offer)))
+            }) && (data.len - behind).is_multiple_of(4)
         }
-    };
-    let Some(&dcid_len) = payload.get(5) else { return false };
-    let scid_len = payload.get(6 + usize::from(dcid_len));
-    // Google's before version 46 packed both lengths into one byte.
-    first & 0x80 != 0
-        && known
-        && (is_google(version) || (dcid_len <= 20 && scid_len.is_some_and(|&len| len <= 20)))
+        _ => first & 0x40 != 0 && is_quic_version(version),
+    }
 }
 
 /// Version 1 and 2 (RFC 9369), drafts, Meta's, Google's.
@@ -116,22 +120,118 @@ pub(super) fn is_http(data: Data) -> bool {
 }
 
 /// RTSP, RFC 7826 section 20 (and RFC 2326 section 6).
-pub(super) fn is_rtsp(payload: &[u8]) -> bool {
-    const METHODS: [&[u8]; 8] = [
+pub(super) fn is_rtsp(data: Data) -> bool {
+    const METHODS: [&[u8]; 12] = [
+        b"OPTIONS ",
         b"DESCRIBE ",
         b"SETUP ",
         b"PLAY ",
         b"PAUSE ",
         b"TEARDOWN ",
-        b"OPTIONS ",
         b"ANNOUNCE ",
+        b"RECORD ",
+        b"REDIRECT ",
         b"GET_PARAMETER ",
+        b"SET_PARAMETER ",
+        b"PLAY_NOTIFY ",
     ];
-    payload.starts_with(b"RTSP/")
-        || METHODS.iter().any(|method| {
-            payload
-                .strip_prefix(*method)
-                .is_some_and(|uri| uri.starts_with(b"rtsp") || uri.starts_with(b"* RTSP"))
+    const SCHEMES: [&[u8]; 3] = [b"rtsp:", b"rtsps:", b"rtspu:"];
+    data.is_status(b"RTSP") || data.is_request(b"RTSP", &METHODS, &SCHEMES)
+}
+
+/// SSDP, UPnP Device Architecture section 1.2 and 1.3: HTTP's lines in UDP.
+pub(super) fn is_ssdp(data: Data) -> bool {
+    data.starts_with(b"M-SEARCH * HTTP/1.") || data.starts_with(b"NOTIFY * HTTP/1.")
+}
+
+/// SMTP, RFC 5321 section 4.1 and 4.2: a reply or a command. Weak: needs its port.
+pub(super) fn is_smtp(data: Data) -> bool {
+    const COMMANDS: [&[u8]; 15] = [
+        b"EHLO",
+        b"HELO",
+        b"MAIL",
+        b"RCPT",
+        b"DATA",
+        b"RSET",
+        b"VRFY",
+        b"EXPN",
+        b"HELP",
+        b"NOOP",
+        b"QUIT",
+        b"AUTH",
+        b"BDAT",
+        b"STARTTLS",
+        b"LHLO",
+    ];
+    data.is_reply() || data.is_command(&COMMANDS)
+}
+
+/// POP3, RFC 1939 section 3: a status or a command. Weak: needs its port.
+pub(super) fn is_pop3(data: Data) -> bool {
+    const COMMANDS: [&[u8]; 14] = [
+        b"USER", b"PASS", b"STAT", b"LIST", b"RETR", b"DELE", b"NOOP", b"RSET", b"QUIT", b"TOP", b"UIDL",
+        b"APOP", b"CAPA", b"AUTH",
+    ];
+    data.starts_with(b"+OK") || data.starts_with(b"-ERR") || data.is_command(&COMMANDS)
+}
+
+/// IMAP, RFC 9051 section 2.2: untagged, continued, or a tag and a command or a state. Weak: needs its port.
+pub(super) fn is_imap(data: Data) -> bool {
+    const WORDS: [&[u8]; 32] = [
+        b"OK",
+        b"NO",
+        b"BAD",
+        b"APPEND",
+        b"AUTHENTICATE",
+        b"CAPABILITY",
+        b"CHECK",
+        b"CLOSE",
+        b"COPY",
+        b"CREATE",
+        b"DELETE",
+        b"ENABLE",
+        b"EXAMINE",
+        b"EXPUNGE",
+        b"FETCH",
+        b"ID",
+        b"IDLE",
+        b"LIST",
+        b"LOGIN",
+        b"LOGOUT",
+        b"LSUB",
+        b"NAMESPACE",
+        b"NOOP",
+        b"RENAME",
+        b"SEARCH",
+        b"SELECT",
+        b"STARTTLS",
+        b"STATUS",
+        b"STORE",
+        b"SUBSCRIBE",
+        b"UID",
+        b"UNSELECT",
+    ];
+    if data.starts_with(b"* ") || data.starts_with(b"+ ") {
+        return true;
+    }
+    let tag = data.bytes.iter().take(32).position(|byte| !byte.is_ascii_alphanumeric() && *byte != b'.');
+    tag.is_some_and(|end| end > 0 && data.byte(end) == Some(b' ') && data.behind(end + 1).is_command(&WORDS))
+}
+
+/// MQTT CONNECT, MQTT 5.0 section 3.1 (`MQIsdp` in 3.1).
+pub(super) fn is_mqtt_connect(data: Data) -> bool {
+    matches!(mqtt_header(data), Some(at) if data.behind(at).starts_with(b"\0\x04MQTT") || data.behind(at).starts_with(b"\0\x06MQIsdp"))
+        && data.byte(0) == Some(0x10)
+}
+
+/// Any MQTT packet, MQTT 5.0 section 2.1: type, the flags it has, a length that fits. Weak: needs its port.
+pub(super) fn is_mqtt(data: Data) -> bool {
+    mqtt_header(data).is_some()
+        && data.byte(0).is_some_and(|first| match first >> 4 {
+            0 => false,
+            3 => first & 0x06 != 0x06,
+            6 | 8 | 10 => first & 0x0f == 2,
+            _ => first.trailing_zeros() >= 4,
         })
 }
 
@@ -155,14 +255,13 @@ pub(super) fn is_bittorrent(data: Data) -> bool {
         || data.starts_with(b"d1:rd2:id20:")
 }
 
-/// MQTT CONNECT, MQTT 5.0 section 3.1.
-pub(super) fn is_mqtt(payload: &[u8]) -> bool {
-    payload.first() == Some(&0x10)
-        && (2..=5).any(|at| {
-            payload
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(b"\0\x04MQTT") || rest.starts_with(b"\0\x06MQIsdp"))
-        })
+/// WireGuard's handshake: type, three zero bytes, a fixed length. Odds of a chance match: 2^-30 and the length.
+#[inline]
+pub(super) fn is_wireguard_handshake(data: Data) -> bool {
+    matches!(
+        (data.bytes, data.len),
+        ([1, 0, 0, 0, ..], 148) | ([2, 0, 0, 0, ..], 92) | ([3, 0, 0, 0, ..], 64)
+    )
 }
 
 /// WireGuard's data: type, three zero bytes, padded to 16 bytes. Weak: needs its port.
@@ -214,21 +313,25 @@ pub(super) fn is_pptp(data: Data) -> bool {
         && data.be16(0).is_some_and(|length| (12..=data.len).contains(&length))
 }
 
-/// What a UDP datagram is by signature, on any port.
-#[inline]
-pub(super) fn udp(payload: &[u8], len: u32) -> Option<App> {
-    match payload.first()? {
-        1..=3 if is_wireguard(payload, len, false) => Some(App::WireGuard),
-        20..=25 if is_dtls(payload, len) => Some(App::Dtls),
-        0x80.. if is_quic(payload) => Some(App::Quic),
-        b'd' if payload.starts_with(b"d1:ad2:id20:") || payload.starts_with(b"d1:rd2:id20:") => {
-            Some(App::BitTorrent)
-        }
-        b'M' | b'N'
-            if payload.starts_with(b"M-SEARCH * HTTP/1.1") || payload.starts_with(b"NOTIFY * HTTP/1.1") =>
-        {
-            Some(App::Ssdp)
-        }
-        _ => None,
-    }
+/// A NetBIOS datagram, RFC 1002 section 4.4.1: type and flags. Weak: needs its port.
+pub(super) fn is_netbios_datagram(data: Data) -> bool {
+    matches!(data.bytes, [0x10..=0x16, flags, ..] if flags & 0xf0 == 0) && data.len >= 10
+}
+
+/// A NetBIOS session, RFC 1002 section 4.3.1: type, flags, a length that fits. Weak: needs its port.
+pub(super) fn is_netbios_session(data: Data) -> bool {
+    matches!(data.bytes, [0 | 0x81..=0x85, 0 | 1, ..])
+        && data.be16(2).is_some_and(|length| length + 4 <= data.len)
+}
+
+/// SMB behind its NetBIOS session header: the first byte zero, a length, the protocol's magic. Odds of a chance match:
+/// 2^-39.
+pub(super) fn is_smb(data: Data) -> bool {
+    matches!(data.bytes, [0, _, _, _, 0xfc..=0xff, b'S', b'M', b'B', ..])
+}
+
+/// RDP: TPKT (RFC 1006 section 6) with its length around X.224's connection or data. Weak: needs its port.
+pub(super) fn is_rdp(data: Data) -> bool {
+    matches!(data.bytes, [3, 0, _, _, _, 0xd0 | 0xe0 | 0xf0, ..])
+        && data.be16(2).is_some_and(|length| (7..=data.len).contains(&length))
 }

@@ -4,13 +4,11 @@
 use super::data::Data;
 
 /// Diameter, RFC 6733 section 3: version 1, a length in units of 4 bytes, reserved flags zero.
-pub(super) fn is_diameter(payload: &[u8]) -> bool {
-    let Some(first) = be32(payload, 0) else { return false };
-    let length = first & 0x00ff_ffff;
-    first >> 24 == 1
-        && length >= 20
-        && length % 4 == 0
-        && payload.get(4).is_some_and(|flags| flags & 0x0f == 0)
+pub(super) fn is_diameter(data: Data) -> bool {
+    data.be32(0).is_some_and(|first| {
+        let length = first & 0x00ff_ffff;
+        first >> 24 == 1 && length >= 20 && length % 4 == 0
+    }) && data.byte(4).is_some_and(|flags| flags.trailing_zeros() >= 4)
 }
 
 /// GTP-C: version 1 (TS 29.060 section 6) or 2 (TS 29.274 section 5.1), and its length.
@@ -31,11 +29,11 @@ pub(super) fn is_gtpu(data: Data) -> bool {
         && data.be16(2).is_some_and(|length| length + 8 == data.len)
 }
 
-/// GTP', TS 32.295 section 6: version 0 to 2, protocol type 0, and a length that fits a header of 6 or 20 bytes.
-pub(super) fn is_gtp_prime(payload: &[u8], len: u32) -> bool {
-    payload.first().is_some_and(|first| first & 0x10 == 0)
-        && be16(payload, 2)
-            .is_some_and(|length| [6, 20].iter().any(|header| u32::from(length) + header == len))
+/// GTP', TS 32.295 section 6.1: protocol type 0, a known message type, and a length behind a header of 6 or 20 bytes.
+pub(super) fn is_gtp_prime(data: Data) -> bool {
+    data.byte(0).is_some_and(|first| first & 0x10 == 0 && first >> 5 <= 2)
+        && data.byte(1).is_some_and(|message| matches!(message, 1..=7 | 240 | 241))
+        && data.be16(2).is_some_and(|length| length + 6 == data.len || length + 20 == data.len)
 }
 
 /// PFCP, TS 29.244 section 7.2.2: version 1, spare bits zero, and its length; another message may follow (FO flag).

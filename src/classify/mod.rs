@@ -77,28 +77,15 @@ pub fn label(layers: &Layers<'_>) -> Label {
     };
     let data = payload(layers);
     let ports = layers.ports().unwrap_or_default();
-    let (by_signature, by_port) = match layers.transport {
-        Transport::Tcp(_) => {
-            let by_port = ports::tcp(ports);
-            (if payload.is_empty() { None } else { tcp(payload, len, by_port) }, by_port)
-        }
-        Transport::Udp(_) => {
-            let by_port = ports::udp(ports);
-            (if payload.is_empty() { None } else { udp(payload, len, by_port) }, by_port)
-        }
-        Transport::Sctp(_) => (mobile::sctp(payload), ports::sctp(ports)),
-        _ if ip.protocol == 47 && matches!(ip.payload, [_, version, 0x88, 0x0b, ..] if version & 7 == 1) => {
-            (Some(App::Pptp), None)
-        }
-        _ => (routing::protocol(ip.protocol), None),
-    };
-    match (by_signature, by_port) {
-        (Some(app), _) => Label::new(app, Basis::Signature),
-        // The first fragment of a datagram has its ports, and its signature if any.
-        (None, Some(app)) if !matches!(ip.fragment, Fragment::Middle | Fragment::Last) => {
-            Label::new(app, Basis::Port)
-        }
-        _ => Label::default(),
+    match layers.transport {
+        Transport::Tcp(_) => told(data, ports::tcp(ports), signature::tcp_on_port, signature::tcp),
+        Transport::Udp(_) => told(data, ports::udp(ports), signature::udp_on_port, signature::udp),
+        Transport::Sctp(_) => match signature::sctp(data) {
+            Some(app) => Label::new(app, Basis::Signature),
+            None => by(likelier(ports::sctp(ports)), Basis::Port),
+        },
+        // A protocol number says what it is, in later fragments too. TCP and UDP are not in that table.
+        _ => by(signature::protocol(ip.protocol, data, ip.fragment.is_later()), Basis::Signature),
     }
 }
 

@@ -34,10 +34,9 @@ pub(super) fn is_bgp(data: Data) -> bool {
         && data.byte(18).is_some_and(|kind| (1..=5).contains(&kind))
 }
 
-/// LDP, RFC 5036 section 3.1: version 1 and a length that fits.
-pub(super) fn is_ldp(payload: &[u8], len: u32) -> bool {
-    be16(payload, 0) == Some(1)
-        && be16(payload, 2).is_some_and(|length| length >= 6 && u32::from(length) + 4 <= len)
+/// LDP, RFC 5036 section 3.1: version 1 and a length that fits. Weak: needs its port.
+pub(super) fn is_ldp(data: Data) -> bool {
+    data.be16(0) == Some(1) && data.be16(2).is_some_and(|length| length >= 6 && length + 4 <= data.len)
 }
 
 /// BFD control, RFC 5880 section 6.8.6: version 1 (or 0, its draft), its own length, multiplier and discriminator that

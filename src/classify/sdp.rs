@@ -116,10 +116,24 @@ fn section(line: &[u8]) -> Option<Section> {
     } else if !protocol.starts_with("TCP") && protocol.split('/').any(|part| part == "RTP") {
         Media::RTP
     } else {
-        protocol
-            .split('/')
-            .any(|part| matches!(part, "RTP" | "AVP" | "SAVP" | "SAVPF" | "AVPF"))
-            .then_some((port, Media::Rtp))
+        return None;
+    };
+    Some(Section { media, port, addr: None, rtcp: None })
+}
+
+/// An `a=rtcp:` line: a port, and an address if it is another one (RFC 3605 section 2.1).
+fn rtcp(line: &[u8]) -> Option<(u16, Option<Addr>)> {
+    let mut words = words(line);
+    let port = words.next()?.parse().ok()?;
+    Some((port, words.nth(2).and_then(address)))
+}
+
+/// An `a=candidate:` line: foundation, component, transport, priority, address, port (RFC 8839 section 5.1).
+fn candidate(line: &[u8]) -> Option<(Addr, u16, u8)> {
+    let mut words = words(line).skip(1);
+    let component = words.next()?.parse().ok()?;
+    if !words.next()?.eq_ignore_ascii_case("udp") {
+        return None;
     }
     let mut words = words.skip(1);
     Some((address(words.next()?)?, words.next()?.parse().ok()?, component))

@@ -20,36 +20,25 @@ pub(super) fn is_sip(data: Data) -> bool {
         b"MESSAGE ",
         b"UPDATE ",
     ];
-    if !payload.first().is_some_and(u8::is_ascii_uppercase) {
-        return false;
-    }
-    payload.starts_with(b"SIP/2.0 ")
-        || METHODS.iter().any(|method| {
-            payload.strip_prefix(*method).is_some_and(|uri| {
-                [&b"sip:"[..], b"sips:", b"tel:", b"urn:", b"im:", b"pres:"]
-                    .iter()
-                    .any(|scheme| uri.starts_with(scheme))
-            })
-        })
+    const SCHEMES: [&[u8]; 4] = [b"sip:", b"sips:", b"tel:", b"urn:"];
+    data.is_status(b"SIP") || data.is_request(b"SIP", &METHODS, &SCHEMES)
 }
 
 /// An MGCP command, RFC 3435 section 3.2.1: a verb, a transaction id, an endpoint, and the version.
 pub(super) fn is_mgcp_command(data: Data) -> bool {
     const VERBS: [&[u8]; 9] =
-        [b"AUEP ", b"AUCX ", b"CRCX ", b"DLCX ", b"EPCF ", b"MDCX ", b"NTFY ", b"RQNT ", b"RSIP "];
-    let line = payload.split(|&byte| byte == b'\n').next().unwrap_or_default();
-    let verb =
-        VERBS.iter().any(|verb| line.starts_with(verb)) && memchr::memmem::find(line, b"MGCP 1.0").is_some();
-    let response = on_port
-        && matches!(line, [a, b, c, b' ', d, ..]
-            if [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()));
-    verb || response
+        [b"AUEP", b"AUCX", b"CRCX", b"DLCX", b"EPCF", b"MDCX", b"NTFY", b"RQNT", b"RSIP"];
+    data.is_command(&VERBS)
+        && data.byte(5).is_some_and(|id| id.is_ascii_digit())
+        && data.line().is_some_and(|line| memchr::memmem::find(line, b" MGCP 1.").is_some())
 }
 
-/// Megaco in text, H.248.1 annex B: `MEGACO/` or its short form `!/` and a version.
-pub(super) fn is_megaco(payload: &[u8]) -> bool {
-    payload.starts_with(b"MEGACO/")
-        || matches!(payload, [b'!', b'/', version, b' ' | b'\r' | b'\n', ..] if version.is_ascii_digit())
+/// An MGCP response, RFC 3435 section 3.2.2: a code and a transaction id. Weak: needs its port.
+pub(super) fn is_mgcp_response(data: Data) -> bool {
+    matches!(
+        data.bytes,
+        [b'0' | b'1' | b'2' | b'4' | b'5' | b'8', b'0'..=b'9', b'0'..=b'9', b' ', b'1'..=b'9', ..]
+    )
 }
 
 /// Megaco in text, RFC 3525 annex B: `MEGACO/1` or `!/1`, then a message identifier in brackets.
@@ -58,13 +47,12 @@ pub(super) fn is_megaco(data: Data) -> bool {
     matches!(version, Some([b'1'..=b'9', b' ' | b'\t' | b'\r' | b'\n', b'[' | b'<', ..]))
 }
 
-/// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id.
-pub(super) fn is_skinny(payload: &[u8], len: u32) -> bool {
-    let le32 = |at: usize| {
-        payload.get(at..).and_then(|rest| rest.first_chunk()).map(|&bytes| u32::from_le_bytes(bytes))
-    };
-    let (Some(length), Some(version), Some(message)) = (le32(0), le32(4), le32(8)) else { return false };
-    (4..=2000).contains(&length) && length + 8 <= len && version <= 0x20 && message < 0x1_0000
+/// H.225.0 call signalling, ITU-T H.225.0 section 7.2: TPKT (RFC 1006 section 6) around Q.931 with a call reference of
+/// two bytes and a known message type. Odds of a chance match: 2^-53.
+pub(super) fn is_h225(data: Data) -> bool {
+    const MESSAGES: [u8; 13] = [0x01, 0x02, 0x03, 0x05, 0x07, 0x0d, 0x0f, 0x5a, 0x62, 0x6e, 0x75, 0x7b, 0x7d];
+    matches!(data.bytes, [3, 0, _, _, 8, 2, _, _, message, ..] if MESSAGES.contains(message))
+        && data.be16(2).is_some_and(|length| length >= 9 && length <= data.len)
 }
 
 /// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id. Weak: needs its port.
@@ -91,11 +79,16 @@ pub(super) fn is_stun(data: Data) -> bool {
         && data.be16(2).is_some_and(|length| length % 4 == 0 && length + 20 <= data.len)
 }
 
-/// TURN channel data, RFC 8656 section 12.4: channel 0x4000 to 0x4FFF and a length that fits.
-pub(super) fn is_channel_data(payload: &[u8], len: u32) -> bool {
-    be16(payload, 0).is_some_and(|channel| channel >> 12 == 4)
-        && be16(payload, 2)
-            .is_some_and(|length| (u32::from(length) + 4..=u32::from(length) + 7).contains(&len))
+/// What only the port of STUN confirms: a message without the cookie (RFC 3489 section 11.1: binding or shared secret,
+/// and its length), or channel data of TURN (RFC 8656 section 12.4: channel 0x4000 to 0x4FFF, and its length, padded
+/// over TCP).
+pub(super) fn is_stun_on_port(data: Data) -> bool {
+    let (Some(kind), Some(length)) = (data.be16(0), data.be16(2)) else { return false };
+    match kind {
+        0x0001 | 0x0002 | 0x0101 | 0x0102 | 0x0111 | 0x0112 => length + 20 == data.len,
+        0x4000..=0x4fff => (length + 4..=length + 7).contains(&data.len),
+        _ => false,
+    }
 }
 
 /// ZRTP, RFC 6189 section 5: a fixed first half-byte, zero, and the cookie. Odds of a chance match: 2^-40.
@@ -119,14 +112,26 @@ pub(super) fn is_rtcp(data: Data) -> bool {
     if first & 0xc0 != 0x80 || !(200..=207).contains(&kind) {
         return false;
     }
-    let mut at = 0;
-    let mut packets = 0;
-    while at < len as usize {
-        let Some(&[first, kind, hi, lo]) = payload.get(at..).and_then(|rest| rest.first_chunk::<4>()) else {
-            break;
-        };
-        if first & 0xc0 != 0x80 || !(192..=223).contains(&kind) {
-            break;
+    let Some(length) = data.be16(2).map(|words| 4 * (words + 1)) else { return false };
+    let count = usize::from(first & 0x1f);
+    let (least, is_report) = match kind {
+        200 => (28 + 24 * count, true),
+        201 => (8 + 24 * count, true),
+        // BYE and SDES may be empty; application-defined, feedback and XR have a sender.
+        202 | 203 => (4, false),
+        207 => (8, false),
+        _ => (12, false),
+    };
+    if length < least || length > data.len {
+        return false;
+    }
+    let mut at = length;
+    while at < data.len {
+        match data.array::<4>(at) {
+            Some([first, 192..=223, hi, lo]) if first & 0xc0 == 0x80 => {
+                at += 4 * (usize::from(u16::from_be_bytes([hi, lo])) + 1);
+            }
+            _ => break,
         }
     }
     at == data.len || (is_report && length == least && data.len - length >= 4)
