@@ -216,3 +216,101 @@ fn icmp_ports(kind: u8, code: u8, pairs: &[(u8, u8)]) -> (Option<(u16, u16)>, bo
     });
     (Some((kind.into(), answer.unwrap_or(code).into())), answer.is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::LinkType;
+    use crate::dissect::dissect;
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        let digit = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
+        (0..hex.len()).step_by(2).map(digit).collect()
+    }
+
+    fn ids(packet: &[u8]) -> (Ids, String) {
+        let layers = dissect(LinkType::RAW, packet, packet.len() as u32);
+        (Ids::of(&layers), community_id(&layers).unwrap())
+    }
+
+    const UDP: &str = "45b8003c1234000040117b8ec0000201c633640213c413c6002845be7461707369676874207465737420766563746f\
+        72207061796c6f61642e2e2e2e";
+    const TCP: &str = "600000000078063920010db800000000000000000000000120010db800000000000000000000000201bbc350010203\
+        040a0b0c0d5018faf0de0b0000000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f2021222324252627\
+        28292a2b2c2d2e2f303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f50515253545556575859\
+        5a5b5c5d5e5f60616263";
+    const ACK: &str = "450000280000400039065599c0000201c633640201bbc35000000001000000025010faf0039e0000";
+
+    /// The values are those of docs/packets.md, made in Python with PyPI's xxhash and communityid.
+    #[test]
+    fn test_vectors() {
+        for (hex, packet, payload, flow, community) in [
+            (UDP, 0xb32e_5691_423f_0633, 0x052f_abb4_0d2f_3c6d, 0x070c_5b7d_d395_d8bd, "1:Od06wZFxRGevyaho5RohB/RxAr8="),
+            (TCP, 0x3af4_eef0_3d0b_4a73, 0xe148_c628_af62_8eab, 0xb6bf_acb9_241d_7ad5, "1:UFel+zfGDXB/GhABjlRQUzVNUI8="),
+            (ACK, 0xaf33_9ed5_63dc_e114, 0xa2ef_5f9c_b5cc_6f72, 0x7056_8a2c_9768_3be9, "1:MZMcbpjZnVFG8ZjTMZyHV7Y0p1w="),
+        ] {
+            let (ids, id) = ids(&bytes(hex));
+            assert_eq!((ids.packet, ids.payload, ids.flow), (Some(packet), Some(payload), Some(flow)), "{hex}");
+            assert_eq!(id, community);
+        }
+    }
+
+    #[test]
+    fn what_routers_change_is_left_out() {
+        let original = bytes(UDP);
+        for (at, mask) in [(1, 0xff), (8, 0xff), (10, 0xff), (11, 0xff)] {
+            let mut changed = original.clone();
+            changed[at] ^= mask;
+            assert_eq!(ids(&changed).0, ids(&original).0, "byte {at}");
+        }
+        let original = bytes(TCP);
+        for (at, mask) in [(0, 0x0f), (1, 0xff), (2, 0xff), (3, 0xff), (7, 0xff)] {
+            let mut changed = original.clone();
+            changed[at] ^= mask;
+            assert_eq!(ids(&changed).0, ids(&original).0, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn what_identifies_is_not() {
+        for hex in [UDP, TCP] {
+            let original = bytes(hex);
+            let v4 = original[0] >> 4 == 4;
+            let (src, ports, covered) = if v4 { (12, 20, original.len()) } else { (8, 40, PACKET_BYTES) };
+            for at in [src, src + 4, ports, covered - 1] {
+                let mut changed = original.clone();
+                changed[at] ^= 1;
+                assert_ne!(ids(&changed).0.packet, ids(&original).0.packet, "byte {at}");
+            }
+            // Address translation changes addresses, ports and checksums, and the payload id not.
+            let mut translated = original.clone();
+            let checksum = if v4 { 26 } else { 56 };
+            for at in [src, src + 3, ports, ports + 1, checksum] {
+                translated[at] ^= 0x55;
+            }
+            assert_eq!(ids(&translated).0.payload, ids(&original).0.payload);
+        }
+    }
+
+    #[test]
+    fn both_directions_are_one_flow() {
+        let original = bytes(UDP);
+        let mut back = original.clone();
+        for (a, b, n) in [(12, 16, 4), (20, 22, 2)] {
+            for i in 0..n {
+                back.swap(a + i, b + i);
+            }
+        }
+        assert_eq!(ids(&back).0.flow, ids(&original).0.flow);
+        assert_eq!(ids(&back).1, ids(&original).1);
+    }
+
+    #[test]
+    fn too_little_captured_is_no_id() {
+        let packet = bytes(TCP);
+        let cut = |len: usize| Ids::of(&dissect(LinkType::RAW, &packet[..len], packet.len() as u32));
+        assert_eq!((cut(95).packet, cut(123).payload), (None, None));
+        let whole = ids(&packet).0;
+        assert_eq!((cut(96).packet, cut(124).payload), (whole.packet, whole.payload));
+    }
+}
