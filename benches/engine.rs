@@ -1,6 +1,8 @@
 //! The engine's main paths over traffic in memory, beside one pass over the same bytes. Throughput is in bytes of the
 //! capture; packets a second follow from its mean packet size.
 
+#![allow(clippy::expect_used, missing_docs, reason = "a benchmark")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -36,7 +38,7 @@ fn capture(frames: u32, payload: usize) -> Vec<u8> {
 
 fn reader(bytes: &Arc<Vec<u8>>) -> Reader {
     let source = Source::Memory { name: "bench".into(), bytes: bytes.clone() };
-    Reader::open(vec![source], Options::default()).unwrap_or_else(|error| panic!("{error}"))
+    Reader::open(vec![source], Options::default()).expect("a capture made above")
 }
 
 fn scan(bytes: &Arc<Vec<u8>>, columns: Vec<Column>) -> Scan {
@@ -49,7 +51,11 @@ fn engine(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(bytes.len() as u64)).sample_size(20);
         group.bench_function("floor: one pass over the memory", |b| {
-            b.iter(|| bytes.chunks_exact(8).fold(0_u64, |sum, word| sum ^ u64::from(word.first().copied().unwrap_or(0))));
+            b.iter(|| {
+                bytes
+                    .chunks_exact(8)
+                    .fold(0_u64, |sum, word| sum ^ u64::from(word.first().copied().unwrap_or(0)))
+            });
         });
         group.bench_function("records", |b| {
             b.iter(|| {

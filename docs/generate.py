@@ -5,6 +5,7 @@ The table of columns in packets.md, the picture of a check, and (where tshark an
 
 from __future__ import annotations
 
+import io
 import re
 import subprocess
 import sys
@@ -30,7 +31,9 @@ def columns() -> str:
     for field in schema:
         kind = str(field.type).replace(", ordered=0", "").replace("|", "\\|")
         null = "yes" if field.nullable else ""
-        rows.append(f"| `{field.name}` | {kind} | {null} | {described[field.name].replace('[`super::ids`]', 'Ids, below')} |")
+        rows.append(
+            f"| `{field.name}` | {kind} | {null} | {described[field.name].replace('[`super::ids`]', 'Ids, below')} |"
+        )
     return "\n".join(rows)
 
 
@@ -54,8 +57,12 @@ def picture() -> None:
         command = [sys.executable, "-m", "tapsight", "check", *names, "--policy", str(files.policy)]
         output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     text = output.replace(folder + "/", "")
-    console = Console(record=True, width=106, file=tempfile.TemporaryFile("w"), force_terminal=True)
-    console.print(Text("$ tapsight check inside=inside.pcapng outside=outside.pcapng --policy policy.toml", style="bold"))
+    console = Console(record=True, width=106, file=io.StringIO(), force_terminal=True)
+    console.print(
+        Text(
+            "$ tapsight check inside=inside.pcapng outside=outside.pcapng --policy policy.toml", style="bold"
+        )
+    )
     for line in text.splitlines()[:48]:
         style = "bold red" if re.match(r"\s+(HIGH|CRITICAL)|Was .*YES", line) else ""
         console.print(Text(line, style=style))
@@ -70,13 +77,16 @@ def agreement() -> None:
     if done.returncode == 2:
         print("agreement.md left as it is: " + done.stderr.strip())
         return
-    version = subprocess.run(["tshark", "--version"], capture_output=True, text=True, check=False).stdout.split("\n")[0]
+    version = subprocess.run(
+        ["tshark", "--version"], capture_output=True, text=True, check=False
+    ).stdout.split("\n")[0]
     (DOCS / "agreement.md").write_text(
         "# Agreement with tshark\n\n"
         "Every frame of 1,069 captures that other open-source projects test with, field by field, against "
         f"{version.split(' (')[0]}. Made by `make docs`; `make test` fails on any difference without a reason below.\n\n"
         "Addresses, TTL, ports and the like are those of the innermost packet on both sides; `outer_src` and `outer_dst` those of "
-        "the outermost. tshark runs without reassembly, so that each frame is compared by itself.\n\n" + done.stdout
+        "the outermost. tshark runs without reassembly, so that each frame is compared by itself.\n\n"
+        + done.stdout
     )
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
+from typing import Self
 
 import tapsight
 
@@ -72,7 +73,7 @@ class Agreement:
     explained: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
-    def __iadd__(self, other: Agreement) -> Agreement:
+    def __iadd__(self, other: Agreement) -> Self:
         self.equal += other.equal
         self.compared += other.compared
         self.explained += other.explained
@@ -94,7 +95,9 @@ def tshark_rows(path: Path) -> list[dict[str, list[str]]]:
     for line in output.split("\n"):
         cells = line.split("\t")
         if len(cells) == len(FIELDS):
-            rows.append({name: cell.split(",") if cell else [] for name, cell in zip(FIELDS, cells, strict=True)})
+            rows.append(
+                {name: cell.split(",") if cell else [] for name, cell in zip(FIELDS, cells, strict=True)}
+            )
     return rows
 
 
@@ -158,7 +161,10 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
     out["ip_version"] = 4 if kind == "ip" else 6
     out["src"], out["dst"] = at(f"{kind}.src", n), at(f"{kind}.dst", n)
     if len(networks) > 1:
-        out["outer_src"], out["outer_dst"] = at(f"{outer_kind}.src", outer_n), at(f"{outer_kind}.dst", outer_n)
+        out["outer_src"], out["outer_dst"] = (
+            at(f"{outer_kind}.src", outer_n),
+            at(f"{outer_kind}.dst", outer_n),
+        )
     if kind == "ip":
         out |= {"ttl": number("ip.ttl", n), "protocol": number("ip.proto", n), "ip_id": number("ip.id", n)}
         out["tos"] = number("ip.dsfield", n)

@@ -44,7 +44,7 @@ def examine(
 
 def open_packets(
     source: Sequence[str], *, columns: Sequence[str] | None = None, tap: str | None = None
-) -> Any:  # noqa: ANN401
+) -> Any:
     """The packets of captures that follow each other, as something that exports an Arrow stream."""
     tapsight = importlib.import_module("tapsight")
     return tapsight.open(list(source), columns=columns, tap=tap)

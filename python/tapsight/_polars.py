@@ -114,5 +114,3 @@ def _literal(node: Any) -> int | str | None:
     if isinstance(literal, bool) or not isinstance(literal, int | str):
         return None
     return literal if isinstance(literal, str) or literal >= 0 else None
-
-

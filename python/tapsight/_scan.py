@@ -100,7 +100,7 @@ class Scan:
         return frame
 
 
-def open(  # noqa: A001 - tapsight.open reads as the builtin does
+def open(
     source: Source | Sequence[Source],
     *,
     columns: Iterable[str] | None = None,
@@ -138,7 +138,7 @@ def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
     path = os.fspath(source)
     if path == "-" or os.path.lexists(path) or not glob.has_magic(path):
         return (path,)
-    matches = sorted(glob.glob(path, recursive=True))
+    matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - the pattern may be absolute
     if not matches:
         raise FileNotFoundError(f"{path}: no file matches")
     return tuple(matches)

@@ -152,7 +152,7 @@ def classify(
 
 
 @app.command()
-def check(  # noqa: PLR0917 (typer makes options of them)
+def check(
     captures: Captures,
     policy: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What is agreed and allowed (TOML).")

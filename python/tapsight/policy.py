@@ -84,7 +84,7 @@ class Policy(BaseModel):
     checks: Any = Field(default_factory=Checks)
     """Options by check, an instance of :data:`Checks`."""
 
-    def options(self, id_: str) -> Any:  # noqa: ANN401 (each check has its own)
+    def options(self, id_: str) -> Any:
         """The options of this check or detector, ``None`` if the policy does not mention it."""
         return getattr(self.checks, id_, None)
 
@@ -150,7 +150,7 @@ def _syntax_problem(message: str, text: str) -> Problem:
     )
 
 
-def _problem(loc: tuple[int | str, ...], error: Any, lines: _Lines) -> Problem:  # noqa: ANN401 (a dict of pydantic's)
+def _problem(loc: tuple[int | str, ...], error: Any, lines: _Lines) -> Problem:
     *above, last = loc
     where = _where(loc)
     context = error.get("ctx", {})
@@ -204,7 +204,7 @@ def _known(above: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields)
 
 
-def _model_within(annotation: Any) -> Any:  # noqa: ANN401 (annotations have no type)
+def _model_within(annotation: Any) -> Any:
     """The model in an annotation such as ``list[Allowed] | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation

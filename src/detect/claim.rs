@@ -430,7 +430,9 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
         }
         evidence.append(true);
         for (list, names) in [(&mut apps, &tally.apps), (&mut traffic, &tally.traffic)] {
-            names.iter().for_each(|name| list.values().append_value(name));
+            for name in names {
+                list.values().append_value(name);
+            }
             list.append(true);
         }
     }

@@ -312,7 +312,7 @@ impl Duplicate {
     ) -> Claim {
         let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
         let opening = self.rewrites.get(&(from.min(to), from.max(to)));
-        let at_server = opening.is_some_and(|opening| opening.is_redirect());
+        let at_server = opening.is_some_and(Opening::is_redirect);
         // The way back of a redirection is part of it, and not reported a second time.
         let class = if at_server && destination { Class::Readdressed } else { Class::Translated };
         let original = tally.paths.0.map(|path| context.paths.get(path));

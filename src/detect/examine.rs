@@ -129,6 +129,9 @@ pub fn examine<E: From<ArrowError>>(
     Ok(state.finish()?)
 }
 
+/// A batch at hand: number of its stream, its rows, and its taps' numbers.
+type Open<'a> = (usize, Packets<'a>, Vec<u16>);
+
 struct State {
     options: Options,
     taps: Vec<String>,
@@ -167,9 +170,9 @@ impl State {
     }
 
     /// Takes rows in order of time until one of the batches is used up; returns which.
-    fn merge(&mut self, open: &[(usize, Packets<'_>, Vec<u16>)], cursors: &mut [usize]) -> Option<usize> {
+    fn merge(&mut self, open: &[Open<'_>], cursors: &mut [usize]) -> Option<usize> {
         loop {
-            let mut first: Option<(i64, &(usize, Packets<'_>, Vec<u16>), usize)> = None;
+            let mut first: Option<(i64, &Open<'_>, usize)> = None;
             for stream in open {
                 let row = cursors.get(stream.0).copied()?;
                 let Some(ts) = stream.1.ts(row) else { return Some(stream.0) };

@@ -22,7 +22,7 @@ use crate::wire::{Header, Issue, Reason};
 ///
 /// Never fails: what cannot be read ends the walk, and [`Layers::issue`] says where and why.
 #[inline]
-pub fn dissect<'a>(link: LinkType, frame: &'a [u8], wire_len: u32) -> Layers<'a> {
+pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
     let wire_end = frame.len().max(wire_len as usize);
     let mut walk = Walk {
         layers: Layers::default(),

@@ -55,7 +55,7 @@ pub type PathId = u32;
 /// nothing but the tap.
 #[derive(Debug, Default)]
 pub struct Paths {
-    paths: Vec<Path>,
+    all: Vec<Path>,
     numbers: HashMap<Path, PathId>,
     last: Option<(Path, PathId)>,
     overflow: u64,
@@ -82,21 +82,21 @@ impl Paths {
         if let Some(&number) = self.numbers.get(&path) {
             return number;
         }
-        if self.paths.len() >= Self::MAX {
+        if self.all.len() >= Self::MAX {
             self.overflow += 1;
             path = Path { tap: path.tap, ..Path::default() };
         }
-        let paths = &mut self.paths;
+        let all = &mut self.all;
         *self.numbers.entry(path).or_insert_with(|| {
-            paths.push(path);
-            paths.len() as PathId - 1
+            all.push(path);
+            all.len() as PathId - 1
         })
     }
 
     /// The path of this number; one that says nothing if there is none.
     #[inline]
     pub fn get(&self, number: PathId) -> Path {
-        self.paths.get(number as usize).copied().unwrap_or_default()
+        self.all.get(number as usize).copied().unwrap_or_default()
     }
 
     /// How often a path was met that found no room.

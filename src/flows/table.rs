@@ -12,7 +12,7 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 
 use super::path::{PathId, Paths};
-use crate::classify::Label;
+use crate::classify::{App, Basis, Label};
 use crate::packets::{Column, Packet, ids};
 use crate::wire::ip::Addr;
 
@@ -61,7 +61,7 @@ impl Flow {
 /// Flows, numbered as they appear. Bounded: beyond `capacity` rows, packets are counted by path and label only.
 #[derive(Debug)]
 pub struct Flows {
-    flows: Vec<Flow>,
+    all: Vec<Flow>,
     numbers: HashMap<FlowKey, u32>,
     last: Option<(FlowKey, u32)>,
     capacity: usize,
@@ -71,7 +71,7 @@ pub struct Flows {
 impl Flows {
     /// An empty table of at most `capacity` conversations.
     pub fn new(capacity: usize) -> Self {
-        Self { flows: Vec::new(), numbers: HashMap::new(), last: None, capacity, overflow: 0 }
+        Self { all: Vec::new(), numbers: HashMap::new(), last: None, capacity, overflow: 0 }
     }
 
     /// Counts a packet; returns the number of its flow.
@@ -96,7 +96,7 @@ impl Flows {
                 number
             }
         };
-        if let Some(flow) = self.flows.get_mut(number as usize) {
+        if let Some(flow) = self.all.get_mut(number as usize) {
             if let Some(slot) = flow.frames.get_mut(flow.packets as usize) {
                 *slot = packet.frame;
             }
@@ -113,14 +113,14 @@ impl Flows {
         if let Some(&number) = self.numbers.get(&key) {
             return number;
         }
-        if self.flows.len() >= self.capacity {
+        if self.all.len() >= self.capacity {
             self.overflow += 1;
             key = FlowKey { path: key.path, label: key.label, ..FlowKey::default() };
         }
-        let flows = &mut self.flows;
+        let all = &mut self.all;
         *self.numbers.entry(key).or_insert_with(|| {
             let (first_ts, last_ts) = (packet.ts, packet.ts);
-            flows.push(Flow {
+            all.push(Flow {
                 key,
                 packets: 0,
                 weak: 0,
@@ -129,19 +129,19 @@ impl Flows {
                 last_ts,
                 frames: [0; Flow::FRAMES],
             });
-            flows.len() as u32 - 1
+            all.len() as u32 - 1
         })
     }
 
     /// The flow of this number.
     #[inline]
     pub fn get(&self, number: u32) -> Option<&Flow> {
-        self.flows.get(number as usize)
+        self.all.get(number as usize)
     }
 
     /// All flows.
     pub fn iter(&self) -> impl Iterator<Item = &Flow> {
-        self.flows.iter()
+        self.all.iter()
     }
 
     /// How often a conversation was met that found no room.
@@ -151,7 +151,7 @@ impl Flows {
 
     /// The table, [`flow_schema`]. `taps` are the names that [`Path::tap`](super::Path) indexes.
     pub fn to_batch(&self, paths: &Paths, taps: &[String]) -> Result<RecordBatch, ArrowError> {
-        let n = self.flows.len();
+        let n = self.all.len();
         let label = || StringDictionaryBuilder::<UInt16Type>::new();
         let address = || FixedSizeBinaryBuilder::with_capacity(n, 16);
         let mac = || FixedSizeBinaryBuilder::with_capacity(n, 6);
@@ -167,7 +167,7 @@ impl Flows {
             ListBuilder::new(UInt64Builder::new()).with_field(Field::new("item", DataType::UInt64, false));
         let (mut tunnel_id, mut flow_id) = (UInt32Builder::new(), UInt64Builder::new());
         let (mut ip_version, mut protocol) = (UInt8Builder::new(), UInt8Builder::new());
-        for flow in &self.flows {
+        for flow in &self.all {
             let (key, path) = (&flow.key, paths.get(flow.key.path));
             tap.append_value(taps.get(usize::from(path.tap)).map_or("", String::as_str));
             append_fixed(&mut eth_src, path.eth_src)?;
@@ -188,20 +188,18 @@ impl Flows {
             let has_ports = matches!(key.protocol, Some(6 | 17 | 132));
             src_port.append_option(Some(key.src_port).filter(|_| has_ports));
             dst_port.append_option(Some(key.dst_port).filter(|_| has_ports));
-            app.append_option(key.label.app.map(|app| app.name()));
+            app.append_option(key.label.app.map(App::name));
             traffic.append_value(key.label.traffic().name());
-            basis.append_option(key.label.basis.map(|basis| basis.name()));
+            basis.append_option(key.label.basis.map(Basis::name));
             flow_id.append_option(key.flow_id);
             frames.values().append_slice(flow.frames());
             frames.append(true);
         }
         let time = |ts: fn(&Flow) -> i64| -> ArrayRef {
-            Arc::new(
-                TimestampNanosecondArray::from_iter_values(self.flows.iter().map(ts)).with_timezone("UTC"),
-            )
+            Arc::new(TimestampNanosecondArray::from_iter_values(self.all.iter().map(ts)).with_timezone("UTC"))
         };
         let count = |count: fn(&Flow) -> u64| -> ArrayRef {
-            Arc::new(UInt64Array::from_iter_values(self.flows.iter().map(count)))
+            Arc::new(UInt64Array::from_iter_values(self.all.iter().map(count)))
         };
         let arrays: Vec<ArrayRef> = vec![
             Arc::new(tap.finish()),
@@ -240,13 +238,11 @@ pub(crate) fn append_fixed<const N: usize>(
     builder: &mut FixedSizeBinaryBuilder,
     value: Option<[u8; N]>,
 ) -> Result<(), ArrowError> {
-    match value {
-        Some(value) => builder.append_value(value),
-        None => {
-            builder.append_null();
-            Ok(())
-        }
+    if let Some(value) = value {
+        return builder.append_value(value);
     }
+    builder.append_null();
+    Ok(())
 }
 
 /// The schema of the flow table: the columns of the packets table that tell flows apart, then counts and times.

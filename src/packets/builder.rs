@@ -271,7 +271,6 @@ impl Values {
         }
         match column.data_type() {
             DataType::UInt8 => Self::U8(room(capacity)),
-            DataType::UInt16 => Self::U16(room(capacity)),
             DataType::UInt32 => Self::U32(room(capacity)),
             DataType::UInt64 => Self::U64(room(capacity)),
             DataType::Timestamp(..) => Self::Time(Vec::with_capacity(capacity)),
@@ -281,7 +280,7 @@ impl Values {
                 Self::Bytes(bytes, width)
             }
             DataType::Dictionary(key, _) if *key == DataType::UInt8 => Self::U8(room(capacity)),
-            DataType::Dictionary(..) => Self::U16(room(capacity)),
+            DataType::UInt16 | DataType::Dictionary(..) => Self::U16(room(capacity)),
             DataType::List(_) => Self::Lists { ends: vec![0], items: Vec::new(), valid: Validity::default() },
             _ => Self::Text { ends: vec![0], bytes: Vec::new(), valid: Validity::default() },
         }

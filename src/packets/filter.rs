@@ -35,9 +35,9 @@ impl Filter {
             Value::Text(_) => None,
         };
         let accepted: Option<Vec<u64>> = match column {
-            Column::App => values.iter().map(|v| label(&names(App::ALL, |app| app.name()), v)).collect(),
-            Column::Traffic => values.iter().map(|v| label(&names(Traffic::ALL, |t| t.name()), v)).collect(),
-            Column::Basis => values.iter().map(|v| label(&names(Basis::ALL, |b| b.name()), v)).collect(),
+            Column::App => values.iter().map(|v| label(&names(App::ALL, App::name), v)).collect(),
+            Column::Traffic => values.iter().map(|v| label(&names(Traffic::ALL, Traffic::name), v)).collect(),
+            Column::Basis => values.iter().map(|v| label(&names(Basis::ALL, Basis::name), v)).collect(),
             Column::IpVersion
             | Column::Protocol
             | Column::SrcPort

@@ -245,12 +245,34 @@ mod tests {
     #[test]
     fn test_vectors() {
         for (hex, packet, payload, flow, community) in [
-            (UDP, 0xb32e_5691_423f_0633, 0x052f_abb4_0d2f_3c6d, 0x070c_5b7d_d395_d8bd, "1:Od06wZFxRGevyaho5RohB/RxAr8="),
-            (TCP, 0x3af4_eef0_3d0b_4a73, 0xe148_c628_af62_8eab, 0xb6bf_acb9_241d_7ad5, "1:UFel+zfGDXB/GhABjlRQUzVNUI8="),
-            (ACK, 0xaf33_9ed5_63dc_e114, 0xa2ef_5f9c_b5cc_6f72, 0x7056_8a2c_9768_3be9, "1:MZMcbpjZnVFG8ZjTMZyHV7Y0p1w="),
+            (
+                UDP,
+                0xb32e_5691_423f_0633,
+                0x052f_abb4_0d2f_3c6d,
+                0x070c_5b7d_d395_d8bd,
+                "1:Od06wZFxRGevyaho5RohB/RxAr8=",
+            ),
+            (
+                TCP,
+                0x3af4_eef0_3d0b_4a73,
+                0xe148_c628_af62_8eab,
+                0xb6bf_acb9_241d_7ad5,
+                "1:UFel+zfGDXB/GhABjlRQUzVNUI8=",
+            ),
+            (
+                ACK,
+                0xaf33_9ed5_63dc_e114,
+                0xa2ef_5f9c_b5cc_6f72,
+                0x7056_8a2c_9768_3be9,
+                "1:MZMcbpjZnVFG8ZjTMZyHV7Y0p1w=",
+            ),
         ] {
             let (ids, id) = ids(&bytes(hex));
-            assert_eq!((ids.packet, ids.payload, ids.flow), (Some(packet), Some(payload), Some(flow)), "{hex}");
+            assert_eq!(
+                (ids.packet, ids.payload, ids.flow),
+                (Some(packet), Some(payload), Some(flow)),
+                "{hex}"
+            );
             assert_eq!(id, community);
         }
     }

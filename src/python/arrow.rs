@@ -17,10 +17,10 @@ use super::arrow_to_py;
 use crate::packets::address::{self, Prefixes};
 
 /// A stream of batches as a capsule.
-pub(super) fn stream_capsule<'py>(
-    py: Python<'py>,
+pub(super) fn stream_capsule(
+    py: Python<'_>,
     reader: Box<dyn RecordBatchReader + Send>,
-) -> PyResult<Bound<'py, PyCapsule>> {
+) -> PyResult<Bound<'_, PyCapsule>> {
     PyCapsule::new_with_value(py, FFI_ArrowArrayStream::new(reader), c"arrow_array_stream")
 }
 

@@ -1,5 +1,8 @@
 //! The binding: options in, Arrow streams out, errors mapped. Thin; what it calls is tested in the engine.
 
+// Arguments of Python functions are handed over by value.
+#![allow(clippy::needless_pass_by_value)]
+
 mod arrow;
 mod examine;
 mod stream;

@@ -80,7 +80,7 @@ fn literals(values: Vec<Literal>) -> Vec<Value> {
 
 /// Lets Ctrl-C end a wait for more bytes.
 pub(super) fn check_signals() -> Result<(), ArrowError> {
-    Python::attach(|py| py.check_signals()).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+    Python::attach(Python::check_signals).map_err(|error| ArrowError::ExternalError(Box::new(error)))
 }
 
 /// A capture being read, once.

@@ -48,7 +48,7 @@ impl Snap {
     /// The EtherType of what follows, if this is SNAP and carries one.
     #[inline]
     pub fn carries(&self) -> Option<u16> {
-        let has_ethertype = matches!(self.oui, [0, 0, 0] | [0, 0, 0xf8]);
+        let has_ethertype = matches!(self.oui, [0, 0, 0 | 0xf8]);
         (self.llc == [0xaa, 0xaa, 0x03] && has_ethertype).then(|| self.ethertype.get())
     }
 }

@@ -60,7 +60,7 @@ pub fn carries(bytes: &[u8]) -> Carries {
                 | 0x9000
         );
         let length = usize::from(u16::from_be_bytes([hi, lo]));
-        let llc = length < 0x0600 && length >= 3 && length <= bytes.len().saturating_sub(14);
+        let llc = (3..0x0600).contains(&length) && length <= bytes.len().saturating_sub(14);
         !group && (known || llc)
     }
     match bytes.first().map(|first| first >> 4) {

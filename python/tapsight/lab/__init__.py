@@ -1,7 +1,7 @@
 """A test range: captures of an international router, with and without an implant, and the truth for each frame.
 
-    >>> from tapsight.lab import Implant, Scenario, generate
-    >>> generate(Scenario(implants=(Implant("mirror"),)), "range")
+>>> from tapsight.lab import Implant, Scenario, generate
+>>> generate(Scenario(implants=(Implant("mirror"),)), "range")
 """
 
 from tapsight.lab.router import Implant

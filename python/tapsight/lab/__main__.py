@@ -13,10 +13,16 @@ KINDS = get_args(get_type_hints(Implant)["kind"])
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Write the captures, and say where they are."""
-    parser = argparse.ArgumentParser(prog="tapsight lab", description="Make captures of an example router, with truth.")
+    parser = argparse.ArgumentParser(
+        prog="tapsight lab", description="Make captures of an example router, with truth."
+    )
     parser.add_argument("directory", help="where to write")
-    parser.add_argument("--implant", action="append", default=[], choices=KINDS, help="may be given several times")
-    parser.add_argument("--tunnel", default="erspan2", help="of the mirror: erspan2, erspan3, gre, ipip, vxlan, geneve, gtpu")
+    parser.add_argument(
+        "--implant", action="append", default=[], choices=KINDS, help="may be given several times"
+    )
+    parser.add_argument(
+        "--tunnel", default="erspan2", help="of the mirror: erspan2, erspan3, gre, ipip, vxlan, geneve, gtpu"
+    )
     parser.add_argument("--share", type=float, default=1.0, help="share of packets that implants act on")
     parser.add_argument("--only", default="all", choices=["all", "voice", "internet"])
     parser.add_argument("--seed", type=int, default=1)
@@ -28,7 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--snaplen", type=int, default=262_144)
     options = parser.parse_args(argv)
     implants = tuple(
-        Implant(kind, share=options.share, only=options.only, tunnel=options.tunnel) for kind in options.implant
+        Implant(kind, share=options.share, only=options.only, tunnel=options.tunnel)
+        for kind in options.implant
     )
     scenario = Scenario(
         seed=options.seed,

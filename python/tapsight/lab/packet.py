@@ -55,7 +55,15 @@ class Packet:
             return struct.pack("!IHBB", first, len(body), self.protocol, self.ttl) + src + dst + body
         do_not_fragment = 0x4000 if self.ip_id == 0 or self.protocol == TCP else 0
         header = struct.pack(
-            "!BBHHHBBH", 0x45, self.tos, 20 + len(body), self.ip_id, do_not_fragment, self.ttl, self.protocol, 0
+            "!BBHHHBBH",
+            0x45,
+            self.tos,
+            20 + len(body),
+            self.ip_id,
+            do_not_fragment,
+            self.ttl,
+            self.protocol,
+            0,
         )
         header += src + dst
         return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + body

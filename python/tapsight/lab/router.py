@@ -105,29 +105,42 @@ class Router:
         leaving = (self._translated(event.packet, event) if event.outward else event.packet).forwarded()
         delay = self.rng.randrange(20_000, 200_000)
         entry_frame = ethernet(self._neighbour(entry, event), ROUTER[entry], arriving.encode(), vlan)
-        common = {"flow": event.flow, "network": event.network, "event": number}
-        frames = [Seen(event.time, entry, entry_frame, role=event.role, **common)]
+
+        def seen(time: int, tap: str, frame: bytes, role: str, implant: int | None = None) -> Seen:
+            return Seen(time, tap, frame, event.flow, event.network, role, number, implant)
+
+        frames = [seen(event.time, entry, entry_frame, event.role)]
         leave = event.time + delay
         role, implant = "forwarded", None
         for index, candidate in enumerate(self.implants):
-            if candidate.kind == "redirect" and leaving.dst == candidate.victim and candidate.wants(event, self.rng):
+            if (
+                candidate.kind == "redirect"
+                and leaving.dst == candidate.victim
+                and candidate.wants(event, self.rng)
+            ):
                 leaving, role, implant = replace(leaving, dst=candidate.collector), "redirect", index
                 self._count(index)
         exit_frame = ethernet(ROUTER[exit_], self._neighbour(exit_, event), leaving.encode(), vlan)
-        frames.append(Seen(leave, exit_, exit_frame, role=role, implant=implant, **common))
+        frames.append(seen(leave, exit_, exit_frame, role, implant))
         for index, candidate in enumerate(self.implants):
             copy = self._copy(candidate, event, entry_frame, arriving, exit_, exit_frame, leave)
             if copy is not None:
-                time, tap, frame = copy
                 self._count(index)
-                frames.append(Seen(time, tap, frame, role=candidate.kind, implant=index, **common))
+                frames.append(seen(*copy, candidate.kind, index))
         if self.vlan_copy and self.rng.random() < self.span:
             copy_frame = exit_frame[:14] + (900).to_bytes(2, "big") + exit_frame[16:]
-            frames.append(Seen(leave + 8_000, exit_, copy_frame, role="vlan-copy", **common))
+            frames.append(seen(leave + 8_000, exit_, copy_frame, "vlan-copy"))
         return frames
 
     def _copy(
-        self, implant: Implant, event: Event, entry_frame: bytes, arriving: Packet, exit_: str, exit_frame: bytes, leave: int
+        self,
+        implant: Implant,
+        event: Event,
+        entry_frame: bytes,
+        arriving: Packet,
+        exit_: str,
+        exit_frame: bytes,
+        leave: int,
     ) -> tuple[int, str, bytes] | None:
         """What an implant sends in addition: when, seen on which tap, and the frame."""
         if implant.kind == "redirect" or not implant.wants(event, self.rng):
@@ -136,7 +149,9 @@ class Router:
             self._sequence += 1
             self._router_ip_id = self._router_ip_id % 65535 + 1
             outer = Packet(LOOPBACK, implant.collector, 0, ttl=255, ip_id=self._router_ip_id)
-            packet = tunnel(implant.tunnel, outer, entry_frame, arriving.encode(), implant.session, self._sequence)
+            packet = tunnel(
+                implant.tunnel, outer, entry_frame, arriving.encode(), implant.session, self._sequence
+            )
             lag = 15_000 if implant.lag is None else implant.lag
             frame = ethernet(ROUTER["outside"], NEIGHBOUR["outside"], packet.encode(), self.vlans["internet"])
             return event.time + lag, "outside", frame
@@ -155,7 +170,9 @@ class Router:
         """What the tap makes of a frame: it may lose it, or see it twice."""
         kept = [frame]
         if self.rng.random() < self.span:
-            kept.append(replace(frame, time=frame.time + self.rng.randrange(2_000, 12_000), role="span-duplicate"))
+            kept.append(
+                replace(frame, time=frame.time + self.rng.randrange(2_000, 12_000), role="span-duplicate")
+            )
         lost = [copy for copy in kept if self.rng.random() < self.loss]
         self.dropped[frame.tap] += len(lost)
         return [copy for copy in kept if copy not in lost]

@@ -152,7 +152,9 @@ def pcapng(frames: Iterable[Seen], snaplen: int, dropped: int) -> bytes:
         head = struct.pack("<IIIII", 0, last >> 32, last & 0xFFFFFFFF, len(kept), len(seen.frame))
         out.append(block(6, head + kept + bytes(-len(kept) % 4)))
         count += 1
-    counters = option(4, struct.pack("<Q", count + dropped)) + option(5, struct.pack("<Q", dropped)) + option(0, b"")
+    counters = (
+        option(4, struct.pack("<Q", count + dropped)) + option(5, struct.pack("<Q", dropped)) + option(0, b"")
+    )
     out.append(block(5, struct.pack("<III", 0, last >> 32, last & 0xFFFFFFFF) + counters))
     return b"".join(out)
 

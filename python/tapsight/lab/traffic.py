@@ -87,7 +87,15 @@ class Traffic:
         ports = 20000 + 4 * number, 30000 + 4 * number
         branch = f"z9hG4bK{rng.getrandbits(48):012x}"
 
-        def sip(time: int, outward: bool, first: str, method: str, sequence: int, body: str = "", to_tag: bool = True) -> Event:
+        def sip(
+            time: int,
+            outward: bool,
+            first: str,
+            method: str,
+            sequence: int,
+            body: str = "",
+            to_tag: bool = True,
+        ) -> Event:
             src, dst = (INSIDE_SBC, OUTSIDE_SBC) if outward else (OUTSIDE_SBC, INSIDE_SBC)
             requester = INSIDE_SBC
             lines = [
@@ -113,10 +121,17 @@ class Traffic:
 
         uri = f"sip:{callee}@{OUTSIDE_SBC}"
         rtt = rng.randrange(60, 120) * MILLISECOND
-        invite = sip(start, True, f"INVITE {uri} SIP/2.0", "INVITE", 1, sdp(INSIDE_MEDIA, ports[0]), to_tag=False)
+        invite = sip(
+            start, True, f"INVITE {uri} SIP/2.0", "INVITE", 1, sdp(INSIDE_MEDIA, ports[0]), to_tag=False
+        )
         yield invite
-        if rng.random() < 0.3:  # noqa: PLR2004 - a third of the first answers come after timer A, RFC 3261 section 17.1.1.2
-            again = replace(invite, time=start + 500 * MILLISECOND, packet=self._sent(invite.packet), role="retransmission")
+        if rng.random() < 0.3:
+            again = replace(
+                invite,
+                time=start + 500 * MILLISECOND,
+                packet=self._sent(invite.packet),
+                role="retransmission",
+            )
             yield again
             rtt += 450 * MILLISECOND
         yield sip(start + rtt, False, "SIP/2.0 100 Trying", "INVITE", 1, to_tag=False)
@@ -133,7 +148,11 @@ class Traffic:
         for outward in (True, False):
             src, dst = (INSIDE_MEDIA, OUTSIDE_MEDIA) if outward else (OUTSIDE_MEDIA, INSIDE_MEDIA)
             src_port, dst_port = ports if outward else ports[::-1]
-            ssrc, sequence, stamp = self.rng.getrandbits(32), self.rng.getrandbits(16), self.rng.getrandbits(32)
+            ssrc, sequence, stamp = (
+                self.rng.getrandbits(32),
+                self.rng.getrandbits(16),
+                self.rng.getrandbits(32),
+            )
             packets = 0
             for tick in range(start, end, 20 * MILLISECOND):
                 jitter = int(self.rng.gauss(0, 300_000))
@@ -144,7 +163,14 @@ class Traffic:
                 sequence, stamp, packets = sequence + 1, stamp + 160, packets + 1
                 if packets % 250 == 0:  # a sender report every five seconds, RFC 3550 section 6.4.1
                     report = struct.pack("!BBHI", 0x80, 200, 6, ssrc)
-                    report += struct.pack("!IIIII", 3_900_000_000 + tick // SECOND, 0, stamp & 0xFFFFFFFF, packets, packets * 160)
+                    report += struct.pack(
+                        "!IIIII",
+                        3_900_000_000 + tick // SECOND,
+                        0,
+                        stamp & 0xFFFFFFFF,
+                        packets,
+                        packets * 160,
+                    )
                     packet = Packet(src, dst, UDP, src_port + 1, dst_port + 1, report, ttl=60, tos=0xB8)
                     yield Event(tick + MILLISECOND, self._sent(packet), outward, VOICE, name)
 
@@ -169,7 +195,7 @@ class Traffic:
     def web(self, number: int, start: int) -> Iterator[Event]:
         """A subscriber resolves a name and fetches something over TLS (RFC 8446 as seen on the wire)."""
         rng = self.rng
-        six = rng.random() < 0.3  # noqa: PLR2004 - a share of IPv6 as networks have it today
+        six = rng.random() < 0.3
         host = rng.randrange(1, 200)
         client = f"2001:db8:1::{host:x}" if six else f"198.51.100.{50 + host % 200}"
         server = f"2001:db8:ffff::{rng.randrange(1, 40):x}" if six else f"192.0.2.{rng.randrange(1, 40)}"
@@ -190,13 +216,15 @@ class Traffic:
         answer += struct.pack("!HHHIH", 0xC00C, 28 if six else 1, 1, 300, len(rdata)) + rdata
         ask = Packet(client, RESOLVER, UDP, port, 53, query)
         yield Event(start, self._sent(ask), True, INTERNET, f"dns-{number}")
-        if rng.random() < 0.05:  # noqa: PLR2004 - a resolver that is slow now and then
+        if rng.random() < 0.05:
             start += SECOND
             yield Event(start, self._sent(ask), True, INTERNET, f"dns-{number}", "retransmission")
         back = Packet(RESOLVER, client, UDP, 53, port, answer, ttl=57)
         yield Event(start + 12 * MILLISECOND, self._sent(back), False, INTERNET, f"dns-{number}")
 
-    def _download(self, flow: str, client: str, server: str, name: str, start: int, rtt: int) -> Iterator[Event]:
+    def _download(
+        self, flow: str, client: str, server: str, name: str, start: int, rtt: int
+    ) -> Iterator[Event]:
         rng = self.rng
         port = rng.randrange(32768, 60999)
         seqs = [rng.getrandbits(32), rng.getrandbits(32)]
@@ -226,8 +254,10 @@ class Traffic:
             size = min(left, 1355)
             event = segment(False, ACK, b"\x17\x03\x03" + struct.pack("!H", size) + rng.randbytes(size))
             yield event
-            if rng.random() < 0.005:  # noqa: PLR2004 - loss on the way, repaired by the server
-                yield replace(event, time=time + rtt * 2, packet=self._sent(event.packet), role="retransmission")
+            if rng.random() < 0.005:
+                yield replace(
+                    event, time=time + rtt * 2, packet=self._sent(event.packet), role="retransmission"
+                )
             left -= size
             time += 150_000
             if left // 1355 % 2 == 0:
@@ -243,11 +273,19 @@ class Traffic:
             host = f"198.51.100.{60 + n % 100}"
             ping = struct.pack("!BBHHH", 8, 0, 0, 77, n) + rng.randbytes(48)
             pong = b"\0" + ping[1:]
-            yield Event(time, self._sent(Packet(host, "192.0.2.80", ICMP, payload=ping)), True, INTERNET, "ping")
+            yield Event(
+                time, self._sent(Packet(host, "192.0.2.80", ICMP, payload=ping)), True, INTERNET, "ping"
+            )
             back = Packet("192.0.2.80", host, ICMP, payload=pong, ttl=55)
             yield Event(time + 20 * MILLISECOND, self._sent(back), False, INTERNET, "ping")
             clock = b"\x23\x00\x06\x20" + rng.randbytes(44)
-            yield Event(time + 5, self._sent(Packet(host, "192.0.2.123", UDP, 40123, 123, clock)), True, INTERNET, "ntp")
+            yield Event(
+                time + 5,
+                self._sent(Packet(host, "192.0.2.123", UDP, 40123, 123, clock)),
+                True,
+                INTERNET,
+                "ntp",
+            )
             quic = b"\xc3\0\0\0\x01\x08" + rng.randbytes(8) + b"\0\0\x44\xb0" + rng.randbytes(1176)
             first = Packet(host, "192.0.2.90", UDP, 50000 + n, 443, quic)
             yield Event(time + 9, self._sent(first), True, INTERNET, f"quic-{n}")
@@ -258,7 +296,19 @@ class Traffic:
         sequence, peer_sequence = rng.getrandbits(32), rng.getrandbits(32)
         keepalive = b"\xff" * 16 + b"\x00\x13\x04"
         for time in range(2 * SECOND, self.end, 15 * SECOND):
-            bgp = Packet("198.51.100.1", "203.0.113.1", TCP, 179, 41001, keepalive, 255, 0xC0, 0, sequence, peer_sequence)
+            bgp = Packet(
+                "198.51.100.1",
+                "203.0.113.1",
+                TCP,
+                179,
+                41001,
+                keepalive,
+                255,
+                0xC0,
+                0,
+                sequence,
+                peer_sequence,
+            )
             yield Event(time, self._sent(replace(bgp, flags=PSH | ACK)), True, INTERNET, "bgp")
             sequence += len(keepalive)
 
