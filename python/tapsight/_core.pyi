@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
+__all__: list[str]
 __version__: str
 SCHEMA_VERSION: str
 BATCH_SIZE: int
@@ -18,7 +19,7 @@ class Stream:
         *,
         tap: str | None = None,
         columns: Sequence[str] | None = None,
-        batch_size: int = 65536,
+        batch_size: int = ...,
         filters: Sequence[tuple[str, Sequence[int | str]]] = ...,
         limit: int | None = None,
     ) -> Stream: ...
