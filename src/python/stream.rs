@@ -79,9 +79,9 @@ fn literals(values: Vec<Literal>) -> Vec<Value> {
 }
 
 /// Lets Ctrl-C end a wait for more bytes.
-#[expect(clippy::redundant_closure_for_method_calls, reason = "the method is not general over lifetimes")]
 pub(super) fn check_signals() -> Result<(), ArrowError> {
-    Python::attach(|py: Python<'_>| py.check_signals()).map_err(|error| ArrowError::ExternalError(Box::new(error)))
+    Python::attach(|py: Python<'_>| py.check_signals())
+        .map_err(|error| ArrowError::ExternalError(Box::new(error)))
 }
 
 /// A capture being read, once.
