@@ -3,7 +3,27 @@
 from collections.abc import Callable, Sequence
 from typing import Any, final
 
-__all__: list[str]
+__all__ = [
+    "BATCH_SIZE",
+    "DEBUG",
+    "SCHEMA_VERSION",
+    "Array",
+    "CaptureError",
+    "Examination",
+    "Stream",
+    "Table",
+    "__version__",
+    "addresses_from_text",
+    "addresses_to_text",
+    "column_names",
+    "examine",
+    "filterable",
+    "macs_from_text",
+    "macs_to_text",
+    "match_prefixes",
+    "schema",
+]
+
 __version__: str
 SCHEMA_VERSION: str
 BATCH_SIZE: int

@@ -247,8 +247,7 @@ class Traffic:
         yield segment(True, ACK)
         yield segment(True, PSH | ACK, client_hello(rng, name))
         time += rtt
-        hello = b"\x02\x00\x00\x46\x03\x03" + rng.randbytes(68)
-        yield segment(False, PSH | ACK, b"\x16\x03\x03" + struct.pack("!H", len(hello)) + hello)
+        yield segment(False, PSH | ACK, server_hello(rng))
         left = min(int(rng.paretovariate(1.1) * 4000), 400_000)
         while left > 0:
             size = min(left, 1355)
@@ -318,8 +317,17 @@ def client_hello(rng: random.Random, name: str) -> bytes:
     host = name.encode()
     sni = struct.pack("!HHHBH", 0, len(host) + 5, len(host) + 3, 0, len(host)) + host
     versions = b"\x00\x2b\x00\x03\x02\x03\x04"
-    extensions = sni + versions
-    body = b"\x03\x03" + rng.randbytes(32) + b"\x00" + b"\x00\x04\x13\x01\x13\x02" + b"\x01\x00"
-    body += struct.pack("!H", len(extensions)) + extensions
-    handshake = b"\x01" + len(body).to_bytes(3, "big") + body
-    return b"\x16\x03\x01" + struct.pack("!H", len(handshake)) + handshake
+    offer = b"\x03\x03" + rng.randbytes(32) + b"\x00" + b"\x00\x04\x13\x01\x13\x02" + b"\x01\x00"
+    return _handshake(1, offer, sni + versions)
+
+
+def server_hello(rng: random.Random) -> bytes:
+    """A ServerHello, RFC 8446 section 4.1.3."""
+    choice = b"\x03\x03" + rng.randbytes(32) + b"\x00" + b"\x13\x01" + b"\x00"
+    return _handshake(2, choice, b"\x00\x2b\x00\x02\x03\x04")
+
+
+def _handshake(kind: int, head: bytes, extensions: bytes) -> bytes:
+    body = head + struct.pack("!H", len(extensions)) + extensions
+    handshake = bytes([kind]) + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x03" + struct.pack("!H", len(handshake)) + handshake

@@ -1,0 +1,195 @@
+"""Implants of the lab are found with the right kind and collector; without one, nothing is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tapsight
+from tapsight.lab import Generated, Implant, Scenario, generate
+
+COLLECTOR = "203.0.113.66"
+EXPORTER = "198.51.100.254"
+FORK_MAC = "02:00:5e:66:66:66"
+
+Range = Callable[..., tuple[Generated, "Truth"]]
+
+
+@dataclass
+class Truth:
+    frames: dict[tuple[str, int], dict[str, Any]]
+
+    def role(self, frame: dict[str, Any]) -> str:
+        return self.frames[frame["tap"], frame["frame"]]["role"]
+
+    def packets(self, role: str) -> int:
+        return sum(frame["role"] == role for frame in self.frames.values())
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Range:
+    made: dict[Scenario, tuple[Generated, Truth]] = {}
+
+    def make(**dials: Any) -> tuple[Generated, Truth]:
+        scenario = Scenario(seconds=8, calls=3, downloads=15, **dials)
+        if scenario not in made:
+            files = generate(scenario, tmp_path_factory.mktemp("range"))
+            rows = [json.loads(line) for line in files.truth.read_text().splitlines()]
+            made[scenario] = files, Truth({(row["tap"], row["frame"]): row for row in rows})
+        return made[scenario]
+
+    return make
+
+
+def check(files: Generated, policy: Path | None = None) -> tapsight.Result:
+    return tapsight.check({"inside": str(files.inside), "outside": str(files.outside)}, policy=policy)
+
+
+def findings(result: tapsight.Result, detector: str) -> list[dict[str, Any]]:
+    columns = [
+        "detector",
+        "kind",
+        "severity",
+        "verdict",
+        "packets",
+        "in_scope",
+        "collector",
+        "evidence",
+        "sentence",
+        "attack",
+    ]
+    rows: list[dict[str, Any]] = result.findings.select(columns).to_pylist()
+    return [row for row in rows if row["detector"].startswith(detector)]
+
+
+def verdicts(result: tapsight.Result) -> dict[str, str]:
+    return {row["check"]: row["verdict"] for row in result.verdicts.select(["check", "verdict"]).to_pylist()}
+
+
+@pytest.mark.parametrize(
+    "dials",
+    [{"seed": 1}, {"seed": 2}, {"seed": 3}, {"nat": True}, {"ecmp": True}, {"span": 0.2}, {"snaplen": 128}],
+    ids=str,
+)
+def test_a_clean_router_has_no_finding(lab: Range, dials: dict[str, Any]) -> None:
+    files, _ = lab(**dials)
+    result = check(files, files.policy)
+    assert result.findings.num_rows == 0, result.findings.column("sentence").to_pylist()
+    assert set(verdicts(result).values()) == {"pass"}
+    assert result.exit_code == 0
+
+
+@pytest.mark.parametrize("tap", ["inside", "outside"])
+def test_one_tap_of_a_clean_router_has_no_finding(lab: Range, tap: str) -> None:
+    files, _ = lab()
+    assert tapsight.check(str(getattr(files, tap))).findings.num_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("tunnel", "encap", "has_id"),
+    [
+        ("erspan2", "gre/erspan2", True),
+        ("erspan3", "gre/erspan3", True),
+        ("gre", "gre", True),
+        ("vxlan", "vxlan", True),
+        ("geneve", "geneve", True),
+        ("gtpu", "gtpu", True),
+        ("ipip", "ipip", False),
+    ],
+)
+def test_a_mirror_is_found_in_any_tunnel(lab: Range, tunnel: str, encap: str, has_id: bool) -> None:
+    files, truth = lab(implants=(Implant("mirror", tunnel=tunnel),))
+    result = check(files)
+    (finding,) = findings(result, "A1")
+    collector = finding["collector"]
+    assert (finding["kind"], finding["verdict"]) == ("copy", "fail")
+    assert collector["address"] == COLLECTOR
+    assert collector["encap"] in (encap, "ip6")
+    assert collector["tunnel_id"] == (17 if has_id else None)
+    assert EXPORTER in finding["sentence"]
+    assert "T1020.001" in finding["attack"]
+    # Weak packets (acknowledgments, mostly) and those whose original no tap kept are not counted.
+    assert 0.8 * truth.packets("mirror") < finding["packets"] <= truth.packets("mirror")
+    for frame in finding["evidence"]:
+        role = truth.role(frame)
+        assert (role == "mirror") == (frame["role"] in ("copy", "mirror")), frame
+    assert result.exit_code == 1
+
+
+def test_a_mirror_is_found_on_one_tap(lab: Range) -> None:
+    files, _ = lab(implants=(Implant("mirror", tunnel="vxlan"),))
+    (finding,) = findings(tapsight.check(str(files.outside)), "A1")
+    assert finding["collector"]["address"] == COLLECTOR
+
+
+@pytest.mark.parametrize("dials", [{"share": 0.02}, {"only": "voice"}, {"lag": 40_000_000}], ids=str)
+def test_a_mirror_is_found_when_it_hides(lab: Range, dials: dict[str, Any]) -> None:
+    files, truth = lab(implants=(Implant("mirror", tunnel="gre", **dials),))
+    (finding,) = findings(check(files), "A1")
+    assert finding["collector"]["address"] == COLLECTOR
+    assert 0.8 * truth.packets("mirror") < finding["packets"] <= truth.packets("mirror")
+
+
+def test_an_authorised_mirror_is_no_finding(lab: Range, tmp_path: Path) -> None:
+    files, _ = lab(implants=(Implant("mirror"),))
+    policy = tmp_path / "policy.toml"
+    policy.write_text(f'[checks.I6]\nsinks = ["{COLLECTOR}"]\n')
+    result = check(files, policy)
+    assert result.findings.num_rows == 0, result.findings.column("sentence").to_pylist()
+    assert verdicts(result)["I6"] == "pass"
+
+
+def test_an_unlisted_mirror_fails_the_policy(lab: Range) -> None:
+    files, _ = lab(implants=(Implant("mirror"),))
+    found = verdicts(check(files, files.policy))
+    assert (found["A1"], found["I5"], found["I6"], found["V2"]) == ("fail", "fail", "fail", "fail")
+
+
+@pytest.mark.parametrize("dials", [{}, {"only": "voice"}, {"share": 0.1}, {"lag": 2_000_000}], ids=str)
+def test_a_fork_is_found(lab: Range, dials: dict[str, Any]) -> None:
+    files, truth = lab(implants=(Implant("fork", **dials),))
+    (finding,) = findings(check(files), "A5")
+    assert finding["detector"] == "A5.forked"
+    assert finding["kind"] == "copy"
+    assert finding["collector"]["mac"] == FORK_MAC
+    assert 0.55 * truth.packets("fork") < finding["packets"] <= truth.packets("fork")
+    for frame in finding["evidence"]:
+        assert (truth.role(frame) == "fork") == (frame["role"] == "copy"), frame
+
+
+def test_a_redirection_is_found(lab: Range) -> None:
+    files, truth = lab(implants=(Implant("redirect"),))
+    (finding,) = findings(check(files), "A5")
+    assert finding["detector"] == "A5.readdressed"
+    assert finding["kind"] == "diversion"
+    assert finding["collector"]["address"] == COLLECTOR
+    assert "203.0.113.20" in finding["sentence"]
+    assert 0.9 * truth.packets("redirect") < finding["packets"] <= truth.packets("redirect")
+    assert {truth.role(frame) for frame in finding["evidence"] if frame["role"] == "redirected"} == {
+        "redirect"
+    }
+
+
+def test_a_redirection_behind_translation_is_found(lab: Range) -> None:
+    files, _ = lab(implants=(Implant("redirect"),), nat=True)
+    (finding,) = findings(check(files), "A5")
+    assert finding["collector"]["address"] == COLLECTOR
+
+
+def test_a_late_copy_is_found(lab: Range) -> None:
+    files, truth = lab(implants=(Implant("late"),))
+    (finding,) = findings(check(files), "A5")
+    assert finding["detector"] == "A5.late"
+    assert 0.6 * truth.packets("late") < finding["packets"] <= truth.packets("late")
+    for frame in finding["evidence"]:
+        assert (truth.role(frame) == "late") == (frame["role"] == "copy"), frame
+
+
+def test_findings_keep_their_ids(lab: Range) -> None:
+    files, _ = lab(implants=(Implant("mirror"),))
+    assert check(files).findings.column("id") == check(files).findings.column("id")
