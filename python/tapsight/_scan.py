@@ -134,7 +134,8 @@ def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
             raise ValueError("an empty list of captures")
         return tuple(single for part in source for single in expand(part))
     if not isinstance(source, str | os.PathLike):
-        return (source,)
+        # A view cannot be pickled, and its owner could change what it shows.
+        return (bytes(source) if isinstance(source, memoryview | bytearray) else source,)
     path = os.fspath(source)
     if path == "-" or os.path.lexists(path) or not glob.has_magic(path):
         return (path,)
