@@ -185,7 +185,7 @@ def test_i5_counts_all_packets_and_groups_by_tunnel() -> None:
     assert told(result, "I5") == ("fail", 1_000, 1_000)
     (finding,) = findings_of(result)
     assert finding["sentence"].startswith(
-        "A gre tunnel with id 99 between 192.0.2.1 and 198.51.100.1 carried 200 packets"
+        "A tunnel (gre) with id 99 between 192.0.2.1 and 198.51.100.1 carried 200 packets"
     )
     assert finding["attack"] == ["T1572"]
 
@@ -209,7 +209,7 @@ def test_a_mirror_is_one_finding_of_a1_even_if_a2_saw_it_too() -> None:
     }
     assert finding["sentence"] == (
         "192.0.2.1 copied 9,950 of 10,000 packets (99.5 %) in 12 conversations (voice) and sent the copies to "
-        "198.51.100.7 in a gre/erspan2 tunnel with id 17, from 2026-01-01 12:00:00 UTC until 2026-01-01 12:05:00 UTC "
+        "198.51.100.7 in a tunnel (gre/erspan2) with id 17, from 2026-01-01 12:00:00 UTC until 2026-01-01 12:05:00 UTC "
         "(on tap outside). The copy followed 1.2 ms after the original. Such a tunnel is made for mirroring only. "
         "It carried 10,500 packets in all."
     )

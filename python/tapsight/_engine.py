@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib
-import ipaddress
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tapsight._text import address_text, mac_text
+from tapsight import addresses
 
 if TYPE_CHECKING:
     import polars as pl
@@ -52,31 +51,15 @@ def open_packets(
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:
     """Whether each address (16 bytes, IPv4 mapped) is inside any of the prefixes; false for null."""
-    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
-    matching = [
-        address
-        for address in column.unique().drop_nulls().to_list()
-        if any(ipaddress.ip_address(address_text(address)) in network for network in networks)
-    ]
-    return column.is_in(matching).fill_null(value=False)
+    matches: pl.Series = addresses.in_prefixes(column, list(prefixes))
+    return matches.fill_null(value=False)
 
 
 def addresses_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """Addresses of 16 bytes as text."""
-    return _distinct_as_text(column, address_text)
+    return addresses.to_text(column)
 
 
 def macs_as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """MAC addresses as text."""
-    return _distinct_as_text(column, mac_text)
-
-
-def _distinct_as_text(column: pa.ChunkedArray, as_text: Callable[[bytes], str]) -> pa.ChunkedArray:
-    import pyarrow as pa
-
-    chunks = []
-    for chunk in column.chunks:
-        encoded = chunk.dictionary_encode()
-        texts = pa.array([as_text(value) for value in encoded.dictionary.to_pylist()], pa.string())
-        chunks.append(texts.take(encoded.indices))
-    return pa.chunked_array(chunks, pa.string())
+    return addresses.mac_to_text(column)

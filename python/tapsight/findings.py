@@ -41,7 +41,7 @@ class Tunnel:
 
     def __str__(self) -> str:
         """Its kind and identifier."""
-        return f"{self.encap or 'unknown'} tunnel" + (f" with id {self.id}" if self.id is not None else "")
+        return f"tunnel ({self.encap or 'unknown'})" + (f" with id {self.id}" if self.id is not None else "")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
