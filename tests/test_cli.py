@@ -368,3 +368,18 @@ def test_an_interrupt_exits_130(engine: Engine, capture: str, monkeypatch: pytes
     result = run("check", capture)
     assert result.exit_code == 130
     assert result.stdout == ""
+
+
+def test_output_to_a_pipe_does_not_replace_it(tmp_path: Path) -> None:
+    from tapsight._files import output
+
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with output(str(pipe)) as file:
+            file.write(b"rows")
+        assert os.read(reader, 10) == b"rows"
+        assert pipe.is_fifo()
+    finally:
+        os.close(reader)

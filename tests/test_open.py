@@ -244,6 +244,13 @@ def test_what_is_no_capture_is_said_clearly(tmp_path: Path, captures: Path) -> N
         tapsight.open(captures / "epiecs__packetlife-backup" / "pcaps__iphttps.cap").to_pyarrow()
 
 
+def test_damage_found_later_is_a_capture_error_too(capture: Path) -> None:
+    data = bytearray(capture.read_bytes())
+    data[4:8] = b"\x40\0\0\0"  # the section header's length, which no longer equals its copy
+    with pytest.raises(tapsight.CaptureError, match="not a packet capture"):
+        tapsight.open(bytes(data)).to_pyarrow()
+
+
 def test_a_cut_capture_yields_what_is_there(capture: Path, table: pa.Table, tmp_path: Path) -> None:
     cut = tmp_path / "cut.pcapng"
     cut.write_bytes(capture.read_bytes()[:200_000])

@@ -26,13 +26,18 @@ TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 def output(path: str | None) -> Iterator[IO[bytes]]:
     """Where to write: standard output for ``None`` and ``-``, else a file that appears when it is complete.
 
-    The file is written under another name beside it and renamed, so that nobody ever sees half of it.
+    A file is written under another name beside it and renamed, so that nobody ever sees half of it.
     """
     if path in {None, "-"}:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
     target = Path(str(path))
+    if target.exists() and not target.is_file():
+        # A pipe or a device has no half-written state, and must not be replaced by a file.
+        with target.open("wb") as file:
+            yield file
+        return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=target.parent)
     except OSError as error:

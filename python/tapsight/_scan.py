@@ -81,7 +81,11 @@ class Scan:
         import pyarrow as pa
 
         stream = self._stream()
-        yield from pa.RecordBatchReader.from_stream(stream)
+        try:
+            yield from pa.RecordBatchReader.from_stream(stream)
+        except (pa.ArrowException, OSError):
+            stream.raise_error()
+            raise
         for text in stream.warnings:
             warnings.warn(text, CaptureWarning, stacklevel=2)
 

@@ -485,7 +485,7 @@ mod tests {
         let outcome = read(&file);
         assert_eq!(
             outcome.errors,
-            ["test: not a packet capture: it has a pcap header of version 1.2, which is not known"]
+            ["test: not a packet capture: a pcap header of version 1.2, which is not known"]
         );
     }
 }

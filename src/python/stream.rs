@@ -11,7 +11,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyCapsule, PyString};
 
 use super::arrow::{Table, schema_capsule, stream_capsule};
-use super::to_py;
+use super::{arrow_to_py, to_py};
 use crate::capture::{Options, Reader, Source};
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
 
@@ -90,12 +90,15 @@ pub struct Stream {
     reader: Mutex<Option<Reporting>>,
     schema: SchemaRef,
     warnings: Arc<Mutex<Vec<String>>>,
+    error: Arc<Mutex<Option<ArrowError>>>,
 }
 
-/// A scan that reports the reader's warnings as they come.
+/// A scan that reports the reader's warnings as they come, and keeps the error that ended it: what crosses the Arrow
+/// interface is only its text.
 struct Reporting {
     scan: Scan,
     warnings: Arc<Mutex<Vec<String>>>,
+    error: Arc<Mutex<Option<ArrowError>>>,
 }
 
 impl Iterator for Reporting {
@@ -107,7 +110,13 @@ impl Iterator for Reporting {
         let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         let known = shared.len();
         shared.extend(warnings.iter().skip(known).map(ToString::to_string));
-        batch
+        batch.map(|batch| {
+            batch.map_err(|error| {
+                let text = error.to_string();
+                *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                ArrowError::ExternalError(text.into())
+            })
+        })
     }
 }
 
@@ -144,8 +153,9 @@ impl Stream {
         let scan =
             Scan::new(reader, ScanOptions { columns, batch_size, filter, limit }).with_pause(check_signals);
         let warnings = Arc::default();
-        let reporting = Reporting { scan, warnings: Arc::clone(&warnings) };
-        Ok(Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings })
+        let error = Arc::default();
+        let reporting = Reporting { scan, warnings: Arc::clone(&warnings), error: Arc::clone(&error) };
+        Ok(Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings, error })
     }
 
     #[pyo3(signature = (requested_schema=None))]
@@ -162,6 +172,12 @@ impl Stream {
 
     fn __arrow_c_schema__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyCapsule>> {
         schema_capsule(py, &self.schema)
+    }
+
+    /// Raises the error that ended the stream, if one did, as the exception it is.
+    fn raise_error(&self) -> PyResult<()> {
+        let error = self.error.lock().unwrap_or_else(PoisonError::into_inner).take();
+        error.map_or(Ok(()), |error| Err(arrow_to_py(error)))
     }
 
     /// What was wrong with the capture as far as it has been read, a line each.
