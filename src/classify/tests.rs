@@ -1,1 +1,154 @@
-//! Tests.
+//! Packets as they are on the wire, and what they are.
+
+use proptest::prelude::*;
+
+use super::{App, Basis, Classifier, Label, Traffic};
+use crate::capture::LinkType;
+use crate::dissect::dissect;
+
+/// An IPv4 packet from 192.0.2.1 to 198.51.100.2 around a transport header.
+fn ipv4(protocol: u8, body: &[u8]) -> Vec<u8> {
+    let len = (20 + body.len() as u16).to_be_bytes();
+    let mut packet =
+        vec![0x45, 0, len[0], len[1], 0, 1, 0, 0, 64, protocol, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2];
+    packet.extend(body);
+    packet
+}
+
+fn udp(src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    for field in [src, dst, 8 + payload.len() as u16, 0] {
+        body.extend(field.to_be_bytes());
+    }
+    body.extend(payload);
+    ipv4(17, &body)
+}
+
+fn tcp(src: u16, dst: u16, payload: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    body.extend(src.to_be_bytes());
+    body.extend(dst.to_be_bytes());
+    body.extend([0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 1, 0, 0, 0, 0, 0]);
+    body.extend(payload);
+    ipv4(6, &body)
+}
+
+/// SCTP with one DATA chunk of this payload protocol.
+fn sctp(ppid: u32) -> Vec<u8> {
+    let mut body = vec![0x0b, 0x59, 0x0b, 0x59, 0, 0, 0, 1, 0, 0, 0, 0, 0, 3, 0, 20, 0, 0, 0, 1, 0, 0, 0, 0];
+    body.extend(ppid.to_be_bytes());
+    body.extend([1, 0, 1, 1]);
+    ipv4(132, &body)
+}
+
+fn classify(packet: &[u8]) -> Label {
+    Classifier::new().classify(&dissect(LinkType::RAW, packet, packet.len() as u32))
+}
+
+fn rtp(sequence: u16) -> Vec<u8> {
+    let mut payload = vec![0x80, 8];
+    payload.extend(sequence.to_be_bytes());
+    payload.extend([0, 0, 0, 1, 0xde, 0xad, 0xbe, 0xef]);
+    payload.extend([0xd5; 160]);
+    payload
+}
+
+/// Payloads as the standards have them, on ports that say nothing.
+fn on_any_port() -> Vec<(Vec<u8>, App)> {
+    let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
+    // A receiver report without blocks, RFC 3550 section 6.4.2.
+    let rtcp = [0x80, 201, 0, 1, 1, 2, 3, 4].to_vec();
+    let quic = [&[0xc3, 0, 0, 0, 1, 8][..], &[9; 8], &[0, 0], &[1; 40]].concat();
+    vec![
+        (udp(5000, 6000, b"INVITE sip:bob@biloxi.example.com SIP/2.0\r\n\r\n"), App::Sip),
+        (udp(5000, 6000, b"SIP/2.0 200 OK\r\n\r\n"), App::Sip),
+        (tcp(5000, 6000, b"REGISTER sips:ss2.biloxi.example.com SIP/2.0\r\n"), App::Sip),
+        (udp(5000, 6000, &stun), App::Stun),
+        (udp(5000, 6000, &rtcp), App::Rtcp),
+        (udp(5000, 6000, &quic), App::Quic),
+        (tcp(5000, 6000, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"), App::Tls),
+        (tcp(5000, 6000, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), App::Http),
+        (tcp(5000, 6000, b"SSH-2.0-OpenSSH_9.2\r\n"), App::Ssh),
+        (tcp(5000, 6000, &[&[0xff; 16][..], &[0, 19, 4]].concat()), App::Bgp),
+        (sctp(3), App::M3ua),
+        (sctp(5), App::M2pa),
+        (sctp(46), App::Diameter),
+        (ipv4(1, &[8, 0, 0, 0, 0, 1, 0, 1]), App::Icmp),
+        (ipv4(89, &[2, 1, 0, 44, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), App::Ospf),
+    ]
+}
+
+/// Payloads whose form counts only together with the port.
+fn with_port() -> Vec<(Vec<u8>, App)> {
+    let dns =
+        [&[0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0][..], b"\x01a\x07example\x00\x00\x01\x00\x01"].concat();
+    let ntp = [&[0x23][..], &[0; 47]].concat();
+    vec![
+        (udp(4000, 53, &dns), App::Dns),
+        (udp(4000, 123, &ntp), App::Ntp),
+        (udp(4000, 161, &[0x30, 0x0a, 2, 1, 1, 4, 6, b'p', b'u', b'b', b'l', b'i']), App::Snmp),
+        (udp(2123, 2123, &[0x48, 1, 0, 8, 0, 0, 0, 0, 0, 0, 1, 0]), App::Gtpc),
+        (udp(2427, 2427, b"AUEP 1200 aaln/1@rgw.whatever.net MGCP 1.0\r\n"), App::Mgcp),
+    ]
+}
+
+#[test]
+fn signatures() {
+    for (packet, app) in on_any_port().into_iter().chain(with_port()) {
+        assert_eq!(classify(&packet), Label { app: Some(app), basis: Some(Basis::Signature) }, "{app:?}");
+    }
+    assert_eq!(App::Sip.traffic(), Traffic::VoiceSignalling);
+    assert_eq!(App::M3ua.traffic(), Traffic::MobileSignalling);
+    assert_eq!(Label::default().traffic(), Traffic::Unknown);
+}
+
+#[test]
+fn a_prefix_is_never_something_else_by_signature() {
+    for (packet, app) in on_any_port().into_iter().chain(with_port()) {
+        for len in 0..packet.len() {
+            let layers = dissect(LinkType::RAW, &packet[..len], packet.len() as u32);
+            let label = Classifier::new().classify(&layers);
+            assert!(
+                label.basis != Some(Basis::Signature) || label.app == Some(app),
+                "{app:?} cut at {len}: {label:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_port_alone_is_a_guess_and_a_signature_beats_it() {
+    assert_eq!(classify(&udp(4000, 53, b"not dns")), Label { app: Some(App::Dns), basis: Some(Basis::Port) });
+    assert_eq!(classify(&tcp(40000, 443, b"")), Label { app: Some(App::Tls), basis: Some(Basis::Port) });
+    assert_eq!(classify(&tcp(40000, 443, b"SSH-2.0-x\r\n")).app, Some(App::Ssh));
+    assert_eq!(classify(&udp(40000, 40001, b"nothing that is known")), Label::default());
+}
+
+#[test]
+fn rtp_needs_a_series_or_an_announcement() {
+    let mut classifier = Classifier::new();
+    let mut see = |packet: &[u8]| classifier.classify(&dissect(LinkType::RAW, packet, packet.len() as u32));
+    // Four packets, three steps: the fourth proves it.
+    let bases: Vec<_> = (1..=5).map(|n| see(&udp(20000, 30000, &rtp(n))).basis).collect();
+    assert_eq!(bases, [None, None, None, Some(Basis::Behaviour), Some(Basis::Behaviour)]);
+    // Sequence numbers that jump prove nothing.
+    assert!([1, 900, 2, 3, 4, 5].iter().all(|&n| see(&udp(20002, 30002, &rtp(n))).app.is_none()));
+    let invite = "INVITE sip:a@b SIP/2.0\r\n\r\nv=0\r\nc=IN IP4 198.51.100.2\r\nm=audio 40000 RTP/AVP 8\r\n";
+    assert_eq!(see(&udp(5060, 5060, invite.as_bytes())).app, Some(App::Sip));
+    let first = see(&udp(20004, 40000, &rtp(1)));
+    assert_eq!(first, Label { app: Some(App::Rtp), basis: Some(Basis::Signature) });
+}
+
+proptest! {
+    /// Bytes without meaning on ports without meaning: no panic, and hardly ever a signature.
+    #[test]
+    fn chance_is_no_signature(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 200)) {
+        let by_signature = |payload: &Vec<u8>| {
+            [udp(40000, 40001, payload), tcp(40000, 40001, payload)]
+                .iter()
+                .filter(|packet| classify(packet).basis == Some(Basis::Signature))
+                .count()
+        };
+        prop_assert!(payloads.iter().map(by_signature).sum::<usize>() <= 1);
+    }
+}
