@@ -244,7 +244,7 @@ impl Reader {
         let Some(Current { window, .. }) = self.current.take() else { return Ok(()) };
         match self.files.last() {
             Some(file) if window.offset() == 0 => {
-                Err(Error::NotACapture { name: file.name.clone(), found: reason.to_string() })
+                Err(Error::NotACapture { name: file.name.clone(), found: reason.clone() })
             }
             _ => {
                 self.warnings.end(window.offset(), reason);
