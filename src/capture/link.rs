@@ -9,6 +9,34 @@ impl LinkType {
     pub const NULL: Self = Self(0);
     /// IEEE 802.3 Ethernet.
     pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without the address and control fields of RFC 1662.
+    pub const PPP: Self = Self(9);
+    /// PPP in HDLC-like framing, or Cisco HDLC.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE without an Ethernet header.
+    pub const PPP_ETHER: Self = Self(51);
+    /// ATM with the LLC encapsulation of RFC 2684.
+    pub const ATM_RFC1483: Self = Self(100);
+    /// Cisco HDLC.
+    pub const C_HDLC: Self = Self(104);
+    /// IEEE 802.11.
+    pub const IEEE802_11: Self = Self(105);
+    /// Frame Relay.
+    pub const FRELAY: Self = Self(107);
+    /// IEEE 802.11 behind a radiotap header.
+    pub const IEEE802_11_RADIOTAP: Self = Self(127);
+    /// DOCSIS MAC frames.
+    pub const DOCSIS: Self = Self(143);
+    /// Ethernet behind Juniper's header.
+    pub const JUNIPER_ETHER: Self = Self(178);
+    /// Per-packet information before a frame of another link type.
+    pub const PPI: Self = Self(192);
+    /// Linux firewall log.
+    pub const NFLOG: Self = Self(239);
+    /// IP over InfiniBand behind a global routing header.
+    pub const IPOIB: Self = Self(242);
+    /// Apple's header before a frame of another link type.
+    pub const PKTAP: Self = Self(258);
     /// Raw IP; some systems wrote their own DLT_RAW value (12 or 14) into files.
     pub const RAW: Self = Self(101);
     /// OpenBSD loopback: a 4-byte address family in network byte order.
@@ -59,7 +87,9 @@ impl std::fmt::Display for LinkType {
             129 => "arcnet_linux",
             140 => "mtp2",
             141 => "mtp3",
+            143 => "docsis",
             147..=162 => "user",
+            178 => "juniper_ether",
             189 => "usb_linux",
             192 => "ppi",
             195 => "ieee802_15_4",
@@ -71,6 +101,7 @@ impl std::fmt::Display for LinkType {
             239 => "nflog",
             242 => "ipoib",
             253 => "netlink",
+            258 => "pktap",
             276 => "linux_sll2",
             value => return write!(f, "link type {value}"),
         };

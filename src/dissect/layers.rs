@@ -1,6 +1,7 @@
 //! What a frame consists of: its layers, outermost link to innermost payload.
 
-use crate::wire::{Issue, ip::Ip, sctp::Sctp, tcp::Tcp, udp::Udp};
+use crate::named::named;
+use crate::wire::{Issue, dccp::Dccp, ip::Ip, sctp::Sctp, tcp::Tcp, udp::Udp};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -25,9 +26,9 @@ pub struct Layers<'a> {
     pub ethertype: Option<u16>,
     /// The encapsulations between the outermost and the innermost packet, outermost first.
     pub encap: Stack,
-    /// The outermost network layer, if a tunnel carries another packet inside it.
+    /// The outermost network layer, if there is an encapsulation inside it.
     pub outer: Option<Ip<'a>>,
-    /// Identifier of the outermost encapsulation that has one: VNI, key, TEID, session.
+    /// Identifier of the outermost encapsulation that has one: VNI, key, TEID, session, label; SPI of an ESP packet.
     pub tunnel_id: Option<u32>,
     /// The innermost network layer.
     pub ip: Option<Ip<'a>>,
@@ -42,12 +43,13 @@ pub struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// Ports of the innermost packet, (source, destination), for TCP, UDP and SCTP.
+    /// Ports of the innermost packet, (source, destination), for TCP, UDP, UDP-Lite, DCCP and SCTP.
     #[inline]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.transport {
             Transport::Tcp(tcp) => Some((tcp.src_port.get(), tcp.dst_port.get())),
-            Transport::Udp(udp) => Some((udp.src_port.get(), udp.dst_port.get())),
+            Transport::Udp(udp) | Transport::UdpLite(udp) => Some((udp.src_port.get(), udp.dst_port.get())),
+            Transport::Dccp(dccp) => Some((dccp.src_port.get(), dccp.dst_port.get())),
             Transport::Sctp(sctp) => Some((sctp.src_port.get(), sctp.dst_port.get())),
             _ => None,
         }
@@ -64,6 +66,10 @@ pub enum Transport<'a> {
     Tcp(&'a Tcp),
     /// UDP, RFC 768.
     Udp(&'a Udp),
+    /// UDP-Lite, RFC 3828: the length field says how far the checksum goes.
+    UdpLite(&'a Udp),
+    /// DCCP, RFC 4340.
+    Dccp(&'a Dccp),
     /// SCTP, RFC 9260; the payload is its chunks.
     Sctp(&'a Sctp),
     /// ICMP, RFC 792: type and code.
@@ -109,58 +115,61 @@ impl Labels {
     }
 }
 
-/// One kind of encapsulation. The names are those of the `encap` column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-#[non_exhaustive]
-pub enum Encap {
-    /// GRE, RFC 2784 and RFC 2890.
-    Gre = 1,
-    /// ERSPAN type I: GRE protocol 0x88BE without a sequence number.
-    Erspan1,
-    /// ERSPAN type II, draft-foschiano-erspan-03.
-    Erspan2,
-    /// ERSPAN type III, draft-foschiano-erspan-03.
-    Erspan3,
-    /// VXLAN, RFC 7348.
-    Vxlan,
-    /// GENEVE, RFC 8926.
-    Geneve,
-    /// GTP-U, 3GPP TS 29.281.
-    Gtpu,
-    /// IPv4 inside IP, RFC 2003 and RFC 2473.
-    Ipip,
-    /// IPv6 inside IP, RFC 4213 and RFC 2473.
-    Ip6,
-}
-
-impl Encap {
-    /// Every kind, in the order of its number.
-    pub const ALL: [Self; 9] = [
-        Self::Gre,
-        Self::Erspan1,
-        Self::Erspan2,
-        Self::Erspan3,
-        Self::Vxlan,
-        Self::Geneve,
-        Self::Gtpu,
-        Self::Ipip,
-        Self::Ip6,
-    ];
-
-    /// Its name in the `encap` column.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gre => "gre",
-            Self::Erspan1 => "erspan1",
-            Self::Erspan2 => "erspan2",
-            Self::Erspan3 => "erspan3",
-            Self::Vxlan => "vxlan",
-            Self::Geneve => "geneve",
-            Self::Gtpu => "gtpu",
-            Self::Ipip => "ipip",
-            Self::Ip6 => "ip6",
-        }
+named! {
+    /// One kind of encapsulation. The names are those of the `encap` column.
+    Encap {
+        /// GRE, RFC 2784 and RFC 2890; version 1 as PPTP has it, RFC 2637.
+        Gre = "gre",
+        /// ERSPAN type I: GRE protocol 0x88BE without a sequence number.
+        Erspan1 = "erspan1",
+        /// ERSPAN type II, draft-foschiano-erspan-03.
+        Erspan2 = "erspan2",
+        /// ERSPAN type III, draft-foschiano-erspan-03.
+        Erspan3 = "erspan3",
+        /// VXLAN, RFC 7348.
+        Vxlan = "vxlan",
+        /// VXLAN with a next protocol, draft-ietf-nvo3-vxlan-gpe.
+        VxlanGpe = "vxlan-gpe",
+        /// GENEVE, RFC 8926.
+        Geneve = "geneve",
+        /// GTP-U, 3GPP TS 29.281.
+        Gtpu = "gtpu",
+        /// IPv4 inside IP, RFC 2003 and RFC 2473.
+        Ipip = "ipip",
+        /// IPv6 inside IP, RFC 4213 and RFC 2473.
+        Ip6 = "ip6",
+        /// Behind a segment routing header, RFC 8986.
+        Srv6 = "srv6",
+        /// Ethernet inside IP, RFC 3378.
+        EtherIp = "etherip",
+        /// MPLS inside IP, GRE or UDP, RFC 4023 and RFC 7510.
+        Mpls = "mpls",
+        /// Network service header, RFC 8300.
+        Nsh = "nsh",
+        /// L2TP version 2, RFC 2661.
+        L2tp = "l2tp",
+        /// L2TP version 3, RFC 3931.
+        L2tpv3 = "l2tpv3",
+        /// Teredo, RFC 4380.
+        Teredo = "teredo",
+        /// ESP without encryption, RFC 4303 and RFC 2410; over UDP too, RFC 3948.
+        Esp = "esp",
+        /// LISP, RFC 9300.
+        Lisp = "lisp",
+        /// CAPWAP data, RFC 5415.
+        Capwap = "capwap",
+        /// A PIM register message, RFC 7761 section 4.9.3.
+        Pim = "pim",
+        /// IP directly over UDP.
+        Fou = "fou",
+        /// `TaZmen` sniffer protocol.
+        Tzsp = "tzsp",
+        /// HP encapsulated remote mirroring.
+        HpErm = "hp-erm",
+        /// Remote capture protocol, of libpcap.
+        Rpcap = "rpcap",
+        /// Juniper's, Nokia's, Cisco's or `PacketCable`'s header of lawful intercept: 4 or 8 bytes before the packet.
+        Intercept = "intercept",
     }
 }
 
@@ -190,7 +199,8 @@ impl Stack {
         if self.len() == Self::MAX {
             return false;
         }
-        self.0 = self.0 << 8 | encap as u64;
+        // One more than its number: 0 stands for none.
+        self.0 = self.0 << 8 | (encap as u64 + 1);
         true
     }
 
@@ -206,8 +216,7 @@ impl Stack {
     pub fn from_name(name: &str) -> Option<Self> {
         let mut stack = Self::default();
         for part in name.split('/') {
-            let encap = Encap::ALL.iter().copied().find(|encap| encap.name() == part)?;
-            if !stack.push(encap) {
+            if !stack.push(Encap::from_name(part)?) {
                 return None;
             }
         }

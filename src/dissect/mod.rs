@@ -1,6 +1,12 @@
 //! Frame → layers.
 
 mod layers;
+mod link;
+mod network;
+#[cfg(test)]
+mod tests;
+mod transport;
+mod tunnel;
 mod walk;
 
 pub use layers::{Encap, Labels, Layers, Mac, Stack, Transport};

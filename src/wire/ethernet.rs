@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, big_endian::U16};
 
+use super::ip::is_packet;
+
 /// An Ethernet header.
 #[derive(Debug, Clone, Copy, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -53,6 +55,21 @@ impl Snap {
     }
 }
 
+/// Whether an Ethernet frame of `len` bytes begins here with a packet in it that proves itself, see [`is_packet`].
+#[inline]
+pub fn is_frame(bytes: &[u8], len: usize) -> bool {
+    let value = bytes.get(12..).and_then(|rest| rest.first_chunk()).map(|&value| u16::from_be_bytes(value));
+    let at = match value {
+        Some(ethertype::IPV4 | ethertype::IPV6) => 14,
+        Some(ethertype::VLAN | ethertype::VLAN_SERVICE) => 18,
+        _ => return false,
+    };
+    match (bytes.get(at..), len.checked_sub(at)) {
+        (Some(packet), Some(len)) => is_packet(packet, len),
+        _ => false,
+    }
+}
+
 /// Values of the type field from here on are EtherTypes, smaller ones lengths (IEEE 802.3 section 3.2.6).
 pub const MIN_ETHERTYPE: u16 = 0x0600;
 
@@ -82,4 +99,22 @@ pub mod ethertype {
     pub const ERSPAN: u16 = 0x88be;
     /// ERSPAN type III, draft-foschiano-erspan-03.
     pub const ERSPAN3: u16 = 0x22eb;
+    /// PPPoE session, RFC 2516.
+    pub const PPPOE: u16 = 0x8864;
+    /// 802.1ah service instance tag, IEEE 802.1Q section 9.7.
+    pub const I_TAG: u16 = 0x88e7;
+    /// 802.1BR E-Tag.
+    pub const E_TAG: u16 = 0x893f;
+    /// VN-Tag (Cisco).
+    pub const VN_TAG: u16 = 0x8926;
+    /// `MetaData` (Cisco).
+    pub const CISCO_METADATA: u16 = 0x8909;
+    /// Fabric path (Cisco): a tag of 2 bytes, then an Ethernet frame.
+    pub const FABRIC_PATH: u16 = 0x8903;
+    /// MACsec, IEEE 802.1AE.
+    pub const MACSEC: u16 = 0x88e5;
+    /// NSH, RFC 8300 section 2.1.
+    pub const NSH: u16 = 0x894f;
+    /// PPP over GRE, RFC 2637 section 4.1 and 3GPP2 A.S0008.
+    pub const PPP: u16 = 0x880b;
 }

@@ -88,3 +88,39 @@ impl Fragment {
         matches!(self, Self::Middle | Self::Last)
     }
 }
+
+/// Whether an IP packet begins here that fits into `len` bytes and proves it by more than its version: an IPv4 header with
+/// the right checksum, or an IPv6 header from and to addresses that are in use, with a next header that is read here.
+#[inline]
+pub fn is_packet(bytes: &[u8], len: usize) -> bool {
+    match *bytes {
+        [first, _, hi, lo, ..] if first >> 4 == 4 => {
+            let header_len = usize::from(first & 0x0f) * 4;
+            let total_len = usize::from(u16::from_be_bytes([hi, lo]));
+            let fits = header_len >= 20 && (header_len..=len).contains(&total_len);
+            fits && bytes.get(..header_len).is_some_and(|header| checksum(header) == 0)
+        }
+        [first, _, _, _, hi, lo, next, hops, ..] if first >> 4 == 6 => {
+            let is_used =
+                |at| matches!(bytes.get(at), Some(0x20 | 0x24 | 0x26 | 0x28 | 0x2a | 0x2c | 0xfc..));
+            40 + usize::from(u16::from_be_bytes([hi, lo])) <= len
+                && hops > 0
+                && matches!(next, 0 | 4 | 6 | 17 | 41 | 43 | 44 | 47 | 50 | 51 | 58 | 60 | 89 | 103 | 132)
+                && is_used(8)
+                && is_used(24)
+        }
+        _ => false,
+    }
+}
+
+/// The Internet checksum, RFC 1071: 0 over a header whose checksum field is right.
+#[inline]
+pub fn checksum(bytes: &[u8]) -> u16 {
+    let (words, rest) = bytes.as_chunks::<2>();
+    let last = rest.first().map_or(0, |&byte| u32::from(byte) << 8);
+    let mut sum = words.iter().fold(last, |sum, &word| sum.wrapping_add(u16::from_be_bytes(word).into()));
+    while sum >> 16 != 0 {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !(sum as u16)
+}

@@ -56,6 +56,46 @@ named! {
         Geneve = "geneve",
         /// GTP-U.
         Gtpu = "gtpu",
+        /// 802.1BR, VN-Tag, 802.1ah, MACsec, Cisco metadata or fabric path.
+        Tag = "tag",
+        /// PPP, PPPoE or Cisco HDLC.
+        Ppp = "ppp",
+        /// Frame Relay.
+        FrameRelay = "frame-relay",
+        /// 802.11.
+        Wlan = "wlan",
+        /// Radiotap or PPI.
+        Radiotap = "radiotap",
+        /// NFLOG.
+        Nflog = "nflog",
+        /// IP over InfiniBand.
+        Ipoib = "ipoib",
+        /// DOCSIS.
+        Docsis = "docsis",
+        /// Network service header.
+        Nsh = "nsh",
+        /// L2TP.
+        L2tp = "l2tp",
+        /// `EtherIP`.
+        EtherIp = "etherip",
+        /// TZSP.
+        Tzsp = "tzsp",
+        /// CAPWAP.
+        Capwap = "capwap",
+        /// LISP.
+        Lisp = "lisp",
+        /// Teredo.
+        Teredo = "teredo",
+        /// ESP.
+        Esp = "esp",
+        /// DCCP.
+        Dccp = "dccp",
+        /// A header over UDP that is known by what it carries only.
+        Shim = "shim",
+        /// rpcap.
+        Rpcap = "rpcap",
+        /// PIM.
+        Pim = "pim",
     }
 }
 

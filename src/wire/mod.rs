@@ -4,18 +4,33 @@
 //! `zerocopy`: one length check when it is made, plain field reads after. A view never allocates and never panics.
 //! What does not fit is an [`Issue`].
 
+pub mod capwap;
+pub mod dccp;
+pub mod esp;
 pub mod ethernet;
+pub mod frame_relay;
 pub mod gre;
 pub mod gtpu;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 mod issue;
+pub mod l2tp;
+pub mod lisp;
 pub mod mpls;
+pub mod nflog;
+pub mod nsh;
+pub mod ppp;
+pub mod rpcap;
 pub mod sctp;
+pub mod shim;
 pub mod sll;
+pub mod tag;
 pub mod tcp;
+pub mod teredo;
+pub mod tzsp;
 pub mod udp;
 pub mod vxlan;
+pub mod wlan;
 
 pub use issue::{Header, Issue, Reason};

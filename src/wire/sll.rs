@@ -5,6 +5,8 @@ use zerocopy::{
     big_endian::{U16, U32},
 };
 
+use crate::capture::LinkType;
+
 /// Linux cooked capture v1.
 #[derive(Debug, Clone, Copy, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -48,6 +50,8 @@ pub enum Carries {
     Ethertype(u16),
     /// An LLC header.
     Llc,
+    /// A frame of this link type, as the kind of device has it.
+    Link(LinkType),
     /// Nothing that is read here.
     Opaque,
 }
@@ -56,8 +60,12 @@ pub enum Carries {
 #[inline]
 pub fn carries(arphrd: u16, protocol: u16) -> Carries {
     match (arphrd, protocol) {
-        // ARPHRD_NETLINK, and devices whose frames bring their own headers.
-        (824 | 801 | 802 | 803, _) => Carries::Opaque,
+        // ARPHRD_FRAD, ARPHRD_IEEE80211 and ARPHRD_IEEE80211_RADIOTAP: the protocol says nothing.
+        (770, _) => Carries::Link(LinkType::FRELAY),
+        (801, _) => Carries::Link(LinkType::IEEE802_11),
+        (803, _) => Carries::Link(LinkType::IEEE802_11_RADIOTAP),
+        // ARPHRD_NETLINK, and ARPHRD_IEEE80211_PRISM.
+        (824 | 802, _) => Carries::Opaque,
         (_, 0x0004) => Carries::Llc,
         // 0x0001 is Novell's 802.3 without LLC, 0x000c CAN.
         (_, 0..0x0600) => Carries::Opaque,

@@ -26,6 +26,28 @@ impl Vxlan {
     }
 }
 
+/// A VXLAN-GPE header, draft-ietf-nvo3-vxlan-gpe-13 section 3.
+#[derive(Debug, Clone, Copy, FromBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct VxlanGpe {
+    /// Version 0 (2 bits), I, P, B, O (1 bit each), the others reserved.
+    pub flags: u8,
+    /// Reserved.
+    pub reserved: [u8; 2],
+    /// Next protocol.
+    pub next: u8,
+    /// VNI (24 bits), reserved (8 bits).
+    pub vni: U32,
+}
+
+impl VxlanGpe {
+    /// Whether version and flags are those of a packet with a next protocol and a valid VNI.
+    #[inline]
+    pub fn is_plausible(&self) -> bool {
+        self.flags & 0x3d == 0x0c && self.reserved == [0; 2]
+    }
+}
+
 /// A GENEVE header without options, RFC 8926 section 3.4.
 #[derive(Debug, Clone, Copy, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]

@@ -1,0 +1,138 @@
+//! Transport headers, and the tunnels that their ports suggest.
+
+use super::layers::{Encap, Transport};
+use super::walk::{Next, Walk};
+use crate::wire::dccp::Dccp;
+use crate::wire::sctp::Sctp;
+use crate::wire::tcp::Tcp;
+use crate::wire::udp::Udp;
+use crate::wire::{Header, Reason, ethernet, ipv6, rpcap};
+
+impl Walk<'_> {
+    #[inline]
+    pub(super) fn tcp(&mut self) -> Next {
+        let Some(tcp) = self.view::<Tcp>(Header::Tcp) else { return Next::Nothing };
+        let header_len = tcp.header_len();
+        if header_len < size_of::<Tcp>() {
+            self.note(Header::Tcp, Reason::BadLength);
+        } else if self.rest().len() < header_len {
+            self.missing(Header::Tcp, header_len);
+        }
+        self.transport(Transport::Tcp(tcp), header_len.max(size_of::<Tcp>()));
+        let rest = self.rest();
+        let frame = rest.get(rpcap::LEN..).unwrap_or_default();
+        if rpcap::is_packet(rest)
+            && ethernet::is_frame(frame, self.wire_end - self.at)
+            && self.enter(Encap::Rpcap, None, Header::Rpcap)
+        {
+            self.at += rpcap::LEN;
+            return Next::Ethernet;
+        }
+        Next::Nothing
+    }
+
+    #[inline]
+    pub(super) fn udp(&mut self) -> Next {
+        let Some(udp) = self.view::<Udp>(Header::Udp) else { return Next::Nothing };
+        let start = self.at;
+        match usize::from(udp.length.get()) {
+            // A jumbogram, RFC 2675 section 4.
+            0 => {}
+            1..8 => self.note(Header::Udp, Reason::BadLength),
+            len => {
+                if start + len > self.claimed_end && !self.is_fragment {
+                    self.note(Header::Udp, Reason::BadLength);
+                }
+                self.claimed_end = self.claimed_end.min(start + len);
+                self.wire_end = self.wire_end.min(self.claimed_end);
+            }
+        }
+        self.transport(Transport::Udp(udp), size_of::<Udp>());
+        match (udp.src_port.get(), udp.dst_port.get()) {
+            (_, 4789 | 8472) => Next::Vxlan,
+            (_, 4790) => Next::VxlanGpe,
+            (_, 6081) => Next::Geneve,
+            (2152, _) | (_, 2152) => Next::Gtpu,
+            (1701, _) | (_, 1701) => Next::L2tp,
+            (3544, _) | (_, 3544) => Next::Teredo,
+            (_, 4341) => Next::Lisp,
+            (4500, _) | (_, 4500) => Next::EspOverUdp,
+            // RFC 8086 and RFC 7510.
+            (_, 4754) => Next::Gre,
+            (_, 6635) => Next::Mpls,
+            (5247, _) | (_, 5247) => Next::Capwap,
+            (_, 37008) => Next::Tzsp,
+            _ => Next::Shim,
+        }
+    }
+
+    pub(super) fn udp_lite(&mut self) -> Next {
+        if let Some(udp) = self.view::<Udp>(Header::Udp) {
+            self.transport(Transport::UdpLite(udp), size_of::<Udp>());
+        }
+        Next::Nothing
+    }
+
+    pub(super) fn dccp(&mut self) -> Next {
+        let Some(dccp) = self.view::<Dccp>(Header::Dccp) else { return Next::Nothing };
+        let header_len = dccp.header_len();
+        if header_len < size_of::<Dccp>() {
+            self.note(Header::Dccp, Reason::BadLength);
+        } else if self.rest().len() < header_len {
+            self.missing(Header::Dccp, header_len);
+        }
+        self.transport(Transport::Dccp(dccp), header_len.max(size_of::<Dccp>()));
+        Next::Nothing
+    }
+
+    /// An authentication header behind IPv4, RFC 4302; behind IPv6 it is one of the extension headers.
+    pub(super) fn authentication(&mut self) -> Next {
+        match (self.rest(), ipv6::extension_len(51, self.rest())) {
+            (&[next_header, ..], Some(len)) if len <= self.rest().len() => {
+                self.at += len;
+                Next::Protocol(next_header)
+            }
+            (_, len) => {
+                self.missing(Header::Ipv4, len.unwrap_or(12));
+                Next::Nothing
+            }
+        }
+    }
+
+    pub(super) fn sctp(&mut self) -> Next {
+        if let Some(sctp) = self.view::<Sctp>(Header::Sctp) {
+            self.transport(Transport::Sctp(sctp), size_of::<Sctp>());
+        }
+        Next::Nothing
+    }
+
+    pub(super) fn icmp(&mut self) -> Next {
+        let &[kind, code, ..] = self.rest() else {
+            self.missing(Header::Icmp, ICMP_LEN);
+            return Next::Nothing;
+        };
+        if self.rest().len() < ICMP_LEN {
+            self.missing(Header::Icmp, ICMP_LEN);
+        }
+        self.transport(Transport::Icmp { kind, code }, ICMP_LEN);
+        Next::Nothing
+    }
+
+    pub(super) fn icmpv6(&mut self) -> Next {
+        let &[kind, code, ..] = self.rest() else {
+            self.missing(Header::Icmpv6, ICMPV6_LEN);
+            return Next::Nothing;
+        };
+        if self.rest().len() < ICMPV6_LEN {
+            self.missing(Header::Icmpv6, ICMPV6_LEN);
+        }
+        self.transport(Transport::Icmpv6 { kind, code }, ICMPV6_LEN);
+        Next::Nothing
+    }
+}
+
+/// Length of an ICMP header, RFC 792.
+const ICMP_LEN: usize = 8;
+
+/// Length of what all ICMPv6 messages begin with, RFC 4443 section 2.1.
+const ICMPV6_LEN: usize = 4;
