@@ -25,10 +25,9 @@ impl Walk<'_> {
             LinkType::LINUX_SLL => Next::Sll,
             LinkType::LINUX_SLL2 => Next::Sll2,
             LinkType::NULL | LinkType::LOOP => Next::Loopback,
-            LinkType::PPP => Next::Ppp,
             // Cisco's framing has another address than PPP's, RFC 1662 section 3.1.
             LinkType::PPP_HDLC if self.rest().first().is_some_and(|&first| first != 0xff) => Next::CiscoHdlc,
-            LinkType::PPP_HDLC => Next::Ppp,
+            LinkType::PPP | LinkType::PPP_HDLC => Next::Ppp,
             LinkType::PPP_ETHER => Next::Pppoe,
             LinkType::C_HDLC => Next::CiscoHdlc,
             LinkType::FRELAY => Next::FrameRelay,
@@ -417,11 +416,16 @@ impl Walk<'_> {
             }
             return self.opaque();
         };
+        let mut wlan = *wlan;
+        if self.is_swapped {
+            std::mem::swap(&mut wlan.kind, &mut wlan.flags);
+            wlan.sequence.set(wlan.sequence.get().swap_bytes());
+        }
         if wlan.kind & 0x03 != 0 {
             return self.stop(Header::Wlan, Reason::BadVersion);
         }
-        let is_data = wlan.kind & 0x0c == 0x08;
-        if is_data && self.in_link {
+        let is_control = wlan.kind & 0x0c == 0x04;
+        if !is_control && self.in_link {
             let (src, dst) = wlan.ends(behind);
             (self.layers.eth_src, self.layers.eth_dst) = (src, Some(dst));
         }

@@ -138,6 +138,8 @@ impl Walk<'_> {
                 self.at += if self.rest().first().is_some_and(|first| first >> 4 == 4) { 0 } else { 4 };
                 Next::Ipv4
             }
+            // Aruba's, one number a queue.
+            protocol if protocol & 0xfe0f == 0x8200 => Next::Wlan,
             protocol => self.carried(protocol),
         }
     }
@@ -362,9 +364,10 @@ impl Walk<'_> {
         let Some(rest) = self.rest().get(len..) else {
             return self.cut_short(Header::Capwap, len);
         };
-        // Some controllers swap the two bytes of 802.11's frame control: those are not read.
-        let is_swapped = rest.first().is_some_and(|kind| kind & 0x03 != 0);
-        if capwap.is_native() && is_swapped || !self.enter(Encap::Capwap, None, Header::Capwap) {
+        // Some controllers write 802.11's fields in big-endian order. Then the direction, which is never 0 between station
+        // and access point, stands where the version does, which is 0.
+        self.is_swapped = capwap.is_native() && rest.first().is_some_and(|first| first & 0x03 != 0);
+        if !self.enter(Encap::Capwap, None, Header::Capwap) {
             return Next::Nothing;
         }
         self.is_fragment |= capwap.bits.get() & 0x80 != 0;

@@ -22,6 +22,7 @@ pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
         is_fragment: false,
         id_before_gre: None,
         is_padded: false,
+        is_swapped: false,
         has_segments: false,
     };
     let mut next = Next::Link(link);
@@ -162,6 +163,8 @@ pub(super) struct Walk<'a> {
     pub(super) id_before_gre: Option<u32>,
     /// Whether an 802.11 header is padded to a multiple of 4 bytes.
     pub(super) is_padded: bool,
+    /// Whether the fields of 802.11 are in big-endian order.
+    pub(super) is_swapped: bool,
     /// Whether the innermost packet has a segment routing header.
     pub(super) has_segments: bool,
 }
