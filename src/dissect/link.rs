@@ -53,9 +53,7 @@ impl Walk<'_> {
         } else {
             self.in_link = false;
         }
-        if matches!(ethernet.dst, [0x01 | 0x03, 0, 0x0c, 0, 0, _])
-            && Isl::ref_from_prefix(self.rest()).is_ok_and(|(isl, _)| isl.is_plausible())
-        {
+        if Isl::begins_with(ethernet.dst) && self.rest().get(14..17) == Some(&[0xaa, 0xaa, 0x03]) {
             return Next::Isl;
         }
         self.at += size_of::<Ethernet>();
@@ -347,6 +345,10 @@ impl Walk<'_> {
                     }
                 }
             }
+            [nlpid::UI, nlpid::PAD] => {
+                self.missing(Header::FrameRelay, 3);
+                Next::Nothing
+            }
             [nlpid::UI, kind, ..] => {
                 self.at += 2;
                 match *kind {
@@ -453,7 +455,9 @@ impl Walk<'_> {
         let family = nflog.family;
         self.at += size_of::<Nflog>();
         let Some((at, len)) = nflog::payload(self.rest()) else {
-            return self.opaque();
+            let len = self.rest().len() + 1;
+            self.missing(Header::Nflog, len);
+            return Next::Nothing;
         };
         self.at += at;
         self.wire_end = self.wire_end.min(self.at + len);
@@ -482,15 +486,23 @@ impl Walk<'_> {
         if !is_open {
             return self.opaque();
         }
+        if self.rest().len() < len {
+            self.missing(Header::Docsis, len);
+            return Next::Nothing;
+        }
         self.at += len;
         Next::Ethernet
     }
 
     /// What Juniper's routers capture: a magic number, flags, extensions of which the length is told.
     pub(super) fn juniper(&mut self) -> Next {
-        let &[0x4d, 0x47, 0x43, flags, ..] = self.rest() else {
-            return self.stop(Header::Link, Reason::BadVersion);
+        let Some(&[magic @ .., flags]) = self.rest().first_chunk::<4>() else {
+            self.missing(Header::Link, 4);
+            return Next::Nothing;
         };
+        if magic != [0x4d, 0x47, 0x43] {
+            return self.stop(Header::Link, Reason::BadVersion);
+        }
         let mut len = 4;
         if flags & 0x80 != 0 {
             let Some(&[hi, lo]) = self.rest().get(4..).and_then(|rest| rest.first_chunk()) else {

@@ -63,7 +63,8 @@ fn assert_inner(frame: &[u8], link: LinkType, encap: &str, id: Option<u32>) {
     assert_eq!((ip.src(), ip.dst(), ip.ttl, layers.ports()), (v4(1), v4(2), 61, Some((5, 6))), "{encap}");
     assert_eq!((layers.payload, layers.payload_len), (&b"hi"[..], 2), "{encap}");
     let outer = layers.outer.map(|ip| (ip.src(), ip.dst()));
-    assert_eq!(outer.is_some(), !encap.is_empty());
+    // A service function chain over Ethernet has no packet around it.
+    assert_eq!(outer.is_some(), !encap.is_empty() && encap != "nsh");
     if let Some((src, dst)) = outer.filter(|&(src, _)| src[0] == 0) {
         assert_eq!((src, dst), (v4(8), v4(9)), "{encap}");
     }
@@ -71,6 +72,37 @@ fn assert_inner(frame: &[u8], link: LinkType, encap: &str, id: Option<u32>) {
 
 fn tunnelled(protocol: u8, header: &[u8], carried: &[u8]) -> Vec<u8> {
     eth(0x0800, &ipv4(protocol, 8, 9, &join(&[header, carried])))
+}
+
+fn pppoe(packet: &[u8]) -> Vec<u8> {
+    join(&[&[0x11, 0, 0, 1, 0, 2 + packet.len() as u8, 0, 0x21], packet])
+}
+
+/// To the distribution system, from 02:00:00:00:00:01 to 02:00:00:00:00:02.
+fn wlan(packet: &[u8]) -> Vec<u8> {
+    let (src, dst) = (&MACS[6..], &MACS[..6]);
+    join(&[&[8, 1, 0, 0], &[4; 6], src, dst, &[0, 0, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0], packet])
+}
+
+fn isl(frame: &[u8]) -> Vec<u8> {
+    let len = [0, 12 + frame.len() as u8];
+    join(&[&[1, 0, 0x0c, 0, 0, 0], &MACS[6..], &len, &[0xaa, 0xaa, 3, 2, 0, 0, 1, 0x90, 0, 1, 0, 0], frame])
+}
+
+/// Service path 9, index 255, no metadata (RFC 8300).
+fn nsh(next: u8, carried: &[u8]) -> Vec<u8> {
+    join(&[&[0x0f, 0xc2, 2, next, 0, 0, 9, 255], carried])
+}
+
+/// The same with the right checksum in the IPv4 header, which begins at offset 0 or 14 (RFC 1071).
+fn strict(bytes: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let at = if bytes[0] == 0x45 { 0 } else { 14 };
+    let sum: u32 =
+        bytes[at..at + 20].chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1])).sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    bytes[at + 10..at + 12].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    bytes
 }
 
 /// Every tunnel and every link type, each around the same packet.
@@ -147,6 +179,79 @@ fn samples() -> Vec<(Vec<u8>, LinkType, &'static str, Option<u32>)> {
         (tunnelled(4, &[], &packet), ethernet, "ipip", None),
         (eth(0x86dd, &ipv6(4, &packet)), ethernet, "ipip", None),
         (tunnelled(47, &[0, 0, 8, 0], &ipv4(4, 3, 4, &packet)), ethernet, "gre/ipip", None),
+        // Link layers of carriers.
+        (join(&[&[0xff, 3, 0, 0x21], &packet]), LinkType::PPP, "", None),
+        (join(&[&[0x21], &packet]), LinkType::PPP, "", None),
+        (join(&[&[0xff, 3, 0, 0x21], &packet]), LinkType::PPP_HDLC, "", None),
+        (join(&[&[0x0f, 0, 8, 0], &packet]), LinkType::PPP_HDLC, "", None),
+        (join(&[&[0x0f, 0, 8, 0], &packet]), LinkType::C_HDLC, "", None),
+        (pppoe(&packet), LinkType::PPP_ETHER, "", None),
+        (eth(0x8864, &pppoe(&packet)), ethernet, "", None),
+        // Frame Relay with an address of two bytes: RFC 2427's encapsulation of IP, its SNAP, and Cisco's.
+        (join(&[&[0x18, 0x41, 3, 0xcc], &packet]), LinkType::FRELAY, "", None),
+        (join(&[&[0x18, 0x41, 3, 0, 0x80, 0, 0, 0, 8, 0], &packet]), LinkType::FRELAY, "", None),
+        (join(&[&[0x18, 0x41, 3, 0, 0x80, 0, 0x80, 0xc2, 0, 7], &frame]), LinkType::FRELAY, "", None),
+        (join(&[&[0x18, 0x41, 8, 0], &packet]), LinkType::FRELAY, "", None),
+        (join(&[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &packet]), LinkType::ATM_RFC1483, "", None),
+        (wlan(&packet), LinkType::IEEE802_11, "", None),
+        (join(&[&[0, 0, 9, 0, 2, 0, 0, 0, 0], &wlan(&packet)]), LinkType::IEEE802_11_RADIOTAP, "", None),
+        (join(&[&[0, 0, 8, 0, 105, 0, 0, 0], &wlan(&packet)]), LinkType::PPI, "", None),
+        // An attribute of 8 bytes, then the payload.
+        (join(&[&[2, 0, 0, 42, 8, 0, 1, 0, 0, 0, 3, 0, 34, 0, 9, 0], &packet]), LinkType::NFLOG, "", None),
+        (join(&[&[0; 40], &[8, 0, 0, 0], &packet]), LinkType::IPOIB, "", None),
+        (join(&[&[0, 0, 0, 44, 0, 0], &frame]), LinkType::DOCSIS, "", None),
+        (join(&[&[0x4d, 0x47, 0x43, 0x80, 0, 2, 9, 9], &frame]), LinkType::JUNIPER_ETHER, "", None),
+        // Shims.
+        (eth(0x88e7, &join(&[&[0, 0, 1, 0], &frame])), ethernet, "", None),
+        (eth(0x893f, &join(&[&[0, 0, 0, 1, 0, 0, 8, 0], &packet])), ethernet, "", None),
+        (eth(0x8926, &join(&[&[0, 1, 0, 2, 8, 0], &packet])), ethernet, "", None),
+        (eth(0x8909, &join(&[&[1, 1, 0, 1, 0, 9, 8, 0], &packet])), ethernet, "", None),
+        (eth(0x8903, &join(&[&[0x12, 0x34], &frame])), ethernet, "", None),
+        (isl(&frame), ethernet, "", None),
+        (eth(0x894f, &nsh(1, &packet)), ethernet, "nsh", Some(9)),
+        // Tunnels over IP.
+        (tunnelled(97, &[0x30, 0], &frame), ethernet, "etherip", None),
+        (tunnelled(137, &[0, 1, 1, 64], &packet), ethernet, "mpls", Some(16)),
+        (tunnelled(47, &[0, 0, 0x88, 0x47, 0, 1, 1, 64], &packet), ethernet, "gre/mpls", Some(16)),
+        // PPTP: lengths and call in the place of a key, sequence and acknowledgment (RFC 2637 section 4.1).
+        (
+            tunnelled(
+                47,
+                &[0x30, 0x81, 0x88, 0x0b, 0, 34, 0, 7, 0, 0, 0, 1, 0, 0, 0, 1, 0xff, 3, 0, 0x21],
+                &packet,
+            ),
+            ethernet,
+            "gre",
+            Some(7),
+        ),
+        (tunnelled(47, &[0, 0, 0x89, 0x4f], &nsh(3, &frame)), ethernet, "gre/nsh", Some(9)),
+        (tunnelled(47, &[0, 0, 0x82, 0], &wlan(&packet)), ethernet, "gre", None),
+        (tunnelled(103, &[0x21, 0, 0, 0, 0, 0, 0, 0], &packet), ethernet, "pim", None),
+        (
+            eth(0x86dd, &ipv6(43, &join(&[&[4, 2, 4, 0, 0, 0, 0, 0], &[0; 16], &packet]))),
+            ethernet,
+            "srv6",
+            None,
+        ),
+        (eth(0x86dd, &ipv6(143, &frame)), ethernet, "srv6", None),
+        // Tunnels over UDP.
+        (over_udp(4790, &[0x0c, 0, 0, 1, 0, 0, 5, 0], &packet), ethernet, "vxlan-gpe", Some(5)),
+        (over_udp(4790, &[0x0c, 0, 0, 4, 0, 0, 5, 0], &nsh(1, &packet)), ethernet, "vxlan-gpe/nsh", Some(5)),
+        (over_udp(4754, &[0, 0, 8, 0], &packet), ethernet, "gre", None),
+        (over_udp(6635, &[0, 1, 1, 64], &packet), ethernet, "mpls", Some(16)),
+        // Length, tunnel 2, session 3 (RFC 2661 section 3.1); the same with an offset of two bytes.
+        (
+            over_udp(1701, &[0x40, 2, 0, 42, 0, 2, 0, 3, 0xff, 3, 0, 0x21], &packet),
+            ethernet,
+            "l2tp",
+            Some(0x0002_0003),
+        ),
+        (over_udp(1701, &[2, 2, 0, 2, 0, 3, 0, 2, 9, 9, 0x21], &packet), ethernet, "l2tp", Some(0x0002_0003)),
+        (over_udp(4341, &[0x88, 1, 2, 3, 0, 0, 5, 1], &packet), ethernet, "lisp", Some(5)),
+        // 802.3, and 802.11 in the order of the standard.
+        (over_udp(5247, &[0, 0x10, 2, 0, 0, 0, 0, 0], &frame), ethernet, "capwap", None),
+        (over_udp(5247, &[0, 0x10, 3, 0, 0, 0, 0, 0], &wlan(&packet)), ethernet, "capwap", None),
+        (over_udp(37008, &[1, 0, 0, 1, 10, 1, 0, 0, 1], &frame), ethernet, "tzsp", None),
     ]
 }
 
@@ -155,6 +260,52 @@ fn every_wrapping_is_seen_through() {
     for (frame, link, encap, id) in samples() {
         assert_inner(&frame, link, encap, id);
     }
+}
+
+/// Encapsulations that only a packet which proves itself shows.
+#[test]
+fn what_proves_itself_is_seen_through() {
+    let (packet, frame) = (strict(&inner()), strict(&eth(0x0800, &inner())));
+    let over_udp = |port, header: &[u8], carried: &[u8]| {
+        strict(&tunnelled(17, &[], &udp(4000, port, &join(&[header, carried]))))
+    };
+    let esp = |carried: &[u8], trailer: &[u8]| join(&[&[0, 0, 1, 0, 0, 0, 0, 1], carried, trailer, &[9; 12]]);
+    for (bytes, encap, id) in [
+        (tunnelled(115, &[0, 0, 0, 8], &frame), "l2tpv3", Some(8)),
+        // With a cookie of 4 bytes and the default sublayer.
+        (tunnelled(115, &[0, 0, 0, 8, 1, 2, 3, 4, 0x40, 0, 0, 1], &frame), "l2tpv3", Some(8)),
+        (over_udp(1701, &[0, 3, 0, 0, 0, 0, 0, 8], &frame), "l2tpv3", Some(8)),
+        (over_udp(6000, &[], &packet), "fou", None),
+        (over_udp(6000, &[0, 0, 0, 9], &packet), "intercept", Some(9)),
+        (over_udp(6000, &[0, 0, 0, 9, 0, 0, 0, 1], &packet), "intercept", Some(9)),
+        (over_udp(6000, &[0, 0, 0, 9, 0, 0, 0, 1], &frame), "intercept", Some(9)),
+        (over_udp(7932, &[0; 12], &frame), "hp-erm", None),
+        // Tunnel mode, 30 bytes and a trailer that fills up to 32; then transport mode, 10 bytes.
+        (tunnelled(50, &[], &esp(&packet, &[0, 4])), "esp/ipip", Some(256)),
+        (tunnelled(50, &[], &esp(&udp(5, 6, b"hi"), &[0, 17])), "esp", Some(256)),
+        (over_udp(4500, &[], &esp(&packet, &[0, 4])), "esp/ipip", Some(256)),
+    ] {
+        let layers = read(LinkType::ETHERNET, &bytes);
+        assert_eq!((layers.issue, layers.encap.to_string().as_str(), layers.tunnel_id), (None, encap, id));
+        assert_eq!((layers.ports(), layers.payload), (Some((5, 6)), &b"hi"[..]), "{encap}");
+    }
+    // One bit of the checksum, the length, or of the padding of ESP: nothing is believed.
+    let mut broken = packet.clone();
+    broken[10] ^= 1;
+    let closed = [
+        over_udp(6000, &[], &broken),
+        over_udp(6000, &[0, 0, 0, 9], &broken),
+        over_udp(6000, &[0, 0, 0, 9], &join(&[&packet, &[0]])),
+        tunnelled(115, &[0, 0, 0, 8], &broken),
+        tunnelled(50, &[], &esp(&broken, &[0, 4])),
+        tunnelled(50, &[], &esp(&packet, &[2, 1, 2, 4])),
+    ];
+    for bytes in closed {
+        let layers = read(LinkType::ETHERNET, &bytes);
+        assert!(layers.encap.is_empty() && layers.outer.is_none() && layers.issue.is_none());
+    }
+    let opaque = tunnelled(50, &[], &[0, 0, 1, 0, 0, 0, 0, 1, 42, 42]);
+    assert_eq!(read(LinkType::ETHERNET, &opaque).tunnel_id, Some(256));
 }
 
 #[test]
@@ -181,11 +332,15 @@ fn every_prefix_says_where_it_stopped() {
             let truncated = dissect(link, prefix, len as u32);
             if len < headers {
                 let reason = |layers: Layers<'_>| layers.issue.map(|issue| issue.reason);
-                assert_eq!(reason(snapped), Some(Reason::Snapped), "{encap} cut at {len}");
+                assert_eq!(
+                    reason(snapped),
+                    Some(Reason::Snapped),
+                    "{link} {encap} cut at {len} {prefix:02x?}"
+                );
                 // What lies behind labels has no type: without its first bytes nothing says that they are missing.
                 let guessed = !truncated.mpls.as_slice().is_empty() && truncated.issue.is_none();
                 assert!(guessed || reason(truncated) == Some(Reason::Truncated), "{encap} cut at {len}");
-                assert!(snapped.issue.unwrap().offset as usize <= len);
+                assert!(snapped.issue.unwrap().offset as usize <= len, "{link} {encap} cut at {len}");
             } else {
                 assert_eq!((snapped.issue, snapped.payload_len), (None, 2), "{encap} cut at {len}");
             }

@@ -262,6 +262,11 @@ impl Walk<'_> {
                 self.at += 8;
                 Next::Ip(Header::Pim)
             }
+            [0x21, _, _, _, _, _, _, _, _, ..] => Next::Nothing,
+            [0x21, ..] | [] => {
+                self.missing(Header::Pim, 9);
+                Next::Nothing
+            }
             _ => Next::Nothing,
         }
     }
@@ -380,6 +385,9 @@ impl Walk<'_> {
             Some((len, link)) if self.enter(Encap::Tzsp, None, Header::Tzsp) => {
                 self.at += len;
                 Next::Link(LinkType(link))
+            }
+            None if matches!(self.rest(), [] | [1] | [1, 0 | 1, ..]) => {
+                self.cut_short(Header::Tzsp, self.rest().len() + 1)
             }
             _ => Next::Nothing,
         }

@@ -32,7 +32,11 @@ pub struct CiscoHdlc {
 /// fields 0xFF 0x03, unless they were left out (RFC 1661 section 6.6), and of one byte where compressed (section 6.5).
 #[inline]
 pub fn protocol(bytes: &[u8]) -> Option<(u16, usize)> {
-    let at = if matches!(bytes, [0xff, 0x03, ..]) { 2 } else { 0 };
+    let at = match bytes {
+        [0xff] => return None,
+        [0xff, 0x03, ..] => 2,
+        _ => 0,
+    };
     let first = *bytes.get(at)?;
     if first & 1 == 1 {
         return Some((first.into(), at + 1));

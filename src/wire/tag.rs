@@ -94,11 +94,10 @@ pub struct Isl {
 }
 
 impl Isl {
-    /// Whether its fixed bytes say that this is ISL, and around Ethernet.
+    /// Whether a frame to this address may be ISL around Ethernet; the SNAP header behind the length confirms it.
     #[inline]
-    pub fn is_plausible(&self) -> bool {
-        matches!(self.dst, [0x01 | 0x03, 0, 0x0c, 0, 0, kind] if kind >> 4 == 0)
-            && self.llc == [0xaa, 0xaa, 0x03]
+    pub fn begins_with(dst: [u8; 6]) -> bool {
+        matches!(dst, [0x01 | 0x03, 0, 0x0c, 0, 0, kind] if kind >> 4 == 0)
     }
 }
 
