@@ -85,8 +85,8 @@ def agreement() -> None:
         "Every frame of 1,069 captures that other open-source projects test with, field by field, against "
         f"{version.split(' (')[0]}. Made by `make docs`; `make test` fails on any difference without a reason below.\n\n"
         "Addresses, TTL, ports and the like are those of the innermost packet on both sides; `outer_src` and `outer_dst` those of "
-        "the outermost. tshark runs without reassembly, so that each frame is compared by itself.\n\n"
-        + done.stdout
+        "the outermost. tshark runs without reassembly, so that each frame is compared by itself. The tags of the last table are those "
+        "of the collection of captures; a capture has several.\n\n" + done.stdout
     )
 
 

@@ -3,14 +3,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
+captures=${TAPSIGHT_CAPTURES:-../shared/captures}
 command -v cargo-fuzz > /dev/null || { echo "cargo-fuzz is needed: cargo install cargo-fuzz"; exit 2; }
 # The address sanitizer and coverage need unstable flags, which the stable compiler takes with this.
 export RUSTC_BOOTSTRAP=1
-for target in capture frame; do
+mkdir -p fuzz/corpus/{capture,frame,classify}
+if [ -d "$captures" ]; then
+  find "$captures" -type f -size -20k -name '*.pcap*' -exec cp -n {} fuzz/corpus/capture/ \;
+  .venv/bin/python fuzz/seeds.py "$captures" fuzz/corpus
+fi
+for target in capture frame classify; do
   echo "== fuzzing $target for $seconds s"
-  mkdir -p "fuzz/corpus/$target"
-  if [ "$target" = capture ] && [ -d "${TAPSIGHT_CAPTURES:-../shared/captures}" ]; then
-    find "${TAPSIGHT_CAPTURES:-../shared/captures}" -type f -size -20k -name '*.pcap*' -exec cp -n {} "fuzz/corpus/$target/" \;
-  fi
   cargo fuzz run "$target" -- -max_total_time="$seconds" -max_len=65536 -rss_limit_mb=2048
 done

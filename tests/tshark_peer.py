@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -23,16 +23,19 @@ FIELDS = [
     "tcp.srcport", "tcp.dstport", "tcp.seq_raw", "tcp.ack_raw", "tcp.flags", "tcp.window_size_value",
     "udp.srcport", "udp.dstport", "sctp.srcport", "sctp.dstport",
     "vlan.id", "ieee8021ad.id", "mpls.label", "eth.src", "eth.dst", "wlan.sa", "wlan.da", "isl.src", "isl.dst", "isl.vlan_id",
-    "dccp.srcport", "dccp.dstport",
+    "dccp.srcport", "dccp.dstport", "ip.flags.mf", "ipv6.fraghdr.more", "ipv6.fraghdr.offset", "udp.length", "tcp.len",
+    "gre.key", "gre.proto", "gre.flags.sequence_number", "erspan.version", "erspan.spanid", "vxlan.vni", "geneve.vni", "gtp.teid",
+    "nsh.spi", "l2tp.tunnel", "l2tp.session", "lisp-data.iid", "lisp-data.flags.iid", "esp.spi", "gre.key.call_id",
 ]  # fmt: skip
 
 COMPARED = [
+    "encap", "tunnel_id", "fragment",
     "ts", "cap_len", "wire_len", "eth_src", "eth_dst", "vlan", "vlan_inner", "mpls",
     "outer_src", "outer_dst", "ip_version", "src", "dst", "ttl", "tos", "ip_id", "protocol",
     "src_port", "dst_port", "tcp_flags", "tcp_seq", "tcp_ack", "tcp_window",
 ]  # fmt: skip
 
-COLUMNS = [*COMPARED, "frame", "encap", "issue"]
+COLUMNS = [*COMPARED, "frame", "issue"]
 
 # Layers that both sides walk over from one packet to the one inside it. tshark goes through more than these.
 WALKED = {
@@ -70,11 +73,17 @@ class Agreement:
 
     equal: Counter[str] = field(default_factory=Counter)
     compared: Counter[str] = field(default_factory=Counter)
+    frames: int = 0
+    frames_compared: int = 0
+    frames_equal: int = 0
     explained: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: Agreement) -> Self:
         self.equal += other.equal
+        self.frames += other.frames
+        self.frames_compared += other.frames_compared
+        self.frames_equal += other.frames_equal
         self.compared += other.compared
         self.explained += other.explained
         self.differences += other.differences
@@ -90,7 +99,10 @@ def tshark_rows(path: Path) -> list[dict[str, list[str]]]:
         command += ["-o", option]
     for name in FIELDS:
         command += ["-e", name]
-    output = subprocess.run(command, capture_output=True, check=False).stdout.decode("utf-8", "replace")
+    done = subprocess.run(command, capture_output=True, check=False)
+    if b"aren't valid" in done.stderr:
+        raise RuntimeError(done.stderr.decode())
+    output = done.stdout.decode("utf-8", "replace")
     rows = []
     for line in output.split("\n"):
         cells = line.split("\t")
@@ -143,6 +155,7 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
         out["eth_src"], out["eth_dst"] = row["eth.src"][0], row["eth.dst"][0]
     out["vlan"] = vlans[0] if vlans else None
     out["vlan_inner"] = vlans[1] if len(vlans) > 1 else None
+    out["encap"], out["tunnel_id"] = expected_encap(row, protocols)
     if mpls_outside == 1:
         out["mpls"] = [int(value, 0) for value in row["mpls.label"]][:8]
     if not networks:
@@ -166,6 +179,10 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
             at(f"{outer_kind}.dst", outer_n),
         )
     if kind == "ip":
+        more, offset = at("ip.flags.mf", n) == "1", number("ip.frag_offset", n)
+        out["fragment"] = {(False, False): None, (True, False): "first", (True, True): "middle"}.get(
+            (more, bool(offset)), "last"
+        )
         out |= {"ttl": number("ip.ttl", n), "protocol": number("ip.proto", n), "ip_id": number("ip.id", n)}
         out["tos"] = number("ip.dsfield", n)
     else:
@@ -181,6 +198,76 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
             out |= {"tcp_flags": number("tcp.flags", n), "tcp_seq": number("tcp.seq_raw", n)}
             out |= {"tcp_ack": number("tcp.ack_raw", n), "tcp_window": number("tcp.window_size_value", n)}
     return out, foreign
+
+
+# Layers of tshark that are one encapsulation of ours each, and the field that is its identifier.
+ENCAPS = {
+    "gre": ("gre", "gre.key"), "vxlan": ("vxlan", "vxlan.vni"), "vxlan_gpe": ("vxlan-gpe", "vxlan.vni"),
+    "geneve": ("geneve", "geneve.vni"), "nsh": ("nsh", "nsh.spi"), "teredo": ("teredo", None),
+    "lisp-data": ("lisp", "lisp-data.iid"), "capwap.data": ("capwap", None), "etherip": ("etherip", None),
+    "tzsp": ("tzsp", None), "pim": ("pim", None),
+}  # fmt: skip
+
+
+def expected_encap(row: dict[str, list[str]], protocols: list[str]) -> tuple[str | None, int | None]:
+    """The encapsulations that tshark walked through up to the last packet, and the identifier of the first that has one."""
+    quoting = next(
+        (place for place, name in enumerate(protocols) if name in ("icmp", "icmpv6")), len(protocols)
+    )
+    protocols = protocols[:quoting]
+    carried = ("ip", "ipv6", "arp", "lcp")
+    last = max((place for place, name in enumerate(protocols) if name in carried), default=-1)
+    stack: list[str] = []
+    ids: list[int] = []
+    seen: Counter[str] = Counter()
+    in_packet = False
+    before = ""
+
+    def add(encap: str, field: str | None) -> None:
+        stack.append(encap)
+        ids.extend(int(value, 0) for value in (row[field] if field else [])[seen[name] : seen[name] + 1])
+
+    for place, name in enumerate(protocols):
+        # What a tunnel's header is the last of carries something that neither reads further.
+        if place > last and name not in ("gre", "erspan", "vxlan", "geneve", "esp"):
+            continue
+
+        if name in ("ip", "ipv6"):
+            if before in ("ip", "ipv6", "ah") or before.startswith("ipv6."):
+                stack.append("ipip" if name == "ip" else "ip6")
+            in_packet = True
+        elif name == "erspan":
+            version = (row["erspan.version"][seen[name] :] or [None])[0]
+            if version is not None:
+                # The session takes the place of the key of the GRE around it.
+                del ids[len(ids) - bool(row["gre.key"]) :]
+            add({"1": "erspan2", "2": "erspan3"}.get(version or "", "erspan1"), "erspan.spanid")
+        elif name == "gtp" and protocols[place + 1 : place + 2] in (["ip"], ["ipv6"]):
+            add("gtpu", "gtp.teid")
+        elif name == "mpls" and in_packet and before != "mpls":
+            add("mpls", "mpls.label")
+        elif name == "esp" and protocols[place + 1 : place + 2] in (["ip"], ["ipv6"], ["udp"], ["tcp"]):
+            add("esp", "esp.spi")
+        elif name == "l2tp":
+            stack.append("l2tp")
+            ids += [
+                int(tunnel) << 16 | int(session)
+                for tunnel, session in zip(row["l2tp.tunnel"], row["l2tp.session"], strict=True)
+            ][:1]
+        elif name == "gre" and row["gre.key.call_id"] and protocols[place + 1 : place + 2] == ["ppp"]:
+            add("gre", "gre.key.call_id")
+        elif name == "nsh" and before == "udp":
+            # tshark has no name for the VXLAN-GPE header between the two.
+            stack.append("vxlan-gpe")
+            ids += [int(value, 0) for value in row["vxlan.vni"]]
+            add("nsh", "nsh.spi")
+        elif name == "esp" and not ids:
+            ids += [int(value, 0) for value in row["esp.spi"][:1]]
+        elif name in ENCAPS:
+            add(*ENCAPS[name])
+        seen[name] += 1
+        before = name
+    return "/".join(stack) or None, ids[0] if ids else None
 
 
 def our_rows(path: Path) -> list[dict[str, object]]:
@@ -207,6 +294,7 @@ def compare(path: Path, name: str) -> Agreement:
     except (tapsight.CaptureError, OSError, ValueError):
         result.explained["a format that is not read here"] += 1
         return result
+    result.frames = len(ours)
     theirs = tshark_rows(path)
     if not theirs:
         result.explained["tshark does not read the capture"] += len(ours)
@@ -223,6 +311,7 @@ def compare(path: Path, name: str) -> Agreement:
         reason = explain(us, them, name, row["frame.protocols"][0].split(":"), foreign)
         if reason is not None:
             result.explained[reason] += 1
+        before = len(result.differences)
         for column in () if reason else COMPARED:
             if column not in them:
                 continue
@@ -238,6 +327,8 @@ def compare(path: Path, name: str) -> Agreement:
                     f"{name} frame {us['frame']} {column}: {us[column]!r}, tshark {them[column]!r}"
                     f" ({row['frame.protocols']} issue {us['issue']} encap {us['encap']})"
                 )
+        result.frames_compared += reason is None
+        result.frames_equal += reason is None and len(result.differences) == before
     return result
 
 
@@ -274,10 +365,15 @@ def main() -> int:
         print("needs tshark and captures (TAPSIGHT_CAPTURES)", file=sys.stderr)  # noqa: T201
         return 2
     total = Agreement()
+    by_tag: dict[str, Agreement] = defaultdict(Agreement)
+    index = list(capture_index())
     with ThreadPoolExecutor(2) as pool:
-        names = [row["file"] for row in capture_index()]
-        for result in pool.map(lambda name: compare(directory / name, name), names):
+        for row, result in zip(
+            index, pool.map(lambda row: compare(directory / row["file"], row["file"]), index), strict=True
+        ):
             total += result
+            for tag in row["tags"].split(","):
+                by_tag[tag] += result
     print("| column | compared | equal | different |\n|---|---:|---:|---:|")  # noqa: T201
     for column in COMPARED:
         compared, equal = total.compared[column], total.equal[column]
@@ -285,6 +381,10 @@ def main() -> int:
     print("\n| not compared, because | frames or fields |\n|---|---:|")  # noqa: T201
     for reason, count in sorted(total.explained.items(), key=lambda item: (-item[1], item[0])):
         print(f"| {reason} | {count:,} |")  # noqa: T201
+    print("\n| tag | frames | compared | equal in every column |\n|---|---:|---:|---:|")  # noqa: T201
+    for tag, agreement in sorted(by_tag.items()):
+        counts = (agreement.frames, agreement.frames_compared, agreement.frames_equal)
+        print(f"| {tag} | " + " | ".join(f"{count:,}" for count in counts) + " |")  # noqa: T201
     for line in total.differences:
         print(line, file=sys.stderr)  # noqa: T201
     return int(bool(total.differences))

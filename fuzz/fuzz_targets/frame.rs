@@ -9,13 +9,16 @@ use tapsight::packets::ids::Ids;
 
 fuzz_target!(|data: &[u8]| {
     let Some((&[link, more], frame)) = data.split_first_chunk() else { return };
-    let links = [0, 1, 12, 101, 108, 113, 228, 229, 276, 147];
+    let links = [
+        0, 1, 9, 12, 50, 51, 100, 101, 104, 105, 107, 108, 113, 127, 143, 147, 178, 192, 228, 229, 239, 242, 258, 276,
+    ];
     let link = LinkType(links[usize::from(link) % links.len()]);
     let wire_len = frame.len() as u32 + u32::from(more);
     let layers = dissect(link, frame, wire_len);
     assert!(layers.payload.len() <= frame.len());
     assert!(layers.issue.is_none_or(|issue| issue.offset as usize <= frame.len().max(wire_len as usize)));
-    assert_eq!(layers.outer.is_some(), !layers.encap.is_empty());
+    assert!(layers.outer.is_none() || !layers.encap.is_empty());
+    assert!(layers.ip.is_some() || layers.outer.is_none());
     assert_eq!(Ids::of(&layers), Ids::of(&dissect(link, frame, wire_len)));
     Classifier::new().classify(&layers);
 });
