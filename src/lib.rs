@@ -24,4 +24,5 @@ mod named;
 pub mod packets;
 #[cfg(feature = "python")]
 mod python;
+mod table;
 pub mod wire;

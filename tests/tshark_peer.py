@@ -186,11 +186,16 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
         out |= {"ttl": number("ip.ttl", n), "protocol": number("ip.proto", n), "ip_id": number("ip.id", n)}
         out["tos"] = number("ip.dsfield", n)
     else:
+        for more, at_unit in zip(row["ipv6.fraghdr.more"][-1:], row["ipv6.fraghdr.offset"][-1:], strict=True):
+            place = (more == "1", int(at_unit) > 0)
+            out["fragment"] = {(False, False): None, (True, False): "first", (True, True): "middle"}.get(place, "last")
         out |= {"ttl": number("ipv6.hlim", n), "tos": number("ipv6.tclass", n)}
         if not any(protocol.startswith("ipv6.") or protocol == "ah" for protocol in protocols):
             out["protocol"] = number("ipv6.nxt", n)
     if transport is None:
-        out |= {"src_port": None, "dst_port": None}
+        # Later fragments have the ports of their first here, and none there without reassembly.
+        if out.get("fragment") in (None, "first"):
+            out |= {"src_port": None, "dst_port": None}
     elif transport[0] in ("tcp", "udp", "sctp", "dccp"):
         name, n = transport
         out |= {"src_port": number(f"{name}.srcport", n), "dst_port": number(f"{name}.dstport", n)}

@@ -88,6 +88,8 @@ apps! {
     Megaco = "megaco", VoiceSignalling, Tcp [2944, 2945], Udp [2944, 2945], Sctp [2944, 2945], Ppid [7];
     /// H.225.0 call signalling, ITU-T H.225.0.
     H225 = "h225", VoiceSignalling, Tcp [1720];
+    /// H.245, ITU-T H.245, on ports that H.225.0 agrees on.
+    H245 = "h245", VoiceSignalling;
     /// H.225.0 registration, admission and status, ITU-T H.225.0.
     Ras = "ras", VoiceSignalling, Udp [1718, 1719];
     /// Skinny Client Control Protocol (Cisco), not the SCCP of SS7.

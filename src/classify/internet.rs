@@ -84,6 +84,8 @@ pub(super) fn is_quic(data: Data) -> bool {
                 offer.first_chunk().is_some_and(|&offer| is_quic_version(u32::from_be_bytes(offer)))
             }) && (data.len - behind).is_multiple_of(4)
         }
+        // To provoke version negotiation (section 15), in a datagram as large as a client's first (section 14.1).
+        _ if version & 0x0f0f_0f0f == 0x0a0a_0a0a => first & 0x40 != 0 && dcid_len >= 8 && data.len >= 1200,
         _ => first & 0x40 != 0 && is_quic_version(version),
     }
 }
@@ -248,9 +250,10 @@ fn mqtt_header(data: Data) -> Option<usize> {
     None
 }
 
-/// BitTorrent's handshake, BEP 3, or a message of its hash table, BEP 5.
+/// BitTorrent's handshake, BEP 3, a message of its hash table, BEP 5, or of local discovery, BEP 14.
 pub(super) fn is_bittorrent(data: Data) -> bool {
     data.starts_with(b"\x13BitTorrent protocol")
+        || data.starts_with(b"BT-SEARCH * HTTP/1.")
         || data.starts_with(b"d1:ad2:id20:")
         || data.starts_with(b"d1:rd2:id20:")
 }
@@ -267,6 +270,13 @@ pub(super) fn is_wireguard_handshake(data: Data) -> bool {
 /// WireGuard's data: type, three zero bytes, padded to 16 bytes. Weak: needs its port.
 pub(super) fn is_wireguard_data(data: Data) -> bool {
     data.starts_with(&[4, 0, 0, 0]) && data.len >= 32 && data.len.is_multiple_of(16)
+}
+
+/// The same on any port: the counter (8 bytes, little-endian) is below 2^32, as a key lives (white paper, section 6.1,
+/// and two minutes). Odds of a chance match: 2^-64 and the length.
+#[inline]
+pub(super) fn is_wireguard_transport(data: Data) -> bool {
+    is_wireguard_data(data) && data.be32(12) == Some(0)
 }
 
 /// OpenVPN: a hard reset of the first key, which is short. Weak: needs its port.

@@ -23,6 +23,11 @@ pub(super) fn is_ftp(data: Data) -> bool {
     data.is_reply() || data.is_command(&COMMANDS)
 }
 
+/// What FTP alone says, on any port: it asks for a security mechanism in these words (RFC 2228 section 3, RFC 4217).
+pub(super) fn is_ftp_security(data: Data) -> bool {
+    matches!(data.line(), Some(b"AUTH TLS" | b"AUTH SSL" | b"AUTH GSSAPI"))
+}
+
 /// TFTP, RFC 1350 section 5: a request with a name and a mode, or another operation of a fitting length.
 pub(super) fn is_tftp(data: Data) -> bool {
     let is_request = |request: &[u8]| {
@@ -69,6 +74,20 @@ pub(super) fn is_syslog(data: Data) -> bool {
     };
     digits.iter().all(u8::is_ascii_digit)
         && digits.iter().fold(0, |priority, digit| priority * 10 + u32::from(digit - b'0')) <= 191
+}
+
+/// syslog on any port: behind the priority, with the version of RFC 5424 or without, a date: a month's name or a year.
+pub(super) fn is_syslog_with_date(data: Data) -> bool {
+    const MONTHS: [&[u8]; 12] =
+        [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+    if !is_syslog(data) {
+        return false;
+    }
+    let head = data.bytes.get(..12).unwrap_or(data.bytes);
+    let mut text = head.split(|&byte| byte == b'>').nth(1).unwrap_or_default();
+    text = text.strip_prefix(b"1 ").unwrap_or(text).trim_ascii_start();
+    MONTHS.iter().any(|month| text.starts_with(month))
+        || matches!(text, [b'1' | b'2', b'0' | b'9', b'0'..=b'9', b'0'..=b'9', b'-', ..])
 }
 
 /// DHCP, RFC 2131 section 2 and 3: operation, length of the hardware address, and the magic cookie at 236.
@@ -118,6 +137,25 @@ pub(super) fn is_netflow(data: Data) -> bool {
         10 => (16..=data.len).contains(&count),
         _ => false,
     }
+}
+
+/// NetFlow version 9 on any port: flow sets (RFC 3954 section 5.2) that fill the datagram, each with an identifier that is
+/// in use. Odds of a chance match: 2^-16 (version) and 2^-16 (the last length).
+pub(super) fn is_netflow9(data: Data) -> bool {
+    if !data.starts_with(&[0, 9]) || !is_netflow(data) {
+        return false;
+    }
+    let mut at = 20;
+    for _ in 0..64 {
+        let (Some(0 | 1 | 256..), Some(length @ 4..)) = (data.be16(at), data.be16(at + 2)) else {
+            return false;
+        };
+        at += length;
+        if at >= data.len {
+            return at == data.len;
+        }
+    }
+    false
 }
 
 /// sFlow version 5, 4 or 2: version, then the kind of the agent's address.

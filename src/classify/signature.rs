@@ -51,7 +51,11 @@ pub(super) fn udp(data: Data<'_>) -> Option<App> {
     // Media and what shares its port is told apart by the first byte as RFC 7983 section 7 and RFC 9443 divide it.
     match data.byte(0)? {
         0..=3 if voice::is_stun(data) => Some(App::Stun),
+        0 | 1 if voice::is_stun_classic(data) => Some(App::Stun),
         1..=3 if internet::is_wireguard_handshake(data) => Some(App::WireGuard),
+        4 if internet::is_wireguard_transport(data) => Some(App::WireGuard),
+        0 if management::is_netflow9(data) => Some(App::NetFlow),
+        b'<' if management::is_syslog_with_date(data) => Some(App::Syslog),
         16..=19 if voice::is_zrtp(data) => Some(App::Zrtp),
         20..=63 if internet::is_dtls(data) => Some(App::Dtls),
         b'!' | b'A'..=b'Z' => udp_text(data),
@@ -71,6 +75,8 @@ fn udp_text(data: Data<'_>) -> Option<App> {
         Some(App::Megaco)
     } else if internet::is_ssdp(data) {
         Some(App::Ssdp)
+    } else if internet::is_bittorrent(data) {
+        Some(App::BitTorrent)
     } else {
         None
     }
@@ -117,6 +123,8 @@ pub(super) fn tcp(data: Data<'_>) -> Option<App> {
         0 if internet::is_smb(data) => Some(App::Smb),
         0 if internet::is_pptp(data) => Some(App::Pptp),
         3 if voice::is_h225(data) => Some(App::H225),
+        3 if voice::is_h245(data) => Some(App::H245),
+        b'<' if management::is_syslog_with_date(data) => Some(App::Syslog),
         0x10 if internet::is_mqtt_connect(data) => Some(App::Mqtt),
         0x13 if internet::is_bittorrent(data) => Some(App::BitTorrent),
         0xff if routing::is_bgp(data) => Some(App::Bgp),
@@ -137,6 +145,8 @@ fn tcp_text(data: Data<'_>) -> Option<App> {
         Some(App::Mgcp)
     } else if voice::is_megaco(data) {
         Some(App::Megaco)
+    } else if management::is_ftp_security(data) {
+        Some(App::Ftp)
     } else {
         None
     }

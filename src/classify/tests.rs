@@ -65,6 +65,23 @@ fn on_any_port() -> Vec<(Vec<u8>, App)> {
         (tcp(5000, 6000, b"REGISTER sips:ss2.biloxi.example.com SIP/2.0\r\n"), App::Sip),
         (udp(5000, 6000, &stun), App::Stun),
         (udp(5000, 6000, &rtcp), App::Rtcp),
+        // RFC 3489 section 11.2: a binding request that wants its answer from elsewhere.
+        (udp(5000, 6000, &[&[0, 1, 0, 8][..], &[7; 16], &[0, 3, 0, 4, 0, 0, 0, 0]].concat()), App::Stun),
+        (
+            udp(5000, 6000, &[&[4, 0, 0, 0, 9, 9, 9, 9, 1, 0, 0, 0, 0, 0, 0, 0][..], &[7; 16]].concat()),
+            App::WireGuard,
+        ),
+        // A template flow set of eight bytes, RFC 3954 section 5.2.
+        (udp(5000, 6000, &[&[0, 9, 0, 1][..], &[1; 16], &[0, 0, 0, 8, 1, 0, 0, 0]].concat()), App::NetFlow),
+        (
+            udp(5000, 6000, b"<34>1 2003-10-11T22:14:15.003Z mymachine.example.com su - ID47 - 'su root'"),
+            App::Syslog,
+        ),
+        (udp(5000, 6000, b"<34>Oct 11 22:14:15 mymachine su: 'su root' failed"), App::Syslog),
+        (udp(5000, 6000, b"BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\n"), App::BitTorrent),
+        (tcp(5000, 6000, b"AUTH TLS\r\n"), App::Ftp),
+        // Terminal capability set with the object identifier of H.245.
+        (tcp(5000, 6000, &[3, 0, 0, 16, 2, 0x70, 1, 6, 0, 8, 0x81, 0x75, 0, 5, 0, 0]), App::H245),
         (udp(5000, 6000, &quic), App::Quic),
         (tcp(5000, 6000, b"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00"), App::Tls),
         (tcp(5000, 6000, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"), App::Http),
@@ -137,6 +154,10 @@ fn rtp_needs_a_series_or_an_announcement() {
     assert_eq!(see(&udp(5060, 5060, invite.as_bytes())).app, Some(App::Sip));
     let first = see(&udp(20004, 40000, &rtp(1)));
     assert_eq!(first, Label { app: Some(App::Rtp), basis: Some(Basis::Signature) });
+    // Over TCP each is behind its length, RFC 4571.
+    let framed = |n| tcp(20006, 30006, &[&[0, 172][..], &rtp(n)].concat());
+    let bases: Vec<_> = (1..=4).map(|n| see(&framed(n)).basis).collect();
+    assert_eq!(bases, [None, None, None, Some(Basis::Behaviour)]);
 }
 
 proptest! {

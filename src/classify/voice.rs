@@ -55,6 +55,23 @@ pub(super) fn is_h225(data: Data) -> bool {
         && data.be16(2).is_some_and(|length| length >= 9 && length <= data.len)
 }
 
+/// H.245, ITU-T H.245: TPKT around the capabilities that begin a control channel, which hold the object identifier of
+/// H.245 (itu-t recommendation h 245) in the encoding of ITU-T X.691. Odds of a chance match: 2^-48.
+pub(super) fn is_h245(data: Data) -> bool {
+    const OID: [u8; 4] = [0x00, 0x08, 0x81, 0x75];
+    data.starts_with(&[3, 0])
+        && data.be16(2).is_some_and(|length| length >= 12 && length <= data.len)
+        && data.bytes.get(4..16).is_some_and(|head| head.windows(4).any(|window| window == OID))
+}
+
+/// RTP over a stream, RFC 4571 section 2: what a length is before.
+#[inline]
+pub(super) fn framed(data: Data) -> Option<Data> {
+    let length = data.be16(0).filter(|length| (13..=1500).contains(length))?;
+    let framed = data.behind(2);
+    Some(Data { bytes: framed.bytes.get(..length).unwrap_or(framed.bytes), len: length })
+}
+
 /// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id. Weak: needs its port.
 pub(super) fn is_skinny(data: Data) -> bool {
     let (Some(length), Some(version), Some(message)) = (data.le32(0), data.le32(4), data.le32(8)) else {
@@ -77,6 +94,35 @@ pub(super) fn is_stun(data: Data) -> bool {
     data.be32(4) == Some(0x2112_a442)
         && data.byte(0).is_some_and(|first| first & 0xc0 == 0)
         && data.be16(2).is_some_and(|length| length % 4 == 0 && length + 20 <= data.len)
+}
+
+/// STUN of the first kind, RFC 3489 section 11, which has no cookie: a known message with at least one attribute, known
+/// attributes only (section 11.2 and those of Microsoft's and of RFC 5389), and nothing behind them. Odds of a chance
+/// match: 2^-13 (message) · 2^-16 (length) · 2^-8 for each attribute at least.
+#[inline]
+pub(super) fn is_stun_classic(data: Data) -> bool {
+    let (Some(0x0001 | 0x0002 | 0x0101 | 0x0102 | 0x0111 | 0x0112), Some(length)) =
+        (data.be16(0), data.be16(2))
+    else {
+        return false;
+    };
+    if length + 20 != data.len || !(8..=512).contains(&length) {
+        return false;
+    }
+    let mut at = 20;
+    // An attribute takes at least four bytes.
+    for _ in 0..128 {
+        if at == data.len {
+            return true;
+        }
+        let (Some(0x0001..=0x000b | 0x8020 | 0x8022 | 0x8028), Some(length)) =
+            (data.be16(at), data.be16(at + 2))
+        else {
+            return false;
+        };
+        at += 4 + length.next_multiple_of(4);
+    }
+    false
 }
 
 /// What only the port of STUN confirms: a message without the cookie (RFC 3489 section 11.1: binding or shared secret,

@@ -32,6 +32,8 @@ pub struct Layers<'a> {
     pub tunnel_id: Option<u32>,
     /// The innermost network layer.
     pub ip: Option<Ip<'a>>,
+    /// Ports of the packet that a later fragment is a part of, if its first fragment was seen before.
+    pub joined_ports: Option<(u16, u16)>,
     /// The transport header of the innermost packet.
     pub transport: Transport<'a>,
     /// Captured bytes behind the transport header (behind the network layer where there is none), without padding.
@@ -43,7 +45,8 @@ pub struct Layers<'a> {
 }
 
 impl Layers<'_> {
-    /// Ports of the innermost packet, (source, destination), for TCP, UDP, UDP-Lite, DCCP and SCTP.
+    /// Ports of the innermost packet, (source, destination), for TCP, UDP, UDP-Lite, DCCP and SCTP; of a later fragment
+    /// those of its first.
     #[inline]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.transport {
@@ -51,7 +54,7 @@ impl Layers<'_> {
             Transport::Udp(udp) | Transport::UdpLite(udp) => Some((udp.src_port.get(), udp.dst_port.get())),
             Transport::Dccp(dccp) => Some((dccp.src_port.get(), dccp.dst_port.get())),
             Transport::Sctp(sctp) => Some((sctp.src_port.get(), sctp.dst_port.get())),
-            _ => None,
+            _ => self.joined_ports,
         }
     }
 }

@@ -81,6 +81,7 @@ impl<'a> Walk<'a> {
             tos: ipv4.tos,
             id: Some(ipv4.id.get().into()),
             fragment,
+            fragment_offset: ipv4.fragment_offset(),
             total_len: total_len as u32,
             payload,
         });
@@ -99,6 +100,7 @@ impl<'a> Walk<'a> {
         let mut header_len = size_of::<Ipv6>();
         let mut next_header = ipv6.next_header;
         let mut fragment = Fragment::Whole;
+        let mut fragment_offset = 0;
         let mut id = None;
         let total_len = match usize::from(ipv6.payload_len.get()) {
             0 if next_header == 0 => {
@@ -125,6 +127,7 @@ impl<'a> Walk<'a> {
             let len = if next_header == 44 {
                 FragmentHeader::ref_from_prefix(extension).ok().map(|(header, _)| {
                     fragment = header.fragment();
+                    fragment_offset = header.fragment_offset();
                     id = Some(header.id.get());
                     size_of::<FragmentHeader>()
                 })
@@ -151,6 +154,7 @@ impl<'a> Walk<'a> {
             tos: ipv6.traffic_class(),
             id,
             fragment,
+            fragment_offset,
             total_len: total_len as u32,
             payload,
         });

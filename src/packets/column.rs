@@ -42,7 +42,7 @@ named! {
         OuterSrc = "outer_src",
         /// Destination address of the outermost packet, if it carries another.
         OuterDst = "outer_dst",
-        /// Identifier of the outermost encapsulation that has one: VNI, key, TEID, session.
+        /// Identifier of the outermost encapsulation that has one: VNI, key, TEID, session, label; SPI of ESP.
         TunnelId = "tunnel_id",
         /// IP version of the innermost packet, as are all columns from here to `payload_len`.
         IpVersion = "ip_version",
@@ -60,9 +60,9 @@ named! {
         Fragment = "fragment",
         /// IP protocol, after extension headers.
         Protocol = "protocol",
-        /// Source port of TCP, UDP or SCTP.
+        /// Source port of TCP, UDP, UDP-Lite, DCCP or SCTP; of a later fragment that of its first, if that came before.
         SrcPort = "src_port",
-        /// Destination port of TCP, UDP or SCTP.
+        /// Destination port, as `src_port`.
         DstPort = "dst_port",
         /// TCP flags, the low 12 bits, as Wireshark's `tcp.flags`.
         TcpFlags = "tcp_flags",

@@ -21,7 +21,7 @@
 //! than 16 bytes and for those that begin with 16 equal bytes.
 //!
 //! **`flow_id`**: IP protocol (1 byte), then the two endpoints (16-byte address, 2-byte port) with the smaller byte
-//! string first. Ports are 0 where there are none. Null if there is no IP packet.
+//! string first. Ports are 0 where there are none; a later fragment has those of its first, if that came before. Null if there is no IP packet.
 //!
 //! **Community ID** version 1 with seed 0, as <https://github.com/corelight/community-id-spec> defines it.
 

@@ -8,6 +8,7 @@ pub mod address;
 mod builder;
 mod column;
 mod filter;
+mod fragments;
 pub mod ids;
 mod scan;
 mod view;

@@ -6,6 +6,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::builder::{Builder, CHUNK, Row};
 use super::column::Column;
 use super::filter::Filter;
+use super::fragments::Fragments;
 use super::ids::Ids;
 use crate::capture::{Block, Reader};
 use crate::classify::{Classifier, Label};
@@ -43,6 +44,7 @@ impl Default for ScanOptions {
 pub struct Scan {
     reader: Reader,
     classifier: Classifier,
+    fragments: Fragments,
     builder: Builder,
     options: ScanOptions,
     work: Work,
@@ -88,6 +90,7 @@ impl Scan {
             work: Work::of(&options),
             rows_left: options.limit.unwrap_or(u64::MAX),
             classifier: Classifier::new(),
+            fragments: Fragments::default(),
             block: None,
             pause: None,
             reader,
@@ -134,7 +137,7 @@ impl Scan {
 
     /// Adds rows for the frames from `position` on, as far as the batch has room; returns where it stopped.
     fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
-        let Self { reader, classifier, builder, options, work, rows_left, .. } = self;
+        let Self { reader, classifier, fragments, builder, options, work, rows_left, .. } = self;
         let interfaces = reader.interfaces();
         let mut frames = block.frames().skip(position);
         let mut rows = Vec::with_capacity(CHUNK);
@@ -162,8 +165,14 @@ impl Scan {
                     row.layers =
                         link.map(|link| dissect(link, frame.data, frame.record.wire_len)).unwrap_or_default();
                 }
+                let packet = fragments.join(frame.record.ts, frame.data, &mut row.layers);
                 if work.label {
                     row.label = classifier.classify(&row.layers);
+                    match packet {
+                        Some(packet) if row.layers.joined_ports.is_some() => row.label = packet.label,
+                        Some(packet) => packet.label = row.label,
+                        None => {}
+                    }
                 }
                 if options.filter.keeps(&row) {
                     if work.ids {

@@ -20,6 +20,8 @@ pub struct Ip<'a> {
     pub id: Option<u32>,
     /// Which part of a fragmented packet this is.
     pub fragment: Fragment,
+    /// Where in the packet that was fragmented this part begins, in units of 8 bytes.
+    pub fragment_offset: u16,
     /// Length of the packet in bytes, header included, as it says itself (captured length where it says 0, as
     /// segmentation offload leaves it).
     pub total_len: u32,

@@ -43,6 +43,12 @@ impl Ipv4 {
         usize::from(self.version_ihl & 0xf) * 4
     }
 
+    /// Where in the packet that was fragmented this part begins, in units of 8 bytes.
+    #[inline]
+    pub fn fragment_offset(&self) -> u16 {
+        self.flags_offset.get() & 0x1fff
+    }
+
     /// Which part of a fragmented packet this is.
     #[inline]
     pub fn fragment(&self) -> Fragment {

@@ -54,6 +54,12 @@ pub struct FragmentHeader {
 }
 
 impl FragmentHeader {
+    /// Where in the packet that was fragmented this part begins, in units of 8 bytes.
+    #[inline]
+    pub fn fragment_offset(&self) -> u16 {
+        self.offset_more.get() >> 3
+    }
+
     /// Which part of a fragmented packet this is.
     #[inline]
     pub fn fragment(&self) -> Fragment {

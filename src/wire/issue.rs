@@ -110,6 +110,8 @@ named! {
         BadVersion = "bad-version",
         /// A length field is smaller than the header it stands in, or contradicts another one.
         BadLength = "bad-length",
+        /// A fragment that holds some bytes that another one of its packet held, and some that it did not (RFC 5722).
+        Overlap = "overlap",
         /// More layers than are followed.
         TooDeep = "too-deep",
         /// A kind that is not read here.
