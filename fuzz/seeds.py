@@ -18,11 +18,13 @@ LINKS = [
 
 
 def write(folder: Path, seed: bytes) -> None:
+    """Write a seed into a file named by its content."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / hashlib.sha256(seed).hexdigest()[:16]).write_bytes(seed)
 
 
 def main(captures: Path, corpus: Path) -> None:
+    """Write the seeds."""
     for path in sorted(captures.rglob("*.pcap")):
         try:
             with path.open("rb") as file:

@@ -116,6 +116,9 @@ def tshark_rows(path: Path) -> list[dict[str, list[str]]]:
 def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
     """What tshark says of the columns; and the reason if it walked into layers that are not read here."""
     protocols = row["frame.protocols"][0].split(":") if row["frame.protocols"] else []
+    # What an error message quotes is no packet on this link.
+    quoting = next((place for place, name in enumerate(protocols, 1) if name in ("icmp", "icmpv6")), None)
+    protocols = protocols[:quoting]
     out: dict[str, object] = {
         "cap_len": int(row["frame.cap_len"][0]),
         "wire_len": int(row["frame.len"][0]),
@@ -134,8 +137,6 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
             transport = None
         elif protocol in ("tcp", "udp", "sctp", "udplite", "dccp") and networks:
             transport = (protocol, counts[protocol])
-        elif protocol in ("icmp", "icmpv6"):
-            break
         elif protocol not in WALKED:
             rest = protocols[protocols.index(protocol) + 1 :]
             if "ip" in rest or "ipv6" in rest:
@@ -186,9 +187,12 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
         out |= {"ttl": number("ip.ttl", n), "protocol": number("ip.proto", n), "ip_id": number("ip.id", n)}
         out["tos"] = number("ip.dsfield", n)
     else:
-        for more, at_unit in zip(row["ipv6.fraghdr.more"][-1:], row["ipv6.fraghdr.offset"][-1:], strict=True):
+        parts = zip(row["ipv6.fraghdr.more"][-1:], row["ipv6.fraghdr.offset"][-1:], strict=True)
+        for more, at_unit in parts if "ipv6.fraghdr" in protocols else ():
             place = (more == "1", int(at_unit) > 0)
-            out["fragment"] = {(False, False): None, (True, False): "first", (True, True): "middle"}.get(place, "last")
+            out["fragment"] = {(False, False): None, (True, False): "first", (True, True): "middle"}.get(
+                place, "last"
+            )
         out |= {"ttl": number("ipv6.hlim", n), "tos": number("ipv6.tclass", n)}
         if not any(protocol.startswith("ipv6.") or protocol == "ah" for protocol in protocols):
             out["protocol"] = number("ipv6.nxt", n)
