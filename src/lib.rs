@@ -10,6 +10,7 @@
 //! | [`dissect`] | a frame | its layers, through tunnels |
 //! | [`classify`] | layers | application and on what basis |
 //! | [`packets`] | frames | one Arrow row a frame: the contract |
+//! | [`messages`] | frames | one Arrow row a message of one protocol |
 //! | [`flows`] | packets | one row a conversation and path |
 //! | [`detect`] | packets | claims of copying and diversion |
 //!
@@ -20,6 +21,7 @@ pub mod classify;
 pub mod detect;
 pub mod dissect;
 pub mod flows;
+pub mod messages;
 mod named;
 pub mod packets;
 #[cfg(feature = "python")]

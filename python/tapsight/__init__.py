@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tapsight import addresses
 from tapsight._core import CaptureError
 from tapsight._core import __version__ as __version__
-from tapsight._scan import BATCH_SIZE, COLUMNS, CaptureWarning, Scan, open, scan
+from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, open, scan
 
 if TYPE_CHECKING:
     from tapsight._check import Result, check
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BATCH_SIZE",
     "COLUMNS",
+    "TABLES",
     "CaptureError",
     "CaptureWarning",
     "Policy",

@@ -22,6 +22,8 @@ __all__ = [
     "macs_to_text",
     "match_prefixes",
     "schema",
+    "table_names",
+    "table_schema",
 ]
 
 __version__: str
@@ -37,6 +39,7 @@ class Stream:
         cls,
         sources: Sequence[Any],
         *,
+        table: str = "packets",
         tap: str | None = None,
         columns: Sequence[str] | None = None,
         batch_size: int = ...,
@@ -75,6 +78,8 @@ class Examination:
 
 def column_names() -> list[str]: ...
 def schema(names: Sequence[str] | None = None) -> Table: ...
+def table_names() -> list[str]: ...
+def table_schema(name: str, names: Sequence[str] | None = None) -> Table: ...
 def filterable(name: str, values: Sequence[int | str]) -> bool: ...
 def addresses_to_text(column: Any) -> Array: ...
 def addresses_from_text(column: Any) -> Array: ...

@@ -42,11 +42,15 @@ def examine(
 
 
 def open_packets(
-    source: Sequence[str], *, columns: Sequence[str] | None = None, tap: str | None = None
+    source: Sequence[str],
+    *,
+    table: str = "packets",
+    columns: Sequence[str] | None = None,
+    tap: str | None = None,
 ) -> Any:
-    """The packets of captures that follow each other, as something that exports an Arrow stream."""
+    """The packets, or the messages of a side table, of captures that follow each other, as something that exports an Arrow stream."""
     tapsight = importlib.import_module("tapsight")
-    return tapsight.open(list(source), columns=columns, tap=tap)
+    return tapsight.open(list(source), table=table, columns=columns, tap=tap)
 
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:

@@ -28,7 +28,7 @@ def lazy_frame(scan: Scan) -> pl.LazyFrame:
         narrowed = replace(
             scan,
             columns=tuple(columns),
-            filters=() if predicate is None else engine_filters(predicate),
+            filters=() if predicate is None or scan.table != "packets" else engine_filters(predicate),
             # With a predicate, the rows to count are those that pass all of it, which only Polars knows.
             limit=n_rows if predicate is None else None,
             batch_size=min(scan.batch_size, max(n_rows, 1)) if n_rows is not None else scan.batch_size,

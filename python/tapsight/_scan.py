@@ -23,6 +23,10 @@ COLUMNS: tuple[str, ...] = tuple(_core.column_names())
 """All columns of the packets table; those made on request only (``community_id``) among them."""
 
 
+TABLES: tuple[str, ...] = ("packets", *_core.table_names())
+"""The tables that a capture can be read as: a row a frame, or a row a message of one protocol."""
+
+
 class CaptureWarning(UserWarning):
     """A capture could be read in part only, such as one that was cut off."""
 
@@ -43,10 +47,12 @@ class Scan:
     tap: str | None = None
     filters: tuple[tuple[str, tuple[int | str, ...]], ...] = field(default=(), repr=False)
     limit: int | None = field(default=None, repr=False)
+    table: str = "packets"
 
     def _stream(self) -> _core.Stream:
         return _core.Stream(
             list(self.sources),
+            table=self.table,
             tap=self.tap,
             columns=None if self.columns is None else list(self.columns),
             batch_size=self.batch_size,
@@ -60,7 +66,7 @@ class Scan:
 
     def __arrow_c_schema__(self) -> object:
         """The schema, without opening the capture."""
-        return _core.schema(None if self.columns is None else list(self.columns)).__arrow_c_schema__()
+        return _schema(self.table, self.columns).__arrow_c_schema__()
 
     @property
     def schema(self) -> pa.Schema:
@@ -104,9 +110,15 @@ class Scan:
         return frame
 
 
+def _schema(table: str, columns: tuple[str, ...] | None) -> _core.Table:
+    names = None if columns is None else list(columns)
+    return _core.schema(names) if table == "packets" else _core.table_schema(table, names)
+
+
 def open(
     source: Source | Sequence[Source],
     *,
+    table: str = "packets",
     columns: Iterable[str] | None = None,
     batch_size: int = BATCH_SIZE,
     tap: str | None = None,
@@ -116,19 +128,21 @@ def open(
     Args:
         source: A path, a glob, ``"-"`` for standard input, a buffer that holds a capture, or a list of these, which
             are read in order as one stream whose frame numbers go on.
+        table: ``"packets"``, a row a frame; or a side table, a row a message of one protocol, such as ``"dns"`` or ``"sip"``,
+            which joins the packets by ``frame``. See :data:`tapsight.TABLES`.
         columns: The columns to make, in this order; all but ``community_id`` by default. See :data:`tapsight.COLUMNS`.
         batch_size: Rows in a batch.
         tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: A column does not exist.
+        ValueError: A table or column does not exist.
     """
     names = None if columns is None else tuple(columns)
-    _core.schema(None if names is None else list(names))
+    _schema(table, names)
     if batch_size < 1:
         raise ValueError(f"batch_size is a number of rows from 1, not {batch_size}")
-    return Scan(expand(source), names, batch_size, tap)
+    return Scan(expand(source), names, batch_size, tap, table=table)
 
 
 def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
@@ -152,6 +166,7 @@ def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
 def scan(
     source: Source | Sequence[Source],
     *,
+    table: str = "packets",
     columns: Iterable[str] | None = None,
     batch_size: int = BATCH_SIZE,
     tap: str | None = None,
@@ -166,4 +181,4 @@ def scan(
     """
     from tapsight._polars import lazy_frame
 
-    return lazy_frame(open(source, columns=columns, batch_size=batch_size, tap=tap))
+    return lazy_frame(open(source, table=table, columns=columns, batch_size=batch_size, tap=tap))

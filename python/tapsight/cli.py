@@ -130,8 +130,15 @@ def classify(
     columns: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")
     ] = None,
+    table: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="packets, a row a frame; or a row a message of one protocol: dns, tls, tcp, sip, rtp, icmp, diameter, ss7, sample.",
+        ),
+    ] = "packets",
 ) -> None:
-    """Write a row a frame: addresses, tunnels, ports, application, traffic class and on what basis."""
+    """Write a row a frame: addresses, tunnels, ports, application, traffic class and on what basis; or a row a message."""
     with _errors():
         from tapsight import _files
         from tapsight._check import format_problem, readable_taps
@@ -145,7 +152,7 @@ def classify(
             read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
         )
         names = [name.strip() for name in columns.split(",")] if columns is not None else None
-        schema, batches = _packets(taps, names)
+        schema, batches = _rows(taps, table, names)
         with _files.output(output) as file:
             _files.write_table(batches, schema, file, chosen)
         _end(problems)
@@ -247,13 +254,15 @@ def _format_of(output: str | None) -> TableFormat:
     return endings[ending]
 
 
-def _packets(taps: list[Tap], columns: list[str] | None) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The packets of all taps, one after the other, and their schema."""
+def _rows(
+    taps: list[Tap], table: str, columns: list[str] | None
+) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The rows of all taps, one after the other, and their schema."""
     import pyarrow as pa
 
     from tapsight import _engine
 
-    scans = (_engine.open_packets(tap.paths, columns=columns, tap=tap.name) for tap in taps)
+    scans = (_engine.open_packets(tap.paths, table=table, columns=columns, tap=tap.name) for tap in taps)
     readers = (pa.RecordBatchReader.from_stream(scan) for scan in scans)
     first = next(readers)
     return first.schema, (batch for reader in itertools.chain([first], readers) for batch in reader)

@@ -9,6 +9,7 @@ mod builder;
 mod column;
 mod filter;
 mod fragments;
+pub(crate) mod frames;
 pub mod ids;
 mod scan;
 mod view;

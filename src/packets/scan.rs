@@ -6,11 +6,11 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::builder::{Builder, CHUNK, Row};
 use super::column::Column;
 use super::filter::Filter;
-use super::fragments::Fragments;
+use super::frames::Frames;
 use super::ids::Ids;
 use crate::capture::{Block, Reader};
-use crate::classify::{Classifier, Label};
-use crate::dissect::{Layers, dissect};
+use crate::classify::Label;
+use crate::dissect::Layers;
 
 /// Rows in a batch unless told otherwise.
 pub const BATCH_SIZE: usize = 65_536;
@@ -43,8 +43,7 @@ impl Default for ScanOptions {
 #[derive(Debug)]
 pub struct Scan {
     reader: Reader,
-    classifier: Classifier,
-    fragments: Fragments,
+    frames: Frames,
     builder: Builder,
     options: ScanOptions,
     work: Work,
@@ -89,8 +88,7 @@ impl Scan {
             builder: Builder::new(&options.columns, options.batch_size),
             work: Work::of(&options),
             rows_left: options.limit.unwrap_or(u64::MAX),
-            classifier: Classifier::new(),
-            fragments: Fragments::default(),
+            frames: Frames::default(),
             block: None,
             pause: None,
             reader,
@@ -137,7 +135,7 @@ impl Scan {
 
     /// Adds rows for the frames from `position` on, as far as the batch has room; returns where it stopped.
     fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
-        let Self { reader, classifier, fragments, builder, options, work, rows_left, .. } = self;
+        let Self { reader, frames: state, builder, options, work, rows_left, .. } = self;
         let interfaces = reader.interfaces();
         let mut frames = block.frames().skip(position);
         let mut rows = Vec::with_capacity(CHUNK);
@@ -160,19 +158,7 @@ impl Scan {
                 };
                 position += 1;
                 if work.layers {
-                    let link =
-                        interfaces.get(frame.record.interface as usize).map(|interface| interface.link);
-                    row.layers =
-                        link.map(|link| dissect(link, frame.data, frame.record.wire_len)).unwrap_or_default();
-                }
-                let packet = fragments.join(frame.record.ts, frame.data, &mut row.layers);
-                if work.label {
-                    row.label = classifier.classify(&row.layers);
-                    match packet {
-                        Some(packet) if row.layers.joined_ports.is_some() => row.label = packet.label,
-                        Some(packet) => packet.label = row.label,
-                        None => {}
-                    }
+                    (row.layers, row.label) = state.read(interfaces, frame, work.label);
                 }
                 if options.filter.keeps(&row) {
                     if work.ids {

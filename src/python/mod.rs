@@ -56,7 +56,7 @@ mod _core {
     #[pymodule_export]
     use super::examine::{Examination, examine};
     #[pymodule_export]
-    use super::stream::{Stream, column_names, filterable, schema};
+    use super::stream::{Stream, column_names, filterable, schema, table_names, table_schema};
     use pyo3::prelude::*;
 
     #[pymodule_init]

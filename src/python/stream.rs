@@ -13,6 +13,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyString};
 use super::arrow::{Table, schema_capsule, stream_capsule};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Options, Reader, Source};
+use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
 
 /// The source that Python names: a path, `-` for standard input, or anything with bytes in it.
@@ -93,10 +94,80 @@ pub struct Stream {
     error: Arc<Mutex<Option<ArrowError>>>,
 }
 
+/// The side table of this name.
+fn side_table(name: &str) -> PyResult<messages::Kind> {
+    messages::Kind::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = messages::Kind::ALL.iter().map(|kind| kind.name()).collect();
+        PyValueError::new_err(format!("no table {name:?}; there are: packets, {}", known.join(", ")))
+    })
+}
+
+/// Names of all side tables.
+#[pyfunction]
+pub fn table_names() -> Vec<&'static str> {
+    messages::Kind::ALL.iter().map(|kind| kind.name()).collect()
+}
+
+/// The schema of a side table with these columns, or all.
+#[pyfunction]
+#[pyo3(signature = (name, names=None))]
+pub fn table_schema(name: &str, names: Option<Vec<String>>) -> PyResult<Table> {
+    let schema = messages::schema(side_table(name)?);
+    let schema = match names {
+        None => schema,
+        Some(names) => Arc::new(schema.project(&positions(&schema, &names)?).map_err(arrow_to_py)?),
+    };
+    Ok(Table(RecordBatch::new_empty(schema)))
+}
+
+/// Where the columns of these names stand.
+fn positions(schema: &SchemaRef, names: &[String]) -> PyResult<Vec<usize>> {
+    let position = |name: &String| {
+        schema.index_of(name).map_err(|_| {
+            let known: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+            PyValueError::new_err(format!("no column {name:?}; there are: {}", known.join(", ")))
+        })
+    };
+    names.iter().map(position).collect()
+}
+
+/// What reads a capture: the packets, or the messages of a side table.
+enum Rows {
+    Packets(Box<Scan>),
+    /// With the columns that are wanted, if not all are.
+    Messages(Box<messages::Scan>, SchemaRef, Option<Vec<usize>>),
+}
+
+impl Rows {
+    fn reader(&self) -> &Reader {
+        match self {
+            Self::Packets(scan) => scan.reader(),
+            Self::Messages(scan, ..) => scan.reader(),
+        }
+    }
+
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        match self {
+            Self::Packets(scan) => scan.next(),
+            Self::Messages(scan, _, None) => scan.next(),
+            Self::Messages(scan, _, Some(wanted)) => {
+                scan.next().map(|batch| batch.and_then(|batch| batch.project(wanted)))
+            }
+        }
+    }
+
+    fn schema(&self) -> SchemaRef {
+        match self {
+            Self::Packets(scan) => scan.schema(),
+            Self::Messages(_, schema, _) => Arc::clone(schema),
+        }
+    }
+}
+
 /// A scan that reports the reader's warnings as they come, and keeps the error that ended it: what crosses the Arrow
 /// interface is only its text.
 struct Reporting {
-    scan: Scan,
+    rows: Rows,
     warnings: Arc<Mutex<Vec<String>>>,
     error: Arc<Mutex<Option<ArrowError>>>,
 }
@@ -105,8 +176,8 @@ impl Iterator for Reporting {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.scan.next();
-        let warnings = self.scan.reader().warnings();
+        let batch = self.rows.next();
+        let warnings = self.rows.reader().warnings();
         let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
         let known = shared.len();
         shared.extend(warnings.iter().skip(known).map(ToString::to_string));
@@ -122,17 +193,19 @@ impl Iterator for Reporting {
 
 impl RecordBatchReader for Reporting {
     fn schema(&self) -> SchemaRef {
-        self.scan.schema()
+        self.rows.schema()
     }
 }
 
 #[pymethods]
 impl Stream {
     #[new]
-    #[pyo3(signature = (sources, *, tap=None, columns=None, batch_size=packets::BATCH_SIZE, filters=vec![], limit=None))]
+    #[pyo3(signature = (sources, *, table="packets", tap=None, columns=None, batch_size=packets::BATCH_SIZE, filters=vec![], limit=None))]
+    #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
         sources: Vec<Bound<'_, PyAny>>,
+        table: &str,
         tap: Option<String>,
         columns: Option<Vec<String>>,
         batch_size: usize,
@@ -140,7 +213,7 @@ impl Stream {
         limit: Option<u64>,
     ) -> PyResult<Self> {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-        let columns = self::columns(columns)?;
+        let side_table = if table == "packets" { None } else { Some(self::side_table(table)?) };
         let mut filter = Filter::default();
         for (name, values) in filters {
             // A column that the engine cannot compare is left to the caller, who filters again anyway.
@@ -150,11 +223,25 @@ impl Stream {
         }
         let reader =
             py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
-        let scan =
-            Scan::new(reader, ScanOptions { columns, batch_size, filter, limit }).with_pause(check_signals);
+        let rows = match side_table {
+            None => {
+                let options = ScanOptions { columns: self::columns(columns)?, batch_size, filter, limit };
+                Rows::Packets(Box::new(Scan::new(reader, options).with_pause(check_signals)))
+            }
+            Some(kind) => {
+                let schema = messages::schema(kind);
+                let wanted = columns.map(|names| positions(&schema, &names)).transpose()?;
+                let schema = match &wanted {
+                    None => schema,
+                    Some(wanted) => Arc::new(schema.project(wanted).map_err(arrow_to_py)?),
+                };
+                let scan = messages::Scan::new(reader, kind, batch_size).with_pause(check_signals);
+                Rows::Messages(Box::new(scan), schema, wanted)
+            }
+        };
         let warnings = Arc::default();
         let error = Arc::default();
-        let reporting = Reporting { scan, warnings: Arc::clone(&warnings), error: Arc::clone(&error) };
+        let reporting = Reporting { rows, warnings: Arc::clone(&warnings), error: Arc::clone(&error) };
         Ok(Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings, error })
     }
 

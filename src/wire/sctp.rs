@@ -30,16 +30,25 @@ pub struct Chunk<'a> {
     pub value: &'a [u8],
 }
 
-impl Chunk<'_> {
+impl<'a> Chunk<'a> {
     /// Payload protocol identifier of a DATA (RFC 9260 section 3.3.1) or a first I-DATA (RFC 8260 section 2.1) chunk.
     pub fn payload_protocol(&self) -> Option<u32> {
-        match self.kind {
-            0 => {}
-            64 if self.flags & 0x02 != 0 => {}
+        let at = match self.kind {
+            0 => 8,
+            64 if self.flags & 0x02 != 0 => 12,
             _ => return None,
-        }
-        let ppid = self.value.get(8..12)?;
-        Some(u32::from_be_bytes(ppid.try_into().ok()?))
+        };
+        self.value.get(at..)?.first_chunk().map(|&identifier| u32::from_be_bytes(identifier))
+    }
+
+    /// What a DATA or I-DATA chunk carries, if it is the first part of a message.
+    pub fn user_data(&self) -> Option<&'a [u8]> {
+        let at = match self.kind {
+            0 => 12,
+            64 => 16,
+            _ => return None,
+        };
+        if self.flags & 0x02 == 0 { None } else { self.value.get(at..) }
     }
 }
 

@@ -1,0 +1,169 @@
+//! Side tables: what single protocols say beyond the columns that every packet has, one row a message.
+//!
+//! Each table is one file: which packets have such messages, and what is read of each. Rows begin with the number of the
+//! frame, by which they join the packets. Every frame is read by itself: a message that goes on in another segment is
+//! read as far as this one holds it.
+
+mod columns;
+mod diameter;
+mod dns;
+mod icmp;
+mod rtp;
+mod sample;
+mod sip;
+mod ss7;
+mod tcp;
+mod tls;
+
+use arrow_array::{RecordBatch, RecordBatchReader};
+use arrow_schema::{ArrowError, SchemaRef};
+
+use crate::capture::{Block, Reader};
+use crate::classify::Label;
+use crate::dissect::Layers;
+use crate::named::named;
+use crate::packets::Pause;
+use crate::packets::frames::Frames;
+
+named! {
+    /// A side table.
+    Kind {
+        /// DNS messages.
+        Dns = "dns",
+        /// TLS and QUIC: hellos.
+        Tls = "tls",
+        /// TCP segments that begin a connection.
+        Tcp = "tcp",
+        /// SIP requests and responses.
+        Sip = "sip",
+        /// RTP packets.
+        Rtp = "rtp",
+        /// ICMP and ICMPv6.
+        Icmp = "icmp",
+        /// Diameter messages.
+        Diameter = "diameter",
+        /// SS7 over IP.
+        Ss7 = "ss7",
+        /// Frames that sFlow, IPFIX, NetFlow and HEP carry copies of.
+        Sample = "sample",
+    }
+}
+
+/// A frame that may hold messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Frame<'a> {
+    /// Its number, as in the packets table.
+    pub number: u64,
+    /// When it was captured, nanoseconds UTC.
+    pub ts: i64,
+    /// Its layers.
+    pub layers: &'a Layers<'a>,
+    /// What it is.
+    pub label: Label,
+}
+
+/// What collects rows; written by `columns::table!`.
+trait Columns: std::fmt::Debug + Send {
+    fn schema(&self) -> SchemaRef;
+    fn len(&self) -> usize;
+    fn finish(&mut self) -> Result<RecordBatch, ArrowError>;
+}
+
+/// A side table.
+trait Table: Columns {
+    /// Adds a row for each message in this frame.
+    fn read(&mut self, frame: &Frame<'_>);
+}
+
+fn table(kind: Kind) -> Box<dyn Table> {
+    match kind {
+        Kind::Dns => Box::<dns::Dns>::default(),
+        Kind::Tls => Box::<tls::Tls>::default(),
+        Kind::Tcp => Box::<tcp::Tcp>::default(),
+        Kind::Sip => Box::<sip::Sip>::default(),
+        Kind::Rtp => Box::<rtp::Rtp>::default(),
+        Kind::Icmp => Box::<icmp::Icmp>::default(),
+        Kind::Diameter => Box::<diameter::Diameter>::default(),
+        Kind::Ss7 => Box::<ss7::Ss7>::default(),
+        Kind::Sample => Box::<sample::Sample>::default(),
+    }
+}
+
+/// The schema of a side table.
+pub fn schema(kind: Kind) -> SchemaRef {
+    table(kind).schema()
+}
+
+/// Reads the messages of a capture batch by batch.
+#[derive(Debug)]
+pub struct Scan {
+    reader: Reader,
+    frames: Frames,
+    table: Box<dyn Table>,
+    batch_size: usize,
+    pause: Option<Pause>,
+}
+
+impl Scan {
+    /// A scan of all that `reader` has. A batch holds at least `batch_size` rows, but for the last one, and ends with a
+    /// block of the capture.
+    pub fn new(reader: Reader, kind: Kind, batch_size: usize) -> Self {
+        Self {
+            reader,
+            frames: Frames::default(),
+            table: table(kind),
+            batch_size: batch_size.max(1),
+            pause: None,
+        }
+    }
+
+    /// The same scan, which calls `pause` when the reader has nothing yet.
+    #[must_use]
+    pub fn with_pause(self, pause: Pause) -> Self {
+        Self { pause: Some(pause), ..self }
+    }
+
+    /// The reader, for its warnings so far.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// The next batch; `None` when the capture has ended.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        while self.table.len() < self.batch_size {
+            match self.reader.next_block().map_err(|error| ArrowError::ExternalError(Box::new(error)))? {
+                Some(block) => {
+                    if let (true, Some(pause)) = (block.is_empty(), self.pause) {
+                        pause()?;
+                    }
+                    self.read_block(&block);
+                }
+                None if self.table.len() == 0 => return Ok(None),
+                None => break,
+            }
+        }
+        self.table.finish().map(Some)
+    }
+
+    fn read_block(&mut self, block: &Block) {
+        let interfaces = self.reader.interfaces();
+        for (number, frame) in (block.first_frame()..).zip(block.frames()) {
+            let (layers, label) = self.frames.read(interfaces, frame, true);
+            self.table.read(&Frame { number, ts: frame.record.ts, layers: &layers, label });
+        }
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_batch().transpose()
+    }
+}
+
+impl RecordBatchReader for Scan {
+    fn schema(&self) -> SchemaRef {
+        self.table.schema()
+    }
+}

@@ -1,0 +1,225 @@
+//! SS7 over IP: M3UA (RFC 4666) and what it carries, SCCP (ITU-T Q.713), TCAP (ITU-T Q.773), ISUP (ITU-T Q.763).
+
+use std::borrow::Cow;
+
+use super::columns::{Text, U8, U16, U32, table};
+use super::{Frame, Table};
+use crate::dissect::Transport;
+use crate::wire::sctp;
+
+table! {
+    /// M3UA messages; of those with data point codes, and what SCCP, TCAP or ISUP say.
+    Ss7, Row {
+        /// Class and type of the M3UA message, the class in the high byte: 0x0101 is data.
+        m3ua_type: U16,
+        /// Originating point code.
+        opc: U32,
+        /// Destination point code.
+        dpc: U32,
+        /// Service indicator: 3 SCCP, 5 ISUP, 13 BICC.
+        service: U8,
+        /// Network indicator.
+        network: U8,
+        /// Kind of SCCP message: 9 unitdata, 17 extended unitdata.
+        sccp_type: U8,
+        /// Subsystem called: 6 HLR, 7 VLR, 8 MSC, 146 CAP, 149 SGSN.
+        called_ssn: U8,
+        /// Digits of the global title called.
+        called_gt: Text,
+        /// Subsystem calling.
+        calling_ssn: U8,
+        /// Digits of the global title calling.
+        calling_gt: Text,
+        /// TCAP message: `begin`, `continue`, `end`, `abort`, `unidirectional`.
+        tcap: Text,
+        /// Originating transaction.
+        otid: U32,
+        /// Destination transaction.
+        dtid: U32,
+        /// First component: `invoke`, `result`, `error`, `reject`.
+        component: Text,
+        /// Operation of the first component, if it has one: those of MAP are in 3GPP TS 29.002 section 17.5.
+        operation: U8,
+        /// Circuit of an ISUP message.
+        cic: U16,
+        /// Kind of ISUP message: 1 initial address, 12 release.
+        isup_type: U8,
+    }
+}
+
+/// Payload protocol of SCTP, RFC 4666 section 1.4.1.
+const M3UA: u32 = 3;
+
+impl Table for Ss7 {
+    fn read(&mut self, frame: &Frame<'_>) {
+        if !matches!(frame.layers.transport, Transport::Sctp(_)) {
+            return;
+        }
+        for chunk in sctp::chunks(frame.layers.payload) {
+            if chunk.payload_protocol() == Some(M3UA)
+                && let Some(row) = chunk.user_data().and_then(m3ua)
+            {
+                self.push(frame, row);
+            }
+        }
+    }
+}
+
+fn m3ua(bytes: &[u8]) -> Option<Row<'static>> {
+    // Version 1, reserved, class, type, length (RFC 4666 section 3.1).
+    let &[1, _, class, kind, _, _, _, _] = bytes.first_chunk()? else { return None };
+    let mut row = Row { m3ua_type: Some(u16::from_be_bytes([class, kind])), ..Row::default() };
+    let mut rest = bytes.get(8..).unwrap_or_default();
+    while let Some(&[t_hi, t_lo, l_hi, l_lo]) = rest.first_chunk() {
+        let len = usize::from(u16::from_be_bytes([l_hi, l_lo]));
+        let Some(value) = rest.get(4..len) else { break };
+        // Protocol data, section 3.3.1.
+        if [t_hi, t_lo] == [0x02, 0x10]
+            && let Some((&[a, b, c, d, e, f, g, h, service, network, _, _], data)) = value.split_first_chunk()
+        {
+            row.opc = Some(u32::from_be_bytes([a, b, c, d]));
+            row.dpc = Some(u32::from_be_bytes([e, f, g, h]));
+            row.service = Some(service);
+            row.network = Some(network);
+            match service {
+                3 => _ = sccp(&mut row, data),
+                5 => isup(&mut row, data),
+                _ => {}
+            }
+        }
+        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
+    }
+    Some(row)
+}
+
+/// ITU-T Q.763 section 1.2: circuit (12 bits, low byte first), then the kind.
+fn isup(row: &mut Row<'_>, bytes: &[u8]) {
+    if let &[low, high, kind, ..] = bytes {
+        row.cic = Some(u16::from_le_bytes([low, high & 0x0f]));
+        row.isup_type = Some(kind);
+    }
+}
+
+/// Connectionless messages, ITU-T Q.713 section 4.10 and 4.18: class, for the extended one a hop counter, then pointers to
+/// called address, calling address and data, each counted from its own place.
+fn sccp(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
+    let kind = *bytes.first()?;
+    row.sccp_type = Some(kind);
+    let pointers_at = match kind {
+        9 => 2,
+        17 => 3,
+        _ => return None,
+    };
+    let part = |number: usize| {
+        let at = pointers_at + number;
+        let at = at + usize::from(*bytes.get(at)?);
+        let len = usize::from(*bytes.get(at)?);
+        let part = bytes.get(at + 1..)?;
+        Some(part.get(..len).unwrap_or(part))
+    };
+    (row.called_ssn, row.called_gt) = address(part(0)?);
+    (row.calling_ssn, row.calling_gt) = address(part(1)?);
+    tcap(row, part(2)?)
+}
+
+/// Subsystem and digits, ITU-T Q.713 section 3.4.
+fn address(bytes: &[u8]) -> (Option<u8>, Option<Cow<'static, str>>) {
+    let Some((&indicator, mut rest)) = bytes.split_first() else { return (None, None) };
+    if indicator & 0x01 != 0 {
+        rest = rest.get(2..).unwrap_or_default();
+    }
+    let mut ssn = None;
+    if indicator & 0x02 != 0 {
+        ssn = rest.first().copied();
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    // Nature of address (its highest bit: an odd number of digits); translation type; and with numbering plan, whose low
+    // half is odd for an odd number of digits; and all of these.
+    let (header, is_odd) = match (indicator >> 2 & 0x0f, rest) {
+        (1, &[nature, ..]) => (1, nature & 0x80 != 0),
+        (2, _) => (1, false),
+        (3, &[_, plan, ..]) => (2, plan & 0x0f == 1),
+        (4, &[_, plan, _, ..]) => (3, plan & 0x0f == 1),
+        _ => return (ssn, None),
+    };
+    let mut digits = String::new();
+    for &byte in rest.get(header..).unwrap_or_default() {
+        for digit in [byte & 0x0f, byte >> 4] {
+            digits.push(char::from_digit(digit.into(), 16).unwrap_or('?'));
+        }
+    }
+    if is_odd {
+        digits.pop();
+    }
+    (ssn, Some(Cow::Owned(digits)))
+}
+
+/// The value of a BER element (ITU-T X.690 section 8.1), its tag, and what follows.
+fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&[tag, first], mut rest) = bytes.split_first_chunk()?;
+    let len = match first {
+        0..0x80 => usize::from(first),
+        // Of indefinite length: to the end.
+        0x80 => rest.len(),
+        0x81..=0x84 => {
+            let (length, behind) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            rest = behind;
+            length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte))
+        }
+        _ => return None,
+    };
+    let (value, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
+    Some((tag, value, behind))
+}
+
+/// ITU-T Q.773 section 3.
+fn tcap(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
+    let (tag, mut rest, _) = element(bytes)?;
+    let message = match tag {
+        0x61 => "unidirectional",
+        0x62 => "begin",
+        0x64 => "end",
+        0x65 => "continue",
+        0x67 => "abort",
+        _ => return None,
+    };
+    row.tcap = Some(message.into());
+    while let Some((tag, value, behind)) = element(rest) {
+        let id = || (value.len() <= 4).then(|| value.iter().fold(0, |id, &byte| id << 8 | u32::from(byte)));
+        match tag {
+            0x48 => row.otid = id(),
+            0x49 => row.dtid = id(),
+            0x6c => _ = component(row, value),
+            _ => {}
+        }
+        rest = behind;
+    }
+    Some(())
+}
+
+fn component(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
+    let (tag, value, _) = element(bytes)?;
+    let kind = match tag {
+        0xa1 => "invoke",
+        0xa2 | 0xa7 => "result",
+        0xa3 => "error",
+        0xa4 => "reject",
+        _ => return None,
+    };
+    row.component = Some(kind.into());
+    // The invoke id; for an invoke that refers to another one (tag 0x80) that; then the operation, which in a result is
+    // the first element of a sequence.
+    let (_, _, mut rest) = element(value)?;
+    let (mut tag, mut inner, behind) = element(rest)?;
+    if tag == 0x80 {
+        rest = behind;
+        (tag, inner, _) = element(rest)?;
+    }
+    if tag == 0x30 {
+        (tag, inner, _) = element(inner)?;
+    }
+    if let (0x02, [operation], "invoke" | "result") = (tag, inner, kind) {
+        row.operation = Some(*operation);
+    }
+    Some(())
+}

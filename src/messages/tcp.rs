@@ -1,0 +1,81 @@
+//! TCP options of segments that begin a connection.
+
+use super::columns::{Bool, U8, U16, U32, table};
+use super::{Frame, Table};
+use crate::dissect::Transport;
+
+table! {
+    /// TCP segments with SYN, and what their options offer.
+    Tcp, Row {
+        /// Whether this is the answer: SYN and ACK.
+        is_answer: Bool,
+        /// Sequence number.
+        seq: U32,
+        /// Window.
+        window: U16,
+        /// Maximum segment size, RFC 9293 section 3.7.1.
+        mss: U16,
+        /// Window scale, RFC 7323 section 2.
+        window_scale: U8,
+        /// Whether selective acknowledgments are permitted, RFC 2018 section 2.
+        sack_permitted: Bool,
+        /// Timestamp value, RFC 7323 section 3.
+        tsval: U32,
+        /// Timestamp echo reply.
+        tsecr: U32,
+        /// Whether the segment is signed with MD5, RFC 2385.
+        has_md5: Bool,
+        /// Key of the authentication option, RFC 5925 section 2.2.
+        ao_key: U8,
+    }
+}
+
+impl Table for Tcp {
+    fn read(&mut self, frame: &Frame<'_>) {
+        let (Transport::Tcp(tcp), Some(ip)) = (frame.layers.transport, frame.layers.ip) else { return };
+        if tcp.flags() & 0x02 == 0 || ip.fragment.is_later() {
+            return;
+        }
+        let mut row = Row {
+            is_answer: Some(tcp.flags() & 0x10 != 0),
+            seq: Some(tcp.seq.get()),
+            window: Some(tcp.window.get()),
+            sack_permitted: Some(false),
+            has_md5: Some(false),
+            ..Row::default()
+        };
+        // Other headers may stand before this one, such as that of IPsec.
+        let at = std::ptr::from_ref(tcp).addr() - ip.payload.as_ptr().addr();
+        let header = ip.payload.get(at..).unwrap_or_default();
+        options(header.get(20..tcp.header_len()).or_else(|| header.get(20..)).unwrap_or_default(), &mut row);
+        self.push(frame, row);
+    }
+}
+
+fn options(mut options: &[u8], row: &mut Row<'_>) {
+    loop {
+        let (kind, length) = match *options {
+            [0, ..] | [] => return,
+            [1, ref rest @ ..] => {
+                options = rest;
+                continue;
+            }
+            [kind, length, ..] if length >= 2 => (kind, usize::from(length)),
+            _ => return,
+        };
+        let Some((option, rest)) = options.split_at_checked(length) else { return };
+        match (kind, option) {
+            (2, &[_, _, hi, lo]) => row.mss = Some(u16::from_be_bytes([hi, lo])),
+            (3, &[_, _, shift]) => row.window_scale = Some(shift),
+            (4, [_, _]) => row.sack_permitted = Some(true),
+            (8, &[_, _, a, b, c, d, e, f, g, h]) => {
+                row.tsval = Some(u32::from_be_bytes([a, b, c, d]));
+                row.tsecr = Some(u32::from_be_bytes([e, f, g, h]));
+            }
+            (19, _) => row.has_md5 = Some(true),
+            (29, &[_, _, key, ..]) => row.ao_key = Some(key),
+            _ => {}
+        }
+        options = rest;
+    }
+}

@@ -1,0 +1,131 @@
+//! What TLS (RFC 8446), DTLS (RFC 9147) and QUIC (RFC 9000) say before they encrypt.
+
+use std::borrow::Cow;
+
+use super::columns::{Text, Texts, U8, U16, U32, table};
+use super::{Frame, Table};
+use crate::classify::{App, Basis};
+
+table! {
+    /// Hellos of TLS and DTLS, and QUIC packets with a long header. What QUIC's hello holds is encrypted and not read.
+    Tls, Row {
+        /// `tls`, `dtls` or `quic`.
+        protocol: Text,
+        /// Kind of handshake message: 1 client hello, 2 server hello.
+        handshake: U8,
+        /// Highest version that a client offers, or the version that a server chose (0x0304 is TLS 1.3).
+        version: U16,
+        /// Name of the server that a client asks for, RFC 6066 section 3.
+        sni: Text,
+        /// Application protocols that are offered or chosen, RFC 7301.
+        alpn: Texts,
+        /// Cipher suites that a client offers.
+        cipher_suites: U16,
+        /// Cipher suite that a server chose.
+        cipher_suite: U16,
+        /// Version of QUIC; 0 is version negotiation.
+        quic_version: U32,
+        /// Kind of QUIC packet (RFC 9000 section 17.2): 0 initial, 1 0-RTT, 2 handshake, 3 retry.
+        quic_type: U8,
+    }
+}
+
+impl Table for Tls {
+    fn read(&mut self, frame: &Frame<'_>) {
+        if frame.label.basis != Some(Basis::Signature) {
+            return;
+        }
+        let payload = frame.layers.payload;
+        let row = match (frame.label.app, payload) {
+            (Some(App::Quic), &[first, a, b, c, d, ..]) if first & 0x80 != 0 => Some(Row {
+                protocol: Some("quic".into()),
+                quic_version: Some(u32::from_be_bytes([a, b, c, d])),
+                quic_type: ([a, b, c, d] != [0; 4]).then_some(first >> 4 & 3),
+                ..Row::default()
+            }),
+            (Some(App::Dtls), [22, ..]) => {
+                // A record header of 13 bytes, a handshake header of 12; only what is not fragmented.
+                let body = payload.get(25..).unwrap_or_default();
+                payload.get(13).and_then(|&kind| hello(kind, body, true))
+            }
+            (_, [22, 3, _, _, _, kind, _, _, _, body @ ..]) => hello(*kind, body, false),
+            _ => None,
+        };
+        if let Some(row) = row {
+            self.push(frame, row);
+        }
+    }
+}
+
+/// Splits off what a length of `size` bytes precedes, as far as it is there.
+fn counted(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_at_checked(size)?;
+    let length = length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+    Some(rest.split_at_checked(length).unwrap_or((rest, &[])))
+}
+
+/// A client or server hello, RFC 8446 section 4.1.2 and 4.1.3.
+fn hello(kind: u8, body: &[u8], is_dtls: bool) -> Option<Row<'_>> {
+    if !matches!(kind, 1 | 2) {
+        return None;
+    }
+    let mut row = Row {
+        protocol: Some(if is_dtls { "dtls" } else { "tls" }.into()),
+        handshake: Some(kind),
+        version: body.first_chunk().map(|&version| u16::from_be_bytes(version)),
+        ..Row::default()
+    };
+    read(&mut row, kind == 1, body, is_dtls);
+    Some(row)
+}
+
+fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -> Option<()> {
+    // Version, random; then the session.
+    let (_, mut rest) = counted(body.get(34..)?, 1)?;
+    if is_client {
+        if is_dtls {
+            (_, rest) = counted(rest, 1)?;
+        }
+        let (suites, behind) = counted(rest, 2)?;
+        row.cipher_suites = u16::try_from(suites.len() / 2).ok();
+        (_, rest) = counted(behind, 1)?;
+    } else {
+        let (&suite, behind) = rest.split_first_chunk()?;
+        row.cipher_suite = Some(u16::from_be_bytes(suite));
+        rest = behind.get(1..)?;
+    }
+    let (mut extensions, _) = counted(rest, 2)?;
+    while let Some((&kind, behind)) = extensions.split_first_chunk() {
+        let (data, next) = counted(behind, 2)?;
+        match u16::from_be_bytes(kind) {
+            // Names of the server: a list, of which only host names (type 0) exist.
+            0 if is_client => {
+                if let Some((&[0, ..], name)) = data.get(2..)?.split_first_chunk::<1>() {
+                    row.sni = counted(name, 2).map(|(name, _)| String::from_utf8_lossy(name));
+                }
+            }
+            16 => row.alpn = Some(protocols(data)),
+            // Supported versions: greased ones (RFC 8701) are none.
+            43 if is_client => {
+                let (versions, _) = data.get(1..)?.as_chunks::<2>();
+                let versions = versions.iter().copied().filter(|[hi, lo]| hi != lo).map(u16::from_be_bytes);
+                // DTLS counts downwards.
+                row.version = if is_dtls { versions.min() } else { versions.max() }.or(row.version);
+            }
+            43 => row.version = data.first_chunk().map(|&version| u16::from_be_bytes(version)),
+            _ => {}
+        }
+        extensions = next;
+    }
+    Some(())
+}
+
+fn protocols(data: &[u8]) -> Vec<Cow<'_, str>> {
+    let mut rest = data.get(2..).unwrap_or_default();
+    let mut names = Vec::new();
+    while let Some((name, behind)) = counted(rest, 1) {
+        names.push(String::from_utf8_lossy(name));
+        rest = behind;
+    }
+    names
+}
