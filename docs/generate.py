@@ -107,8 +107,97 @@ def labels() -> None:
     )
 
 
+def documented(path: str, pattern: str) -> list[tuple[str, ...]]:
+    """What a source file declares, each with the comment before it: groups of ``pattern``, then the comment."""
+    text = (ROOT / path).read_text()
+    found = re.finditer(r"((?:^ *///[^\n]*\n)+) *" + pattern, text, re.MULTILINE)
+    return [(*match.groups()[1:], " ".join(re.findall(r"/// ?(.*)", match[1])).strip()) for match in found]
+
+
+def protocols() -> None:
+    """protocols.md: all that is read, from the tables of the code, and by which tests."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import labels_peer
+    import test_messages
+    import tshark_peer
+
+    by_ndpi = {labels_peer.SAME.get(app or "", app) for app in labels_peer.NAMES.values()}
+    by_zeek = set(labels_peer.ZEEK.values())
+    by_tshark = {encap for encap, _ in tshark_peer.ENCAPS.values()}
+    by_tshark |= {"ipip", "ip6", "erspan1", "erspan2", "erspan3", "gtpu", "mpls", "esp"}
+    vectors = (ROOT / "src/classify/tests.rs").read_text()
+    frames = (ROOT / "src/dissect/tests.rs").read_text()
+    link_file = "src/capture/link.rs"
+
+    def table(head: str, rows: list[tuple[str, ...]]) -> str:
+        names = head.split(", ")
+        lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+        return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+    links = [
+        (f"`{name.lower()}`", number, doc, "frames by hand" if f"LinkType::{name}" in frames else "tshark only")
+        for name, number, doc in documented(link_file, r"pub const (\w+): Self = Self\((\d+)\);")
+    ]
+    tunnels = []
+    for name, doc in documented("src/dissect/layers.rs", r'\w+ = "([\w-]+)",'):
+        tests = ["frames by hand"] if re.search(rf'"(?:[\w-]+/)*{name}(?:/[\w-]+)*"', frames) else []
+        tunnels.append((f"`{name}`", doc, ", ".join(tests + ["tshark"] * (name in by_tshark)) or "none yet"))
+    apps = []
+    declared = documented("src/classify/app.rs", r'(\w+) = "([\w-]+)", (\w+)')
+    for variant, name, traffic, doc in declared:
+        tests = ["vectors"] if f"App::{variant})" in vectors else []
+        alias = labels_peer.SAME.get(name, name)
+        tests += ["nDPI"] * (name in by_ndpi or alias in by_ndpi) + ["Zeek"] * (name in by_zeek or alias in by_zeek)
+        traffic = re.sub(r"(?<!^)([A-Z])", r"-\1", traffic).lower()
+        apps.append((f"`{name}`", traffic, doc, ", ".join(tests) or "none yet"))
+    messages = []
+    for name in tapsight.TABLES[1:]:
+        schema = tapsight.open(b"", table=name).schema
+        how = "tshark" if name in test_messages.PEERS else "bytes by the standard"
+        messages.append((f"`{name}`", schema.metadata[b"description"].decode(), how))
+    (DOCS / "protocols.md").write_text(
+        "# Protocols\n\n"
+        "What is read, by which standard, and how that is tested. Made by `make docs` from the code and its tests.\n\n"
+        "*frames by hand* and *vectors*: bytes written after the figures of the standard, whole and cut at every byte. *tshark*: every "
+        "frame of the captures that has it ([agreement](agreement.md)). *nDPI*, *Zeek*: their own expected results "
+        "([labels](labels.md)). *none yet*: no independent test.\n\n"
+        "## Link layers\n\nA frame of any other type is a row with the issue `link-unsupported`.\n\n"
+        + table("link type, number, what, tested with", links)
+        + "\nInside them: LLC, SNAP, VLAN tags (802.1Q, 802.1ad, 0x9100), MPLS with pseudowires, PPPoE, PPP, 802.1ah, 802.1BR, VN-Tag, "
+        "ISL, fabric path and metadata (Cisco), MACsec without encryption.\n\n## Encapsulations\n\n"
+        + table("`encap`, what, tested with", tunnels)
+        + "\n## Applications\n\n"
+        + table("`app`, `traffic`, what, tested with", apps)
+        + "\n## Messages\n\nTables of their own, a row a message: [messages](messages.md).\n\n"
+        + table("table, what, tested with", messages)
+    )
+
+
+def messages() -> None:
+    """messages.md: the side tables and their columns."""
+    parts = [
+        "# Messages\n\n"
+        "*What do single protocols say?* A side table has a row a message, and `frame` joins it to the packets:\n\n"
+        "```python\n"
+        'tapsight.scan("capture.pcap", table="dns").filter(pl.col("qname").str.ends_with("example.com")).collect()\n'
+        "```\n\n"
+        "```sh\n"
+        "tapsight classify capture.pcap --table sip -o sip.parquet\n"
+        "```\n\n"
+        "All begin with `frame`, `ts`, `src`, `dst`, `src_port`, `dst_port`. Each frame is read by itself: a message that goes on in "
+        "another TCP segment is read as far as its first one holds it. Text is as captured. Made by `make docs` from the code.\n"
+    ]
+    for name in tapsight.TABLES[1:]:
+        schema = tapsight.open(b"", table=name).schema
+        parts.append(f"\n## {name}\n\n{schema.metadata[b'description'].decode()}\n\n| column | type | meaning |\n|---|---|---|\n")
+        parts += [f"| `{f.name}` | {f.type} | {f.metadata[b'description'].decode()} |\n" for f in list(schema)[6:]]
+    (DOCS / "messages.md").write_text("".join(parts))
+
+
 if __name__ == "__main__":
     packets()
+    protocols()
+    messages()
     picture()
     agreement()
     labels()

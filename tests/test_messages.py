@@ -349,7 +349,7 @@ def test_tables_have_names_columns_and_meanings() -> None:
     assert tapsight.open(b"", table="dns", columns=["qname", "frame"]).schema.names == ["qname", "frame"]
     with pytest.raises(ValueError, match='no table "nds"; there are: packets, dns'):
         tapsight.open(b"", table="nds")
-    with pytest.raises(ValueError, match="no column 'vlan'"):
+    with pytest.raises(ValueError, match='no column "vlan"'):
         tapsight.open(b"", table="dns", columns=["vlan"])
 
 

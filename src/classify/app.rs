@@ -216,6 +216,10 @@ apps! {
     Lldp = "lldp", Routing;
     /// CDP (Cisco).
     Cdp = "cdp", Routing;
+    /// MACsec, IEEE 802.1AE: what is encrypted on the link.
+    MacSec = "macsec", Internet;
+    /// PPPoE discovery, RFC 2516 section 5.
+    Pppoe = "pppoe", Management;
     /// Spanning tree, IEEE 802.1Q.
     Stp = "stp", Routing;
     /// WCCP (Cisco), draft-mclaggan-wccp-v2rev1.
@@ -246,6 +250,12 @@ apps! {
     NetFlow = "netflow", Management, Udp [2055, 4739, 9995, 9996], Tcp [4739], Sctp [4739];
     /// sFlow, version 5.
     Sflow = "sflow", Management, Udp [6343];
+    /// Homer encapsulation, version 3: copies of signalling for an analyser.
+    Hep = "hep", Management, Tcp [9060], Udp [9060];
+    /// CAPWAP, RFC 5415.
+    Capwap = "capwap", Management, Udp [5246, 5247];
+    /// LISP, RFC 9300 and RFC 9301.
+    Lisp = "lisp", Routing, Udp [4341, 4342];
     /// LDAP, RFC 4511.
     Ldap = "ldap", Management, Tcp [389, 3268], Udp [389];
     /// Kerberos, RFC 4120.

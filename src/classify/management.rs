@@ -28,6 +28,11 @@ pub(super) fn is_ftp_security(data: Data) -> bool {
     matches!(data.line(), Some(b"AUTH TLS" | b"AUTH SSL" | b"AUTH GSSAPI"))
 }
 
+/// HEP version 3: four letters, and its own length, which over TCP may go on.
+pub(super) fn is_hep(data: Data) -> bool {
+    data.starts_with(b"HEP3") && data.be16(4).is_some_and(|length| length >= 6)
+}
+
 /// TFTP, RFC 1350 section 5: a request with a name and a mode, or another operation of a fitting length.
 pub(super) fn is_tftp(data: Data) -> bool {
     let is_request = |request: &[u8]| {

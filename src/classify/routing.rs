@@ -10,6 +10,8 @@ pub(super) fn link(layers: &Layers<'_>) -> Option<App> {
         Some(0x0806 | 0x8035) => Some(App::Arp),
         Some(0x88cc) => Some(App::Lldp),
         Some(0x22f4) => Some(App::IsIs),
+        Some(0x88e5) => Some(App::MacSec),
+        Some(0x8863) => Some(App::Pppoe),
         Some(_) => None,
         None => match layers.payload {
             [0xfe, 0xfe, 0x03, 0x83, ..] => Some(App::IsIs),

@@ -69,6 +69,8 @@ pub(super) fn udp(data: Data<'_>) -> Option<App> {
 fn udp_text(data: Data<'_>) -> Option<App> {
     if voice::is_sip(data) {
         Some(App::Sip)
+    } else if management::is_hep(data) {
+        Some(App::Hep)
     } else if voice::is_mgcp_command(data) {
         Some(App::Mgcp)
     } else if voice::is_megaco(data) {
@@ -145,6 +147,8 @@ fn tcp_text(data: Data<'_>) -> Option<App> {
         Some(App::Mgcp)
     } else if voice::is_megaco(data) {
         Some(App::Megaco)
+    } else if management::is_hep(data) {
+        Some(App::Hep)
     } else if management::is_ftp_security(data) {
         Some(App::Ftp)
     } else {

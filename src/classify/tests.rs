@@ -80,6 +80,7 @@ fn on_any_port() -> Vec<(Vec<u8>, App)> {
         (udp(5000, 6000, b"<34>Oct 11 22:14:15 mymachine su: 'su root' failed"), App::Syslog),
         (udp(5000, 6000, b"BT-SEARCH * HTTP/1.1\r\nHost: 239.192.152.143:6771\r\n"), App::BitTorrent),
         (tcp(5000, 6000, b"AUTH TLS\r\n"), App::Ftp),
+        (udp(5000, 6000, b"HEP3\x00\x06"), App::Hep),
         // Terminal capability set with the object identifier of H.245.
         (tcp(5000, 6000, &[3, 0, 0, 16, 2, 0x70, 1, 6, 0, 8, 0x81, 0x75, 0, 5, 0, 0]), App::H245),
         (udp(5000, 6000, &quic), App::Quic),

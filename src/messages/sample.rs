@@ -71,7 +71,7 @@ impl Table for Sample {
             (Some(App::Sflow), [0, 0, 0, 5, ..]) => _ = self.sflow(frame, payload),
             (Some(App::NetFlow), [0, 9, ..]) => _ = self.flow_sets(frame, payload, false),
             (Some(App::NetFlow), [0, 10, ..]) => _ = self.flow_sets(frame, payload, true),
-            (_, [b'H', b'E', b'P', b'3', ..]) => self.hep(frame, payload),
+            (Some(App::Hep), _) => self.hep(frame, payload),
             _ => {}
         }
     }

@@ -72,7 +72,7 @@ fn m3ua(bytes: &[u8]) -> Option<Row<'static>> {
     let mut rest = bytes.get(8..).unwrap_or_default();
     while let Some(&[t_hi, t_lo, l_hi, l_lo]) = rest.first_chunk() {
         let len = usize::from(u16::from_be_bytes([l_hi, l_lo]));
-        let Some(value) = rest.get(4..len) else { break };
+        let Some(value) = rest.get(4..len).or_else(|| rest.get(4..)).filter(|_| len >= 4) else { break };
         // Protocol data, section 3.3.1.
         if [t_hi, t_lo] == [0x02, 0x10]
             && let Some((&[a, b, c, d, e, f, g, h, service, network, _, _], data)) = value.split_first_chunk()
