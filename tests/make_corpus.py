@@ -25,7 +25,9 @@ SIP = (
 )
 # Client hello of RFC 8446 section 4.1.2 with the extensions for name, versions and protocols.
 HELLO = bytes.fromhex(
-    "160301004d010000490303" + "00" * 32 + "00000213010100001e0000000c000a0000076578616d706c65002b0003020304001000050003026832"
+    "160301004d010000490303"
+    + "00" * 32
+    + "00000213010100001e0000000c000a0000076578616d706c65002b0003020304001000050003026832"
 )
 # Capabilities exchange with Origin-Host, Origin-Realm and Result-Code, RFC 6733 section 5.3.
 DIAMETER = bytes.fromhex(
@@ -40,7 +42,9 @@ SFLOW = bytes.fromhex(
     "0000000500000001c00002090000000000000001000000630000000100000001000000580000000100000002000002000000010000000000"
     "0000000100000002000000010000000100000030000000010000003200000004000000 20"
 ) + bytes(ETHER / INNER)[:32]  # fmt: skip
-IPFIX = bytes.fromhex("000a00300000000000000001000000050002000c01000001013bffff010000141 3".replace(" ", "")) + bytes(19)
+IPFIX = bytes.fromhex(
+    "000a00300000000000000001000000050002000c01000001013bffff010000141 3".replace(" ", "")
+) + bytes(19)
 HEP = bytes.fromhex("48455033001f 0000000200071100000007000813c4 0000000f000a61626364".replace(" ", ""))
 RTP = bytes.fromhex("800800010000000100000001") + b"\xd5" * 160
 
@@ -52,10 +56,20 @@ def frames() -> list[Packet]:
         PACKET / TCP(sport=5061, dport=5060, flags="PA") / Raw(SIP),
         PACKET / TCP(sport=40000, dport=443, flags="PA") / Raw(HELLO),
         PACKET
-        / TCP(sport=40000, dport=443, flags="S", options=[("MSS", 1460), ("WScale", 7), ("SAckOK", b""), ("Timestamp", (1, 0))]),
+        / TCP(
+            sport=40000,
+            dport=443,
+            flags="S",
+            options=[("MSS", 1460), ("WScale", 7), ("SAckOK", b""), ("Timestamp", (1, 0))],
+        ),
         PACKET
         / UDP(sport=4000, dport=53)
-        / DNS(id=1, qr=1, qd=DNSQR(qname="www.example.com"), an=DNSRR(rrname="www.example.com", rdata="198.51.100.7")),
+        / DNS(
+            id=1,
+            qr=1,
+            qd=DNSQR(qname="www.example.com"),
+            an=DNSRR(rrname="www.example.com", rdata="198.51.100.7"),
+        ),
         PACKET / TCP(sport=3868, dport=3868, flags="PA") / Raw(DIAMETER),
         PACKET / SCTP(sport=2905, dport=2905) / SCTPChunkData(proto_id=3, beginning=1, ending=1, data=M3UA),
         PACKET / UDP(sport=6343, dport=6343) / Raw(SFLOW),

@@ -43,7 +43,7 @@ WALKED = {
     "ip", "ipv6", "gre", "erspan", "vxlan", "geneve", "gtp", "udp", "ipv6.hopopts", "ipv6.dstopts", "ipv6.routing",
     "ipv6.fraghdr", "ah", "ieee8021ad", "ppp", "pppoes", "chdlc", "fr", "wlan_radio", "wlan", "wlan_aggregate", "radiotap",
     "ppi", "nflog", "ipoib", "juniper", "pktap", "pcap_pktdata", "cfp", "cmd", "etag", "ieee8021ah", "vntag", "macsec", "isl",
-    "vxlan_gpe", "nsh", "l2tp", "teredo", "lisp-data", "capwap.data", "pim", "etherip", "esp", "tzsp", "udpencap", "pcap",
+    "vxlan_gpe", "nsh", "l2tp", "lisp", "teredo", "lisp-data", "capwap.data", "pim", "etherip", "esp", "tzsp", "udpencap", "pcap",
 }  # fmt: skip
 
 
@@ -213,7 +213,7 @@ def expected(row: dict[str, list[str]]) -> tuple[dict[str, object], str | None]:
 ENCAPS = {
     "gre": ("gre", "gre.key"), "vxlan": ("vxlan", "vxlan.vni"), "vxlan_gpe": ("vxlan-gpe", "vxlan.vni"),
     "geneve": ("geneve", "geneve.vni"), "nsh": ("nsh", "nsh.spi"), "teredo": ("teredo", None),
-    "lisp-data": ("lisp", "lisp-data.iid"), "capwap.data": ("capwap", None), "etherip": ("etherip", None),
+    "lisp-data": ("lisp", "lisp-data.iid"), "lisp": ("lisp", None), "capwap.data": ("capwap", None), "etherip": ("etherip", None),
     "tzsp": ("tzsp", None), "pim": ("pim", None),
 }  # fmt: skip
 

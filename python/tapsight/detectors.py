@@ -60,7 +60,8 @@ class A2(Detector):
     """Packets in an encapsulation that has no use but mirroring.
 
     What it looks for:
-        ERSPAN types I, II and III: GRE with protocol 0x88BE or 0x22EB.
+        ERSPAN types I, II and III (GRE with protocol 0x88BE or 0x22EB), TZSP, HP's encapsulated remote mirroring, and
+        rpcap.
 
     Why it matters:
         These formats exist to carry copies of traffic to an analyser. One that nobody ordered is a wire-tap.

@@ -17,7 +17,7 @@ from tapsight._text import address_text, duration, listing, mac_text, percent, p
 if TYPE_CHECKING:
     import pyarrow as pa
 
-MIRROR_ONLY = frozenset({"erspan1", "erspan2", "erspan3", "tzsp", "hep", "jmirror"})
+MIRROR_ONLY = frozenset({"erspan1", "erspan2", "erspan3", "tzsp", "hp-erm", "rpcap"})
 """Encapsulations that have no use but mirroring, by their names in the ``encap`` column."""
 
 

@@ -1,10 +1,11 @@
 //! **A2, mirror encapsulation.** Traffic in an encapsulation that serves only to carry copies elsewhere.
 //!
-//! *Sees*: every packet whose tunnel stack holds ERSPAN (types I, II and III; draft-foschiano-erspan-03), grouped by
-//! exporter, sink, stack and session. Whether the sink is allowed is for policy to say (check I6).
+//! *Sees*: every packet whose tunnel stack holds ERSPAN (types I, II and III; draft-foschiano-erspan-03), TZSP, HP's
+//! encapsulated remote mirroring or rpcap, grouped by exporter, sink, stack and session. Whether the sink is allowed is for policy to say (check I6).
 //! *Cannot see*: mirrors in general-purpose tunnels (plain GRE, VXLAN, an encrypted tunnel): see A1.
 //! *Guards*: none are needed; one packet suffices, as the encapsulation has no other use. Retransmission or capture
 //! artefacts do not make ERSPAN out of something else: its GRE protocol numbers 0x88BE and 0x22EB have no other owner.
+//! TZSP needs its port and its fields, the others a packet inside that proves itself.
 //! ATT&CK: T1020.001 (Traffic Duplication).
 
 use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity};
@@ -13,7 +14,13 @@ use crate::wire::ip::Addr;
 
 /// Whether an encapsulation serves only to carry copies.
 pub(super) fn is_mirror(stack: Stack) -> bool {
-    stack.iter().any(|encap| matches!(encap, Encap::Erspan1 | Encap::Erspan2 | Encap::Erspan3))
+    let only_copies = |encap| {
+        matches!(
+            encap,
+            Encap::Erspan1 | Encap::Erspan2 | Encap::Erspan3 | Encap::Tzsp | Encap::HpErm | Encap::Rpcap
+        )
+    };
+    stack.iter().any(only_copies)
 }
 
 /// What tells one mirror session from another: tap, exporter, sink, stack, session.

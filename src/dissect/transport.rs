@@ -56,6 +56,7 @@ impl Walk<'_> {
             (1701, _) | (_, 1701) => Next::L2tp,
             (3544, _) | (_, 3544) => Next::Teredo,
             (_, 4341) => Next::Lisp,
+            (_, 4342) => Next::LispControl,
             (4500, _) | (_, 4500) => Next::EspOverUdp,
             // RFC 8086 and RFC 7510.
             (_, 4754) => Next::Gre,

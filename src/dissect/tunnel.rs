@@ -358,6 +358,21 @@ impl Walk<'_> {
         }
     }
 
+    /// Encapsulated control messages (type 8) hold a packet, RFC 9301 section 5.8.
+    pub(super) fn lisp_control(&mut self) -> Next {
+        match *self.rest() {
+            [kind, _, _, _, first, ..]
+                if kind >> 4 == 8
+                    && matches!(first >> 4, 4 | 6)
+                    && self.enter(Encap::Lisp, None, Header::Lisp) =>
+            {
+                self.at += 4;
+                Next::Ip(Header::Lisp)
+            }
+            _ => Next::Nothing,
+        }
+    }
+
     pub(super) fn capwap(&mut self) -> Next {
         let Ok((capwap, _)) = Capwap::ref_from_prefix(self.rest()) else {
             return self.cut_short(Header::Capwap, size_of::<Capwap>());

@@ -71,6 +71,7 @@ pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
             Next::Teredo => walk.teredo(),
             Next::EspOverUdp => walk.esp_over_udp(),
             Next::Lisp => walk.lisp(),
+            Next::LispControl => walk.lisp_control(),
             Next::Capwap => walk.capwap(),
             Next::Tzsp => walk.tzsp(),
             Next::Shim => walk.shim(),
@@ -138,6 +139,7 @@ pub(super) enum Next {
     Teredo,
     EspOverUdp,
     Lisp,
+    LispControl,
     Capwap,
     Tzsp,
     /// A header over UDP that is known by what it carries only.

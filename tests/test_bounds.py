@@ -1,0 +1,135 @@
+"""Input made to exhaust memory or time: each is read in a process of its own, whose memory is measured."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+import sys
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+READ = """
+import resource, sys, warnings
+warnings.simplefilter("ignore")
+import tapsight
+peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+before = peak()
+if sys.argv[2] == "check":
+    rows = len(tapsight.check(sys.argv[1], memory=64 << 20).findings)
+else:
+    rows = sum(batch.num_rows for batch in tapsight.open(sys.argv[1], columns=sys.argv[2].split(",")))
+print(rows, peak() - before)
+"""
+
+
+def measure(data: bytes, path: Path, what: str) -> tuple[int, int]:
+    """Rows or findings, and the memory in MiB that reading took on top of what the package takes."""
+    path.write_bytes(data)
+    command = [sys.executable, "-c", READ, str(path), what]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    rows, memory = done.stdout.split()
+    return int(rows), int(memory)
+
+
+def pcap(frames: Iterable[bytes], snaplen: int = 262144) -> bytes:
+    parts = [struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, snaplen, 101)]
+    for n, frame in enumerate(frames):
+        parts.append(struct.pack("<IIII", n // 100_000, n % 100_000, len(frame), len(frame)) + frame)
+    return b"".join(parts)
+
+
+def block(kind: int, body: bytes) -> bytes:
+    length = struct.pack("<I", 12 + len(body))
+    return struct.pack("<I", kind) + length + body + length
+
+
+SECTION = block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+INTERFACE = block(1, struct.pack("<HHI", 1, 0, 0))
+
+
+def ipv4(n: int, protocol: int, payload: bytes, flags_offset: int = 0, net: int = 10) -> bytes:
+    header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(payload), n & 0xFFFF, flags_offset, 64, protocol, 0)
+    return header + struct.pack(">I", (net << 24) + n) + bytes([192, 0, 2, 1]) + payload
+
+
+def datagram(n: int) -> bytes:
+    return ipv4(n, 17, struct.pack(">HHHH", 1024 + n % 60000, 53, 48, 0) + struct.pack(">Q", n) * 5)
+
+
+def test_a_decompression_bomb_is_read_in_pieces(tmp_path: Path) -> None:
+    # 512 MiB of zeros in half a megabyte: 33 million empty records.
+    compressor = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1 << 20)
+    packed = [
+        compressor.compress(pcap([])),
+        *(compressor.compress(zeros) for _ in range(512)),
+        compressor.flush(),
+    ]
+    rows, memory = measure(b"".join(packed), tmp_path / "bomb.pcap.gz", "frame")
+    assert rows == (512 << 20) // 16
+    assert memory < 150
+
+
+def test_a_bomb_of_zstd_too(tmp_path: Path) -> None:
+    import pyarrow as pa
+
+    data = pcap([]) + bytes(256 << 20)
+    rows, memory = measure(
+        pa.Codec("zstd", 19).compress(data, asbytes=True), tmp_path / "bomb.pcap.zst", "frame"
+    )
+    assert rows == (256 << 20) // 16
+    assert memory < 150
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a million interfaces", SECTION + INTERFACE * 1_000_000),
+        (
+            "endless options",
+            SECTION + block(1, struct.pack("<HHI", 1, 0, 0) + struct.pack("<HH", 3, 0) * (4 << 20)),
+        ),
+        ("a block of four gigabytes", SECTION + INTERFACE + struct.pack("<II", 6, 0xFFFFFFFC) + bytes(100)),
+        (
+            "a record of four gigabytes",
+            pcap([], 0xFFFFFFFF) + struct.pack("<4I", 0, 0, 0xFFFFFFF0, 0xFFFFFFF0),
+        ),
+        (
+            "a million names",
+            SECTION
+            + INTERFACE
+            + block(4, struct.pack("<HH4s8sI", 1, 12, bytes(4), b"a.b.com\0", 0)) * 1_000_000,
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_a_file_claims_takes_no_memory(name: str, data: bytes, tmp_path: Path) -> None:
+    rows, memory = measure(data, tmp_path / "claims.pcap", "frame")
+    assert rows == 0
+    # The file itself is mapped: its pages count.
+    assert memory < 100 + 2 * (len(data) >> 20), name
+
+
+def test_a_flood_of_fragments(tmp_path: Path) -> None:
+    flood = pcap(ipv4(n, 17, bytes(32), 0x2000 + 4 * (n % 2)) for n in range(300_000))
+    rows, memory = measure(flood, tmp_path / "fragments.pcap", "src_port,flow_id,issue")
+    assert rows == 300_000
+    assert memory < 150
+
+
+def test_a_flood_of_flows_stays_within_the_memory_given(tmp_path: Path) -> None:
+    _, memory = measure(pcap(map(datagram, range(300_000))), tmp_path / "flows.pcap", "check")
+    assert memory < 64 + 300
+
+
+def test_a_flood_of_tunnels(tmp_path: Path) -> None:
+    def copies() -> Iterable[bytes]:
+        for n in range(50_000):
+            yield datagram(n)
+            yield ipv4(n, 47, struct.pack(">HHI", 0x2000, 0x0800, n) + datagram(n), net=11)
+
+    _, memory = measure(pcap(copies()), tmp_path / "tunnels.pcap", "check")
+    assert memory < 64 + 300
