@@ -22,7 +22,7 @@
 //! *Guards*: of all earlier sightings, a harmless explanation is preferred. Reported from 3 packets on. `late` and
 //! `readdressed` need an identification that varies between packets (hosts that number all packets alike, or not at
 //! all as in IPv6, send retransmissions that equal the original), so late copies of IPv6 are not told from retransmissions.
-//! Rewriting counts as translation, not as redirection, if the conversation was opened by the side whose
+//! What was sent with a TTL of 1 was rewritten by nobody. Rewriting counts as translation, not as redirection, if the conversation was opened by the side whose
 //! address is rewritten.
 //! *Thresholds*: 10 ms separates capture artefacts from late copies (measured over 4,299 public captures; catalogue, A5).
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.
@@ -273,7 +273,13 @@ impl Duplicate {
         let Some(before) = context.flows.get(earlier.flow).map(|flow| flow.key) else { return };
         let after = seen.packet;
         let fall = i16::from(earlier.ttl) - i16::from(now.ttl);
-        if !same_number || gap > REWRITE || !(0..=3).contains(&fall) || before.protocol != after.protocol {
+        // Nothing on the way passes on what was sent with a TTL of 1: a router floods its neighbours with equal packets.
+        if earlier.ttl <= 1
+            || !same_number
+            || gap > REWRITE
+            || !(0..=3).contains(&fall)
+            || before.protocol != after.protocol
+        {
             return;
         }
         let other = context.paths.get(earlier.path);

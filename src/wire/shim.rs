@@ -3,7 +3,7 @@
 //! A few bytes of them precede a packet that proves itself: its header checksum is right, and it is as long as the
 //! datagram says. Chance makes that once in 2^36 datagrams.
 
-use super::ethernet;
+use super::ethernet::{ethertype, is_frame};
 use super::ip::is_packet;
 
 /// What precedes the packet.
@@ -37,24 +37,35 @@ impl Shim {
 /// The header before a packet in a datagram of which `bytes` were captured and which had `wire_len` bytes.
 #[inline]
 pub fn find(bytes: &[u8], wire_len: usize) -> Option<Shim> {
-    let behind =
-        |shim: Shim| Some((bytes.get(shim.header_len()..)?, wire_len.checked_sub(shim.header_len())?));
-    let ip =
-        |shim| behind(shim).filter(|&(rest, len)| fills(rest, len) && is_packet(rest, len)).map(|_| shim);
-    let ethernet = |shim| behind(shim).filter(|&(rest, len)| ethernet::is_frame(rest, len)).map(|_| shim);
-    ip(Shim::Intercept8)
-        .or_else(|| ip(Shim::Intercept4))
-        .or_else(|| ip(Shim::Fou))
-        .or_else(|| ethernet(Shim::Intercept8Ethernet))
-        .or_else(|| ethernet(Shim::HpErm))
-}
-
-/// Whether an IP packet ends where the datagram does.
-#[inline]
-fn fills(packet: &[u8], len: usize) -> bool {
-    match *packet {
-        [first, _, hi, lo, ..] if first >> 4 == 4 => usize::from(u16::from_be_bytes([hi, lo])) == len,
-        [_, _, _, _, hi, lo, ..] => 40 + usize::from(u16::from_be_bytes([hi, lo])) == len,
+    // Hardly any datagram passes this: it has to be cheap, and so reads at fixed places only.
+    let head = bytes.first_chunk::<28>()?;
+    let ends_at =
+        |at: usize, len: [u8; 2], more: usize| at + more + usize::from(u16::from_be_bytes(len)) == wire_len;
+    let fills = |at: usize, first: u8, v4: [u8; 2], v6: [u8; 2]| match first >> 4 {
+        4 => ends_at(at, v4, 0),
+        6 => ends_at(at, v6, 40),
         _ => false,
-    }
+    };
+    let is_type = |value| {
+        matches!(
+            u16::from_be_bytes(value),
+            ethertype::IPV4 | ethertype::IPV6 | ethertype::VLAN | ethertype::VLAN_SERVICE
+        )
+    };
+    let (shim, is_ip) = if fills(8, head[8], [head[10], head[11]], [head[12], head[13]]) {
+        (Shim::Intercept8, true)
+    } else if fills(4, head[4], [head[6], head[7]], [head[8], head[9]]) {
+        (Shim::Intercept4, true)
+    } else if fills(0, head[0], [head[2], head[3]], [head[4], head[5]]) {
+        (Shim::Fou, true)
+    } else if is_type([head[20], head[21]]) {
+        (Shim::Intercept8Ethernet, false)
+    } else if is_type([head[24], head[25]]) {
+        (Shim::HpErm, false)
+    } else {
+        return None;
+    };
+    let rest = bytes.get(shim.header_len()..)?;
+    let len = wire_len.checked_sub(shim.header_len())?;
+    (if is_ip { is_packet(rest, len) } else { is_frame(rest, len) }).then_some(shim)
 }
