@@ -193,3 +193,22 @@ def test_a_late_copy_is_found(lab: Range) -> None:
 def test_findings_keep_their_ids(lab: Range) -> None:
     files, _ = lab(implants=(Implant("mirror"),))
     assert check(files).findings.column("id") == check(files).findings.column("id")
+
+
+@pytest.mark.parametrize(("ttl", "findings"), [(1, 0), (64, 1)])
+def test_what_cannot_be_forwarded_was_not_redirected(ttl: int, findings: int, tmp_path: Path) -> None:
+    # A router sends its neighbours equal packets and numbers them alike; with a TTL that lets them through, it is a relay.
+    from scapy.layers.inet import IP
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+    from scapy.utils import PcapWriter
+
+    path = tmp_path / "flood.pcap"
+    with PcapWriter(str(path), linktype=1) as writer:
+        for number in range(1, 20):
+            for neighbour in (2, 3):
+                packet = Ether() / IP(src="10.0.0.1", dst=f"10.0.0.{neighbour}", id=number, ttl=ttl, proto=89)
+                packet = packet / Raw(bytes([number]) + bytes(range(60)))
+                packet.time = number + neighbour / 100
+                writer.write(packet)
+    assert tapsight.check(str(path)).findings.num_rows == findings
