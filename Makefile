@@ -46,14 +46,14 @@ lint: build ## check formatting, lints and types
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	$(CARGO) clippy --locked --features python -- -D warnings
-	$(BIN)/ruff format --check python tests examples benches
-	$(BIN)/ruff check python tests examples benches
+	$(BIN)/ruff format --check python tests examples benches docs fuzz
+	$(BIN)/ruff check python tests examples benches docs fuzz
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest tapsight._core --ignore-disjoint-bases
 
 format: $(STAMP) ## format all code
 	$(CARGO) fmt
-	$(BIN)/ruff format python tests examples benches
+	$(BIN)/ruff format python tests examples benches docs fuzz
 	$(BIN)/ruff check --fix python tests examples benches
 
 bench: build ## measure the engine

@@ -135,7 +135,12 @@ def protocols() -> None:
         return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
     links = [
-        (f"`{name.lower()}`", number, doc, "frames by hand" if f"LinkType::{name}" in frames else "tshark only")
+        (
+            f"`{name.lower()}`",
+            number,
+            doc,
+            "frames by hand" if f"LinkType::{name}" in frames else "tshark only",
+        )
         for name, number, doc in documented(link_file, r"pub const (\w+): Self = Self\((\d+)\);")
     ]
     tunnels = []
@@ -147,9 +152,11 @@ def protocols() -> None:
     for variant, name, traffic, doc in declared:
         tests = ["vectors"] if f"App::{variant})" in vectors else []
         alias = labels_peer.SAME.get(name, name)
-        tests += ["nDPI"] * (name in by_ndpi or alias in by_ndpi) + ["Zeek"] * (name in by_zeek or alias in by_zeek)
-        traffic = re.sub(r"(?<!^)([A-Z])", r"-\1", traffic).lower()
-        apps.append((f"`{name}`", traffic, doc, ", ".join(tests) or "none yet"))
+        tests += ["nDPI"] * (name in by_ndpi or alias in by_ndpi) + ["Zeek"] * (
+            name in by_zeek or alias in by_zeek
+        )
+        purpose = re.sub(r"(?<!^)([A-Z])", r"-\1", traffic).lower()
+        apps.append((f"`{name}`", purpose, doc, ", ".join(tests) or "none yet"))
     messages = []
     for name in tapsight.TABLES[1:]:
         schema = tapsight.open(b"", table=name).schema
@@ -175,7 +182,7 @@ def protocols() -> None:
 
 def messages() -> None:
     """messages.md: the side tables and their columns."""
-    parts = [
+    head = (
         "# Messages\n\n"
         "*What do single protocols say?* A side table has a row a message, and `frame` joins it to the packets:\n\n"
         "```python\n"
@@ -186,11 +193,16 @@ def messages() -> None:
         "```\n\n"
         "All begin with `frame`, `ts`, `src`, `dst`, `src_port`, `dst_port`. Each frame is read by itself: a message that goes on in "
         "another TCP segment is read as far as its first one holds it. Text is as captured. Made by `make docs` from the code.\n"
-    ]
+    )
+    parts = [head]
     for name in tapsight.TABLES[1:]:
         schema = tapsight.open(b"", table=name).schema
-        parts.append(f"\n## {name}\n\n{schema.metadata[b'description'].decode()}\n\n| column | type | meaning |\n|---|---|---|\n")
-        parts += [f"| `{f.name}` | {f.type} | {f.metadata[b'description'].decode()} |\n" for f in list(schema)[6:]]
+        parts.append(
+            f"\n## {name}\n\n{schema.metadata[b'description'].decode()}\n\n| column | type | meaning |\n|---|---|---|\n"
+        )
+        parts += [
+            f"| `{f.name}` | {f.type} | {f.metadata[b'description'].decode()} |\n" for f in list(schema)[6:]
+        ]
     (DOCS / "messages.md").write_text("".join(parts))
 
 

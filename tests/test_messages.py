@@ -6,6 +6,7 @@ import io
 import ipaddress
 import re
 import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -360,3 +361,16 @@ def test_side_tables_are_lazy_frames_too() -> None:
     lazy = tapsight.scan(capture(query, 53), table="dns")
     assert lazy.filter(pl.col("qtype") == 1).select("qname").collect().rows() == [("a.example",)]
     assert lazy.filter(pl.col("qtype") == 2).collect().height == 0
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_text_of_captures_controls_no_terminal(form: str, tmp_path: Path) -> None:
+    sip = b"OPTIONS sip:a@b SIP/2.0\r\nCall-ID: =1+1\x1b[31m\r\nUser-Agent: \x9b\xe2\x80\xae\r\nTo: x\r\n\r\n"
+    path, out = tmp_path / "sip.pcap", tmp_path / f"sip.{form}"
+    path.write_bytes(capture(sip, 5060))
+    command = [sys.executable, "-m", "tapsight", "classify", str(path), "--table", "sip", "-o", str(out)]
+    subprocess.run(command, check=True)
+    text = out.read_text()
+    assert "[31m" in text
+    assert not {"\x1b", "\x9b", "\u202e"} & set(text)
+    assert form != "csv" or ',"=1+1' not in text

@@ -86,24 +86,27 @@ def write_table(
 
 
 def readable(table: pa.Table, escape: Callable[[str], str]) -> pa.Table:
-    """The table with addresses, MACs, times and lists as text; ``tap``, which captures name, goes through ``escape``."""
+    """The table with addresses, MACs, times and lists as text; text that comes from captures goes through ``escape``."""
     import pyarrow as pa
     import pyarrow.compute as pc
+
+    def escaped(column: pa.ChunkedArray) -> pa.Array:
+        encoded = column.combine_chunks().dictionary_encode()
+        texts = pa.array([escape(text) for text in encoded.dictionary.to_pylist()], pa.string())
+        return texts.take(encoded.indices)
 
     for at, field in enumerate(table.schema):
         column, kind = table.column(at), field.type
         if pa.types.is_dictionary(kind):
             column = column.cast(pa.string())
-        if field.name == "tap":
-            encoded = column.combine_chunks().dictionary_encode()
-            names = pa.array([escape(name) for name in encoded.dictionary.to_pylist()], pa.string())
-            column = names.take(encoded.indices)
+        if field.name == "tap" or pa.types.is_string(kind):
+            column = escaped(column)
         elif pa.types.is_fixed_size_binary(kind):
             as_text = _engine.addresses_as_text if kind.byte_width == 16 else _engine.macs_as_text
             column = as_text(column)
         elif pa.types.is_timestamp(kind):
             column = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
         elif pa.types.is_list(kind):
-            column = pc.binary_join(column.cast(pa.list_(pa.string())), "/")
+            column = escaped(pc.binary_join(column.cast(pa.list_(pa.string())), "/"))
         table = table.set_column(at, field.name, column)
     return table
