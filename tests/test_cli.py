@@ -58,17 +58,20 @@ class Engine:
                 self._require_capture(path)
         return self.found
 
-    def open_packets(self, source: Any, *, columns: Any = None, tap: str | None = None) -> pa.Table:
+    def open_packets(
+        self, source: Any, *, table: str = "packets", columns: Any = None, tap: str | None = None
+    ) -> pa.Table:
+        assert table == "packets"
         for path in source:
             self._require_capture(path)
-        table = self.packets.select(columns) if columns else self.packets
-        if "tap" in table.column_names and tap is not None:
-            table = table.set_column(
-                table.schema.get_field_index("tap"),
+        rows = self.packets.select(columns) if columns else self.packets
+        if "tap" in rows.column_names and tap is not None:
+            rows = rows.set_column(
+                rows.schema.get_field_index("tap"),
                 "tap",
-                pa.array([tap] * len(table)).dictionary_encode().cast(NAME),
+                pa.array([tap] * len(rows)).dictionary_encode().cast(NAME),
             )
-        return table
+        return rows
 
     def _require_capture(self, path: str) -> None:
         if path != "-" and not Path(path).read_bytes().startswith(GOOD_MAGIC):
