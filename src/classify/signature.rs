@@ -167,6 +167,8 @@ pub(super) fn sctp(data: Data<'_>) -> Option<App> {
 pub(super) fn protocol(number: u8, data: Data<'_>, is_later_fragment: bool) -> Option<App> {
     match ports::ip(number) {
         Some(App::Vrrp) if !is_later_fragment && routing::is_carp(data) => Some(App::Carp),
+        // The two share a number: without the bytes that differ it is neither.
+        Some(App::Vrrp) if !is_later_fragment && data.bytes.len() < 4 => None,
         // GRE version 1 with a key, RFC 2637 section 4.1.
         None if number == 47 && !is_later_fragment => {
             matches!(data.bytes, [flags, version, 0x88, 0x0b, ..] if flags & 0x20 != 0 && version & 7 == 1)

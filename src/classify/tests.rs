@@ -91,6 +91,25 @@ fn on_any_port() -> Vec<(Vec<u8>, App)> {
         (sctp(3), App::M3ua),
         (sctp(5), App::M2pa),
         (sctp(46), App::Diameter),
+        // Payload protocols as IANA has them.
+        (sctp(2), App::M2ua),
+        (sctp(4), App::Sua),
+        (sctp(18), App::S1ap),
+        (sctp(27), App::X2ap),
+        (sctp(60), App::Ngap),
+        // A hello of 28 bytes, RFC 6189 section 5.
+        (
+            udp(
+                5000,
+                6000,
+                &[&[0x10, 0, 0, 1][..], b"ZRTP", &[0, 0, 0, 9], &[0x50, 0x5a, 0, 4], &[7; 12]].concat(),
+            ),
+            App::Zrtp,
+        ),
+        // RFC 2205 section 3.1.1: version 1, a path message.
+        (ipv4(46, &[0x10, 1, 0, 0, 255, 0, 0, 8]), App::Rsvp),
+        // CARP: version 2, an advertisement, 36 bytes with 7 words of authentication.
+        (ipv4(112, &[&[0x21, 1, 0, 7, 0, 0, 0, 0][..], &[9; 28]].concat()), App::Carp),
         (ipv4(1, &[8, 0, 0, 0, 0, 1, 0, 1]), App::Icmp),
         (ipv4(89, &[2, 1, 0, 44, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]), App::Ospf),
     ]
@@ -118,6 +137,25 @@ fn signatures() {
     assert_eq!(App::Sip.traffic(), Traffic::VoiceSignalling);
     assert_eq!(App::M3ua.traffic(), Traffic::MobileSignalling);
     assert_eq!(Label::default().traffic(), Traffic::Unknown);
+}
+
+/// Frames without an IP packet, from their EtherType or LLC header on.
+#[test]
+fn links() {
+    for (frame, app) in [
+        (&[0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1][..], App::Arp),
+        (&[0x88, 0xcc, 2, 7, 4, 2, 0, 0, 0, 0, 1], App::Lldp),
+        (&[0x88, 0xe5, 0x0c, 0, 0, 0, 0, 1, 9, 9], App::MacSec),
+        (&[0x88, 0x63, 0x11, 9, 0, 0, 0, 0], App::Pppoe),
+        // Lengths, then LLC: 802.1D section 9.2, ISO/IEC 10589 annex on subnetworks, SNAP of Cisco.
+        (&[0, 8, 0x42, 0x42, 3, 0, 0, 0, 0, 0], App::Stp),
+        (&[0, 8, 0xfe, 0xfe, 3, 0x83, 27, 1, 0, 15], App::IsIs),
+        (&[0, 10, 0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0, 2, 180], App::Cdp),
+    ] {
+        let frame = [&[2; 12][..], frame].concat();
+        let label = Classifier::new().classify(&dissect(LinkType::ETHERNET, &frame, frame.len() as u32));
+        assert_eq!(label, Label { app: Some(app), basis: Some(Basis::Signature) });
+    }
 }
 
 #[test]
