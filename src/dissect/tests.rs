@@ -279,6 +279,26 @@ fn what_proves_itself_is_seen_through() {
         (over_udp(6000, &[0, 0, 0, 9], &packet), "intercept", Some(9)),
         (over_udp(6000, &[0, 0, 0, 9, 0, 0, 0, 1], &packet), "intercept", Some(9)),
         (over_udp(6000, &[0, 0, 0, 9, 0, 0, 0, 1], &frame), "intercept", Some(9)),
+        // A packet message: type 7, 20 + 44 bytes; time; 44 bytes captured of 44; its number.
+        (
+            eth(
+                0x0800,
+                &ipv4(
+                    6,
+                    8,
+                    9,
+                    &tcp(&join(&[
+                        &[0, 7, 0, 0, 0, 0, 0, 64],
+                        &[0; 8],
+                        &[0, 0, 0, 44, 0, 0, 0, 44],
+                        &[0; 4],
+                        &frame,
+                    ])),
+                ),
+            ),
+            "rpcap",
+            None,
+        ),
         (over_udp(7932, &[0; 12], &frame), "hp-erm", None),
         // Tunnel mode, 30 bytes and a trailer that fills up to 32; then transport mode, 10 bytes.
         (tunnelled(50, &[], &esp(&packet, &[0, 4])), "esp/ipip", Some(256)),
