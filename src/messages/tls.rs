@@ -108,7 +108,8 @@ fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -
             // Supported versions: greased ones (RFC 8701) are none.
             43 if is_client => {
                 let (versions, _) = data.get(1..)?.as_chunks::<2>();
-                let versions = versions.iter().copied().filter(|[hi, lo]| hi != lo).map(u16::from_be_bytes);
+                let versions =
+                    versions.iter().copied().map(u16::from_be_bytes).filter(|&version| !is_greased(version));
                 // DTLS counts downwards.
                 row.version = if is_dtls { versions.min() } else { versions.max() }.or(row.version);
             }
@@ -120,6 +121,11 @@ fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -
     Some(())
 }
 
+/// Values that stand for nothing, so that servers learn to ignore what they do not know: 0x0A0A, 0x1A1A, ... (RFC 8701).
+fn is_greased(version: u16) -> bool {
+    version & 0x0f0f == 0x0a0a && version >> 8 == version & 0xff
+}
+
 fn protocols(data: &[u8]) -> Vec<Cow<'_, str>> {
     let mut rest = data.get(2..).unwrap_or_default();
     let mut names = Vec::new();
@@ -128,4 +134,27 @@ fn protocols(data: &[u8]) -> Vec<Cow<'_, str>> {
         rest = behind;
     }
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hello;
+
+    /// A client hello with an extension of supported versions, RFC 8446 section 4.1.2 and 4.2.1.
+    fn client_hello(versions: &[u8]) -> Vec<u8> {
+        let len = versions.len() as u8;
+        let random_to_compression = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+        [&random_to_compression[..], &[0, 5 + len, 0, 43, 0, 1 + len, len], versions].concat()
+    }
+
+    #[test]
+    fn the_highest_version_that_is_one() {
+        for (offered, version) in
+            [(&[0x5a, 0x5a, 3, 3, 3, 2][..], 0x0303), (&[3, 3, 3, 4], 0x0304), (&[0x8a, 0x8a], 0x0303)]
+        {
+            let body = client_hello(offered);
+            let row = hello(1, &body, false).unwrap();
+            assert_eq!((row.version, row.cipher_suites), (Some(version), Some(1)));
+        }
+    }
 }
