@@ -150,7 +150,7 @@ def protocols() -> None:
     apps = []
     declared = documented("src/classify/app.rs", r'(\w+) = "([\w-]+)", (\w+)')
     for variant, name, traffic, doc in declared:
-        tests = ["vectors"] if f"App::{variant})" in vectors else []
+        tests = ["vectors"] if re.search(rf"App::{variant}\b[^:]", vectors) else []
         alias = labels_peer.SAME.get(name, name)
         tests += ["nDPI"] * (name in by_ndpi or alias in by_ndpi) + ["Zeek"] * (
             name in by_zeek or alias in by_zeek
@@ -160,7 +160,11 @@ def protocols() -> None:
     messages = []
     for name in tapsight.TABLES[1:]:
         schema = tapsight.open(b"", table=name).schema
-        how = "tshark" if name in test_messages.PEERS else "bytes by the standard"
+        how = (
+            "tshark"
+            if any(peer.split(" of ")[0] == name for peer in test_messages.PEERS)
+            else "bytes by the standard"
+        )
         messages.append((f"`{name}`", schema.metadata[b"description"].decode(), how))
     (DOCS / "protocols.md").write_text(
         "# Protocols\n\n"

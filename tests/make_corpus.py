@@ -7,7 +7,7 @@ from pathlib import Path
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import ICMP, IP, TCP, UDP
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrRouting
-from scapy.layers.l2 import GRE, Ether
+from scapy.layers.l2 import ARP, GRE, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
@@ -35,8 +35,8 @@ DIAMETER = bytes.fromhex(
 )
 # M3UA data, SCCP unitdata with two global titles, TCAP begin with an invoke of operation 56.
 M3UA = bytes.fromhex(
-    "0100010100000050" "02100048" "000000010000000203020000"
-    "0980030d170a120600120443871000320a1208001204318700102032" "1262104804000000016c08a106020101020138"
+    "0100010100000048" "0210003e" "000000010000000203020000"
+    "0980030d170a120600120443871000320a12080012043187001020" "1262104804000000016c08a106020101020138" "0000"
 )  # fmt: skip
 SFLOW = bytes.fromhex(
     "0000000500000001c00002090000000000000001000000630000000100000001000000580000000100000002000002000000010000000000"
@@ -47,6 +47,68 @@ IPFIX = bytes.fromhex(
 ) + bytes(19)
 HEP = bytes.fromhex("48455033001f 0000000200071100000007000813c4 0000000f000a61626364".replace(" ", ""))
 RTP = bytes.fromhex("800800010000000100000001") + b"\xd5" * 160
+
+
+SCCP = M3UA[24:-2]
+# The same with a routing label (ITU-T Q.704 section 2.2) in M2UA data and in M2PA user data; SUA without it.
+UNIT = bytes.fromhex("8302400030") + SCCP
+M2UA = bytes.fromhex("0100060100000050 0001000800000001 03000037") + UNIT + b"\0"
+M2PA = bytes.fromhex("01000b0100000044 0000000100000002 00") + UNIT
+SUA = bytes.fromhex(
+    "0100070100000048 01020018 00010007 8003000800000008 8002000800000001 01030010 00010007 8003000800000006 010b0016"
+) + SCCP[-18:] + bytes(2)  # fmt: skip
+# Solicitation with an option, RFC 4861 section 4.3, and an advertisement that overrides, section 4.4.
+SOLICITATION = bytes.fromhex("87000000 00000000 20010db8000000000000000000000003 0101020000000001")
+ADVERTISEMENT = bytes.fromhex("88000000 e0000000 20010db8000000000000000000000003 0201020000000002")
+ROUTER = bytes.fromhex("86000000 40000708 00000000 00000000 0101020000000001")
+# Hello of an active router (RFC 2281 section 5.1), of version 2, of GLBP, and an advertisement of VRRP version 2.
+HSRP = bytes.fromhex("00001003 0a78 0100 636973636f000000 c0000201")
+HSRP2 = bytes.fromhex("0128 02000604 0001 020000000001 00000064 00000bb8 00002710 c0000201" + "00" * 12)
+GLBP = bytes.fromhex(
+    "01000001 0000 020000000001 011c 0020 0064 0000 00000bb8 00002710 0258 3840 0000 0104 c0000201"
+)
+VRRP = bytes.fromhex("2101ff010101 0000 c0000201 6369736300000000")
+DHCP = (
+    bytes.fromhex("02010600 00003d1e 00000000 00000000 c000020a 00000000 c0000209 020000000001")
+    + bytes(10 + 64 + 128)
+    + bytes.fromhex("63825363 350102 3604c0000201 0304c0000201 0604c0000235 7904 18c00002 4204 61626364 ff")
+)
+DHCPV6 = bytes.fromhex(
+    "0c00" + "20010db8" + "00" * 11 + "01" + "fe80" + "00" * 13 + "02" + "00090046 07000001 0001000a00030001020000000001"
+    "0002000a00030001020000000002 00030028 000000010000000000000000 00050018 20010db8000000000000000000000009 0000000100000001"
+)  # fmt: skip
+MARKER = bytes([0xFF] * 16)
+BGP = (
+    MARKER + bytes.fromhex("0025 01 04 5ba0 00b4 c0000201 08 0206 41040001 0005")
+    + MARKER + bytes.fromhex("0040 02 0004 18c63364 0021 400101 00 400206 0202 fde8fde9 400304 c0000201 c0110a 0202 0001 0005 0001 0006 18cb0071")
+    + MARKER + bytes.fromhex("0015 03 06 02")
+)  # fmt: skip
+RTCP = bytes.fromhex(
+    "81c8000c 00000001 e0000000 80000000 00001000 0000000a 00000640 00000002 01ffffff 00000003 00000004 00000005 00000006"
+    "81ca0002 00000001 01016100"
+)  # fmt: skip
+GTP1 = bytes.fromhex(
+    "32100025 00000000 00010000 1000000001 1100000002 800006f121c0000209 850004c0000201 850004c0000202"
+)
+GTP2 = bytes.fromhex(
+    "48200026 00000000 00000100 57000900 8600000001c0000201 5d000d00 57000900 8400000002c0000202"
+)
+RADIUS = bytes.fromhex("01070024") + bytes(16) + bytes.fromhex("0104616c 0406c0000201 050600000001")
+TACACS = bytes.fromhex("c0010101 00000007 00000004 61626364 c0010200 00000007 00000000")
+HEP1 = bytes.fromhex("01100211 13c413c4 c6336401 c6336402") + SIP[:40]
+WEBSOCKET = b"\x81\xfe" + len(SIP).to_bytes(2, "big") + bytes(4) + SIP
+
+
+def v6(protocol: int, body: bytes) -> Packet:
+    return ETHER / IPv6(src="2001:db8::1", dst="2001:db8::2", nh=protocol, hlim=255) / Raw(body)
+
+
+def sctp(protocol: int, data: bytes) -> Packet:
+    return (
+        PACKET
+        / SCTP(sport=2905, dport=2905)
+        / SCTPChunkData(proto_id=protocol, beginning=1, ending=1, data=data)
+    )
 
 
 def frames() -> list[Packet]:
@@ -83,6 +145,27 @@ def frames() -> list[Packet]:
         / IPv6ExtHdrRouting(type=4, addresses=["2001:db8::3"])
         / INNER,
         *(PACKET / UDP(sport=20000, dport=30000) / Raw(RTP[:3] + bytes([n]) + RTP[4:]) for n in range(5)),
+        PACKET / TCP(sport=40000, dport=8080, flags="PA") / Raw(WEBSOCKET),
+        PACKET / UDP(sport=9060, dport=9060) / Raw(HEP1),
+        sctp(2, M2UA),
+        sctp(5, M2PA),
+        sctp(4, SUA),
+        ETHER / ARP(op=2, psrc="192.0.2.1", pdst="192.0.2.2"),
+        v6(58, SOLICITATION),
+        v6(58, ADVERTISEMENT),
+        v6(58, ROUTER),
+        PACKET / UDP(sport=1985, dport=1985) / Raw(HSRP),
+        PACKET / UDP(sport=1985, dport=1985) / Raw(HSRP2),
+        PACKET / UDP(sport=3222, dport=3222) / Raw(GLBP),
+        ETHER / IP(src="192.0.2.1", dst="224.0.0.18", ttl=255, proto=112) / Raw(VRRP),
+        PACKET / UDP(sport=67, dport=68) / Raw(DHCP),
+        v6(17, bytes(UDP(sport=547, dport=547, len=8 + len(DHCPV6), chksum=1) / Raw(DHCPV6))),
+        PACKET / TCP(sport=40000, dport=179, flags="PA") / Raw(BGP),
+        PACKET / UDP(sport=5005, dport=5005) / Raw(RTCP),
+        PACKET / UDP(sport=2123, dport=2123) / Raw(GTP1),
+        PACKET / UDP(sport=2123, dport=2123) / Raw(GTP2),
+        PACKET / UDP(sport=1812, dport=1812) / Raw(RADIUS),
+        PACKET / TCP(sport=40000, dport=49, flags="PA") / Raw(TACACS),
     ]
 
 

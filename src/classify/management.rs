@@ -1,6 +1,7 @@
 //! Signatures of how the network is operated. But for SSH all are weak: they count only with their port.
 
 use super::data::Data;
+use crate::wire::hep::Hep;
 
 /// SSH, RFC 4253 section 4.2: the identification string. What follows it has no signature.
 pub(super) fn is_ssh(data: Data) -> bool {
@@ -31,6 +32,11 @@ pub(super) fn is_ftp_security(data: Data) -> bool {
 /// HEP version 3: four letters, and its own length, which over TCP may go on.
 pub(super) fn is_hep(data: Data) -> bool {
     data.starts_with(b"HEP3") && data.be16(4).is_some_and(|length| length >= 6)
+}
+
+/// HEP versions 1 and 2: length, family and version that fit together. Weak: needs its port.
+pub(super) fn is_hep_by_header(data: Data) -> bool {
+    Hep::parse(data.bytes).is_some()
 }
 
 /// TFTP, RFC 1350 section 5: a request with a name and a mode, or another operation of a fitting length.

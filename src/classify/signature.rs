@@ -18,6 +18,7 @@ pub(super) fn udp_on_port(suggested: App, data: Data<'_>) -> Option<App> {
         App::Gtpu => mobile::is_gtpu(data),
         App::Hsrp => routing::is_hsrp(data),
         App::Iax2 => voice::is_iax2(data),
+        App::Hep => management::is_hep_by_header(data),
         App::Ike => internet::is_ike(data),
         App::Kerberos => management::is_kerberos(data),
         App::L2tp => internet::is_l2tp(data),
@@ -129,6 +130,7 @@ pub(super) fn tcp(data: Data<'_>) -> Option<App> {
         b'<' if management::is_syslog_with_date(data) => Some(App::Syslog),
         0x10 if internet::is_mqtt_connect(data) => Some(App::Mqtt),
         0x13 if internet::is_bittorrent(data) => Some(App::BitTorrent),
+        0x81 | 0x82 if voice::is_sip_over_websocket(data) => Some(App::Sip),
         0xff if routing::is_bgp(data) => Some(App::Bgp),
         _ => None,
     }

@@ -57,12 +57,17 @@ fn rtp(sequence: u16) -> Vec<u8> {
 fn on_any_port() -> Vec<(Vec<u8>, App)> {
     let stun = [&[0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42][..], &[7; 12]].concat();
     // A receiver report without blocks, RFC 3550 section 6.4.2.
+    let masked: Vec<_> =
+        b"BYE sip:a@b SIP/2.0\r\n".iter().zip([1, 2, 3, 4].iter().cycle()).map(|(a, b)| a ^ b).collect();
     let rtcp = [0x80, 201, 0, 1, 1, 2, 3, 4].to_vec();
     let quic = [&[0xc3, 0, 0, 0, 1, 8][..], &[9; 8], &[0, 0], &[1; 40]].concat();
     vec![
         (udp(5000, 6000, b"INVITE sip:bob@biloxi.example.com SIP/2.0\r\n\r\n"), App::Sip),
         (udp(5000, 6000, b"SIP/2.0 200 OK\r\n\r\n"), App::Sip),
         (tcp(5000, 6000, b"REGISTER sips:ss2.biloxi.example.com SIP/2.0\r\n"), App::Sip),
+        // RFC 7118: a response in a frame of text, and a request in one that is masked with 1, 2, 3, 4.
+        (tcp(5000, 6000, b"\x81\x10SIP/2.0 200 OK\r\n"), App::Sip),
+        (tcp(5000, 6000, &[&[0x81, 0x95, 1, 2, 3, 4][..], &masked].concat()), App::Sip),
         (udp(5000, 6000, &stun), App::Stun),
         (udp(5000, 6000, &rtcp), App::Rtcp),
         // RFC 3489 section 11.2: a binding request that wants its answer from elsewhere.
@@ -125,6 +130,29 @@ fn with_port() -> Vec<(Vec<u8>, App)> {
         (udp(4000, 123, &ntp), App::Ntp),
         (udp(4000, 161, &[0x30, 0x0a, 2, 1, 1, 4, 6, b'p', b'u', b'b', b'l', b'i']), App::Snmp),
         (udp(2123, 2123, &[0x48, 1, 0, 8, 0, 0, 0, 0, 0, 0, 1, 0]), App::Gtpc),
+        // TLS 1.2, a hello that announces 49 bytes.
+        (tcp(40000, 5061, &[&[22, 3, 1, 0, 53, 1, 0, 0, 49, 3, 3][..], &[7; 47]].concat()), App::Sips),
+        // RFC 5036 section 3.5.2: a hello of 192.0.2.9, label space 0, hold time 15.
+        (
+            udp(
+                646,
+                646,
+                &[
+                    0, 1, 0, 22, 192, 0, 2, 9, 0, 0, 1, 0, 0, 12, 0, 0, 0, 1, 4, 0, 0, 4, 0, 15, 0, 0, //
+                ],
+            ),
+            App::Ldp,
+        ),
+        // HEP version 1 around "OPTIONS": 16 bytes, IPv4, UDP, ports, addresses.
+        (
+            udp(
+                4000,
+                9060,
+                &[&[1, 16, 2, 17, 0x13, 0xc4, 0x13, 0xc4, 192, 0, 2, 1, 192, 0, 2, 2][..], b"OPTIONS"]
+                    .concat(),
+            ),
+            App::Hep,
+        ),
         (udp(2427, 2427, b"AUEP 1200 aaln/1@rgw.whatever.net MGCP 1.0\r\n"), App::Mgcp),
     ]
 }
@@ -178,6 +206,10 @@ fn a_port_alone_is_a_guess_and_a_signature_beats_it() {
     assert_eq!(classify(&tcp(40000, 443, b"")), Label { app: Some(App::Tls), basis: Some(Basis::Port) });
     assert_eq!(classify(&tcp(40000, 443, b"SSH-2.0-x\r\n")).app, Some(App::Ssh));
     assert_eq!(classify(&udp(40000, 40001, b"nothing that is known")), Label::default());
+    // RFC 5415 section 3.1, and a map request of RFC 9301 section 5.2.
+    let guess = |app| Label { app: Some(app), basis: Some(Basis::Port) };
+    assert_eq!(classify(&udp(40000, 5246, &[0, 16, 2, 0, 0, 0, 0, 0, 0, 0, 0, 1])), guess(App::Capwap));
+    assert_eq!(classify(&udp(40000, 4342, &[0x10, 0, 0, 1, 1, 2, 3, 4, 5, 6, 7, 8])), guess(App::Lisp));
 }
 
 #[test]
@@ -193,6 +225,11 @@ fn rtp_needs_a_series_or_an_announcement() {
     assert_eq!(see(&udp(5060, 5060, invite.as_bytes())).app, Some(App::Sip));
     let first = see(&udp(20004, 40000, &rtp(1)));
     assert_eq!(first, Label { app: Some(App::Rtp), basis: Some(Basis::Signature) });
+    // UDPTL, ITU-T T.38: sequence number 0, one byte (no signal), no packets of redundancy.
+    let fax = "INVITE sip:a@b SIP/2.0\r\n\r\nv=0\r\nc=IN IP4 198.51.100.2\r\nm=image 40010 udptl t38\r\n";
+    see(&udp(5060, 5060, fax.as_bytes()));
+    let t38 = see(&udp(20008, 40010, &[0, 0, 1, 0, 0, 0]));
+    assert_eq!(t38, Label { app: Some(App::T38), basis: Some(Basis::Signature) });
     // Over TCP each is behind its length, RFC 4571.
     let framed = |n| tcp(20006, 30006, &[&[0, 172][..], &rtp(n)].concat());
     let bases: Vec<_> = (1..=4).map(|n| see(&framed(n)).basis).collect();

@@ -1,6 +1,7 @@
 //! Signatures of voice: signalling, media, and what helps it through address translation.
 
 use super::data::Data;
+use crate::wire::websocket::Frame;
 
 /// SIP, RFC 3261 section 7: a status line or a request line.
 pub(super) fn is_sip(data: Data) -> bool {
@@ -22,6 +23,15 @@ pub(super) fn is_sip(data: Data) -> bool {
     ];
     const SCHEMES: [&[u8]; 4] = [b"sip:", b"sips:", b"tel:", b"urn:"];
     data.is_status(b"SIP") || data.is_request(b"SIP", &METHODS, &SCHEMES)
+}
+
+/// SIP over WebSocket, RFC 7118: a frame (RFC 6455 section 5.2) whose payload, unmasked, begins as SIP does.
+pub(super) fn is_sip_over_websocket(data: Data) -> bool {
+    let Some(frame) = Frame::parse(data.bytes) else { return false };
+    // Enough for a start line of most lengths.
+    let mut start = [0; 256];
+    let start = frame.unmask(data.bytes, &mut start);
+    is_sip(Data::new(start, start.len() as u32))
 }
 
 /// An MGCP command, RFC 3435 section 3.2.1: a verb, a transaction id, an endpoint, and the version.

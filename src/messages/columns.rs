@@ -8,7 +8,7 @@ use arrow_array::builder::{
     ArrayBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
 };
 use arrow_array::types::{
-    ArrowPrimitiveType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    ArrowPrimitiveType, Int32Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -57,6 +57,7 @@ primitive! {
     U16 = u16, UInt16Type, UInt16Type::DATA_TYPE;
     U32 = u32, UInt32Type, UInt32Type::DATA_TYPE;
     U64 = u64, UInt64Type, UInt64Type::DATA_TYPE;
+    I32 = i32, Int32Type, Int32Type::DATA_TYPE;
 }
 
 /// Yes or no.
@@ -125,38 +126,49 @@ impl Kind for Texts {
     }
 }
 
-/// An address, IPv4 as `::ffff:a.b.c.d`.
-#[derive(Debug)]
-pub(super) struct Address;
+macro_rules! fixed {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $width:literal, $native:ty, $builder:ident;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Debug)]
+        pub(super) struct $kind;
 
-/// A builder that knows the width of an address.
-#[derive(Debug)]
-pub(super) struct Addresses(FixedSizeBinaryBuilder);
+        /// A builder that knows the width of its values.
+        #[derive(Debug)]
+        pub(super) struct $builder(FixedSizeBinaryBuilder);
 
-impl Default for Addresses {
-    fn default() -> Self {
-        Self(FixedSizeBinaryBuilder::new(16))
-    }
+        impl Default for $builder {
+            fn default() -> Self {
+                Self(FixedSizeBinaryBuilder::new($width))
+            }
+        }
+
+        impl Kind for $kind {
+            type Value<'a> = $native;
+            type Builder = $builder;
+
+            fn data_type() -> DataType {
+                DataType::FixedSizeBinary($width)
+            }
+
+            fn append(builder: &mut Self::Builder, value: Option<$native>) {
+                // A value has the width that the builder was made for.
+                if value.is_none_or(|value| builder.0.append_value(value).is_err()) {
+                    builder.0.append_null();
+                }
+            }
+
+            fn finish(builder: &mut Self::Builder) -> ArrayRef {
+                ArrayBuilder::finish(&mut builder.0)
+            }
+        }
+    )+};
 }
 
-impl Kind for Address {
-    type Value<'a> = Addr;
-    type Builder = Addresses;
-
-    fn data_type() -> DataType {
-        DataType::FixedSizeBinary(16)
-    }
-
-    fn append(builder: &mut Self::Builder, value: Option<Addr>) {
-        // An address has the width that the builder was made for.
-        if value.is_none_or(|addr| builder.0.append_value(addr).is_err()) {
-            builder.0.append_null();
-        }
-    }
-
-    fn finish(builder: &mut Self::Builder) -> ArrayRef {
-        ArrayBuilder::finish(&mut builder.0)
-    }
+fixed! {
+    /// An address, IPv4 as `::ffff:a.b.c.d`.
+    Address = 16, Addr, Addresses;
+    /// A MAC address.
+    Mac = 6, [u8; 6], Macs;
 }
 
 /// The columns that all tables begin with.

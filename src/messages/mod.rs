@@ -4,16 +4,24 @@
 //! frame, by which they join the packets. Every frame is read by itself: a message that goes on in another segment is
 //! read as far as this one holds it.
 
+mod aaa;
+mod bgp;
 mod columns;
+mod dhcp;
 mod diameter;
 mod dns;
+mod fhrp;
+mod gtp;
 mod icmp;
+mod neighbor;
+mod rtcp;
 mod rtp;
 mod sample;
 mod sip;
 mod ss7;
 mod tcp;
 mod tls;
+mod words;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -38,10 +46,24 @@ named! {
         Sip = "sip",
         /// RTP packets.
         Rtp = "rtp",
+        /// RTCP reports.
+        Rtcp = "rtcp",
         /// ICMP and ICMPv6.
         Icmp = "icmp",
+        /// ARP and neighbour discovery.
+        Neighbor = "neighbor",
+        /// VRRP, CARP, HSRP, GLBP.
+        Fhrp = "fhrp",
+        /// DHCP and DHCPv6.
+        Dhcp = "dhcp",
+        /// BGP messages.
+        Bgp = "bgp",
+        /// RADIUS and TACACS+.
+        Aaa = "aaa",
         /// Diameter messages.
         Diameter = "diameter",
+        /// GTP-C messages.
+        Gtp = "gtp",
         /// SS7 over IP.
         Ss7 = "ss7",
         /// Frames that sFlow, IPFIX, NetFlow and HEP carry copies of.
@@ -85,6 +107,13 @@ fn table(kind: Kind) -> Box<dyn Table> {
         Kind::Icmp => Box::<icmp::Icmp>::default(),
         Kind::Diameter => Box::<diameter::Diameter>::default(),
         Kind::Ss7 => Box::<ss7::Ss7>::default(),
+        Kind::Aaa => Box::<aaa::Aaa>::default(),
+        Kind::Bgp => Box::<bgp::Bgp>::default(),
+        Kind::Dhcp => Box::<dhcp::Dhcp>::default(),
+        Kind::Fhrp => Box::<fhrp::Fhrp>::default(),
+        Kind::Gtp => Box::<gtp::Gtp>::default(),
+        Kind::Neighbor => Box::<neighbor::Neighbor>::default(),
+        Kind::Rtcp => Box::<rtcp::Rtcp>::default(),
         Kind::Sample => Box::<sample::Sample>::default(),
     }
 }

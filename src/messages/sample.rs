@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 
 use super::columns::{Address, Text, U8, U16, U32, U64, table};
+use super::words::{Words, address};
 use super::{Frame, Table};
 use crate::capture::LinkType;
 use crate::classify::App;
 use crate::dissect::dissect;
 use crate::packets::ids::Ids;
+use crate::wire::hep::Hep;
 use crate::wire::ip::Addr;
 
 table! {
@@ -71,40 +73,10 @@ impl Table for Sample {
             (Some(App::Sflow), [0, 0, 0, 5, ..]) => _ = self.sflow(frame, payload),
             (Some(App::NetFlow), [0, 9, ..]) => _ = self.flow_sets(frame, payload, false),
             (Some(App::NetFlow), [0, 10, ..]) => _ = self.flow_sets(frame, payload, true),
+            (Some(App::Hep), [b'H', b'E', b'P', b'3', ..]) => self.hep3(frame, payload),
             (Some(App::Hep), _) => self.hep(frame, payload),
             _ => {}
         }
-    }
-}
-
-/// Big-endian numbers, one after the other.
-struct Words<'a>(&'a [u8]);
-
-impl<'a> Words<'a> {
-    fn u16(&mut self) -> Option<u16> {
-        let (&word, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u16::from_be_bytes(word))
-    }
-
-    fn u32(&mut self) -> Option<u32> {
-        let (&word, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(u32::from_be_bytes(word))
-    }
-
-    /// The next `len` bytes, or as many as there are.
-    fn bytes(&mut self, len: usize) -> &'a [u8] {
-        let (bytes, rest) = self.0.split_at_checked(len).unwrap_or((self.0, &[]));
-        self.0 = rest;
-        bytes
-    }
-}
-
-fn mapped(bytes: &[u8]) -> Option<Addr> {
-    match *bytes {
-        [a, b, c, d] => Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]),
-        _ => bytes.try_into().ok(),
     }
 }
 
@@ -131,7 +103,7 @@ impl Sample {
         let mut words = Words(payload);
         words.u32()?;
         let agent_len = if words.u32()? == 1 { 4 } else { 16 };
-        let agent = mapped(words.bytes(agent_len));
+        let agent = address(words.bytes(agent_len));
         // Agent's part, sequence number, uptime, number of samples.
         let [_, _, _, samples] = [words.u32()?, words.u32()?, words.u32()?, words.u32()?];
         for _ in 0..samples {
@@ -203,8 +175,24 @@ impl Sample {
         }
     }
 
-    /// HEP version 3: chunks of vendor, type, length and value.
+    /// HEP versions 1 and 2.
     fn hep(&mut self, frame: &Frame<'_>, payload: &[u8]) {
+        let Some(hep) = Hep::parse(payload) else { return };
+        let row = Row {
+            carrier: Some("hep".into()),
+            sampled_len: u32::try_from(payload.len() - hep.len).ok(),
+            sampled_src: Some(hep.src),
+            sampled_dst: Some(hep.dst),
+            sampled_protocol: Some(hep.protocol),
+            sampled_src_port: Some(hep.src_port),
+            sampled_dst_port: Some(hep.dst_port),
+            ..Row::default()
+        };
+        self.push(frame, row);
+    }
+
+    /// HEP version 3: chunks of vendor, type, length and value.
+    fn hep3(&mut self, frame: &Frame<'_>, payload: &[u8]) {
         let mut row = Row { carrier: Some("hep".into()), ..Row::default() };
         let mut words = Words(payload.get(6..).unwrap_or_default());
         while let (Some(vendor), Some(kind), Some(len)) = (words.u16(), words.u16(), words.u16()) {
@@ -216,8 +204,8 @@ impl Sample {
             let number = || value.first_chunk().map(|&number| u16::from_be_bytes(number));
             match kind {
                 2 => row.sampled_protocol = value.first().copied(),
-                3 | 5 => row.sampled_src = mapped(value),
-                4 | 6 => row.sampled_dst = mapped(value),
+                3 | 5 => row.sampled_src = address(value),
+                4 | 6 => row.sampled_dst = address(value),
                 7 => row.sampled_src_port = number(),
                 8 => row.sampled_dst_port = number(),
                 15 | 16 => row.sampled_len = u32::try_from(len).ok(),

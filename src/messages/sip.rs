@@ -6,9 +6,10 @@ use super::columns::{Text, U16, U32, table};
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
 use crate::dissect::Transport;
+use crate::wire::{sctp, websocket};
 
 table! {
-    /// SIP requests and responses over UDP, TCP and SCTP. Header fields are as captured, without the blanks around them.
+    /// SIP requests and responses over UDP, TCP, SCTP and WebSocket (RFC 7118). Header fields are as captured, without the blanks around them.
     Sip, Row {
         /// Method of a request.
         method: Text,
@@ -51,11 +52,20 @@ impl Table for Sip {
         if frame.label.app != Some(App::Sip) || frame.label.basis != Some(Basis::Signature) {
             return;
         }
+        let payload = frame.layers.payload;
+        let mut unmasked = Vec::new();
         let mut rest = match frame.layers.transport {
-            Transport::Sctp(_) => crate::wire::sctp::chunks(frame.layers.payload)
-                .find_map(|chunk| chunk.user_data())
-                .unwrap_or_default(),
-            _ => frame.layers.payload,
+            Transport::Sctp(_) => {
+                sctp::chunks(payload).find_map(|chunk| chunk.user_data()).unwrap_or_default()
+            }
+            Transport::Tcp(_) => match websocket::Frame::parse(payload) {
+                Some(frame) => {
+                    unmasked.resize(payload.len(), 0);
+                    frame.unmask(payload, &mut unmasked)
+                }
+                None => payload,
+            },
+            _ => payload,
         };
         // Over TCP one message may follow another; keep-alives (RFC 5626 section 3.5.1) stand between them.
         loop {

@@ -1,4 +1,5 @@
-//! SS7 over IP: M3UA (RFC 4666) and what it carries, SCCP (ITU-T Q.713), TCAP (ITU-T Q.773), ISUP (ITU-T Q.763).
+//! SS7 over IP: M3UA (RFC 4666), M2UA (RFC 3331), M2PA (RFC 4165) and SUA (RFC 3868), and what they carry: SCCP (ITU-T
+//! Q.713), TCAP (ITU-T Q.773), ISUP (ITU-T Q.763).
 
 use std::borrow::Cow;
 
@@ -8,13 +9,15 @@ use crate::dissect::Transport;
 use crate::wire::sctp;
 
 table! {
-    /// M3UA messages; of those with data point codes, and what SCCP, TCAP or ISUP say.
+    /// M3UA, M2UA, M2PA and SUA messages; of those with data point codes, and what SCCP, TCAP or ISUP say.
     Ss7, Row {
-        /// Class and type of the M3UA message, the class in the high byte: 0x0101 is data.
-        m3ua_type: U16,
-        /// Originating point code.
+        /// What carries it: `m3ua`, `m2ua`, `m2pa` or `sua`.
+        adaptation: Text,
+        /// Class and type of its message, the class in the high byte: of M3UA 0x0101 is data.
+        message: U16,
+        /// Originating point code. A routing label of M2UA and M2PA is read as ITU-T Q.704 section 2.2 has it.
         opc: U32,
-        /// Destination point code.
+        /// Destination point code, likewise.
         dpc: U32,
         /// Service indicator: 3 SCCP, 5 ISUP, 13 BICC.
         service: U8,
@@ -47,49 +50,127 @@ table! {
     }
 }
 
-/// Payload protocol of SCTP, RFC 4666 section 1.4.1.
-const M3UA: u32 = 3;
-
 impl Table for Ss7 {
     fn read(&mut self, frame: &Frame<'_>) {
         if !matches!(frame.layers.transport, Transport::Sctp(_)) {
             return;
         }
         for chunk in sctp::chunks(frame.layers.payload) {
-            if chunk.payload_protocol() == Some(M3UA)
-                && let Some(row) = chunk.user_data().and_then(m3ua)
-            {
+            // IANA, SCTP Payload Protocol Identifiers.
+            let row = match (chunk.payload_protocol(), chunk.user_data()) {
+                (Some(2), Some(data)) => adapted("m2ua", data),
+                (Some(3), Some(data)) => adapted("m3ua", data),
+                (Some(4), Some(data)) => adapted("sua", data),
+                (Some(5), Some(data)) => m2pa(data),
+                _ => None,
+            };
+            if let Some(row) = row {
                 self.push(frame, row);
             }
         }
     }
 }
 
-fn m3ua(bytes: &[u8]) -> Option<Row<'static>> {
-    // Version 1, reserved, class, type, length (RFC 4666 section 3.1).
+/// What M3UA, M2UA and SUA have in common, RFC 4666 section 3.1: version 1, reserved, class, type, length, parameters.
+fn adapted(adaptation: &'static str, bytes: &[u8]) -> Option<Row<'static>> {
     let &[1, _, class, kind, _, _, _, _] = bytes.first_chunk()? else { return None };
-    let mut row = Row { m3ua_type: Some(u16::from_be_bytes([class, kind])), ..Row::default() };
-    let mut rest = bytes.get(8..).unwrap_or_default();
-    while let Some(&[t_hi, t_lo, l_hi, l_lo]) = rest.first_chunk() {
-        let len = usize::from(u16::from_be_bytes([l_hi, l_lo]));
-        let Some(value) = rest.get(4..len).or_else(|| rest.get(4..)).filter(|_| len >= 4) else { break };
-        // Protocol data, section 3.3.1.
-        if [t_hi, t_lo] == [0x02, 0x10]
-            && let Some((&[a, b, c, d, e, f, g, h, service, network, _, _], data)) = value.split_first_chunk()
-        {
-            row.opc = Some(u32::from_be_bytes([a, b, c, d]));
-            row.dpc = Some(u32::from_be_bytes([e, f, g, h]));
-            row.service = Some(service);
-            row.network = Some(network);
-            match service {
-                3 => _ = sccp(&mut row, data),
-                5 => isup(&mut row, data),
-                _ => {}
-            }
+    let mut row = Row {
+        adaptation: Some(adaptation.into()),
+        message: Some(u16::from_be_bytes([class, kind])),
+        ..Row::default()
+    };
+    for (parameter, value) in parameters(bytes.get(8..).unwrap_or_default()) {
+        match (adaptation, parameter) {
+            ("m3ua", 0x0210) => protocol_data(&mut row, value),
+            ("m2ua", 0x0300) => mtp3(&mut row, value),
+            ("sua", 0x0102) => (row.calling_ssn, row.calling_gt, row.opc) = sua_address(value),
+            ("sua", 0x0103) => (row.called_ssn, row.called_gt, row.dpc) = sua_address(value),
+            ("sua", 0x010b) => _ = tcap(&mut row, value),
+            _ => {}
         }
-        rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
     }
     Some(row)
+}
+
+/// Parameters of tag, length and value, RFC 4666 section 3.2; the last as far as it was captured.
+fn parameters(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let &[t_hi, t_lo, l_hi, l_lo] = bytes.first_chunk()?;
+        let len = usize::from(u16::from_be_bytes([l_hi, l_lo]));
+        let value = bytes.get(4..len).or_else(|| bytes.get(4..)).filter(|_| len >= 4)?;
+        bytes = bytes.get(len.next_multiple_of(4)..).unwrap_or_default();
+        Some((u16::from_be_bytes([t_hi, t_lo]), value))
+    })
+}
+
+/// RFC 4666 section 3.3.1.
+fn protocol_data(row: &mut Row<'_>, value: &[u8]) {
+    if let Some((&[a, b, c, d, e, f, g, h, service, network, _, _], data)) = value.split_first_chunk() {
+        row.opc = Some(u32::from_be_bytes([a, b, c, d]));
+        row.dpc = Some(u32::from_be_bytes([e, f, g, h]));
+        row.network = Some(network);
+        user_part(row, service, data);
+    }
+}
+
+/// RFC 4165 section 2: the common header (class 11, 1 for user data), sequence numbers, priority, a unit of MTP3.
+fn m2pa(bytes: &[u8]) -> Option<Row<'static>> {
+    let &[1, _, 11, kind, _, _, _, _] = bytes.first_chunk()? else { return None };
+    let mut row = Row {
+        adaptation: Some("m2pa".into()),
+        message: Some(u16::from_be_bytes([11, kind])),
+        ..Row::default()
+    };
+    if let (1, Some(unit)) = (kind, bytes.get(17..)) {
+        mtp3(&mut row, unit);
+    }
+    Some(row)
+}
+
+/// ITU-T Q.704 sections 14.2 and 2.2: service information (network indicator in the upper two bits), then the routing
+/// label, low bits first: destination (14), origin (14), link (4).
+fn mtp3(row: &mut Row<'_>, unit: &[u8]) {
+    if let Some((&[service, a, b, c, d], data)) = unit.split_first_chunk() {
+        let label = u32::from_le_bytes([a, b, c, d]);
+        row.dpc = Some(label & 0x3fff);
+        row.opc = Some(label >> 14 & 0x3fff);
+        row.network = Some(service >> 6);
+        user_part(row, service & 0x0f, data);
+    }
+}
+
+fn user_part(row: &mut Row<'_>, service: u8, data: &[u8]) {
+    row.service = Some(service);
+    match service {
+        3 => _ = sccp(row, data),
+        5 => isup(row, data),
+        _ => {}
+    }
+}
+
+/// Subsystem, digits and point code of an address, RFC 3868 section 3.10.2: two indicators, then parameters.
+fn sua_address(value: &[u8]) -> (Option<u8>, Option<Cow<'static, str>>, Option<u32>) {
+    let (mut subsystem, mut title, mut point_code) = (None, None, None);
+    for (parameter, value) in parameters(value.get(4..).unwrap_or_default()) {
+        match (parameter, value) {
+            // Three reserved bytes, indicator, count of digits, translation, plan, nature, digits.
+            (0x8001, &[_, _, _, _, count, _, _, _, ref digits @ ..]) => {
+                let mut text = digits_of(digits);
+                text.truncate(count.into());
+                title = Some(Cow::Owned(text));
+            }
+            (0x8002, &[a, b, c, d, ..]) => point_code = Some(u32::from_be_bytes([a, b, c, d])),
+            (0x8003, &[_, _, _, number, ..]) => subsystem = Some(number),
+            _ => {}
+        }
+    }
+    (subsystem, title, point_code)
+}
+
+/// Two digits a byte, the low half first.
+fn digits_of(bytes: &[u8]) -> String {
+    let digits = bytes.iter().flat_map(|byte| [byte & 0x0f, byte >> 4]);
+    digits.map(|digit| char::from_digit(digit.into(), 16).unwrap_or('?')).collect()
 }
 
 /// ITU-T Q.763 section 1.2: circuit (12 bits, low byte first), then the kind.
@@ -142,12 +223,7 @@ fn address(bytes: &[u8]) -> (Option<u8>, Option<Cow<'static, str>>) {
         (4, &[_, plan, _, ..]) => (3, plan & 0x0f == 1),
         _ => return (ssn, None),
     };
-    let mut digits = String::new();
-    for &byte in rest.get(header..).unwrap_or_default() {
-        for digit in [byte & 0x0f, byte >> 4] {
-            digits.push(char::from_digit(digit.into(), 16).unwrap_or('?'));
-        }
-    }
+    let mut digits = digits_of(rest.get(header..).unwrap_or_default());
     if is_odd {
         digits.pop();
     }

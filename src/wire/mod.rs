@@ -11,6 +11,7 @@ pub mod ethernet;
 pub mod frame_relay;
 pub mod gre;
 pub mod gtpu;
+pub mod hep;
 pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
@@ -31,6 +32,7 @@ pub mod teredo;
 pub mod tzsp;
 pub mod udp;
 pub mod vxlan;
+pub mod websocket;
 pub mod wlan;
 
 pub use issue::{Header, Issue, Reason};
