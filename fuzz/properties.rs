@@ -1,7 +1,9 @@
 //! What holds for any bytes at all. The fuzz targets try to break it; `tests/mutations.rs` does so for a short while.
 
+use std::io::Cursor;
 use std::sync::Arc;
 
+use pcap_parser::{Block, PcapBlockOwned, PcapError};
 use tapsight::capture::{LinkType, Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::dissect::dissect;
@@ -31,6 +33,51 @@ pub fn capture(data: &[u8]) {
     let rows: usize =
         Scan::new(again, ScanOptions::default()).map_while(Result::ok).map(|batch| batch.num_rows()).sum();
     assert_eq!(rows, frames);
+}
+
+/// Frames that the pcap-parser crate finds: length on the wire and bytes. Nothing if it finds fault with the file.
+fn read_by_peer(data: &[u8]) -> Option<Vec<(u32, Vec<u8>)>> {
+    let mut reader = pcap_parser::create_reader(1 << 17, Cursor::new(data)).ok()?;
+    let mut frames = Vec::new();
+    loop {
+        match reader.next() {
+            Ok((len, block)) => {
+                match block {
+                    PcapBlockOwned::Legacy(packet) => frames.push((packet.origlen, packet.data.to_vec())),
+                    // Its data includes the padding.
+                    PcapBlockOwned::NG(Block::EnhancedPacket(packet)) => {
+                        frames.push((packet.origlen, packet.data.get(..packet.caplen as usize)?.to_vec()));
+                    }
+                    // It takes the length on the wire for that of the bytes, and old packet blocks for unknown.
+                    PcapBlockOwned::NG(Block::SimplePacket(_) | Block::Unknown(_)) => return None,
+                    _ => {}
+                }
+                reader.consume(len);
+            }
+            Err(PcapError::Eof) => return Some(frames),
+            Err(PcapError::Incomplete(_)) => reader.refill().ok()?,
+            Err(_) => return None,
+        }
+    }
+}
+
+/// A file that we and the pcap-parser crate find no fault with has the same frames for both.
+pub fn readers(data: &[u8]) {
+    let (Some(mut reader), Some(theirs)) = (open(data.to_vec()), read_by_peer(data)) else { return };
+    let mut ours = Vec::new();
+    loop {
+        match reader.next_block() {
+            Ok(Some(block)) => {
+                ours.extend(block.frames().map(|frame| (frame.record.wire_len, frame.data.to_vec())));
+            }
+            Ok(None) => break,
+            Err(_) => return,
+        }
+    }
+    // It knows no variants of pcap, and reads on where lengths contradict each other.
+    if reader.warnings().is_empty() && matches!(reader.files()[0].format, "pcap" | "nsecpcap" | "pcapng") {
+        assert_eq!(ours, theirs);
+    }
 }
 
 /// Any bytes as a frame of any link type: no panic, issues inside the frame, ids alike when read twice.

@@ -69,7 +69,9 @@ fn captures() {
     let mut random = Random(0x7461_7073_6967_6874);
     for (_, seed) in corpus() {
         for _ in 0..400 {
-            properties::capture(&random.mutate(&seed));
+            let input = random.mutate(&seed);
+            properties::capture(&input);
+            properties::readers(&input);
         }
     }
 }
