@@ -522,11 +522,11 @@ def test_sflow_samples_are_copies_of_packets() -> None:
 
 @pytest.mark.parametrize("is_variable", [False, True])
 def test_ipfix_sections_are_copies_of_packets(is_variable: bool) -> None:
-    # RFC 7011: template 256 with dataLinkFrameSection (315), then one record of it.
+    # RFC 7011: template 256 with dataLinkFrameSize (312) and dataLinkFrameSection (315), then one record of it.
     frame = copied()
     length = 0xFFFF if is_variable else len(frame)
-    template = bytes.fromhex("0002000c 0100 0001 013b") + length.to_bytes(2, "big")
-    record = (bytes([len(frame)]) if is_variable else b"") + frame
+    template = bytes.fromhex("00020010 0100 0002 0138 0002 013b") + length.to_bytes(2, "big")
+    record = len(frame).to_bytes(2, "big") + (bytes([len(frame)]) if is_variable else b"") + frame
     data = (256).to_bytes(2, "big") + (4 + len(record)).to_bytes(2, "big") + record
     body = template + data
     message = (10).to_bytes(2, "big") + (16 + len(body)).to_bytes(2, "big") + words(0, 1, 5) + body
@@ -658,6 +658,182 @@ def test_ss7_in_its_other_wrappings_agrees_with_tshark(adaptation: str, tmp_path
     for column, (_, convert) in fields.items():
         assert theirs[column], column
         assert row[column] == convert(theirs[column]), column
+
+
+def wrapped(*packets: Any) -> bytes:
+    """A pcap with these packets."""
+    from scapy.layers.l2 import Ether
+    from scapy.utils import PcapWriter
+
+    buffer = io.BytesIO()
+    writer = PcapWriter(buffer, linktype=1)
+    for packet in packets:
+        writer.write(Ether() / packet)
+    return buffer.getvalue()
+
+
+def test_templates_belong_to_a_session_and_can_be_redefined() -> None:
+    def message(*sets: tuple[int, bytes]) -> bytes:
+        body = b"".join(n.to_bytes(2, "big") + (4 + len(data)).to_bytes(2, "big") + data for n, data in sets)
+        return (10).to_bytes(2, "big") + (16 + len(body)).to_bytes(2, "big") + words(0, 1, 5) + body
+
+    from scapy.layers.inet import IP, UDP
+
+    section, packet = (2, bytes.fromhex("0100 0001 0139 0014")), (256, copied()[14:34])
+    other = (2, bytes.fromhex("0100 0001 0008 0014"))
+    port = {"first": 1000, "second": 1001}
+
+    def rows(*messages: tuple[str, bytes]) -> int:
+        packets = [IP(src="192.0.2.1") / UDP(sport=port[who], dport=4739) / data for who, data in messages]
+        return tapsight.open(wrapped(*packets), table="sample").to_pyarrow().num_rows
+
+    assert rows(("first", message(section)), ("first", message(packet))) == 1
+    assert rows(("first", message(section)), ("second", message(other)), ("first", message(packet))) == 1
+    assert rows(("first", message(section)), ("second", message(packet))) == 0
+    assert rows(("first", message(section)), ("first", message(other)), ("first", message(packet))) == 0
+
+
+def test_what_is_no_hello_is_none() -> None:
+    # RFC 5246 section 7.4.9: Finished is encrypted, and its first byte may be any; RFC 6347 section 4.2.2: a fragment.
+    from scapy.layers.inet import IP, TCP
+
+    finished = bytes.fromhex("1603030028 01") + bytes(range(200, 239))
+    dtls = bytes.fromhex("16fefd 0000 000000000001 0030 01 000100 0000 00008c 000024") + b"A" * 36
+    later = tapsight.open(wrapped(IP() / TCP(sport=40000, dport=443, flags="PA") / finished), table="tls")
+    assert later.to_pyarrow().num_rows == 0
+    assert tapsight.open(capture(dtls, 40000), table="tls").to_pyarrow().num_rows == 0
+    # A server hello without extensions, and another message in the same record.
+    hello = b"\x03\x03" + bytes(32) + b"\x00\x00\x2f\x00"
+    messages = (
+        b"\x02" + len(hello).to_bytes(3, "big") + hello + bytes.fromhex("0b00000a 00000700000430820102")
+    )
+    record = b"\x16\x03\x03" + len(messages).to_bytes(2, "big") + messages
+    row = one(wrapped(IP() / TCP(sport=443, dport=40000, flags="PA") / record), "tls")
+    assert (row["version"], row["cipher_suite"], row["alpn"]) == (0x0303, 0x2F, None)
+
+
+def test_the_rest_of_a_body_is_no_message() -> None:
+    from scapy.layers.inet import IP, TCP
+
+    text = b"MESSAGE sip:a@b SIP/2.0\r\nCall-ID: 1\r\n\r\nHello world and more\r\n"
+    assert one(wrapped(IP() / TCP(dport=5060, flags="PA") / text), "sip")["method"] == "MESSAGE"
+
+
+def test_sip_over_sctp() -> None:
+    from scapy.layers.inet import IP
+    from scapy.layers.sctp import SCTP, SCTPChunkData
+
+    chunk = SCTPChunkData(proto_id=0, beginning=1, ending=1, data=b"OPTIONS sip:a@b SIP/2.0\r\n\r\n")
+    assert one(wrapped(IP() / SCTP(sport=5060, dport=5060) / chunk), "sip")["method"] == "OPTIONS"
+
+
+def test_names_that_point_to_pointers_are_followed_once() -> None:
+    # As many questions as fit, each a pointer into a chain of pointers: quadratic if each were followed.
+    count, chain = 8000, 8000
+    pointers = b"".join((0xC000 | 10 + 2 * n).to_bytes(2, "big") for n in range(1, chain))
+    questions = (0xC000 | 12 + 2 * (chain - 2)).to_bytes(2, "big") + b"\0\x01\0\x01"
+    message = (
+        bytes.fromhex("0001 0100")
+        + count.to_bytes(2, "big")
+        + bytes(6)
+        + b"\0\0"
+        + pointers
+        + questions * count
+    )
+    assert tapsight.open(capture(message[:65000], 53), table="dns").to_pyarrow().num_rows == 1
+
+
+def test_rows_are_bounded_by_the_batch_and_a_frame() -> None:
+    from scapy.layers.inet import IP, TCP
+
+    query = bytes.fromhex("001b 1234 0100 0001 0000 0000 0000 0161 0765 7861 6d70 6c65 00 0001 0001")
+    packets = [IP() / TCP(sport=40000, dport=53, flags="PA") / (query * 10) for _ in range(20)]
+    batches = list(tapsight.open(wrapped(*packets), table="dns", batch_size=25))
+    assert [batch.num_rows for batch in batches] == [30] * 6 + [20]
+
+
+def test_messages_that_follow_another_in_a_packet() -> None:
+    from scapy.layers.inet import IP
+    from scapy.layers.sctp import SCTP, SCTPChunkData
+
+    def chunk(method: bytes) -> Any:
+        return SCTPChunkData(proto_id=0, beginning=1, ending=1, data=method + b" sip:a@b SIP/2.0\r\n\r\n")
+
+    both = IP() / SCTP(sport=5060, dport=5060) / chunk(b"OPTIONS") / chunk(b"BYE")
+    assert tapsight.open(wrapped(both), table="sip").to_pyarrow()["method"].to_pylist() == ["OPTIONS", "BYE"]
+    # 3GPP TS 29.274 section 5.5.1: the flag P says that another message follows.
+    gtp = bytes.fromhex("58210008 00000001 00000100 48200008 00000000 00000200")
+    rows = tapsight.open(capture(gtp, 2123), table="gtp").to_pyarrow()
+    assert (rows["message"].to_pylist(), rows["sequence"].to_pylist()) == ([33, 32], [1, 2])
+
+
+def test_lengths_end_what_is_read() -> None:
+    # RFC 2865 section 3: what follows the length is padding.
+    radius = bytes.fromhex("01070014") + bytes(16) + bytes.fromhex("040609090909")
+    assert one(capture(radius, 1812), "aaa")["nas"] is None
+
+
+def test_extended_parameters_of_bgp() -> None:
+    # RFC 9072 section 2: a length and a type of 255, then lengths of two bytes.
+    from scapy.layers.inet import IP, TCP
+
+    parameters = bytes.fromhex("02 0006 4104fa56ea00")
+    body = bytes.fromhex("04 5ba0 00b4 c0000201 ff ff") + len(parameters).to_bytes(2, "big") + parameters
+    message = b"\xff" * 16 + (19 + len(body)).to_bytes(2, "big") + b"\x01" + body
+    assert one(wrapped(IP() / TCP(dport=179, flags="PA") / message), "bgp")["asn"] == 4200000000
+
+
+def test_batches_are_bounded_by_what_their_rows_hold() -> None:
+    # Each zero is the prefix 0.0.0.0/0: a row may hold thousands.
+    from scapy.layers.inet import IP, TCP
+
+    update = b"\xff" * 16 + (4019).to_bytes(2, "big") + b"\x02" + bytes(4000)
+    packets = [IP() / TCP(dport=179, flags="PA") / update for _ in range(10)]
+    batches = list(tapsight.open(wrapped(*packets), table="bgp", batch_size=800))
+    assert [batch.num_rows for batch in batches] == [1] * 10
+
+
+def test_folded_header_fields_are_one_line() -> None:
+    # RFC 3261 section 7.3.1: the second To is a part of the subject.
+    lines = [
+        b"OPTIONS sip:a@b SIP/2.0",
+        b"Subject: I know",
+        b" To: <sip:evil@x>",
+        b"From: Alice",
+        b"\t <sip:a@b>;tag=1",
+    ]
+    row = one(capture(b"\r\n".join([*lines, b"To: <sip:b@b>", b"", b" body"]), 5060), "sip")
+    assert (row["to"], row["from"]) == ("<sip:b@b>", "Alice <sip:a@b>;tag=1")
+
+
+@pytest.mark.parametrize(
+    ("version", "bits", "kind"),
+    [(1, 0, 0), (1, 3, 3), (0x6B3343CF, 1, 0), (0x6B3343CF, 0, 3), (0xFF00001D, 2, 2)],
+)
+def test_kinds_of_quic_packets_are_those_of_version_1(version: int, bits: int, kind: int) -> None:
+    # RFC 9000 section 17.2, RFC 9369 section 3.2: initial 0, 0-RTT 1, handshake 2, retry 3.
+    packet = (
+        bytes([0xC0 | bits << 4]) + version.to_bytes(4, "big") + b"\x08" + bytes(8) + b"\0\0" + bytes(1200)
+    )
+    assert one(capture(packet, 443), "tls")["quic_type"] == kind
+
+
+def test_errors_quote_ports_of_eight_bytes_and_behind_authentication() -> None:
+    from scapy.layers.inet import ICMP, IP, TCP
+    from scapy.layers.inet6 import ICMPv6ND_Redirect, ICMPv6NDOptRedirectedHdr, IPv6
+    from scapy.layers.ipsec import AH
+    from scapy.packet import Raw
+
+    quoted = bytes(IP(src="198.51.100.1", dst="198.51.100.2") / TCP(sport=20000, dport=443))[:28]
+    for before in (IP(), IP() / AH(nh=1, payloadlen=4, icv=bytes(12))):
+        row = one(wrapped(before / ICMP(type=5, code=1, gw="192.0.2.9") / Raw(quoted)), "icmp")
+        assert (row["quoted_src_port"], row["quoted_dst_port"]) == (20000, 443)
+        assert row["gateway"] == address("192.0.2.9")
+    six = IPv6(src="2001:db8::1", dst="2001:db8::2") / TCP(sport=20000, dport=443)
+    option = ICMPv6NDOptRedirectedHdr(pkt=six)
+    row = one(wrapped(IPv6() / ICMPv6ND_Redirect(tgt="fe80::9", dst="2001:db8::2") / option), "icmp")
+    assert (row["gateway"], row["quoted_dst"]) == (address("fe80::9"), address("2001:db8::2"))
+    assert (row["quoted_src_port"], row["quoted_dst_port"]) == (20000, 443)
 
 
 def test_a_wide_path_takes_the_place_of_what_old_speakers_passed_on() -> None:

@@ -113,6 +113,11 @@ def test_hostile_names_do_not_reach_the_terminal() -> None:
     assert "\x1b" not in str(caught.value)
 
 
+def test_a_number_beyond_reading_is_a_problem_of_the_policy() -> None:
+    with pytest.raises(PolicyError, match="4300 digits"):
+        Policy.loads("x = " + "9" * 5000)
+
+
 def test_files(tmp_path) -> None:
     with pytest.raises(PolicyError, match="No such file"):
         Policy.load(tmp_path / "none.toml")

@@ -207,6 +207,11 @@ def examine_readable(
     Raises:
         SourceError: Nothing could be read.
     """
+    # Figures that the engine has no number for: a year, and more memory than any machine has.
+    if not 0 <= window <= 31_536_000:
+        raise ValueError(f"window is {window} seconds, and should be between 0 and 31536000 (a year)")
+    if not 0 < memory < 1 << 60:
+        raise ValueError(f"memory is {memory} bytes, which no machine has")
     problems: list[str] = []
     taps = readable_taps(taps, problem_with, problems)
     window_ns = round(window * 1e9)

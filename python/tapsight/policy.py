@@ -119,6 +119,9 @@ class Policy(BaseModel):
             raise PolicyError(name, [_syntax_problem(str(error), text)]) from error
         except RecursionError as error:
             raise PolicyError(name, [Problem(None, "nested too deep")]) from error
+        except ValueError as error:
+            # A number with more digits than Python reads.
+            raise PolicyError(name, [Problem(None, str(error))]) from error
         sets = data.get("sets")
         context = {"sets": sets if isinstance(sets, dict) else {}}
         lines = _Lines(text)

@@ -161,7 +161,13 @@ fn tcp_text(data: Data<'_>) -> Option<App> {
 /// What an SCTP packet carries, by the payload protocol identifier of its first chunk of data.
 #[inline]
 pub(super) fn sctp(data: Data<'_>) -> Option<App> {
-    sctp::chunks(data.bytes).find_map(|chunk| chunk.payload_protocol()).and_then(ports::payload_protocol)
+    let first = sctp::chunks(data.bytes).find(|chunk| chunk.payload_protocol().is_some())?;
+    // SIP has no identifier, RFC 4168 section 5.
+    let is_sip = || first.user_data().is_some_and(|text| voice::is_sip(Data::new(text, text.len() as u32)));
+    match first.payload_protocol() {
+        Some(0) if is_sip() => Some(App::Sip),
+        identifier => identifier.and_then(ports::payload_protocol),
+    }
 }
 
 /// What an IP protocol is.

@@ -121,7 +121,8 @@ impl Labels {
 named! {
     /// One kind of encapsulation. The names are those of the `encap` column.
     Encap {
-        /// GRE, RFC 2784 and RFC 2890; version 1 as PPTP has it, RFC 2637.
+        /// GRE, RFC 2784 and RFC 2890; version 1 as PPTP has it, RFC 2637. NVGRE (RFC 7637) cannot be told from Ethernet in
+        /// GRE with a key; its subnet is the upper 24 bits of `tunnel_id`.
         Gre = "gre",
         /// ERSPAN type I: GRE protocol 0x88BE without a sequence number.
         Erspan1 = "erspan1",

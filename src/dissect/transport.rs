@@ -57,7 +57,8 @@ impl Walk<'_> {
             (3544, _) | (_, 3544) => Next::Teredo,
             (_, 4341) => Next::Lisp,
             (_, 4342) => Next::LispControl,
-            (4500, _) | (_, 4500) => Next::EspOverUdp,
+            // The other port is that one too, or one that address translation chose; not that of a server.
+            (4500, 500 | 1024..) | (500 | 1024.., 4500) => Next::EspOverUdp,
             // RFC 8086 and RFC 7510.
             (_, 4754) => Next::Gre,
             (_, 6635) => Next::Mpls,

@@ -73,7 +73,17 @@ impl Walk<'_> {
             return self.cut_short(Header::Gtpu, self.rest().len() + 1);
         };
         let header_len = size_of::<Gtpu>() + optional_len;
-        match behind.get(optional_len).map(|first| first >> 4) {
+        let inside = behind.get(optional_len..).unwrap_or_default();
+        match inside.first().map(|first| first >> 4) {
+            // An Ethernet PDU session, 3GPP TS 23.501 section 5.6.10.2; nothing before it says so.
+            Some(_)
+                if !is_packet(inside, inside.len())
+                    && is_frame(inside, self.wire_end - self.at - header_len)
+                    && self.enter(Encap::Gtpu, Some(gtpu.teid.get()), Header::Gtpu) =>
+            {
+                self.at += header_len;
+                Next::Ethernet
+            }
             Some(4 | 6) if self.enter(Encap::Gtpu, Some(gtpu.teid.get()), Header::Gtpu) => {
                 self.at += header_len;
                 Next::Ip(Header::Gtpu)

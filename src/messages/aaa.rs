@@ -56,7 +56,10 @@ fn radius(bytes: &[u8]) -> Option<Row<'static>> {
         id: words.u8().map(u32::from),
         ..Row::default()
     };
-    words.bytes(18);
+    let length = usize::from(words.u16().unwrap_or_default());
+    words.bytes(16);
+    // What follows the length is padding.
+    words = Words(words.bytes(length.saturating_sub(20)));
     while let (Some(attribute), Some(length)) = (words.u8(), words.u8()) {
         let Some(length) = length.checked_sub(2) else { break };
         let value = words.bytes(length.into());

@@ -67,9 +67,12 @@ fn open(row: &mut Row<'_>, mut words: Words<'_>) {
     row.asn = words.u16().map(u32::from);
     row.hold_time = words.u16();
     row.router_id = address(words.bytes(4));
-    words.u8();
-    while let (Some(parameter), Some(length)) = (words.u8(), words.u8()) {
-        let mut capabilities = Words(words.bytes(length.into()));
+    // A length and a type of 255 say that there are lengths of two bytes, RFC 9072 section 2.
+    let is_extended = matches!(words.0, [255, 255, ..]);
+    words.bytes(if is_extended { 4 } else { 1 });
+    while let Some(parameter) = words.u8() {
+        let length = if is_extended { words.u16() } else { words.u8().map(u16::from) };
+        let mut capabilities = Words(words.bytes(length.unwrap_or_default().into()));
         while let (2, Some(code), Some(length)) = (parameter, capabilities.u8(), capabilities.u8()) {
             let mut value = Words(capabilities.bytes(length.into()));
             // Systems of four bytes, RFC 6793 section 3.

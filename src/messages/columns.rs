@@ -26,6 +26,11 @@ pub(super) trait Kind {
     fn data_type() -> DataType;
     fn append(builder: &mut Self::Builder, value: Option<Self::Value<'_>>);
     fn finish(builder: &mut Self::Builder) -> ArrayRef;
+
+    /// What its values take beyond a row, in rows of about 64 bytes.
+    fn extra(_: &Self::Builder) -> usize {
+        0
+    }
 }
 
 macro_rules! primitive {
@@ -97,6 +102,10 @@ impl Kind for Text {
         builder.append_option(value);
     }
 
+    fn extra(builder: &Self::Builder) -> usize {
+        builder.values_slice().len() / 64
+    }
+
     fn finish(builder: &mut Self::Builder) -> ArrayRef {
         ArrayBuilder::finish(builder)
     }
@@ -119,6 +128,11 @@ impl Kind for Texts {
             Some(texts) => builder.append_value(texts.into_iter().map(Some)),
             None => builder.append_null(),
         }
+    }
+
+    fn extra(builder: &Self::Builder) -> usize {
+        let texts = builder.values_ref();
+        (texts.len() * 4 + texts.values_slice().len()) / 64
     }
 
     fn finish(builder: &mut Self::Builder) -> ArrayRef {
@@ -277,6 +291,11 @@ macro_rules! table {
 
             fn len(&self) -> usize {
                 self.common.len()
+            }
+
+            fn size(&self) -> usize {
+                use $crate::messages::columns::Kind;
+                self.common.len() $(+ <$kind>::extra(&self.$field))+
             }
 
             fn finish(&mut self) -> Result<arrow_array::RecordBatch, arrow_schema::ArrowError> {

@@ -143,7 +143,7 @@ fn version6(bytes: &[u8]) -> Option<Row<'_>> {
     for _ in 0..=MAX_RELAYS {
         let kind = message.u8()?;
         row.message = Some(kind);
-        row.is_reply = Some(matches!(kind, 2 | 7 | 10 | 13));
+        row.is_reply = Some(matches!(kind, 2 | 7 | 10 | 13 | 15..=17));
         if !matches!(kind, 12 | 13) {
             let [a, b, c] = message.array()?;
             row.transaction = Some(u32::from_be_bytes([0, a, b, c]));

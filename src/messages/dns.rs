@@ -17,7 +17,7 @@ table! {
         is_response: Bool,
         /// Operation.
         opcode: U8,
-        /// Whether the server says that it is an authority.
+        /// Whether the server says that it is an authority; null of LLMNR.
         is_authoritative: Bool,
         /// Whether the message was cut short.
         is_truncated: Bool,
@@ -61,7 +61,10 @@ impl Table for Dns {
                 }
             }
             _ => {
-                if let Some(row) = row(frame.layers.payload) {
+                if let Some(mut row) = row(frame.layers.payload) {
+                    // LLMNR has another flag there, RFC 4795 section 2.1.1.
+                    row.is_authoritative =
+                        row.is_authoritative.filter(|_| frame.label.app != Some(App::Llmnr));
                     self.push(frame, row);
                 }
             }
@@ -85,12 +88,13 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
         ..Row::default()
     };
     for number in 0..questions {
-        let Some((name, behind)) = name(message, at) else { return Some(row) };
+        let Some(behind) = name_end(message, at) else { return Some(row) };
         let Some(&[t_hi, t_lo, c_hi, c_lo]) = message.get(behind..).and_then(|rest| rest.first_chunk())
         else {
             return Some(row);
         };
         if number == 0 {
+            let Some(name) = name(message, at) else { return Some(row) };
             row.qname = Some(Cow::Owned(name));
             row.qtype = Some(u16::from_be_bytes([t_hi, t_lo]));
             row.qclass = Some(u16::from_be_bytes([c_hi & 0x7f, c_lo]));
@@ -98,7 +102,7 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
         at = behind + 4;
     }
     for _ in 0..answers {
-        let Some((_, behind)) = name(message, at) else { break };
+        let Some(behind) = name_end(message, at) else { break };
         let Some(&[t_hi, t_lo, _, _, a, b, c, d, l_hi, l_lo]) =
             message.get(behind..).and_then(|rest| rest.first_chunk())
         else {
@@ -120,11 +124,23 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
     Some(row)
 }
 
-/// The name at `at`, and where what follows it begins. Pointers (section 4.1.4) may only lead backwards, so that there is an
+/// Where what follows the name at `at` begins.
+fn name_end(message: &[u8], mut at: usize) -> Option<usize> {
+    loop {
+        match *message.get(at)? {
+            0 => return Some(at + 1),
+            length @ 1..0x40 => at += 1 + usize::from(length),
+            0xc0.. => return Some(at + 2),
+            _ => return None,
+        }
+    }
+}
+
+/// The name at `at`. Pointers (section 4.1.4) may only lead backwards, so that there is an
 /// end; a name has at the most 255 bytes (section 2.3.4).
-fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
+fn name(message: &[u8], mut at: usize) -> Option<String> {
     let mut name = String::new();
-    let (mut end, mut limit, mut wire_len) = (None, at, 0);
+    let (mut limit, mut wire_len) = (at, 0);
     loop {
         let length = *message.get(at)?;
         match length {
@@ -132,7 +148,7 @@ fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
                 if name.is_empty() {
                     name.push('.');
                 }
-                return Some((name, end.unwrap_or(at + 1)));
+                return Some(name);
             }
             1..0x40 => {
                 let label = message.get(at + 1..at + 1 + usize::from(length))?;
@@ -154,7 +170,6 @@ fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
             }
             0xc0.. => {
                 let target = usize::from(u16::from_be_bytes([length & 0x3f, *message.get(at + 1)?]));
-                end.get_or_insert(at + 2);
                 if target >= limit {
                     return None;
                 }
@@ -167,7 +182,7 @@ fn name(message: &[u8], mut at: usize) -> Option<(String, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::name;
+    use super::{name, name_end};
 
     #[test]
     fn names() {
@@ -175,11 +190,11 @@ mod tests {
         let mut message = vec![0; 64];
         message[20..32].copy_from_slice(b"\x01F\x03ISI\x04ARPA\x00");
         message[40..46].copy_from_slice(b"\x03FOO\xc0\x14");
-        assert_eq!(name(&message, 40), Some(("FOO.F.ISI.ARPA".into(), 46)));
-        assert_eq!(name(&message, 50), Some((".".into(), 51)));
+        assert_eq!((name(&message, 40), name_end(&message, 40)), (Some("FOO.F.ISI.ARPA".into()), Some(46)));
+        assert_eq!((name(&message, 50), name_end(&message, 50)), (Some(".".into()), Some(51)));
         // A pointer to itself, and one forwards.
         assert_eq!(name(b"\xc0\x00", 0), None);
         assert_eq!(name(b"\x01a\xc0\x04\x00", 0), None);
-        assert_eq!(name(b"\x03a\x00.\x00", 0), Some(("a\\000\\.".into(), 5)));
+        assert_eq!(name(b"\x03a\x00.\x00", 0), Some("a\\000\\.".into()));
     }
 }

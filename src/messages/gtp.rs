@@ -38,14 +38,24 @@ impl Table for Gtp {
         if (frame.label.app, frame.label.basis) != (Some(App::Gtpc), Some(Basis::Signature)) {
             return;
         }
-        let payload = frame.layers.payload;
-        let row = match payload.first().map(|first| first >> 5) {
-            Some(1) => version1(payload),
-            Some(2) => version2(payload),
-            _ => None,
-        };
-        if let Some(row) = row {
-            self.push(frame, row);
+        let mut rest = frame.layers.payload;
+        loop {
+            let row = match rest.first().map(|first| first >> 5) {
+                Some(1) => version1(rest),
+                Some(2) => version2(rest),
+                _ => None,
+            };
+            if let Some(row) = row {
+                self.push(frame, row);
+            }
+            // Of version 2 another message may follow, TS 29.274 section 5.5.1.
+            match *rest {
+                [flags, _, hi, lo, ..] if flags >> 5 == 2 && flags & 0x10 != 0 => {
+                    let len = 4 + usize::from(u16::from_be_bytes([hi, lo]));
+                    rest = rest.get(len..).unwrap_or_default();
+                }
+                _ => return,
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443), and the packets that their errors quote.
 
 use super::columns::{Address, U8, U16, table};
-use super::{Frame, Table};
+use super::words::{Words, address};
+use super::{Frame, Table, carried};
 use crate::capture::LinkType;
 use crate::dissect::{Transport, dissect};
+use crate::wire::ip::Ip;
 
 table! {
     /// ICMP and ICMPv6 messages; of errors and redirects the packet that caused them.
@@ -40,29 +42,49 @@ impl Table for Icmp {
             _ => return,
         };
         let mut row = Row { version: Some(version), type_: Some(kind), code: Some(code), ..Row::default() };
-        // RFC 792, and RFC 4861 section 4.5.
-        match (version, kind, ip.payload) {
-            (4, 5, &[_, _, _, _, a, b, c, d, ..]) => {
-                row.gateway = Some([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]);
-            }
-            (6, 137, payload) => {
-                row.gateway = payload.get(8..24).and_then(|bytes| bytes.try_into().ok());
-            }
-            _ => {}
-        }
-        let is_error = matches!((version, kind), (4, 3 | 4 | 5 | 11 | 12) | (6, 1..=4));
-        if let (true, Some(quoted)) = (is_error, ip.payload.get(8..)) {
+        let message = carried(&ip);
+        // RFC 792; RFC 4861 section 4.5.
+        let quoted = match (version, kind) {
+            (4, 3 | 4 | 5 | 11 | 12) | (6, 1..=4) => message.get(8..),
+            (6, 137) => redirected(message),
+            _ => None,
+        };
+        row.gateway = match (version, kind) {
+            (4, 5) => message.get(4..8).and_then(address),
+            (6, 137) => message.get(8..24).and_then(address),
+            _ => None,
+        };
+        if let Some(quoted) = quoted {
             let layers = dissect(LinkType::RAW, quoted, quoted.len() as u32);
             // The outermost packet is the one that was dropped.
             let packet = layers.outer.or(layers.ip);
-            let ports = if layers.outer.is_none() { layers.ports() } else { None };
             row.quoted_src = packet.map(|ip| ip.src());
             row.quoted_dst = packet.map(|ip| ip.dst());
             row.quoted_protocol = packet.map(|ip| ip.protocol);
             row.quoted_ttl = packet.map(|ip| ip.ttl);
+            let ports = packet.and_then(|ip| ports(&ip));
             row.quoted_src_port = ports.map(|(src, _)| src);
             row.quoted_dst_port = ports.map(|(_, dst)| dst);
         }
         self.push(frame, row);
     }
+}
+
+/// The packet that a redirect quotes: option 4, RFC 4861 section 4.6.3, behind 40 bytes.
+fn redirected(message: &[u8]) -> Option<&[u8]> {
+    let mut options = Words(message.get(40..)?);
+    while let (Some(option), Some(units @ 1..)) = (options.u8(), options.u8()) {
+        let value = options.bytes(usize::from(units) * 8 - 2);
+        if option == 4 {
+            return value.get(6..);
+        }
+    }
+    None
+}
+
+/// Ports of TCP, UDP, DCCP, SCTP and UDP-Lite: an error need not quote more of them (RFC 792).
+fn ports(ip: &Ip<'_>) -> Option<(u16, u16)> {
+    let mut words = Words(carried(ip));
+    let has_ports = matches!(ip.protocol, 6 | 17 | 33 | 51 | 132 | 136) && !ip.fragment.is_later();
+    if has_ports { words.u16().zip(words.u16()) } else { None }
 }

@@ -32,6 +32,8 @@ use crate::dissect::Layers;
 use crate::named::named;
 use crate::packets::Pause;
 use crate::packets::frames::Frames;
+use crate::wire::ip::Ip;
+use crate::wire::ipv6;
 
 named! {
     /// A side table.
@@ -84,10 +86,21 @@ pub struct Frame<'a> {
     pub label: Label,
 }
 
+/// What an IP packet carries: behind the authentication headers (RFC 4302 section 2), which IPv4 counts to its payload.
+fn carried<'a>(ip: &Ip<'a>) -> &'a [u8] {
+    let (mut protocol, mut bytes) = (ip.protocol, ip.payload);
+    while let (51, Some(len), Some(&next)) = (protocol, ipv6::extension_len(51, bytes), bytes.first()) {
+        (protocol, bytes) = (next, bytes.get(len..).unwrap_or_default());
+    }
+    bytes
+}
+
 /// What collects rows; written by `columns::table!`.
 trait Columns: std::fmt::Debug + Send {
     fn schema(&self) -> SchemaRef;
     fn len(&self) -> usize;
+    /// Rows, and what they hold beyond that, so that batches are bounded in bytes too.
+    fn size(&self) -> usize;
     fn finish(&mut self) -> Result<RecordBatch, ArrowError>;
 }
 
@@ -130,18 +143,20 @@ pub struct Scan {
     frames: Frames,
     table: Box<dyn Table>,
     batch_size: usize,
+    block: Option<(Block, usize)>,
     pause: Option<Pause>,
 }
 
 impl Scan {
-    /// A scan of all that `reader` has. A batch holds at least `batch_size` rows, but for the last one, and ends with a
-    /// block of the capture.
+    /// A scan of all that `reader` has. A batch holds about `batch_size` rows: up to as many more as one frame has,
+    /// and fewer of such as hold much text.
     pub fn new(reader: Reader, kind: Kind, batch_size: usize) -> Self {
         Self {
             reader,
             frames: Frames::default(),
             table: table(kind),
             batch_size: batch_size.max(1),
+            block: None,
             pause: None,
         }
     }
@@ -159,27 +174,45 @@ impl Scan {
 
     /// The next batch; `None` when the capture has ended.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        while self.table.len() < self.batch_size {
-            match self.reader.next_block().map_err(|error| ArrowError::ExternalError(Box::new(error)))? {
-                Some(block) => {
-                    if let (true, Some(pause)) = (block.is_empty(), self.pause) {
-                        pause()?;
+        while self.table.size() < self.batch_size {
+            let (block, position) = match self.block.take() {
+                Some(unfinished) => unfinished,
+                None => match self
+                    .reader
+                    .next_block()
+                    .map_err(|error| ArrowError::ExternalError(Box::new(error)))?
+                {
+                    Some(block) => {
+                        if let (true, Some(pause)) = (block.is_empty(), self.pause) {
+                            pause()?;
+                        }
+                        (block, 0)
                     }
-                    self.read_block(&block);
-                }
-                None if self.table.len() == 0 => return Ok(None),
-                None => break,
+                    None if self.table.len() == 0 => return Ok(None),
+                    None => break,
+                },
+            };
+            let position = self.read_block(&block, position);
+            if position < block.len() {
+                self.block = Some((block, position));
             }
         }
         self.table.finish().map(Some)
     }
 
-    fn read_block(&mut self, block: &Block) {
+    /// Adds the messages of the frames from `position` on, as far as the batch has room; returns where it stopped.
+    fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
         let interfaces = self.reader.interfaces();
-        for (number, frame) in (block.first_frame()..).zip(block.frames()) {
+        for frame in block.frames().skip(position) {
+            if self.table.size() >= self.batch_size {
+                break;
+            }
+            let number = block.first_frame() + position as u64;
+            position += 1;
             let (layers, label) = self.frames.read(interfaces, frame, true);
             self.table.read(&Frame { number, ts: frame.record.ts, layers: &layers, label });
         }
+        position
     }
 }
 

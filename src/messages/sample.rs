@@ -22,7 +22,7 @@ table! {
         agent: Address,
         /// One in so many packets is sampled, as an sFlow agent says.
         sampling_rate: U32,
-        /// Bytes that the sampled frame had.
+        /// Bytes that the sampled frame had, as its carrier says; of HEP those of the message.
         sampled_len: U32,
         /// Source of the sampled packet.
         sampled_src: Address,
@@ -42,9 +42,11 @@ table! {
     state { templates: Templates }
 }
 
-/// Templates of exporters, by source, domain and number.
+/// Templates of exporters, by transport session (RFC 7011 section 2), domain and number.
 #[derive(Debug, Default)]
-struct Templates(HashMap<(Option<Addr>, u32, u16), Vec<Field>>);
+struct Templates(HashMap<TemplateKey, Vec<Field>>);
+
+type TemplateKey = (Option<(Addr, Addr)>, Option<(u16, u16)>, u32, u16);
 
 /// Templates that are kept; exporters have a few each.
 const MAX_TEMPLATES: usize = 4096;
@@ -73,7 +75,15 @@ impl Table for Sample {
             (Some(App::Sflow), [0, 0, 0, 5, ..]) => _ = self.sflow(frame, payload),
             (Some(App::NetFlow), [0, 9, ..]) => _ = self.flow_sets(frame, payload, false),
             (Some(App::NetFlow), [0, 10, ..]) => _ = self.flow_sets(frame, payload, true),
-            (Some(App::Hep), [b'H', b'E', b'P', b'3', ..]) => self.hep3(frame, payload),
+            (Some(App::Hep), [b'H', b'E', b'P', b'3', ..]) => {
+                // Over TCP one may follow another.
+                let mut rest = payload;
+                while let Some(&[b'H', b'E', b'P', b'3', hi, lo]) = rest.first_chunk() {
+                    let len = usize::from(u16::from_be_bytes([hi, lo])).max(6);
+                    self.hep3(frame, rest.get(..len).unwrap_or(rest));
+                    rest = rest.get(len..).unwrap_or_default();
+                }
+            }
             (Some(App::Hep), _) => self.hep(frame, payload),
             _ => {}
         }
@@ -85,7 +95,6 @@ impl Sample {
         let layers = dissect(link, bytes, wire_len);
         let (ip, ports, ids) = (layers.ip, layers.ports(), Ids::of(&layers));
         let row = Row {
-            sampled_len: Some(wire_len),
             sampled_src: ip.map(|ip| ip.src()),
             sampled_dst: ip.map(|ip| ip.dst()),
             sampled_protocol: ip.map(|ip| ip.protocol),
@@ -136,8 +145,13 @@ impl Sample {
                     12 => LinkType::IPV6,
                     _ => continue,
                 };
-                let row =
-                    Row { carrier: Some("sflow".into()), agent, sampling_rate: Some(rate), ..Row::default() };
+                let row = Row {
+                    carrier: Some("sflow".into()),
+                    agent,
+                    sampling_rate: Some(rate),
+                    sampled_len: Some(wire_len),
+                    ..Row::default()
+                };
                 self.sampled(frame, link, record.bytes(header_len as usize), wire_len, row);
             }
         }
@@ -146,7 +160,7 @@ impl Sample {
 
     /// NetFlow version 9 (RFC 3954 section 5) and IPFIX (RFC 7011 section 3): templates, and data laid out by them.
     fn flow_sets(&mut self, frame: &Frame<'_>, payload: &[u8], is_ipfix: bool) -> Option<()> {
-        let source = frame.layers.ip.map(|ip| ip.src());
+        let session = (frame.layers.ip.map(|ip| (ip.src(), ip.dst())), frame.layers.ports());
         let mut words = Words(payload);
         words.bytes(if is_ipfix { 12 } else { 16 });
         let domain = words.u32()?;
@@ -158,17 +172,22 @@ impl Sample {
                 while let (Some(number @ 256..), Some(count)) = (body.u16(), body.u16()) {
                     let fields: Vec<_> =
                         (0..count).map_while(|_| field(&mut body, is_ipfix)).take(MAX_FIELDS).collect();
+                    let key = (session.0, session.1, domain, number);
+                    // What it was before is void, even if it cannot be read or there are too many.
+                    self.templates.0.remove(&key);
                     if self.templates.0.len() < MAX_TEMPLATES && fields.len() == usize::from(count) {
-                        self.templates.0.insert((source, domain, number), fields);
+                        self.templates.0.insert(key, fields);
                     }
                 }
-            } else if let Some(fields) = self.templates.0.get(&(source, domain, set)).cloned() {
+            } else if let Some(fields) = self.templates.0.get(&(session.0, session.1, domain, set)).cloned() {
                 let carrier = if is_ipfix { "ipfix" } else { "netflow9" };
                 let least: usize = fields.iter().map(|field| field.least_len()).sum();
                 while least > 0 && body.0.len() >= least {
-                    if let Some((link, bytes)) = section(&mut body, &fields) {
-                        let row = Row { carrier: Some(carrier.into()), ..Row::default() };
-                        self.sampled(frame, link, bytes, bytes.len() as u32, row);
+                    if let Some(section) = section(&mut body, &fields) {
+                        let row =
+                            Row { carrier: Some(carrier.into()), sampled_len: section.len, ..Row::default() };
+                        let len = section.len.unwrap_or(section.bytes.len() as u32);
+                        self.sampled(frame, section.link, section.bytes, len, row);
                     }
                 }
             }
@@ -224,15 +243,23 @@ fn field(body: &mut Words<'_>, is_ipfix: bool) -> Option<Field> {
     Some(field)
 }
 
-/// Reads a record of a data set; the section of a frame in it, if there is one: IANA's element 315 (with its link layer),
-/// 313 (from the IP header on), and 104 as Cisco has it.
-fn section<'a>(body: &mut Words<'a>, fields: &[Field]) -> Option<(LinkType, &'a [u8])> {
-    let mut section = None;
+/// The beginning of a frame or packet that a record holds.
+struct Section<'a> {
+    link: LinkType,
+    bytes: &'a [u8],
+    /// How long the frame was, where the record says so.
+    len: Option<u32>,
+}
+
+/// Reads a record of a data set; the section of a frame in it, if there is one: IANA's elements 315 (with its link layer),
+/// 313 (from the IP header on) and 104 as Cisco has it; 312 is the length of the frame.
+fn section<'a>(body: &mut Words<'a>, fields: &[Field]) -> Option<Section<'a>> {
+    let (mut section, mut frame_len) = (None, None);
     for field in fields {
         let mut len = usize::from(field.len);
         if field.len == u16::MAX {
             // RFC 7011 section 7.
-            len = usize::from(*body.bytes(1).first()?);
+            len = body.u8()?.into();
             if len == 255 {
                 len = body.u16()?.into();
             }
@@ -241,8 +268,12 @@ fn section<'a>(body: &mut Words<'a>, fields: &[Field]) -> Option<(LinkType, &'a 
         match field.number {
             104 | 315 => section = Some((LinkType::ETHERNET, value)),
             313 => section = Some((LinkType::RAW, value)),
+            // Of 2 bytes, or of fewer or more (RFC 7011 section 6.2).
+            312 => frame_len = Some(value.iter().fold(0, |len, &byte| len << 8 | u32::from(byte))),
             _ => {}
         }
     }
-    section
+    // Less than the shortest IP header says nothing.
+    let (link, bytes) = section.filter(|(_, bytes): &(_, &[u8])| bytes.len() >= 20)?;
+    Some(Section { link, bytes, len: frame_len })
 }

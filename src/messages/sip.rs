@@ -53,30 +53,42 @@ impl Table for Sip {
             return;
         }
         let payload = frame.layers.payload;
-        let mut unmasked = Vec::new();
-        let mut rest = match frame.layers.transport {
+        match frame.layers.transport {
             Transport::Sctp(_) => {
-                sctp::chunks(payload).find_map(|chunk| chunk.user_data()).unwrap_or_default()
+                for text in sctp::chunks(payload).filter_map(|chunk| chunk.user_data()) {
+                    if let Some((row, _)) = message(text).filter(|_| is_message(text)) {
+                        self.push(frame, row);
+                    }
+                }
             }
             Transport::Tcp(_) => match websocket::Frame::parse(payload) {
-                Some(frame) => {
-                    unmasked.resize(payload.len(), 0);
-                    frame.unmask(payload, &mut unmasked)
+                Some(websocket) => {
+                    let mut unmasked = vec![0; payload.len()];
+                    self.stream(frame, websocket.unmask(payload, &mut unmasked));
                 }
-                None => payload,
+                None => self.stream(frame, payload),
             },
-            _ => payload,
-        };
-        // Over TCP one message may follow another; keep-alives (RFC 5626 section 3.5.1) stand between them.
+            _ => {
+                if let Some((row, _)) = message(payload.trim_ascii_start()) {
+                    self.push(frame, row);
+                }
+            }
+        }
+    }
+}
+
+impl Sip {
+    /// Messages that follow each other; keep-alives (RFC 5626 section 3.5.1) stand between them.
+    fn stream(&mut self, frame: &Frame<'_>, mut rest: &[u8]) {
+        let mut is_first = true;
         loop {
             rest = rest.trim_ascii_start();
-            let Some((row, len)) = message(rest) else { return };
+            // What follows the first message and is none is the rest of a body.
+            let Some((row, len)) = message(rest).filter(|_| is_first || is_message(rest)) else { return };
+            is_first = false;
             let body = row.content_length.unwrap_or(0) as usize;
             self.push(frame, row);
             rest = rest.get(len.saturating_add(body)..).unwrap_or_default();
-            if !matches!(frame.layers.transport, Transport::Tcp(_)) {
-                return;
-            }
         }
     }
 }
@@ -131,6 +143,12 @@ fn message(bytes: &[u8]) -> Option<(Row<'_>, usize)> {
     Some((row, lines.at))
 }
 
+/// Whether the first line names the version, at its beginning or its end.
+fn is_message(bytes: &[u8]) -> bool {
+    let line = Lines { bytes, at: 0 }.next().unwrap_or_default();
+    line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0")
+}
+
 fn start_line(line: &[u8]) -> Option<Row<'_>> {
     if let Some(status) = line.strip_prefix(b"SIP/2.0 ") {
         return Some(Row {
@@ -150,10 +168,16 @@ fn number(digits: &[u8]) -> Option<u32> {
 }
 
 fn text(bytes: &[u8]) -> Cow<'_, str> {
-    String::from_utf8_lossy(bytes.get(..MAX_FIELD).unwrap_or(bytes))
+    let text = String::from_utf8_lossy(bytes.get(..MAX_FIELD).unwrap_or(bytes));
+    if !text.contains('\n') {
+        return text;
+    }
+    // Folded: the end of a line and the blanks around it are one space.
+    Cow::Owned(text.lines().map(str::trim).collect::<Vec<_>>().join(" "))
 }
 
-/// Lines without their ends; the last one may have none.
+/// Lines without their ends; the last one may have none. A line goes on in the next if that begins with a blank (RFC 3261
+/// section 7.3.1), unless it is empty.
 struct Lines<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -164,7 +188,11 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<&'a [u8]> {
         let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let end = memchr::memchr(b'\n', rest);
+        let is_end = |&end: &usize| {
+            let is_folded = matches!(rest.get(end + 1), Some(b' ' | b'\t'));
+            !is_folded || matches!(rest.get(..end), Some([] | [b'\r']))
+        };
+        let end = memchr::memchr_iter(b'\n', rest).find(is_end);
         let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
         self.at += line.len() + usize::from(end.is_some());
         Some(line.strip_suffix(b"\r").unwrap_or(line))

@@ -1,7 +1,7 @@
 //! TCP options of segments that begin a connection.
 
 use super::columns::{Bool, U8, U16, U32, table};
-use super::{Frame, Table};
+use super::{Frame, Table, carried};
 use crate::dissect::Transport;
 
 table! {
@@ -44,9 +44,7 @@ impl Table for Tcp {
             has_md5: Some(false),
             ..Row::default()
         };
-        // Other headers may stand before this one, such as that of IPsec.
-        let at = std::ptr::from_ref(tcp).addr() - ip.payload.as_ptr().addr();
-        let header = ip.payload.get(at..).unwrap_or_default();
+        let header = carried(&ip);
         options(header.get(20..tcp.header_len()).or_else(|| header.get(20..)).unwrap_or_default(), &mut row);
         self.push(frame, row);
     }

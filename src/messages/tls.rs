@@ -7,7 +7,8 @@ use super::{Frame, Table};
 use crate::classify::{App, Basis};
 
 table! {
-    /// Hellos of TLS and DTLS, and QUIC packets with a long header. What QUIC's hello holds is encrypted and not read.
+    /// Hellos of TLS and DTLS, and QUIC packets with a long header, the first of each datagram. What the hello of QUIC holds is
+    /// encrypted and not read.
     Tls, Row {
         /// `tls`, `dtls` or `quic`.
         protocol: Text,
@@ -40,20 +41,36 @@ impl Table for Tls {
             (Some(App::Quic), &[first, a, b, c, d, ..]) if first & 0x80 != 0 => Some(Row {
                 protocol: Some("quic".into()),
                 quic_version: Some(u32::from_be_bytes([a, b, c, d])),
-                quic_type: ([a, b, c, d] != [0; 4]).then_some(first >> 4 & 3),
+                quic_type: quic_type(u32::from_be_bytes([a, b, c, d]), first >> 4 & 3),
                 ..Row::default()
             }),
-            (Some(App::Dtls), [22, ..]) => {
-                // A record header of 13 bytes, a handshake header of 12; only what is not fragmented.
-                let body = payload.get(25..).unwrap_or_default();
-                payload.get(13).and_then(|&kind| hello(kind, body, true))
+            // A record of an epoch that is not encrypted (RFC 6347 section 4.1), a handshake that is not in fragments (section
+            // 4.2.2).
+            (
+                Some(App::Dtls),
+                &[22, 254, _, 0, 0, _, _, _, _, _, _, _, _, kind, a, b, c, _, _, 0, 0, 0, ref rest @ ..],
+            ) => rest.get(3..).and_then(|body| hello(kind, [a, b, c], body, true)),
+            (_, &[22, 3, _, hi, lo, kind, a, b, c, ref body @ ..]) => {
+                // In one record: what is longer, or shorter than any hello, is encrypted, or in fragments.
+                let record_len = u32::from(u16::from_be_bytes([hi, lo]));
+                let fits = u32::from_be_bytes([0, a, b, c]) + 4 <= record_len;
+                if fits { hello(kind, [a, b, c], body, false) } else { None }
             }
-            (_, [22, 3, _, _, _, kind, _, _, _, body @ ..]) => hello(*kind, body, false),
             _ => None,
         };
         if let Some(row) = row {
             self.push(frame, row);
         }
+    }
+}
+
+/// Kind of packet in the numbers of version 1 (RFC 9000 section 17.2), which its drafts from 17 on share; version 2 has
+/// other ones (RFC 9369 section 3.2), and so may those that are not known.
+fn quic_type(version: u32, bits: u8) -> Option<u8> {
+    match version {
+        1 | 0xff00_0011..=0xff00_0022 => Some(bits),
+        0x6b33_43cf => Some(bits.wrapping_sub(1) & 3),
+        _ => None,
     }
 }
 
@@ -65,8 +82,11 @@ fn counted(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
 }
 
 /// A client or server hello, RFC 8446 section 4.1.2 and 4.1.3.
-fn hello(kind: u8, body: &[u8], is_dtls: bool) -> Option<Row<'_>> {
-    if !matches!(kind, 1 | 2) {
+fn hello(kind: u8, len: [u8; 3], body: &[u8], is_dtls: bool) -> Option<Row<'_>> {
+    let [a, b, c] = len;
+    let body = body.get(..u32::from_be_bytes([0, a, b, c]) as usize).unwrap_or(body);
+    let major = if is_dtls { 254 } else { 3 };
+    if !matches!(kind, 1 | 2) || body.first().is_some_and(|&first| first != major) {
         return None;
     }
     let mut row = Row {
@@ -110,8 +130,17 @@ fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -
                 let (versions, _) = data.get(1..)?.as_chunks::<2>();
                 let versions =
                     versions.iter().copied().map(u16::from_be_bytes).filter(|&version| !is_greased(version));
-                // DTLS counts downwards.
-                row.version = if is_dtls { versions.min() } else { versions.max() }.or(row.version);
+                // DTLS counts downwards; drafts of version 1.3 are below it.
+                let rank = |&version: &u16| {
+                    if is_dtls {
+                        !version
+                    } else if version >> 8 == 3 {
+                        version
+                    } else {
+                        0
+                    }
+                };
+                row.version = versions.max_by_key(rank).or(row.version);
             }
             43 => row.version = data.first_chunk().map(|&version| u16::from_be_bytes(version)),
             _ => {}
@@ -150,10 +179,10 @@ mod tests {
     #[test]
     fn the_highest_version_that_is_one() {
         for (offered, version) in
-            [(&[0x5a, 0x5a, 3, 3, 3, 2][..], 0x0303), (&[3, 3, 3, 4], 0x0304), (&[0x8a, 0x8a], 0x0303)]
+            [(&[0x5a, 0x5a, 3, 3, 3, 2][..], 0x0303), (&[0x7f, 0x1c, 3, 4], 0x0304), (&[0x8a, 0x8a], 0x0303)]
         {
             let body = client_hello(offered);
-            let row = hello(1, &body, false).unwrap();
+            let row = hello(1, [0, 0, body.len() as u8], &body, false).unwrap();
             assert_eq!((row.version, row.cipher_suites), (Some(version), Some(1)));
         }
     }

@@ -2,6 +2,8 @@
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned, big_endian::U32};
 
+use super::ip::is_packet;
+
 /// A label stack entry, RFC 3032 section 2.1.
 #[derive(Debug, Clone, Copy, FromBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
@@ -39,31 +41,29 @@ pub enum Carries {
 /// What begins with these bytes.
 #[inline]
 pub fn carries(bytes: &[u8]) -> Carries {
-    /// Whether an Ethernet header with a type that is followed, or a plausible length, begins here.
+    /// Whether an Ethernet header with a type that is followed begins here, sent by a single station.
+    fn has_known_type(bytes: &[u8]) -> bool {
+        let group = bytes.get(6).is_none_or(|first| first & 1 == 1);
+        let known = [
+            0x0800, 0x0806, 0x86dd, 0x8100, 0x88a8, 0x8847, 0x8848, 0x8863, 0x8864, 0x88cc, 0x888e, 0x8902,
+            0x9000,
+        ];
+        !group
+            && bytes
+                .get(12..14)
+                .is_some_and(|value| known.map(u16::to_be_bytes).iter().any(|type_| type_ == value))
+    }
+    /// Or one with a plausible length.
     fn is_ethernet(bytes: &[u8]) -> bool {
         let Some(&[hi, lo]) = bytes.get(12..14) else { return false };
         let group = bytes.get(6).is_none_or(|first| first & 1 == 1);
-        let known = matches!(
-            u16::from_be_bytes([hi, lo]),
-            0x0800
-                | 0x0806
-                | 0x86dd
-                | 0x8100
-                | 0x88a8
-                | 0x8847
-                | 0x8848
-                | 0x8863
-                | 0x8864
-                | 0x88cc
-                | 0x888e
-                | 0x8902
-                | 0x9000
-        );
         let length = usize::from(u16::from_be_bytes([hi, lo]));
         let llc = (3..0x0600).contains(&length) && length <= bytes.len().saturating_sub(14);
-        !group && (known || llc)
+        has_known_type(bytes) || (!group && llc)
     }
     match bytes.first().map(|first| first >> 4) {
+        // An address may begin with these digits too: then only a packet that proves itself is one.
+        Some(4 | 6) if has_known_type(bytes) && !is_packet(bytes, usize::MAX) => Carries::Ethernet,
         Some(4) if bytes.first().is_some_and(|first| first & 0xf >= 5) => Carries::Ipv4,
         Some(6) => Carries::Ipv6,
         Some(0) if bytes.get(4..).is_some_and(is_ethernet) => Carries::ControlWordEthernet,
