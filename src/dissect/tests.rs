@@ -463,6 +463,15 @@ fn depth_is_limited() {
 }
 
 #[test]
+fn a_redirect_header_that_is_cut_is_an_issue_inside_the_frame() {
+    // GRE that says WCCP (0x883E), and two bytes behind it.
+    let frame = tunnelled(47, &[], &[0, 0, 0x88, 0x3e, 0, 0]);
+    let issue = read(LinkType::ETHERNET, &frame).issue.unwrap();
+    assert_eq!((issue.header, issue.reason), (Header::Gre, Reason::Truncated));
+    assert!(issue.offset as usize <= frame.len());
+}
+
+#[test]
 fn frames_that_are_not_read_are_opaque() {
     let layers = read(LinkType(147), &[1, 2, 3]);
     assert_eq!(layers.issue.unwrap().reason, Reason::Unsupported);

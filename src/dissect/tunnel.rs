@@ -145,7 +145,14 @@ impl Walk<'_> {
             ethertype::ERSPAN3 => Next::Erspan3,
             ethertype::WCCP => {
                 // Version 2 has a redirect header of 4 bytes, version 1 has none; nothing else tells them apart.
-                self.at += if self.rest().first().is_some_and(|first| first >> 4 == 4) { 0 } else { 4 };
+                match *self.rest() {
+                    [first, ..] if first >> 4 == 4 => {}
+                    [_, _, _, _, ..] => self.at += 4,
+                    _ => {
+                        self.missing(Header::Gre, 4);
+                        return Next::Nothing;
+                    }
+                }
                 Next::Ipv4
             }
             // Aruba's, one number a queue.
