@@ -11,6 +11,10 @@ use tapsight::capture::{Options, Reader, Source};
 use tapsight::detect;
 use tapsight::packets::{Column, Packets, Scan, ScanOptions};
 
+/// The allocator of the extension module.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A pcap of `frames` UDP datagrams with `payload` bytes each, of 256 conversations.
 fn capture(frames: u32, payload: usize) -> Vec<u8> {
     let mut file = vec![0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0];

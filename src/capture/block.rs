@@ -6,7 +6,7 @@ use std::sync::Arc;
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// Where one captured frame lies in its block, and what the capture file says about it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Record {
     /// Capture time in nanoseconds since 1970-01-01 UTC.
     pub ts: i64,
@@ -21,7 +21,7 @@ pub struct Record {
 }
 
 /// One captured frame, borrowed from its block.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Frame<'a> {
     /// What the capture file says about it.
     pub record: Record,

@@ -14,7 +14,7 @@ use crate::wire::tag::{CiscoMetaData, Docsis, ETag, Isl, MACSEC_ICV_LEN, MacSec,
 use crate::wire::wlan::{self, Ppi, Radiotap, Wlan};
 use crate::wire::{Header, Reason, mpls};
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     #[inline]
     pub(super) fn link(&mut self, link: LinkType) -> Next {
         match link {

@@ -11,3 +11,4 @@ mod walk;
 
 pub use layers::{Encap, Labels, Layers, Mac, Stack, Transport};
 pub use walk::dissect;
+pub(crate) use walk::dissect_into;

@@ -9,7 +9,7 @@ use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, FragmentHeader, Ipv6};
 use crate::wire::{Header, Reason};
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'_, 'a> {
     #[inline]
     pub(super) fn ip(&mut self, header: Header) -> Next {
         match self.rest().first().map(|first| first >> 4) {
@@ -39,9 +39,9 @@ impl<'a> Walk<'a> {
     pub(super) fn network(&mut self, ip: Ip<'a>) {
         self.in_link = false;
         self.is_fragment |= ip.fragment != Fragment::Whole;
-        self.at += ip.header.len();
+        self.at += ip.header_len as usize;
         self.layers.transport = Transport::None;
-        self.layers.payload = ip.payload;
+        self.layers.payload = ip.payload();
         self.layers.payload_len = self.claimed_end.saturating_sub(self.at) as u32;
         self.layers.ip = Some(ip);
     }
@@ -67,14 +67,14 @@ impl<'a> Walk<'a> {
         };
         self.limit(Header::Ipv4, total_len);
         let rest = self.rest();
-        let complete = rest.split_at_checked(header_len);
-        if complete.is_none() {
+        let is_complete = rest.len() >= header_len;
+        if !is_complete {
             self.missing(Header::Ipv4, header_len);
         }
-        let (header, payload) = complete.unwrap_or((rest, &[]));
         let fragment = ipv4.fragment();
         self.network(Ip {
-            header,
+            packet: rest,
+            header_len: header_len.min(rest.len()) as u32,
             version: 4,
             protocol: ipv4.protocol,
             ttl: ipv4.ttl,
@@ -83,9 +83,8 @@ impl<'a> Walk<'a> {
             fragment,
             fragment_offset: ipv4.fragment_offset(),
             total_len: total_len as u32,
-            payload,
         });
-        if complete.is_none() || fragment.is_later() || total_len == header_len {
+        if !is_complete || fragment.is_later() || total_len == header_len {
             return Next::Nothing;
         }
         Next::Protocol(ipv4.protocol)
@@ -145,9 +144,9 @@ impl<'a> Walk<'a> {
             header_len += len;
             next_header = following;
         }
-        let (header, payload) = rest.split_at_checked(header_len).unwrap_or((rest, &[]));
         self.network(Ip {
-            header,
+            packet: rest,
+            header_len: header_len.min(rest.len()) as u32,
             version: 6,
             protocol: next_header,
             ttl: ipv6.hop_limit,
@@ -156,7 +155,6 @@ impl<'a> Walk<'a> {
             fragment,
             fragment_offset,
             total_len: total_len as u32,
-            payload,
         });
         if !complete || fragment.is_later() {
             return Next::Nothing;

@@ -412,7 +412,7 @@ fn extension_headers() {
     let packet = ipv6(0, &chain);
     let layers = read(LinkType::RAW, &packet);
     assert_eq!((layers.issue, layers.ports(), layers.ip.unwrap().protocol), (None, Some((5, 6)), 17));
-    assert_eq!(layers.ip.unwrap().header.len(), 64);
+    assert_eq!(layers.ip.unwrap().header_len, 64);
     // A first fragment, RFC 8200 section 4.5.
     let packet = ipv6(44, &join(&[&[17, 0, 0, 1, 0, 1, 0, 2], &datagram]));
     let ip = read(LinkType::RAW, &packet).ip.unwrap();

@@ -8,7 +8,7 @@ use crate::wire::tcp::Tcp;
 use crate::wire::udp::Udp;
 use crate::wire::{Header, Reason, ethernet, ipv6, rpcap};
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     #[inline]
     pub(super) fn tcp(&mut self) -> Next {
         let Some(tcp) = self.view::<Tcp>(Header::Tcp) else { return Next::Nothing };

@@ -17,7 +17,7 @@ use crate::wire::shim::{self, Shim};
 use crate::wire::vxlan::{Geneve, Vxlan, VxlanGpe};
 use crate::wire::{Header, Reason, l2tp, teredo, tzsp};
 
-impl Walk<'_> {
+impl Walk<'_, '_> {
     pub(super) fn vxlan(&mut self) -> Next {
         match Vxlan::ref_from_prefix(self.rest()) {
             Ok((vxlan, _)) if vxlan.is_plausible() => {

@@ -11,9 +11,18 @@ use crate::wire::{Header, Issue, Reason};
 /// Never fails: what cannot be read ends the walk, and [`Layers::issue`] says where and why.
 #[inline]
 pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
+    let mut layers = Layers::default();
+    dissect_into(link, frame, wire_len, &mut layers);
+    layers
+}
+
+/// [`dissect`], which writes what it finds to where it is needed: a row is large to move. What was there before is gone.
+#[inline]
+pub(crate) fn dissect_into<'a>(link: LinkType, frame: &'a [u8], wire_len: u32, layers: &mut Layers<'a>) {
+    *layers = Layers::default();
     let wire_end = frame.len().max(wire_len as usize);
     let mut walk = Walk {
-        layers: Layers::default(),
+        layers,
         frame,
         at: 0,
         wire_end,
@@ -75,11 +84,10 @@ pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
             Next::Capwap => walk.capwap(),
             Next::Tzsp => walk.tzsp(),
             Next::Shim => walk.shim(),
-            Next::Nothing => return walk.layers,
+            Next::Nothing => return,
         };
     }
     walk.note(Header::Link, Reason::TooDeep);
-    walk.layers
 }
 
 /// Headers in one frame, VLAN tags counted, label stacks and extension headers of one packet counted as one.
@@ -148,8 +156,8 @@ pub(super) enum Next {
 }
 
 /// Where the walk is, and what it has found so far.
-pub(super) struct Walk<'a> {
-    pub(super) layers: Layers<'a>,
+pub(super) struct Walk<'w, 'a> {
+    pub(super) layers: &'w mut Layers<'a>,
     pub(super) frame: &'a [u8],
     /// Offset of the header to be read.
     pub(super) at: usize,
@@ -171,7 +179,7 @@ pub(super) struct Walk<'a> {
     pub(super) has_segments: bool,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> Walk<'_, 'a> {
     /// The captured bytes from here to the end of what the length fields leave.
     #[inline]
     pub(super) fn rest(&self) -> &'a [u8] {

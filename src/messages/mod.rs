@@ -88,7 +88,7 @@ pub struct Frame<'a> {
 
 /// What an IP packet carries: behind the authentication headers (RFC 4302 section 2), which IPv4 counts to its payload.
 fn carried<'a>(ip: &Ip<'a>) -> &'a [u8] {
-    let (mut protocol, mut bytes) = (ip.protocol, ip.payload);
+    let (mut protocol, mut bytes) = (ip.protocol, ip.payload());
     while let (51, Some(len), Some(&next)) = (protocol, ipv6::extension_len(51, bytes), bytes.first()) {
         (protocol, bytes) = (next, bytes.get(len..).unwrap_or_default());
     }
@@ -203,13 +203,14 @@ impl Scan {
     /// Adds the messages of the frames from `position` on, as far as the batch has room; returns where it stopped.
     fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
         let interfaces = self.reader.interfaces();
+        let mut layers = Layers::default();
         for frame in block.frames().skip(position) {
             if self.table.size() >= self.batch_size {
                 break;
             }
             let number = block.first_frame() + position as u64;
             position += 1;
-            let (layers, label) = self.frames.read(interfaces, frame, true);
+            let label = self.frames.read(interfaces, frame, true, &mut layers);
             self.table.read(&Frame { number, ts: frame.record.ts, layers: &layers, label });
         }
         position

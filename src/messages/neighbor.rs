@@ -68,7 +68,7 @@ fn arp(bytes: &[u8]) -> Option<Row<'static>> {
 /// RFC 4861 sections 4.1 to 4.4.
 fn discovery(frame: &Frame<'_>) -> Option<Row<'static>> {
     let ip = frame.layers.ip?;
-    let mut words = Words(ip.payload);
+    let mut words = Words(ip.payload());
     let kind = words.u8()?;
     words.bytes(3);
     let mut row = Row {

@@ -18,15 +18,15 @@ use super::column::{Column, schema};
 use super::ids::{Ids, community_id};
 use crate::capture::Frame;
 use crate::classify::{App, Basis, Label, Traffic};
-use crate::dissect::{Layers, Stack, Transport};
-use crate::wire::ip::Fragment;
+use crate::dissect::{Layers, Mac, Stack, Transport};
+use crate::wire::ip::{Addr, Fragment};
 use crate::wire::{Header, Reason};
 
 /// How many rows a chunk may have: the bits of a validity word.
 pub const CHUNK: usize = 64;
 
 /// All that is known of one frame.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Row<'a> {
     /// Number of the frame in its stream, from 1.
     pub number: u64,
@@ -58,7 +58,8 @@ enum Values {
     U32(Nullable<Vec<u32>>),
     U64(Nullable<Vec<u64>>),
     Time(Vec<i64>),
-    Bytes(Nullable<Vec<u8>>, i32),
+    Mac(Nullable<Vec<[u8; 6]>>),
+    Address(Nullable<Vec<[u8; 16]>>),
     Lists { ends: Vec<i32>, items: Vec<u32>, valid: Validity },
     Text { ends: Vec<i32>, bytes: Vec<u8>, valid: Validity },
 }
@@ -274,11 +275,8 @@ impl Values {
             DataType::UInt32 => Self::U32(room(capacity)),
             DataType::UInt64 => Self::U64(room(capacity)),
             DataType::Timestamp(..) => Self::Time(Vec::with_capacity(capacity)),
-            DataType::FixedSizeBinary(width) => {
-                let mut bytes = room(capacity);
-                bytes.values.reserve(capacity * (width as usize - 1));
-                Self::Bytes(bytes, width)
-            }
+            DataType::FixedSizeBinary(6) => Self::Mac(room(capacity)),
+            DataType::FixedSizeBinary(_) => Self::Address(room(capacity)),
             DataType::Dictionary(key, _) if *key == DataType::UInt8 => Self::U8(room(capacity)),
             DataType::UInt16 | DataType::Dictionary(..) => Self::U16(room(capacity)),
             DataType::List(_) => Self::Lists { ends: vec![0], items: Vec::new(), valid: Validity::default() },
@@ -319,18 +317,17 @@ impl Values {
     }
 
     #[inline]
-    fn extend_bytes<const N: usize>(
-        &mut self,
-        rows: &[Row<'_>],
-        value: impl Fn(&Row<'_>) -> Option<[u8; N]>,
-    ) {
-        if let Self::Bytes(column, _) = self {
-            let mut word = 0;
-            for (i, row) in rows.iter().enumerate() {
-                let value = value(row);
-                word |= u64::from(value.is_some()) << i;
-                column.values.extend_from_slice(&value.unwrap_or([0; N]));
-            }
+    fn extend_mac(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<Mac>) {
+        if let Self::Mac(column) = self {
+            let word = fill(&mut column.values, rows, value);
+            column.valid.push(word, rows.len());
+        }
+    }
+
+    #[inline]
+    fn extend_address(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<Addr>) {
+        if let Self::Address(column) = self {
+            let word = fill(&mut column.values, rows, value);
             column.valid.push(word, rows.len());
         }
     }
@@ -356,8 +353,8 @@ impl Values {
             Column::Frame => self.extend_u64(rows, |row| Some(row.number)),
             Column::CapLen => self.extend_u32(rows, |row| Some(row.frame.record.cap_len)),
             Column::WireLen => self.extend_u32(rows, |row| Some(row.frame.record.wire_len)),
-            Column::EthSrc => self.extend_bytes(rows, |row| row.layers.eth_src),
-            Column::EthDst => self.extend_bytes(rows, |row| row.layers.eth_dst),
+            Column::EthSrc => self.extend_mac(rows, |row| row.layers.eth_src),
+            Column::EthDst => self.extend_mac(rows, |row| row.layers.eth_dst),
             Column::Vlan => self.extend_u16(rows, |row| row.layers.vlan),
             Column::VlanInner => self.extend_u16(rows, |row| row.layers.vlan_inner),
             Column::Mpls => {
@@ -373,12 +370,12 @@ impl Values {
                 }
             }
             Column::Ethertype => self.extend_u16(rows, |row| row.layers.ethertype),
-            Column::OuterSrc => self.extend_bytes(rows, |row| row.layers.outer.map(|ip| ip.src())),
-            Column::OuterDst => self.extend_bytes(rows, |row| row.layers.outer.map(|ip| ip.dst())),
+            Column::OuterSrc => self.extend_address(rows, |row| row.layers.outer.map(|ip| ip.src())),
+            Column::OuterDst => self.extend_address(rows, |row| row.layers.outer.map(|ip| ip.dst())),
             Column::TunnelId => self.extend_u32(rows, |row| row.layers.tunnel_id),
             Column::IpVersion => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.version)),
-            Column::Src => self.extend_bytes(rows, |row| row.layers.ip.map(|ip| ip.src())),
-            Column::Dst => self.extend_bytes(rows, |row| row.layers.ip.map(|ip| ip.dst())),
+            Column::Src => self.extend_address(rows, |row| row.layers.ip.map(|ip| ip.src())),
+            Column::Dst => self.extend_address(rows, |row| row.layers.ip.map(|ip| ip.dst())),
             Column::Ttl => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.ttl)),
             Column::Tos => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.tos)),
             Column::IpId => self.extend_u32(rows, |row| row.layers.ip.and_then(|ip| ip.id)),
@@ -436,6 +433,13 @@ impl Values {
         fn primitive<P: ArrowPrimitiveType>(column: &mut Nullable<Vec<P::Native>>) -> PrimitiveArray<P> {
             PrimitiveArray::new(ScalarBuffer::from(take(&mut column.values)), column.valid.finish())
         }
+        fn fixed<const N: usize>(
+            column: &mut Nullable<Vec<[u8; N]>>,
+            len: usize,
+        ) -> Result<FixedSizeBinaryArray, ArrowError> {
+            let bytes = Buffer::from_vec(take(&mut column.values).into_flattened());
+            FixedSizeBinaryArray::try_new_with_len(N as i32, bytes, column.valid.finish(), len)
+        }
         Ok(match self {
             Self::U8(column) => match names {
                 Some(names) => Arc::new(DictionaryArray::try_new(primitive::<UInt8Type>(column), names)?),
@@ -448,12 +452,8 @@ impl Values {
             Self::U32(column) => Arc::new(primitive::<types::UInt32Type>(column)),
             Self::U64(column) => Arc::new(primitive::<types::UInt64Type>(column)),
             Self::Time(values) => Arc::new(TimestampNanosecondArray::from(take(values)).with_timezone("UTC")),
-            Self::Bytes(column, width) => Arc::new(FixedSizeBinaryArray::try_new_with_len(
-                *width,
-                Buffer::from_vec(take(&mut column.values)),
-                column.valid.finish(),
-                len,
-            )?),
+            Self::Mac(column) => Arc::new(fixed(column, len)?),
+            Self::Address(column) => Arc::new(fixed(column, len)?),
             Self::Lists { ends, items, valid } => Arc::new(ListArray::try_new(
                 Arc::new(Field::new("item", DataType::UInt32, false)),
                 OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0]))),

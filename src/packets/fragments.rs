@@ -50,7 +50,7 @@ impl Fragments {
             layers.joined_ports = packet.ports;
         }
         if packet.overlaps(part(&ip)) {
-            let offset = (ip.header.as_ptr().addr() - frame.as_ptr().addr()) as u32;
+            let offset = (ip.packet.as_ptr().addr() - frame.as_ptr().addr()) as u32;
             let header = if ip.version == 4 { Header::Ipv4 } else { Header::Ipv6 };
             layers.issue.get_or_insert(Issue { header, reason: Reason::Overlap, offset });
         }
@@ -76,7 +76,7 @@ impl Fragmented {
 
 /// First and last unit of 8 bytes that a fragment holds, by its own length field.
 fn part(ip: &Ip<'_>) -> (u16, u16) {
-    let len = (ip.total_len as usize).saturating_sub(ip.header.len());
+    let len = (ip.total_len as usize).saturating_sub(ip.header_len as usize);
     let units = u16::try_from(len.div_ceil(8).saturating_sub(1)).unwrap_or(u16::MAX);
     (ip.fragment_offset, ip.fragment_offset.saturating_add(units))
 }

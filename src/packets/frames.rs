@@ -3,7 +3,7 @@
 use super::fragments::Fragments;
 use crate::capture::{Frame, Interface};
 use crate::classify::{Classifier, Label};
-use crate::dissect::{Layers, dissect};
+use crate::dissect::{Layers, dissect_into};
 
 /// Dissects and labels frames, in the order of the capture.
 #[derive(Debug, Default)]
@@ -13,28 +13,30 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// The layers of a frame, and its label if that is wanted.
+    /// Writes the layers of a frame to `layers`, and returns its label if that is wanted.
     #[inline]
     pub fn read<'a>(
         &mut self,
         interfaces: &[Interface],
         frame: Frame<'a>,
         wants_label: bool,
-    ) -> (Layers<'a>, Label) {
+        layers: &mut Layers<'a>,
+    ) -> Label {
         let Some(interface) = interfaces.get(frame.record.interface as usize) else {
-            return Default::default();
+            *layers = Layers::default();
+            return Label::default();
         };
-        let mut layers = dissect(interface.link, frame.data, frame.record.wire_len);
-        let packet = self.fragments.join(frame.record.ts, frame.data, &mut layers);
+        dissect_into(interface.link, frame.data, frame.record.wire_len, layers);
+        let packet = self.fragments.join(frame.record.ts, frame.data, layers);
         if !wants_label {
-            return (layers, Label::default());
+            return Label::default();
         }
-        let mut label = self.classifier.classify(&layers);
+        let mut label = self.classifier.classify(layers);
         match packet {
             Some(packet) if layers.joined_ports.is_some() => label = packet.label,
             Some(packet) => packet.label = label,
             None => {}
         }
-        (layers, label)
+        label
     }
 }

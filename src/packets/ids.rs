@@ -73,60 +73,39 @@ const fn with_strength(hash: u64, strong: bool) -> u64 {
     hash & !1 | strong as u64
 }
 
-/// A short string of bytes on the stack.
-struct Message<const N: usize> {
-    bytes: [u8; N],
-    len: usize,
-}
-
-impl<const N: usize> Message<N> {
-    #[inline]
-    fn new() -> Self {
-        Self { bytes: [0; N], len: 0 }
-    }
-
-    /// Adds as much of `bytes` as fits.
-    #[inline]
-    fn push(&mut self, bytes: &[u8]) {
-        let room = self.bytes.get_mut(self.len..).unwrap_or_default();
-        let n = bytes.len().min(room.len());
-        if let (Some(to), Some(from)) = (room.get_mut(..n), bytes.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        self.len += n;
-    }
-
-    #[inline]
-    fn clear(&mut self, at: std::ops::Range<usize>) {
-        if let Some(bytes) = self.bytes.get_mut(at) {
-            bytes.fill(0);
-        }
-    }
-
-    #[inline]
-    fn hash(&self) -> u64 {
-        xxh3_64(self.bytes.get(..self.len).unwrap_or_default())
-    }
-}
-
 #[inline]
 fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
-    let mut message = Message::<PACKET_BYTES>::new();
-    message.push(ip.header);
-    message.push(ip.payload);
-    if message.len < PACKET_BYTES.min(ip.total_len as usize) {
-        return None;
-    }
-    if ip.version == 4 {
-        message.clear(1..2);
-        message.clear(8..9);
-        message.clear(10..12);
+    // Most packets fill the array, and are hashed as what it is: its length is known when this is compiled.
+    let hash = if let Some(&(mut message)) = ip.packet.first_chunk::<PACKET_BYTES>() {
+        clear(&mut message, ip.version);
+        xxh3_64(&message)
     } else {
-        message.clear(0..4);
-        message.clear(7..8);
-    }
+        let len = ip.packet.len();
+        if len < PACKET_BYTES.min(ip.total_len as usize) {
+            return None;
+        }
+        let mut message = [0; PACKET_BYTES];
+        let message = message.get_mut(..len)?;
+        message.copy_from_slice(ip.packet);
+        clear(message, ip.version);
+        xxh3_64(message)
+    };
     let identified = ip.id.is_some_and(|id| id != 0);
-    Some(with_strength(message.hash(), ip.total_len >= 48 && (identified || payload_len > 0)))
+    Some(with_strength(hash, ip.total_len >= 48 && (identified || payload_len > 0)))
+}
+
+/// Sets to zero what routers change.
+#[inline]
+fn clear(packet: &mut [u8], version: u8) {
+    if let (4, Some(header)) = (version, packet.first_chunk_mut::<12>()) {
+        for at in [1, 8, 10, 11] {
+            header[at] = 0;
+        }
+    } else if let Some(header) = packet.first_chunk_mut::<8>() {
+        for at in [0, 1, 2, 3, 7] {
+            header[at] = 0;
+        }
+    }
 }
 
 #[inline]
@@ -136,20 +115,46 @@ fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
         return None;
     }
     let payload = layers.payload.get(..PAYLOAD_BYTES).unwrap_or(layers.payload);
-    let mut message = Message::<{ 16 + PAYLOAD_BYTES }>::new();
-    message.push(&[ip.protocol]);
-    message.push(&layers.payload_len.to_be_bytes());
-    match layers.transport {
+    let [a, b, c, d] = layers.payload_len.to_be_bytes();
+    let start = [ip.protocol, a, b, c, d];
+    let hash = match layers.transport {
         Transport::Tcp(tcp) => {
-            message.push(&tcp.seq.to_bytes());
-            message.push(&tcp.ack.to_bytes());
-            message.push(&[(tcp.flags() & 0x3f) as u8]);
+            let mut head = [0; 14];
+            head[..5].copy_from_slice(&start);
+            head[5..9].copy_from_slice(&tcp.seq.to_bytes());
+            head[9..13].copy_from_slice(&tcp.ack.to_bytes());
+            head[13] = (tcp.flags() & 0x3f) as u8;
+            joined::<14, { 14 + PAYLOAD_BYTES }>(head, payload)
         }
-        Transport::Sctp(sctp) => message.push(&sctp.tag.to_bytes()),
-        _ => {}
+        Transport::Sctp(sctp) => {
+            let mut head = [0; 9];
+            head[..5].copy_from_slice(&start);
+            head[5..].copy_from_slice(&sctp.tag.to_bytes());
+            joined::<9, { 9 + PAYLOAD_BYTES }>(head, payload)
+        }
+        _ => joined::<5, { 5 + PAYLOAD_BYTES }>(start, payload),
+    };
+    Some(with_strength(hash, has_variety(payload)))
+}
+
+/// The hash of `head` and the payload behind it, `N` bytes at the most.
+#[inline]
+fn joined<const HEAD: usize, const N: usize>(head: [u8; HEAD], payload: &[u8]) -> u64 {
+    let mut message = [0; N];
+    let (start, rest) = message.split_at_mut(HEAD);
+    start.copy_from_slice(&head);
+    // As in packet_id: a length that is known is hashed faster.
+    if let (Ok(rest), Some(payload)) =
+        (<&mut [u8; PAYLOAD_BYTES]>::try_from(&mut *rest), payload.first_chunk::<PAYLOAD_BYTES>())
+    {
+        *rest = *payload;
+        return xxh3_64(&message);
     }
-    message.push(payload);
-    Some(with_strength(message.hash(), has_variety(payload)))
+    let len = payload.len().min(rest.len());
+    if let (Some(rest), Some(payload)) = (rest.get_mut(..len), payload.get(..len)) {
+        rest.copy_from_slice(payload);
+    }
+    xxh3_64(message.get(..HEAD + len).unwrap_or_default())
 }
 
 /// Whether a payload has at least 16 bytes and its first 16 are not all the same.
@@ -167,13 +172,13 @@ fn flow_id(ip: &Ip<'_>, layers: &Layers<'_>) -> u64 {
     let src = (ip.src(), src_port);
     let dst = (ip.dst(), dst_port);
     let (low, high) = if src <= dst { (src, dst) } else { (dst, src) };
-    let mut message = Message::<37>::new();
-    message.push(&[ip.protocol]);
-    for (addr, port) in [low, high] {
-        message.push(&addr);
-        message.push(&port.to_be_bytes());
-    }
-    message.hash()
+    let mut message = [0; 37];
+    message[0] = ip.protocol;
+    message[1..17].copy_from_slice(&low.0);
+    message[17..19].copy_from_slice(&low.1.to_be_bytes());
+    message[19..35].copy_from_slice(&high.0);
+    message[35..].copy_from_slice(&high.1.to_be_bytes());
+    xxh3_64(&message)
 }
 
 /// Community ID version 1, seed 0. For ICMP it is made from type and code, as its specification says.

@@ -9,8 +9,6 @@ use super::filter::Filter;
 use super::frames::Frames;
 use super::ids::Ids;
 use crate::capture::{Block, Reader};
-use crate::classify::Label;
-use crate::dissect::Layers;
 
 /// Rows in a batch unless told otherwise.
 pub const BATCH_SIZE: usize = 65_536;
@@ -138,7 +136,7 @@ impl Scan {
         let Self { reader, frames: state, builder, options, work, rows_left, .. } = self;
         let interfaces = reader.interfaces();
         let mut frames = block.frames().skip(position);
-        let mut rows = Vec::with_capacity(CHUNK);
+        let mut rows = [Row::default(); CHUNK];
         while position < block.len()
             && *rows_left > 0
             && builder.len() < options.batch_size
@@ -147,30 +145,26 @@ impl Scan {
             let room = (options.batch_size - builder.len())
                 .min(CHUNK)
                 .min(usize::try_from(*rows_left).unwrap_or(CHUNK));
-            rows.clear();
+            let mut len = 0;
             for frame in frames.by_ref().take(room) {
-                let mut row = Row {
-                    number: block.first_frame() + position as u64,
-                    frame,
-                    layers: Layers::default(),
-                    label: Label::default(),
-                    ids: Ids::default(),
-                };
+                let Some(row) = rows.get_mut(len) else { break };
+                row.number = block.first_frame() + position as u64;
+                row.frame = frame;
                 position += 1;
                 if work.layers {
-                    (row.layers, row.label) = state.read(interfaces, frame, work.label);
+                    row.label = state.read(interfaces, frame, work.label, &mut row.layers);
                 }
-                if options.filter.keeps(&row) {
+                if options.filter.keeps(row) {
                     if work.ids {
                         row.ids = Ids::of(&row.layers);
                     }
-                    rows.push(row);
+                    len += 1;
                 }
             }
-            builder.push(&rows, |interface| {
+            builder.push(rows.get(..len).unwrap_or_default(), |interface| {
                 interfaces.get(interface as usize).map_or_else(String::new, |interface| interface.tap.clone())
             });
-            *rows_left -= rows.len() as u64;
+            *rows_left -= len as u64;
         }
         position
     }

@@ -14,6 +14,11 @@ use pyo3::prelude::*;
 
 use crate::capture;
 
+/// Batches are large, and handed back as fast as they are made: the system's allocator returns their pages to the kernel
+/// each time, which costs a tenth of a scan.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 pyo3::create_exception!(_core, CaptureError, PyValueError, "The source is not a capture that can be read.");
 
 /// An error of the engine as the Python exception a user expects.

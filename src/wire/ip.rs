@@ -6,8 +6,10 @@ pub type Addr = [u8; 16];
 /// A network layer, borrowed from the frame.
 #[derive(Debug, Clone, Copy)]
 pub struct Ip<'a> {
-    /// The header with options (IPv4) or extension headers (IPv6), at least 20 or 40 bytes.
-    pub header: &'a [u8],
+    /// The captured bytes of the packet, without padding: at least 20 (IPv4) or 40 (IPv6).
+    pub packet: &'a [u8],
+    /// How many of them are the header, with options (IPv4) or extension headers (IPv6).
+    pub header_len: u32,
     /// 4 or 6.
     pub version: u8,
     /// Protocol of the payload, after extension headers (IANA protocol numbers).
@@ -25,11 +27,15 @@ pub struct Ip<'a> {
     /// Length of the packet in bytes, header included, as it says itself (captured length where it says 0, as
     /// segmentation offload leaves it).
     pub total_len: u32,
-    /// Captured bytes behind the header, without padding.
-    pub payload: &'a [u8],
 }
 
-impl Ip<'_> {
+impl<'a> Ip<'a> {
+    /// Captured bytes behind the header, without padding.
+    #[inline]
+    pub fn payload(&self) -> &'a [u8] {
+        self.packet.get(self.header_len as usize..).unwrap_or_default()
+    }
+
     /// Source address.
     #[inline]
     pub fn src(&self) -> Addr {
@@ -47,10 +53,10 @@ impl Ip<'_> {
         let mut addr = [0; 16];
         if self.version == 4 {
             addr[10..12].copy_from_slice(&[0xff; 2]);
-            if let Some(bytes) = self.header.get(v4_at..v4_at + 4) {
+            if let Some(bytes) = self.packet.get(v4_at..v4_at + 4) {
                 addr[12..].copy_from_slice(bytes);
             }
-        } else if let Some(bytes) = self.header.get(v6_at..v6_at + 16) {
+        } else if let Some(bytes) = self.packet.get(v6_at..v6_at + 16) {
             addr.copy_from_slice(bytes);
         }
         addr
