@@ -18,6 +18,7 @@ mod link;
 mod map;
 mod pcap;
 mod pcapng;
+mod prefetch;
 mod reader;
 mod source;
 #[cfg(test)]

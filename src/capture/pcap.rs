@@ -4,6 +4,7 @@
 //! magic number. Source: draft-ietf-opsawg-pcap; for the variants the behaviour of libpcap and Wireshark, whose
 //! `editcap -F` names are used here.
 
+use super::prefetch;
 use super::walk::{BLOCK_RECORDS, Sink, Stop, Walked, u16_of, u32_of, words};
 use super::{Interface, LinkType, Record, TsResolution};
 
@@ -269,6 +270,7 @@ fn records<const BIG: bool, const PLAIN: bool>(
         if rest.len() < total {
             return Stop::More(total).at(at);
         }
+        prefetch::ahead(bytes, at, total);
         out.push(Record {
             // Seconds are unsigned, so that the format lasts until 2106. Both halves at their largest fit an i64.
             ts: i64::from(u32_of::<BIG>(seconds)) * 1_000_000_000

@@ -3,7 +3,7 @@
 use super::{Interface, Record, warning::Warnings};
 
 /// Most records in a block. Few enough that the list stays in a core's cache while it is worked on.
-pub const BLOCK_RECORDS: usize = 4096;
+pub const BLOCK_RECORDS: usize = 1024;
 
 /// What a walker found, and where it puts what it finds.
 pub(super) struct Sink<'a> {
