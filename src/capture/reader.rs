@@ -494,7 +494,8 @@ mod tests {
             blocks.push(block);
         }
         let sizes: Vec<_> = blocks.iter().map(|block| (block.first_frame(), block.len())).collect();
-        assert_eq!(sizes, [(1, 4096), (4097, 4096), (8193, 1)]);
+        let full = BLOCK_RECORDS as u64;
+        assert_eq!(sizes, [(1, BLOCK_RECORDS), (full + 1, BLOCK_RECORDS), (2 * full + 1, 1)]);
         drop(reader);
         // One here, one in each block.
         assert_eq!(Arc::strong_count(&shared), 4);

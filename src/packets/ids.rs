@@ -98,13 +98,10 @@ fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
 #[inline]
 fn clear(packet: &mut [u8], version: u8) {
     if let (4, Some(header)) = (version, packet.first_chunk_mut::<12>()) {
-        for at in [1, 8, 10, 11] {
-            header[at] = 0;
-        }
+        (header[1], header[8], header[10], header[11]) = (0, 0, 0, 0);
     } else if let Some(header) = packet.first_chunk_mut::<8>() {
-        for at in [0, 1, 2, 3, 7] {
-            header[at] = 0;
-        }
+        header[..4].fill(0);
+        header[7] = 0;
     }
 }
 

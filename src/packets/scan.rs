@@ -136,7 +136,7 @@ impl Scan {
         let Self { reader, frames: state, builder, options, work, rows_left, .. } = self;
         let interfaces = reader.interfaces();
         let mut frames = block.frames().skip(position);
-        let mut rows = [Row::default(); CHUNK];
+        let mut rows = vec![Row::default(); CHUNK];
         while position < block.len()
             && *rows_left > 0
             && builder.len() < options.batch_size
