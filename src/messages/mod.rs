@@ -31,7 +31,7 @@ use crate::classify::Label;
 use crate::dissect::Layers;
 use crate::named::named;
 use crate::packets::Pause;
-use crate::packets::frames::Frames;
+use crate::packets::frames::{Blocks, Frames};
 use crate::wire::ip::Ip;
 use crate::wire::ipv6;
 
@@ -139,12 +139,10 @@ pub fn schema(kind: Kind) -> SchemaRef {
 /// Reads the messages of a capture batch by batch.
 #[derive(Debug)]
 pub struct Scan {
-    reader: Reader,
+    blocks: Blocks,
     frames: Frames,
     table: Box<dyn Table>,
     batch_size: usize,
-    block: Option<(Block, usize)>,
-    pause: Option<Pause>,
 }
 
 impl Scan {
@@ -152,57 +150,41 @@ impl Scan {
     /// and fewer of such as hold much text.
     pub fn new(reader: Reader, kind: Kind, batch_size: usize) -> Self {
         Self {
-            reader,
+            blocks: Blocks::new(reader),
             frames: Frames::default(),
             table: table(kind),
             batch_size: batch_size.max(1),
-            block: None,
-            pause: None,
         }
     }
 
     /// The same scan, which calls `pause` when the reader has nothing yet.
     #[must_use]
-    pub fn with_pause(self, pause: Pause) -> Self {
-        Self { pause: Some(pause), ..self }
+    pub fn with_pause(mut self, pause: Pause) -> Self {
+        self.blocks.pause = Some(pause);
+        self
     }
 
     /// The reader, for its warnings so far.
     pub fn reader(&self) -> &Reader {
-        &self.reader
+        &self.blocks.reader
     }
 
     /// The next batch; `None` when the capture has ended.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         while self.table.size() < self.batch_size {
-            let (block, position) = match self.block.take() {
-                Some(unfinished) => unfinished,
-                None => match self
-                    .reader
-                    .next_block()
-                    .map_err(|error| ArrowError::ExternalError(Box::new(error)))?
-                {
-                    Some(block) => {
-                        if let (true, Some(pause)) = (block.is_empty(), self.pause) {
-                            pause()?;
-                        }
-                        (block, 0)
-                    }
-                    None if self.table.len() == 0 => return Ok(None),
-                    None => break,
-                },
-            };
+            let Some((block, position)) = self.blocks.take()? else { break };
             let position = self.read_block(&block, position);
-            if position < block.len() {
-                self.block = Some((block, position));
-            }
+            self.blocks.put(block, position);
+        }
+        if self.table.len() == 0 {
+            return Ok(None);
         }
         self.table.finish().map(Some)
     }
 
     /// Adds the messages of the frames from `position` on, as far as the batch has room; returns where it stopped.
     fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
-        let interfaces = self.reader.interfaces();
+        let interfaces = self.blocks.reader.interfaces();
         let mut layers = Layers::default();
         for frame in block.frames().skip(position) {
             if self.table.size() >= self.batch_size {

@@ -1,9 +1,48 @@
-//! What every reader of frames does with each: layers, packet of a fragment, application.
+//! What every reader of frames does: takes blocks bit by bit, and of each frame finds layers, packet of a fragment and
+//! application.
+
+use arrow_schema::ArrowError;
 
 use super::fragments::Fragments;
-use crate::capture::{Frame, Interface};
+use crate::capture::{Block, Frame, Interface, Reader};
 use crate::classify::{Classifier, Label};
 use crate::dissect::{Layers, dissect_into};
+
+/// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
+pub type Pause = fn() -> Result<(), ArrowError>;
+
+/// The blocks of a capture, of which the last one may be left unfinished.
+#[derive(Debug)]
+pub(crate) struct Blocks {
+    pub reader: Reader,
+    pub pause: Option<Pause>,
+    unfinished: Option<(Block, usize)>,
+}
+
+impl Blocks {
+    pub fn new(reader: Reader) -> Self {
+        Self { reader, pause: None, unfinished: None }
+    }
+
+    /// The next block, and at which of its frames to go on; `None` when the capture has ended.
+    pub fn take(&mut self) -> Result<Option<(Block, usize)>, ArrowError> {
+        if let Some(unfinished) = self.unfinished.take() {
+            return Ok(Some(unfinished));
+        }
+        let block = self.reader.next_block().map_err(|error| ArrowError::ExternalError(Box::new(error)))?;
+        if let (Some(true), Some(pause)) = (block.as_ref().map(Block::is_empty), self.pause) {
+            pause()?;
+        }
+        Ok(block.map(|block| (block, 0)))
+    }
+
+    /// Gives a block back that was read up to `position`.
+    pub fn put(&mut self, block: Block, position: usize) {
+        if position < block.len() {
+            self.unfinished = Some((block, position));
+        }
+    }
+}
 
 /// Dissects and labels frames, in the order of the capture.
 #[derive(Debug, Default)]

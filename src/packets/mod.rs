@@ -17,5 +17,6 @@ mod view;
 pub use builder::{Builder, Row};
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
-pub use scan::{BATCH_SIZE, Pause, Scan, ScanOptions};
+pub use frames::Pause;
+pub use scan::{BATCH_SIZE, Scan, ScanOptions};
 pub use view::{Packet, Packets};

@@ -6,7 +6,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::builder::{Builder, CHUNK, Row};
 use super::column::Column;
 use super::filter::Filter;
-use super::frames::Frames;
+use super::frames::{Blocks, Frames, Pause};
 use super::ids::Ids;
 use crate::capture::{Block, Reader};
 
@@ -40,18 +40,13 @@ impl Default for ScanOptions {
 /// Reads a capture batch by batch.
 #[derive(Debug)]
 pub struct Scan {
-    reader: Reader,
+    blocks: Blocks,
     frames: Frames,
     builder: Builder,
     options: ScanOptions,
     work: Work,
-    block: Option<(Block, usize)>,
     rows_left: u64,
-    pause: Option<Pause>,
 }
-
-/// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
-pub type Pause = fn() -> Result<(), ArrowError>;
 
 /// What the columns asked for make necessary.
 #[derive(Debug, Clone, Copy)]
@@ -87,43 +82,29 @@ impl Scan {
             work: Work::of(&options),
             rows_left: options.limit.unwrap_or(u64::MAX),
             frames: Frames::default(),
-            block: None,
-            pause: None,
-            reader,
+            blocks: Blocks::new(reader),
             options,
         }
     }
 
     /// The same scan, which calls `pause` when the reader has nothing yet.
     #[must_use]
-    pub fn with_pause(self, pause: Pause) -> Self {
-        Self { pause: Some(pause), ..self }
+    pub fn with_pause(mut self, pause: Pause) -> Self {
+        self.blocks.pause = Some(pause);
+        self
     }
 
     /// The reader, for its interfaces, files and warnings so far.
     pub fn reader(&self) -> &Reader {
-        &self.reader
+        &self.blocks.reader
     }
 
     /// The next batch; `None` when the capture has ended.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         while self.rows_left > 0 && self.builder.len() < self.options.batch_size && !self.builder.is_full() {
-            let (block, position) = match self.block.take() {
-                Some(unfinished) => unfinished,
-                None => match self.reader.next_block().map_err(|e| ArrowError::ExternalError(Box::new(e)))? {
-                    Some(block) => {
-                        if let (true, Some(pause)) = (block.is_empty(), self.pause) {
-                            pause()?;
-                        }
-                        (block, 0)
-                    }
-                    None => break,
-                },
-            };
+            let Some((block, position)) = self.blocks.take()? else { break };
             let position = self.read_block(&block, position);
-            if position < block.len() {
-                self.block = Some((block, position));
-            }
+            self.blocks.put(block, position);
         }
         if self.builder.is_empty() {
             return Ok(None);
@@ -133,8 +114,8 @@ impl Scan {
 
     /// Adds rows for the frames from `position` on, as far as the batch has room; returns where it stopped.
     fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
-        let Self { reader, frames: state, builder, options, work, rows_left, .. } = self;
-        let interfaces = reader.interfaces();
+        let Self { blocks, frames: state, builder, options, work, rows_left, .. } = self;
+        let interfaces = blocks.reader.interfaces();
         let mut frames = block.frames().skip(position);
         let mut rows = vec![Row::default(); CHUNK];
         while position < block.len()
