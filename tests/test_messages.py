@@ -767,6 +767,13 @@ def test_messages_that_follow_another_in_a_packet() -> None:
     assert (rows["message"].to_pylist(), rows["sequence"].to_pylist()) == ([33, 32], [1, 2])
 
 
+def test_llmnr_has_no_authorities() -> None:
+    # RFC 4795 section 2.1.1: where DNS has AA, LLMNR has C (conflict).
+    message = bytes.fromhex("1234 8400 0001 0000 0000 0000 0161 00 0001 0001")
+    flags = {port: one(capture(message, port), "dns")["is_authoritative"] for port in (53, 5355)}
+    assert flags == {53: True, 5355: None}
+
+
 def test_lengths_end_what_is_read() -> None:
     # RFC 2865 section 3: what follows the length is padding.
     radius = bytes.fromhex("01070014") + bytes(16) + bytes.fromhex("040609090909")

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::capture::LinkType;
-use crate::wire::ip::{Addr, Fragment};
+use crate::wire::ip::{Addr, Fragment, checksum};
 use crate::wire::{Header, Reason};
 
 const MACS: &[u8] = &[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1];
@@ -469,6 +469,32 @@ fn a_redirect_header_that_is_cut_is_an_issue_inside_the_frame() {
     let issue = read(LinkType::ETHERNET, &frame).issue.unwrap();
     assert_eq!((issue.header, issue.reason), (Header::Gre, Reason::Truncated));
     assert!(issue.offset as usize <= frame.len());
+}
+
+#[test]
+fn an_address_that_begins_like_an_ip_packet_is_still_ethernet() {
+    let mut packet = inner();
+    let sum = checksum(&packet[..20]).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    for first in [0x46, 0x4c, 0x60, 0x64] {
+        let mut frame = eth(0x0800, &packet);
+        frame[0] = first;
+        // A pseudowire without control word behind label 16, and an Ethernet PDU session.
+        let pseudowire = eth(0x8847, &join(&[&[0, 1, 1, 64], &frame]));
+        assert_eq!(read(LinkType::ETHERNET, &pseudowire).ip.unwrap().src(), v4(1), "{first:#x}");
+        let session = tunnelled(17, &[], &udp(2152, 2152, &join(&[&[0x30, 255, 0, 44, 0, 0, 1, 0], &frame])));
+        assert_inner(&session, LinkType::ETHERNET, "gtpu", Some(256));
+    }
+}
+
+#[test]
+fn the_port_of_a_client_is_no_tunnel() {
+    let spi = |src, dst| {
+        let frame = tunnelled(17, &[], &udp(src, dst, &[0, 7, 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0]));
+        read(LinkType::ETHERNET, &frame).tunnel_id
+    };
+    assert_eq!((spi(53, 4500), spi(4500, 53)), (None, None));
+    assert_eq!((spi(4500, 4500), spi(61234, 4500)), (Some(0x0007_8180), Some(0x0007_8180)));
 }
 
 #[test]
