@@ -767,6 +767,42 @@ def test_messages_that_follow_another_in_a_packet() -> None:
     assert (rows["message"].to_pylist(), rows["sequence"].to_pylist()) == ([33, 32], [1, 2])
 
 
+def test_later_fragments_hold_no_messages() -> None:
+    from scapy.layers.inet import IP, UDP, fragment
+
+    text = b"OPTIONS sip:a@b SIP/2.0\r\nSubject: " + b"\x04\x01\0\0 " * 200 + b"\r\n\r\n"
+    parts = fragment(
+        IP(src="192.0.2.1", dst="192.0.2.2", id=7) / UDP(sport=5060, dport=5060) / text, fragsize=480
+    )
+    assert len(parts) > 1
+    assert one(wrapped(*parts), "sip")["method"] == "OPTIONS"
+
+
+def test_addresses_of_gtp_are_for_what_the_message_makes() -> None:
+    def message(kind: int, *elements: str) -> dict[str, Any]:
+        body = bytes.fromhex("0001 0000" + "".join(elements))
+        header = bytes([0x32, kind]) + len(body).to_bytes(2, "big") + bytes(4)
+        return one(capture(header + body, 2123), "gtp")
+
+    # 3GPP TS 29.060 section 7.5.3: a context request has two addresses for control. Section 7.7.27: both kinds of address.
+    control, other = "850004 c0000201", "850004 c0000202"
+    assert message(50, "11 00000001", control, other)["data_address"] is None
+    create = message(
+        16, "10 00000001", "11 00000002", "800016 f18d c0000209 20010db8" + "00" * 11 + "09", control, other
+    )
+    assert (create["subscriber"], create["data_address"]) == (address("192.0.2.9"), address("192.0.2.2"))
+
+
+def test_the_first_relay_is_the_innermost() -> None:
+    # RFC 8415 section 19.1.2: each relay wraps what it passes on.
+    def relayed(link: str, inside: bytes) -> bytes:
+        return b"\x0c\0" + address(link) + bytes(16) + b"\0\x09" + len(inside).to_bytes(2, "big") + inside
+
+    solicit = bytes.fromhex("01000001")
+    row = one(capture(relayed("2001:db8::2", relayed("2001:db8::1", solicit)), 547), "dhcp")
+    assert (row["relay"], row["message"]) == (address("2001:db8::1"), 1)
+
+
 def test_llmnr_has_no_authorities() -> None:
     # RFC 4795 section 2.1.1: where DNS has AA, LLMNR has C (conflict).
     message = bytes.fromhex("1234 8400 0001 0000 0000 0000 0161 00 0001 0001")

@@ -250,7 +250,7 @@ apps! {
     NetFlow = "netflow", Management, Udp [2055, 4739, 9995, 9996], Tcp [4739], Sctp [4739];
     /// sFlow, version 5.
     Sflow = "sflow", Management, Udp [6343];
-    /// Homer encapsulation, version 3: copies of signalling for an analyser.
+    /// Homer encapsulation: copies of signalling for an analyser.
     Hep = "hep", Management, Tcp [9060], Udp [9060];
     /// CAPWAP, RFC 5415.
     Capwap = "capwap", Management, Udp [5246, 5247];

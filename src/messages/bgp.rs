@@ -160,17 +160,30 @@ fn prefixes(bytes: &[u8], is_six: bool) -> Vec<Cow<'static, str>> {
 
 type Segment = (u8, Vec<u32>);
 
-/// A path that speakers without wide numbers passed on, and what AS4_PATH says of its end, RFC 6793 section 4.2.3.
+/// A path that speakers without wide numbers passed on, and what AS4_PATH says of its end, RFC 6793 section 4.2.3: as much of
+/// the former as the latter is shorter, in hops.
 fn merged(mut path: Vec<Segment>, wide_path: Vec<Segment>) -> Vec<Segment> {
-    let count = |path: &[Segment]| path.iter().map(|(_, systems)| systems.len()).sum::<usize>();
+    // A set is one (RFC 4271 section 9.1.2.2), what is inside a confederation none (RFC 5065 section 5.3).
+    let hops = |(kind, systems): &Segment| match kind {
+        1 => 1,
+        2 => systems.len(),
+        _ => 0,
+    };
+    let count = |path: &[Segment]| path.iter().map(hops).sum::<usize>();
     let Some(mut keep) = count(&path).checked_sub(count(&wide_path)).filter(|_| !wide_path.is_empty()) else {
         return path;
     };
-    for (_, systems) in &mut path {
-        systems.truncate(keep);
-        keep -= systems.len();
-    }
-    path.retain(|(_, systems)| !systems.is_empty());
+    path.retain_mut(|segment| {
+        let counts = hops(segment) > 0;
+        if counts && keep == 0 {
+            return false;
+        }
+        if segment.0 == 2 {
+            segment.1.truncate(keep);
+        }
+        keep -= hops(segment);
+        true
+    });
     path.extend(wide_path);
     path
 }

@@ -143,7 +143,7 @@ fn version6(bytes: &[u8]) -> Option<Row<'_>> {
     for _ in 0..=MAX_RELAYS {
         let kind = message.u8()?;
         row.message = Some(kind);
-        row.is_reply = Some(matches!(kind, 2 | 7 | 10 | 13 | 15..=17));
+        row.is_reply = Some(matches!(kind, 2 | 7 | 10 | 13 | 15..=17 | 19 | 21));
         if !matches!(kind, 12 | 13) {
             let [a, b, c] = message.array()?;
             row.transaction = Some(u32::from_be_bytes([0, a, b, c]));
@@ -151,7 +151,8 @@ fn version6(bytes: &[u8]) -> Option<Row<'_>> {
             return Some(row);
         }
         message.u8();
-        row.relay = row.relay.or(given(message.bytes(16)));
+        // The outermost is the last one.
+        row.relay = given(message.bytes(16)).or(row.relay);
         row.client = given(message.bytes(16));
         // Option 9 holds what is passed on.
         let mut inside = None;

@@ -57,7 +57,8 @@ fn password(bytes: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 /// Version 2, RFC 3768 section 5, and 3, RFC 9568 section 5: version and type, router, priority, count of addresses,
-/// kind of authentication (2) or interval (3), interval (2) or the rest of it (3), checksum, addresses, password (2).
+/// kind of authentication (2) or interval (3), interval (2) or the rest of it (3), checksum, addresses, password (2, RFC
+/// 2338 section 5.3.6).
 fn vrrp(bytes: &[u8], ip_version: u8) -> Option<Row<'_>> {
     let mut words = Words(bytes);
     let first = words.u8()?;
@@ -73,7 +74,7 @@ fn vrrp(bytes: &[u8], ip_version: u8) -> Option<Row<'_>> {
     words.bytes(3);
     let width = if ip_version == 6 { 16 } else { 4 };
     let mut addresses = Words(words.bytes(width * usize::from(count)));
-    row.address = address(addresses.bytes(width)).filter(|_| count > 0);
+    row.address = address(addresses.bytes(width));
     if (first >> 4, authentication) == (2, Some(1)) {
         row.password = password(words.bytes(8));
     }

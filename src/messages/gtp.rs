@@ -107,17 +107,19 @@ fn elements1(row: &mut Row<'_>, mut body: Words<'_>) -> Option<()> {
             1 => row.cause = inside.u8(),
             16 => row.data_teid = inside.u32(),
             17 => row.control_teid = inside.u32(),
-            // Section 7.7.27: organisation and type (IETF: 1; IPv4 0x21, IPv6 0x57), address.
+            // Section 7.7.27: organisation and type (IETF: 1; IPv4 0x21, IPv6 0x57, both 0x8D), addresses.
             128 => {
-                if let [0xf1, 0x21 | 0x57, rest @ ..] = value {
-                    row.subscriber = address(rest);
-                }
+                row.subscriber = match value {
+                    [0xf1, 0x8d, rest @ ..] if rest.len() > 16 => rest.get(..4).and_then(address),
+                    [0xf1, 0x21 | 0x57 | 0x8d, rest @ ..] => address(rest),
+                    _ => None,
+                };
             }
-            // Section 7.7.32: the first is for control, the second for data.
+            // Section 7.7.32: the first is for control, the second for data if the message makes an endpoint for it.
             133 => {
                 match addresses {
                     0 => row.control_address = address(value),
-                    1 => row.data_address = address(value),
+                    1 if row.data_teid.is_some() => row.data_address = address(value),
                     _ => {}
                 }
                 addresses += 1;

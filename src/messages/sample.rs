@@ -170,12 +170,12 @@ impl Sample {
             let mut body = Words(words.bytes(len.checked_sub(4)?));
             if set == template_set {
                 while let (Some(number @ 256..), Some(count)) = (body.u16(), body.u16()) {
-                    let fields: Vec<_> =
-                        (0..count).map_while(|_| field(&mut body, is_ipfix)).take(MAX_FIELDS).collect();
+                    let fields: Vec<_> = (0..count).map_while(|_| field(&mut body, is_ipfix)).collect();
                     let key = (session.0, session.1, domain, number);
                     // What it was before is void, even if it cannot be read or there are too many.
                     self.templates.0.remove(&key);
-                    if self.templates.0.len() < MAX_TEMPLATES && fields.len() == usize::from(count) {
+                    let is_whole = fields.len() == usize::from(count) && fields.len() <= MAX_FIELDS;
+                    if is_whole && self.templates.0.len() < MAX_TEMPLATES {
                         self.templates.0.insert(key, fields);
                     }
                 }

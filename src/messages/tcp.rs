@@ -33,7 +33,7 @@ table! {
 impl Table for Tcp {
     fn read(&mut self, frame: &Frame<'_>) {
         let (Transport::Tcp(tcp), Some(ip)) = (frame.layers.transport, frame.layers.ip) else { return };
-        if tcp.flags() & 0x02 == 0 || ip.fragment.is_later() {
+        if tcp.flags() & 0x02 == 0 {
             return;
         }
         let mut row = Row {
