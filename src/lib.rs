@@ -13,6 +13,7 @@
 //! | [`messages`] | frames | one Arrow row a message of one protocol |
 //! | [`flows`] | packets | one row a conversation and path |
 //! | [`detect`] | packets | claims of copying and diversion |
+//! | [`traffic`] | a seed | captures made for measuring |
 //!
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
 
@@ -27,4 +28,5 @@ pub mod packets;
 #[cfg(feature = "python")]
 mod python;
 mod table;
+pub mod traffic;
 pub mod wire;

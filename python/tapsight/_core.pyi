@@ -18,12 +18,15 @@ __all__ = [
     "column_names",
     "examine",
     "filterable",
+    "floor",
     "macs_from_text",
     "macs_to_text",
     "match_prefixes",
+    "mix_names",
     "schema",
     "table_names",
     "table_schema",
+    "traffic",
 ]
 
 __version__: str
@@ -86,6 +89,9 @@ def addresses_from_text(column: Any) -> Array: ...
 def macs_to_text(column: Any) -> Array: ...
 def macs_from_text(column: Any) -> Array: ...
 def match_prefixes(column: Any, prefixes: Sequence[str]) -> Array: ...
+def mix_names() -> list[str]: ...
+def traffic(mix: str, packets: int, seed: int = 1) -> bytes: ...
+def floor(bytes: bytes) -> int: ...
 def examine(
     taps: Sequence[tuple[str | None, Sequence[Any]]],
     *,

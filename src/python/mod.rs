@@ -5,6 +5,7 @@
 
 mod arrow;
 mod examine;
+mod measure;
 mod stream;
 
 use pyo3::exceptions::{
@@ -60,6 +61,8 @@ mod _core {
     };
     #[pymodule_export]
     use super::examine::{Examination, examine};
+    #[pymodule_export]
+    use super::measure::{floor, mix_names, traffic};
     #[pymodule_export]
     use super::stream::{Stream, column_names, filterable, schema, table_names, table_schema};
     use pyo3::prelude::*;

@@ -1,0 +1,135 @@
+//! Traffic made for measuring is what it says: every frame is found and read without an issue, and what it is meant to
+//! be is recognised.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::{TimestampNanosecondType, UInt32Type};
+use arrow_array::{Array as _, RecordBatch};
+use arrow_schema::ArrowError;
+use tapsight::capture::{Options, Reader, Source};
+use tapsight::detect;
+use tapsight::packets::{Column, Packets, Scan, ScanOptions};
+use tapsight::traffic::{Mix, capture};
+
+const PACKETS: usize = 20_000;
+
+fn scan(bytes: Vec<u8>, columns: Vec<Column>) -> Scan {
+    let source = Source::Memory { name: "made".into(), bytes: Arc::new(bytes) };
+    let reader = Reader::open(vec![source], Options::default()).unwrap();
+    Scan::new(reader, ScanOptions { columns, ..ScanOptions::default() })
+}
+
+fn rows(mix: Mix) -> RecordBatch {
+    let batches: Vec<_> = scan(capture(mix, PACKETS, 1), Column::default_set()).map(Result::unwrap).collect();
+    assert_eq!(batches.len(), 1);
+    batches[0].clone()
+}
+
+/// Per cent of the rows that have each name; those without one as "".
+fn shares(rows: &RecordBatch, column: &str) -> BTreeMap<String, f64> {
+    let column = rows.column_by_name(column).unwrap().as_any_dictionary();
+    let names = column.values().as_string::<i32>();
+    let mut shares = BTreeMap::new();
+    for (row, key) in column.normalized_keys().into_iter().enumerate() {
+        let name = if column.is_null(row) { "" } else { names.value(key) };
+        *shares.entry(name.to_owned()).or_default() += 100.0 / rows.num_rows() as f64;
+    }
+    shares
+}
+
+fn lengths(rows: &RecordBatch) -> Vec<u32> {
+    rows.column_by_name("wire_len").unwrap().as_primitive::<UInt32Type>().values().to_vec()
+}
+
+#[test]
+fn all_frames_are_found_and_whole() {
+    for &mix in Mix::ALL {
+        let rows = rows(mix);
+        assert_eq!(rows.num_rows(), PACKETS, "{}", mix.name());
+        let issues = rows.column_by_name("issue").unwrap();
+        assert_eq!(issues.null_count(), PACKETS, "{}", mix.name());
+    }
+}
+
+#[test]
+fn times_are_those_of_a_link_at_ten_gigabits() {
+    for &mix in Mix::ALL {
+        let rows = rows(mix);
+        let times = rows.column_by_name("ts").unwrap().as_primitive::<TimestampNanosecondType>();
+        assert!(times.values().is_sorted_by(|a, b| a < b));
+        // Preamble, check sequence and gap are 24 bytes; a byte takes 0.8 ns.
+        let bytes: f64 = lengths(&rows).iter().rev().skip(1).map(|&len| f64::from(len + 24)).sum();
+        let took = (times.value(PACKETS - 1) - times.value(0)) as f64;
+        assert!((took - bytes * 0.8).abs() < 2.0, "{}: {took} ns", mix.name());
+    }
+}
+
+#[test]
+fn sizes_are_those_of_the_mix() {
+    let mean = |rows: &RecordBatch| {
+        lengths(rows).iter().map(|&len| f64::from(len)).sum::<f64>() / rows.num_rows() as f64
+    };
+    assert!(lengths(&rows(Mix::Smallest)).iter().all(|&len| len == 60));
+
+    // (7 · 60 + 4 · 590 + 1514) / 12 is 357.8; the first segment of each connection has no data.
+    let imix = rows(Mix::Imix);
+    assert!(lengths(&imix).iter().all(|len| [60, 590, 1514].contains(len)));
+    assert!((340.0..360.0).contains(&mean(&imix)), "{}", mean(&imix));
+
+    assert!((530.0..570.0).contains(&mean(&rows(Mix::Carrier))), "{}", mean(&rows(Mix::Carrier)));
+
+    // 14 + 20 + 8 + 12 + 160; reports are rare.
+    let rtp = rows(Mix::Rtp);
+    assert!((213.0..=214.0).contains(&mean(&rtp)), "{}", mean(&rtp));
+}
+
+#[test]
+fn applications_are_recognised() {
+    let is_about = |share: Option<&f64>, expected: f64| {
+        share.is_some_and(|share| (share - expected).abs() <= expected / 5.0)
+    };
+    let carrier = rows(Mix::Carrier);
+    let apps = shares(&carrier, "app");
+    // The shares of places; four messages of each call are signalling.
+    for (app, expected) in [("m3ua", 6.0), ("quic", 16.0), ("tls", 32.0), ("dns", 9.0)] {
+        assert!(is_about(apps.get(app), expected), "{app}: {apps:?}");
+    }
+    let voice = ["rtp", "rtcp", "sip"].map(|app| apps.get(app).copied().unwrap_or_default());
+    assert!(is_about(Some(&voice.iter().sum()), 37.0), "{apps:?}");
+    assert!(voice[0] > 20.0 && voice[2] > 2.0, "{apps:?}");
+    // One in five conversations of TLS, QUIC and DNS is in a tunnel.
+    assert!(is_about(shares(&carrier, "encap").get("gtpu"), 11.4), "{:?}", shares(&carrier, "encap"));
+    for (column, expected) in [("vlan", 30.0), ("vlan_inner", 8.0), ("mpls", 10.0)] {
+        let column_rows = carrier.column_by_name(column).unwrap();
+        let share = 100.0 * (PACKETS - column_rows.logical_null_count()) as f64 / PACKETS as f64;
+        // Of conversations, which are of unequal length.
+        assert!((share - expected).abs() < expected / 2.0, "{column}: {share}");
+    }
+
+    // Nothing announces them: the first three packets of the two streams of 625 calls are not known yet.
+    let rtp = shares(&rows(Mix::Rtp), "app");
+    assert!(rtp["rtp"] > 100.0 - 100.0 * (6 * 625) as f64 / PACKETS as f64 - 1.0, "{rtp:?}");
+}
+
+#[test]
+fn nothing_is_copied() {
+    for &mix in Mix::ALL {
+        let mut tap = scan(capture(mix, PACKETS, 1), Packets::COLUMNS.to_vec());
+        let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
+        let found = detect::examine(taps, detect::Options::default(), |_| Ok::<_, ArrowError>(())).unwrap();
+        assert_eq!(found.claims.num_rows(), 0, "{}: {:?}", mix.name(), found.claims);
+        assert!(found.flows.num_rows() >= 100, "{}", mix.name());
+    }
+}
+
+#[test]
+fn a_seed_gives_the_same_bytes() {
+    for &mix in Mix::ALL {
+        assert!(capture(mix, 3_000, 7) == capture(mix, 3_000, 7), "{}", mix.name());
+        assert!(capture(mix, 3_000, 7) != capture(mix, 3_000, 8), "{}", mix.name());
+    }
+}
