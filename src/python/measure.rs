@@ -4,7 +4,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::traffic::{self, Mix};
+use crate::traffic::{Mix, capture};
 
 /// Names of the mixes of :func:`traffic`.
 #[pyfunction]
@@ -19,11 +19,11 @@ pub fn traffic<'py>(py: Python<'py>, mix: &str, packets: usize, seed: u64) -> Py
     let mix = Mix::from_name(mix).ok_or_else(|| {
         PyValueError::new_err(format!("no mix {mix:?}; there are: {}", mix_names().join(", ")))
     })?;
-    Ok(PyBytes::new(py, &py.detach(|| traffic::capture(mix, packets, seed))))
+    Ok(PyBytes::new(py, &py.detach(|| capture(mix, packets, seed))))
 }
 
 /// The sum of all 8-byte words: one pass over the memory.
 #[pyfunction]
 pub fn floor(py: Python<'_>, bytes: &[u8]) -> u64 {
-    py.detach(|| traffic::floor(bytes))
+    py.detach(|| crate::traffic::floor(bytes))
 }

@@ -1,0 +1,71 @@
+//! The paths that are measured, by name: of a capture in memory, how many rows came out.
+
+use std::sync::Arc;
+
+use tapsight::capture::{Options, Reader, Source};
+use tapsight::classify::Classifier;
+use tapsight::detect;
+use tapsight::dissect::dissect;
+use tapsight::packets::{Column, Packets, Scan, ScanOptions};
+use tapsight::traffic;
+
+type Path = fn(&Arc<Vec<u8>>) -> u64;
+
+pub const ALL: &[(&str, Path)] = &[
+    ("floor: one pass over the memory", |bytes| traffic::floor(bytes)),
+    ("records", records),
+    ("parse and classify", parse),
+    ("4 columns", |bytes| columns(bytes, vec![Column::Ts, Column::Src, Column::Dst, Column::WireLen])),
+    ("all columns without ids", |bytes| columns(bytes, without_ids())),
+    ("all columns", |bytes| columns(bytes, Column::default_set())),
+    ("examine: all detectors and flows", examine),
+];
+
+fn reader(bytes: &Arc<Vec<u8>>) -> Reader {
+    let source = Source::Memory { name: "bench".into(), bytes: bytes.clone() };
+    Reader::open(vec![source], Options::default()).expect("a capture made for this")
+}
+
+fn scan(bytes: &Arc<Vec<u8>>, columns: Vec<Column>) -> Scan {
+    Scan::new(reader(bytes), ScanOptions { columns, ..ScanOptions::default() })
+}
+
+fn records(bytes: &Arc<Vec<u8>>) -> u64 {
+    let mut reader = reader(bytes);
+    let mut records = 0;
+    while let Ok(Some(block)) = reader.next_block() {
+        records += block.len() as u64;
+    }
+    records
+}
+
+/// No columns are made.
+fn parse(bytes: &Arc<Vec<u8>>) -> u64 {
+    let mut reader = reader(bytes);
+    let mut classifier = Classifier::new();
+    let mut recognised = 0;
+    while let Ok(Some(block)) = reader.next_block() {
+        for frame in block.frames() {
+            let Some(interface) = reader.interfaces().get(frame.record.interface as usize) else { continue };
+            let layers = dissect(interface.link, frame.data, frame.record.wire_len);
+            recognised += u64::from(classifier.classify(&layers).app.is_some());
+        }
+    }
+    recognised
+}
+
+fn columns(bytes: &Arc<Vec<u8>>, columns: Vec<Column>) -> u64 {
+    scan(bytes, columns).map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64)).sum()
+}
+
+fn without_ids() -> Vec<Column> {
+    let is_id = |column: &Column| matches!(column, Column::PacketId | Column::PayloadId | Column::FlowId);
+    Column::default_set().into_iter().filter(|column| !is_id(column)).collect()
+}
+
+fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
+    let mut tap = scan(bytes, Packets::COLUMNS.to_vec());
+    let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
+    let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
+    detect::examine(taps, detect::Options::default(), pause).map_or(0, |found| found.flows.num_rows() as u64)
+}
