@@ -221,6 +221,44 @@ def explain(
         typer.echo(known[name].explain())
 
 
+@app.command()
+def bench(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="[FILE]...", help="Captures to measure with as well.")
+    ] = None,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Traffic to make: 64-byte, imix, carrier, rtp; all of them without FILE or this option.",
+        ),
+    ] = None,
+    packets: Annotated[
+        int | None, typer.Option(min=1, help="How many packets to make of each mix; else 64 MiB of them.")
+    ] = None,
+    runs: Annotated[int, typer.Option(min=1, help="How often to measure each row.")] = 5,
+    json_: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there as well.")
+    ] = None,
+) -> None:
+    """Measure how fast captures are read on this machine, beside one pass over the same bytes."""
+    with _errors():
+        from tapsight import _bench, _core
+
+        if _core.DEBUG:
+            _complain("this is a debug build: its times say nothing")
+        mixes = mix or ([] if files else list(_bench.MIXES))
+        measured = []
+        typer.echo(_bench.explanation(runs))
+        for source, rows in _bench.bench(files or [], mixes, packets=packets, runs=runs):
+            typer.echo(f"\n{safe(source)}\n{_bench.header()}")
+            for row in rows:
+                typer.echo(row.line())
+                measured.append(row)
+        if json_ is not None:
+            json_.write_text(_bench.as_json(measured))
+
+
 @app.command(
     context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 )

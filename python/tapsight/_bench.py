@@ -1,0 +1,355 @@
+"""How fast captures are read on this machine, beside the least that any reader has to do: one pass over the bytes.
+
+Each row runs in a process of its own, whose memory is measured, and takes turns with its floor: what else the machine does
+meets both alike.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import inspect
+import json
+import os
+import platform
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from tapsight import _core
+
+MIXES: tuple[str, ...] = tuple(_core.mix_names())
+"""The kinds of traffic that can be made."""
+
+FOUR = ("ts", "src", "dst", "wire_len")
+IDS = frozenset({"packet_id", "payload_id", "flow_id"})
+
+DEFAULT_BYTES = 64 << 20
+"""How much traffic to make of each mix: more than caches hold."""
+
+RECORD_HEADER = 16
+"""Bytes of a capture that each packet has beside its frame (pcap)."""
+
+Place = Literal["memory", "file", "gzip", "zstd"]
+"""Where the bytes lie; files are in the page cache."""
+
+
+class Skipped(Exception):  # noqa: N818 - no error: the row says why it is not there
+    """A row that cannot be run here."""
+
+
+def _options(threads: int) -> dict[str, int]:
+    import tapsight
+
+    return {"threads": threads} if _has_threads(tapsight.open) else {}
+
+
+def _has_threads(function: Callable[..., object]) -> bool:
+    return "threads" in inspect.signature(function).parameters
+
+
+def _scan(source: str | bytes, columns: Sequence[str] | None, threads: int) -> Any:
+    import tapsight
+
+    return tapsight.open(source, columns=columns, **_options(threads))
+
+
+def _drain(columns: Sequence[str] | None) -> Callable[[str | bytes, int], int]:
+    def run(source: str | bytes, threads: int) -> int:
+        return sum(batch.nbytes for batch in _scan(source, columns, threads))
+
+    return run
+
+
+def _without_ids(source: str | bytes, threads: int) -> int:
+    names = [name for name in _scan(b"", None, threads).schema.names if name not in IDS]
+    return _drain(names)(source, threads)
+
+
+def _check(source: str | bytes, threads: int) -> int:
+    import tapsight
+
+    assert isinstance(source, str)  # noqa: S101 - rows of files have files
+    tapsight.check([source], **_options(threads))
+    return 0
+
+
+def _parquet(source: str | bytes, threads: int) -> int:
+    import pyarrow.parquet as pq
+
+    scan = _scan(source, None, threads)
+    made = 0
+    with (
+        tempfile.TemporaryFile() as file,
+        pq.ParquetWriter(file, scan.schema, compression="zstd") as writer,
+    ):
+        for batch in scan:
+            made += batch.nbytes
+            writer.write_batch(batch)
+    return made
+
+
+def _polars(source: str | bytes, threads: int) -> int:
+    return int(_scan(source, None, threads).to_polars().estimated_size())
+
+
+def _duckdb(source: str | bytes, threads: int) -> int:
+    try:
+        import duckdb
+    except ImportError as error:
+        raise Skipped("duckdb is not installed") from error
+    packets = _scan(source, None, threads)
+    with duckdb.connect() as connection:
+        connection.register("packets", packets)
+        connection.execute("select app, traffic, count(*) from packets group by all").fetchall()
+    return 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes of Arrow it made."""
+
+    name: str
+    run: Callable[[str | bytes, int], int]
+    places: tuple[Place, ...] = ("memory", "file")
+
+
+ROWS = (
+    Row("records (frame numbers only)", _drain(["frame"])),
+    Row("parse and classify (app only)", _drain(["app"])),
+    Row("4 columns", _drain(FOUR)),
+    Row("all columns without ids", _without_ids),
+    Row("all columns", _drain(None), ("memory", "file", "gzip", "zstd")),
+    Row("check: flows, all detectors", _check, ("file",)),
+    Row("to Parquet (zstd)", _parquet),
+    Row("to Polars", _polars),
+    Row("DuckDB: packets by application", _duckdb),
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A row, measured. Times are medians in seconds; ``peak`` is the memory in bytes that came on top of the source."""
+
+    source: str
+    row: str
+    place: Place
+    threads: int
+    packets: int = 0
+    bytes: int = 0
+    seconds: float = 0
+    fastest: float = 0
+    slowest: float = 0
+    floor_seconds: float = 0
+    arrow_bytes: int = 0
+    peak: int = 0
+    skipped: str | None = field(default=None)
+
+    def line(self) -> str:
+        """As a line of the table that :func:`header` begins."""
+        name = f"{self.row}, {self.place}" + (f", {self.threads} threads" if self.threads > 1 else "")
+        if self.skipped is not None:
+            return f"  {name:<42} skipped: {self.skipped}"
+        per_packet = 1e9 / max(self.packets, 1)
+        spread = f"{self.fastest * per_packet:.0f}-{self.slowest * per_packet:.0f}"
+        arrow = f"{self.arrow_bytes / max(self.packets, 1):.0f}" if self.arrow_bytes else "-"
+        return (
+            f"  {name:<42} {self.packets / self.seconds / 1e6:>9.2f} {self.bytes / self.seconds / 1e9:>7.2f}"
+            f" {self.seconds * per_packet:>9.1f} {spread:>13} {arrow:>8}"
+            f" {self.floor_seconds * per_packet:>8.1f} {self.seconds / self.floor_seconds:>8.1f} {self.peak / 2**20:>9.0f}"
+        )
+
+
+def header() -> str:
+    """The head of the table."""
+    return (
+        f"  {'':<42} {'Mpacket/s':>9} {'GB/s':>7} {'ns/packet':>9} {'min-max':>13} {'Arrow B':>8}"
+        f" {'floor ns':>8} {'x floor':>8} {'peak MiB':>9}"
+    )
+
+
+def explanation(runs: int) -> str:
+    """What the columns of the table mean."""
+    return (
+        f"Medians of {runs} runs. GB/s is of the capture. Arrow B: bytes of Arrow made per packet. Floor: one pass over the\n"
+        "same bytes, in turns with each run; of a file, cat FILE > /dev/null. Peak: memory on top of the source."
+    )
+
+
+def machine() -> dict[str, object]:
+    """What the numbers depend on."""
+    return {
+        "tapsight": _core.__version__,
+        "debug": _core.DEBUG,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+    }
+
+
+def bench(
+    files: Sequence[str], mixes: Sequence[str], *, packets: int | None = None, runs: int = 5
+) -> Iterator[tuple[str, Iterator[Measured]]]:
+    """Measures all rows over files and mixes: for each its name, and the rows as they are measured.
+
+    Raises:
+        ValueError: A mix does not exist.
+        OSError: A file cannot be read.
+    """
+    for mix in mixes:
+        if mix not in MIXES:
+            raise ValueError(f'no mix is called "{mix}"; there are: {", ".join(MIXES)}')
+    for file in files:
+        Path(file).open("rb").close()
+    with tempfile.TemporaryDirectory(prefix="tapsight-bench-") as folder:
+        for mix in mixes:
+            path = Path(folder) / f"{mix}.pcap"
+            _child({"make": mix, "packets": packets, "path": str(path)})
+            yield f"{mix}, {path.stat().st_size / 2**20:.0f} MiB", _rows(mix, path, Path(folder), runs)
+            path.unlink()
+        for file in files:
+            yield file, _rows(file, Path(file), None, runs)
+
+
+def _rows(source: str, path: Path, folder: Path | None, runs: int) -> Iterator[Measured]:
+    """The rows over a capture; one that was made, in ``folder``, is also read from memory and compressed."""
+    import tapsight
+
+    counts = (1, os.cpu_count() or 1) if _has_threads(tapsight.open) else (1,)
+    places: tuple[Place, ...] = ("file",) if folder is None else ("memory", "file", "gzip", "zstd")
+    for row in ROWS:
+        # Files are read as memory is once they are mapped, so a single row shows it.
+        wanted = [place for place in row.places if place in places]
+        if folder is not None and len(row.places) == 2:
+            wanted = ["memory"]
+        for place in wanted:
+            with _placed(path, place) as placed:
+                for threads in dict.fromkeys(counts):
+                    yield Measured(
+                        source=source,
+                        row=row.name,
+                        place=place,
+                        threads=threads,
+                        **_child(
+                            {
+                                "row": row.name,
+                                "path": str(placed),
+                                "place": place,
+                                "threads": threads,
+                                "runs": runs,
+                            }
+                        ),
+                    )
+
+
+@contextlib.contextmanager
+def _placed(path: Path, place: Place) -> Iterator[Path]:
+    """The capture at this place: compressed, if it is to be."""
+    if place not in {"gzip", "zstd"}:
+        yield path
+        return
+    import pyarrow as pa
+
+    packed = path.with_name(f"{path.name}.{place}")
+    try:
+        with path.open("rb") as source:
+            if place == "gzip":
+                with gzip.open(packed, "wb", compresslevel=1) as file:
+                    shutil.copyfileobj(source, file)
+            else:
+                with pa.output_stream(packed, compression="zstd") as file:
+                    shutil.copyfileobj(source, file)
+        yield packed
+    finally:
+        packed.unlink(missing_ok=True)
+
+
+def _child(task: dict[str, Any]) -> dict[str, Any]:
+    """Does a task in a process of its own."""
+    command = [sys.executable, "-m", "tapsight._bench", json.dumps(task)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - ourselves
+    if done.returncode != 0:
+        raise ValueError(f"measuring ended with exit code {done.returncode}")
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def _make(mix: str, packets: int | None, path: str) -> dict[str, Any]:
+    if packets is None:
+        sample = 10_000
+        packets = DEFAULT_BYTES * sample // len(_core.traffic(mix, sample))
+    Path(path).write_bytes(_core.traffic(mix, packets))
+    return {}
+
+
+def _peak() -> int:
+    # KiB, but bytes on macOS.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def _measure(name: str, path: str, place: Place, threads: int, runs: int) -> dict[str, Any]:
+    row = next(row for row in ROWS if row.name == name)
+    source = Path(path).read_bytes() if place == "memory" else path
+    packets = frame_bytes = 0
+    for batch in _scan(source, ["cap_len"], threads):
+        packets += batch.num_rows
+        frame_bytes += int(batch["cap_len"].to_numpy().sum())
+
+    def floor() -> object:
+        if isinstance(source, bytes):
+            return _core.floor(source)
+        return subprocess.run(["cat", source], stdout=subprocess.DEVNULL, check=True)  # noqa: S603, S607
+
+    made = 0
+
+    def run() -> None:
+        nonlocal made
+        made = row.run(source, threads)
+
+    # The first run of each, which is not counted, loads what is needed.
+    try:
+        floor()
+        before = _peak()
+        run()
+    except Skipped as skipped:
+        return {"skipped": str(skipped)}
+    floors, times = [], []
+    for _ in range(runs):
+        floors.append(_seconds(floor))
+        times.append(_seconds(run))
+    return {
+        "packets": packets,
+        "bytes": frame_bytes + RECORD_HEADER * packets,
+        "seconds": statistics.median(times),
+        "fastest": min(times),
+        "slowest": max(times),
+        "floor_seconds": statistics.median(floors),
+        "arrow_bytes": made,
+        "peak": _peak() - before,
+    }
+
+
+def as_json(rows: Sequence[Measured]) -> str:
+    """Rows with the machine they were measured on, for records."""
+    return json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+
+
+if __name__ == "__main__":
+    task = json.loads(sys.argv[1])
+    mix = task.pop("make", None)
+    answer = _make(mix, **task) if mix else _measure(task.pop("row"), **task)
+    json.dump(answer, sys.stdout)
