@@ -20,7 +20,7 @@ const PACKETS: usize = 20_000;
 fn scan(bytes: Vec<u8>, columns: Vec<Column>) -> Scan {
     let source = Source::Memory { name: "made".into(), bytes: Arc::new(bytes) };
     let reader = Reader::open(vec![source], Options::default()).unwrap();
-    Scan::new(reader, ScanOptions { columns, ..ScanOptions::default() })
+    Scan::new(reader, ScanOptions { columns, batch_size: PACKETS, ..ScanOptions::default() })
 }
 
 fn rows(mix: Mix) -> RecordBatch {

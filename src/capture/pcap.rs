@@ -4,8 +4,10 @@
 //! magic number. Source: draft-ietf-opsawg-pcap; for the variants the behaviour of libpcap and Wireshark, whose
 //! `editcap -F` names are used here.
 
+use std::sync::Arc;
+
 use super::prefetch;
-use super::walk::{BLOCK_RECORDS, Sink, Stop, Walked, u16_of, u32_of, words};
+use super::walk::{Sink, Stop, Walked, u16_of, u32_of, words};
 use super::{Interface, LinkType, Record, TsResolution};
 
 /// Bytes of the file header.
@@ -129,10 +131,10 @@ impl Pcap {
         };
         let plain = layout.header_len == RECORD_HEADER && layout.lengths == Lengths::CapturedFirst;
         match (self.big_endian, plain) {
-            (false, true) => records::<false, true>(layout, bytes, at, sink.records),
-            (false, false) => records::<false, false>(layout, bytes, at, sink.records),
-            (true, true) => records::<true, true>(layout, bytes, at, sink.records),
-            (true, false) => records::<true, false>(layout, bytes, at, sink.records),
+            (false, true) => records::<false, true>(layout, bytes, at, sink),
+            (false, false) => records::<false, false>(layout, bytes, at, sink),
+            (true, true) => records::<true, true>(layout, bytes, at, sink),
+            (true, false) => records::<true, false>(layout, bytes, at, sink),
         }
     }
 
@@ -220,7 +222,7 @@ impl Pcap {
             max_cap_len,
             interface: sink.interfaces.len() as u32,
         };
-        sink.interfaces.push(Interface {
+        sink.interfaces.push(Arc::new(Interface {
             file: self.file,
             tap: self.tap.clone(),
             name: None,
@@ -234,7 +236,7 @@ impl Pcap {
             fcs_len,
             received: None,
             dropped: None,
-        });
+        }));
         Ok((layout, len))
     }
 }
@@ -244,10 +246,11 @@ fn records<const BIG: bool, const PLAIN: bool>(
     layout: Layout,
     bytes: &[u8],
     mut at: usize,
-    out: &mut Vec<Record>,
+    sink: &mut Sink<'_>,
 ) -> Walked {
     let header_len = if PLAIN { RECORD_HEADER } else { layout.header_len };
-    for _ in out.len()..BLOCK_RECORDS {
+    let out = &mut *sink.records;
+    for _ in out.len()..sink.most {
         let rest = bytes.get(at..).unwrap_or_default();
         let Some(&[seconds, fraction, first, second]) = words(rest) else {
             return Stop::More(header_len).at(at);

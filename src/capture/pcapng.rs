@@ -3,6 +3,9 @@
 //! A file is a run of sections, each with its own byte order and its own list of interfaces; a section is a run of
 //! blocks, framed by their length at both ends. What is no packet, interface or statistics is passed over unread.
 
+use std::sync::Arc;
+
+use super::prefetch;
 use super::walk::{BLOCK_RECORDS, Sink, Stop, Walked, u16_of, u32_of, words};
 use super::{Interface, LinkType, Record, TsResolution};
 
@@ -299,7 +302,7 @@ impl Pcapng {
             unit: Unit::of(interface.ts_resolution),
             offset: i128::from(interface.ts_offset) * NANOS_PER_SECOND,
         });
-        sink.interfaces.push(interface);
+        sink.interfaces.push(Arc::new(interface));
         Ok(())
     }
 
@@ -315,6 +318,7 @@ impl Pcapng {
                 .warnings
                 .note(offset, format!("statistics of interface {number}, which is not described"));
         };
+        let interface = Arc::make_mut(interface);
         for (code, value) in Options::<BIG>(options) {
             match code {
                 4 => interface.received = u64_of::<BIG>(value),
@@ -338,6 +342,7 @@ fn packets<const BIG: bool>(section: &Section, bytes: &[u8], at: &mut usize, sin
         };
         match packet {
             Ok((record, total)) => {
+                prefetch::ahead(bytes, *at, total);
                 sink.records.push(Record { offset: *at + record.offset, ..record });
                 *at += total;
             }

@@ -51,7 +51,7 @@ pub struct Reader {
     options: Options,
     waiting: VecDeque<Source>,
     current: Option<Current>,
-    interfaces: Vec<Interface>,
+    interfaces: Vec<Arc<Interface>>,
     files: Vec<FileInfo>,
     warnings: Warnings,
     /// Number of the frame to come, from 1.
@@ -117,7 +117,13 @@ impl Reader {
     /// Does a bounded amount of work, and hands out what a pipe holds as it comes. So a block can be empty: when a
     /// signal arrived, or when what was read holds no whole frame.
     pub fn next_block(&mut self) -> Result<Option<Block>, Error> {
-        let mut records = Vec::with_capacity(BLOCK_RECORDS);
+        self.next_block_of(BLOCK_RECORDS)
+    }
+
+    /// The next frames, as [`next_block`](Self::next_block), and no more than `most` of them.
+    pub fn next_block_of(&mut self, most: usize) -> Result<Option<Block>, Error> {
+        let most = most.clamp(1, BLOCK_RECORDS);
+        let mut records = Vec::with_capacity(most);
         // What ended a source is dealt with when no frame is left to hand out, so that it costs none.
         let mut waited = false;
         loop {
@@ -129,6 +135,7 @@ impl Reader {
             };
             let bytes = Arc::clone(window.bytes());
             let mut sink = Sink {
+                most,
                 records: &mut records,
                 interfaces: &mut self.interfaces,
                 warnings: &mut self.warnings,
@@ -170,7 +177,7 @@ impl Reader {
     }
 
     /// The interfaces met so far, of all sources.
-    pub fn interfaces(&self) -> &[Interface] {
+    pub fn interfaces(&self) -> &[Arc<Interface>] {
         &self.interfaces
     }
 

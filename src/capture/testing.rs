@@ -134,7 +134,7 @@ pub(super) fn drain(mut reader: Reader) -> Outcome {
     }
     Outcome {
         frames,
-        interfaces: reader.interfaces().to_vec(),
+        interfaces: reader.interfaces().iter().map(|interface| (**interface).clone()).collect(),
         files: reader.files().to_vec(),
         warnings: reader.warnings().to_vec(),
         errors,

@@ -1,5 +1,7 @@
 //! What a walker, the reader of one file format, is given and what it answers.
 
+use std::sync::Arc;
+
 use super::{Interface, Record, warning::Warnings};
 
 /// Most records in a block. Few enough that the list stays in a core's cache while it is worked on.
@@ -7,10 +9,12 @@ pub const BLOCK_RECORDS: usize = 1024;
 
 /// What a walker found, and where it puts what it finds.
 pub(super) struct Sink<'a> {
-    /// Frames of the block being made; at most [`BLOCK_RECORDS`].
+    /// How many frames the block may have.
+    pub most: usize,
+    /// Frames of the block being made.
     pub records: &'a mut Vec<Record>,
-    /// Interfaces of the whole stream.
-    pub interfaces: &'a mut Vec<Interface>,
+    /// Interfaces of the whole stream. Shared with the threads that dissect, and copied if they change then.
+    pub interfaces: &'a mut Vec<Arc<Interface>>,
     /// Of the whole stream.
     pub warnings: &'a mut Warnings,
     /// Offset of the window in the file.
@@ -20,7 +24,7 @@ pub(super) struct Sink<'a> {
 impl Sink<'_> {
     /// Whether the block holds as many records as it may.
     pub(super) fn is_full(&self) -> bool {
-        self.records.len() >= BLOCK_RECORDS
+        self.records.len() >= self.most
     }
 }
 

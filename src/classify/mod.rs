@@ -21,7 +21,8 @@ mod tests;
 mod voice;
 
 pub use app::{App, Basis, Traffic};
-pub use streams::Streams;
+pub use sdp::Media;
+pub use streams::{Candidate, Hint, Streams};
 
 use crate::dissect::{Layers, Transport};
 use crate::wire::ip::Fragment;
@@ -65,7 +66,10 @@ impl Classifier {
     /// What this packet is.
     #[inline]
     pub fn classify(&mut self, layers: &Layers<'_>) -> Label {
-        self.streams.refine(layers, label(layers))
+        let label = label(layers);
+        let mut better = None;
+        Hint::find(layers, label, |hint| better = self.streams.take(&hint));
+        better.unwrap_or(label)
     }
 }
 

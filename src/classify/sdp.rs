@@ -6,7 +6,7 @@ use crate::wire::ip::Addr;
 
 /// What is announced for an endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Media {
+pub struct Media {
     /// RTP.
     pub rtp: bool,
     /// RTCP.

@@ -7,62 +7,134 @@
 //!
 //! Both tables are of fixed size: what is in them depends on the packets and their order only.
 
-use xxhash_rust::xxh3::xxh3_64;
-
 use super::data::Data;
-use super::{App, Basis, Label, payload, sdp, voice};
+use super::{App, Basis, Label, Media, payload, sdp, voice};
 use crate::dissect::{Layers, Transport};
 use crate::table::Table;
 use crate::wire::ip::{Addr, Ip};
 
-/// What earlier packets told about later ones.
-#[derive(Debug, Default)]
-pub struct Streams {
-    announced: Table<sdp::Media>,
-    series: Table<Series>,
+/// What a packet tells about later ones, or may turn out to be in the light of earlier ones. Made from the packet alone,
+/// so in any order; [`Streams`] takes it in the order of the capture.
+#[derive(Debug, Clone, Copy)]
+pub enum Hint {
+    /// A session description announced an endpoint.
+    Announced {
+        /// The endpoint.
+        endpoint: u64,
+        /// What it is announced for.
+        media: Media,
+    },
+    /// The packet may be media.
+    Candidate(Candidate),
 }
 
-impl Streams {
-    /// The label of a packet in the light of those before it. Packets are to be given in order.
+/// What a packet that may be media is known by.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate {
+    /// Its destination and its source, where an announcement could be for it.
+    endpoints: Option<[u64; 2]>,
+    /// Which of the announced media it could be.
+    could_be: Media,
+    /// The series it would belong to as RTP, and its number there.
+    series: Option<(u64, u16)>,
+}
+
+impl Hint {
+    /// Calls `found` with what there is to say of a packet that has this label by itself.
     #[inline]
-    pub fn refine(&mut self, layers: &Layers<'_>, label: Label) -> Label {
+    pub fn find(layers: &Layers<'_>, label: Label, mut found: impl FnMut(Self)) {
         match (label.app, label.basis) {
             // Over TCP, a description may begin in a segment that only its port tells.
             (Some(App::Sip | App::Mgcp | App::Megaco), _) if !layers.payload.is_empty() => {
                 sdp::endpoints(layers.payload, |addr, port, media| {
-                    if let Some(known) = self.announced.entry(endpoint_key(addr, port)) {
-                        known.join(media);
-                    }
+                    found(Self::Announced { endpoint: endpoint_key(addr, port), media });
                 });
-                label
             }
-            (_, Some(Basis::Signature)) => label,
+            (_, Some(Basis::Signature)) => {}
             _ => match (layers.transport, &layers.ip) {
                 (Transport::Udp(udp), Some(ip)) if layers.payload.len() > 2 => {
-                    self.media(ip, (udp.src_port.get(), udp.dst_port.get()), payload(layers)).unwrap_or(label)
+                    let ports = (udp.src_port.get(), udp.dst_port.get());
+                    if let Some(candidate) = Candidate::datagram(ip, ports, payload(layers)) {
+                        found(Self::Candidate(candidate));
+                    }
                 }
                 (Transport::Tcp(tcp), Some(ip)) if label.app.is_none() => {
                     let ports = (tcp.src_port.get(), tcp.dst_port.get());
-                    voice::framed(payload(layers))
-                        .and_then(|data| self.series(ip, ports, data))
-                        .unwrap_or(label)
+                    if let Some(series) =
+                        voice::framed(payload(layers)).and_then(|data| series(ip, ports, data))
+                    {
+                        let candidate = Candidate {
+                            endpoints: None,
+                            could_be: Media::default(),
+                            series: Some(series),
+                        };
+                        found(Self::Candidate(candidate));
+                    }
                 }
-                _ => label,
+                _ => {}
             },
+        }
+    }
+}
+
+impl Candidate {
+    #[inline]
+    fn datagram(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<Self> {
+        let series = series(ip, ports, data);
+        let could_be = Media {
+            rtp: series.is_some(),
+            rtcp: voice::is_rtcp_at_endpoint(data),
+            t38: voice::is_udptl(data),
+        };
+        (could_be != Media::default()).then(|| Self {
+            endpoints: Some([endpoint_key(ip.dst(), ports.1), endpoint_key(ip.src(), ports.0)]),
+            could_be,
+            series,
+        })
+    }
+}
+
+/// The series that a packet would belong to as RTP, and its number there.
+#[inline]
+fn series(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<(u64, u16)> {
+    let (sequence, ssrc) = voice::rtp_header(data)?;
+    Some((series_key(ip, ports, ssrc), sequence))
+}
+
+/// What earlier packets told about later ones.
+#[derive(Debug, Default)]
+pub struct Streams {
+    announced: Table<Media>,
+    series: Table<Series>,
+}
+
+impl Streams {
+    /// Takes note of a hint, in the order of the capture; gives the label of a packet that proves to be media.
+    #[inline]
+    pub fn take(&mut self, hint: &Hint) -> Option<Label> {
+        match hint {
+            Hint::Announced { endpoint, media } => {
+                if let Some(known) = self.announced.entry(*endpoint) {
+                    known.join(*media);
+                }
+                None
+            }
+            Hint::Candidate(candidate) => self.media(candidate),
         }
     }
 
     #[inline]
-    fn media(&mut self, ip: &Ip<'_>, (src_port, dst_port): (u16, u16), data: Data<'_>) -> Option<Label> {
-        let rtp = voice::rtp_header(data);
-        if !self.announced.is_empty() {
-            let at = |addr, port| self.announced.get(endpoint_key(addr, port));
-            let media = at(ip.dst(), dst_port).or_else(|| at(ip.src(), src_port)).unwrap_or_default();
-            let app = if media.rtp && rtp.is_some() {
+    fn media(&mut self, candidate: &Candidate) -> Option<Label> {
+        if let Some([dst, src]) = candidate.endpoints
+            && !self.announced.is_empty()
+            && let Some(media) = self.announced.get(dst).or_else(|| self.announced.get(src))
+        {
+            let Media { rtp, rtcp, t38 } = candidate.could_be;
+            let app = if media.rtp && rtp {
                 Some(App::Rtp)
-            } else if media.rtcp && voice::is_rtcp_at_endpoint(data) {
+            } else if media.rtcp && rtcp {
                 Some(App::Rtcp)
-            } else if media.t38 && voice::is_udptl(data) {
+            } else if media.t38 && t38 {
                 Some(App::T38)
             } else {
                 None
@@ -71,14 +143,9 @@ impl Streams {
                 return Some(Label::new(app, Basis::Signature));
             }
         }
-        self.series(ip, (src_port, dst_port), data)
-    }
-
-    /// The label of a packet whose series has proved to be RTP.
-    #[inline]
-    fn series(&mut self, ip: &Ip<'_>, (src_port, dst_port): (u16, u16), data: Data<'_>) -> Option<Label> {
-        let (sequence, ssrc) = voice::rtp_header(data)?;
-        let series = self.series.entry(series_key(ip, src_port, dst_port, ssrc))?;
+        let (key, sequence) = candidate.series?;
+        // A series whose header proves to be RTP.
+        let series = self.series.entry(key)?;
         series.is_proved_by(sequence).then_some(Label::new(App::Rtp, Basis::Behaviour))
     }
 }
@@ -112,20 +179,30 @@ impl Series {
 }
 
 /// Never 0, which stands for a free entry.
+#[inline]
 fn endpoint_key(addr: Addr, port: u16) -> u64 {
-    let mut key = [0; 18];
-    key[..16].copy_from_slice(&addr);
-    key[16..].copy_from_slice(&port.to_be_bytes());
-    xxh3_64(&key).max(1)
+    address(0, addr, port).max(1)
 }
 
 /// Never 0, which stands for a free entry.
-fn series_key(ip: &Ip<'_>, src_port: u16, dst_port: u16, ssrc: u32) -> u64 {
-    let mut key = [0; 40];
-    key[..16].copy_from_slice(&ip.src());
-    key[16..32].copy_from_slice(&ip.dst());
-    key[32..34].copy_from_slice(&src_port.to_be_bytes());
-    key[34..36].copy_from_slice(&dst_port.to_be_bytes());
-    key[36..].copy_from_slice(&ssrc.to_be_bytes());
-    xxh3_64(&key).max(1)
+#[inline]
+fn series_key(ip: &Ip<'_>, (src_port, dst_port): (u16, u16), ssrc: u32) -> u64 {
+    let ends = address(address(ssrc.into(), ip.src(), src_port), ip.dst(), dst_port);
+    ends.max(1)
+}
+
+/// `key`, mixed with an address and a port.
+#[inline]
+fn address(key: u64, addr: Addr, port: u16) -> u64 {
+    let bits = u128::from_ne_bytes(addr);
+    mix(mix(key, bits as u64 ^ u64::from(port)), (bits >> 64) as u64)
+}
+
+/// Both halves of a product, of which each bit depends on most bits of the two. These keys never leave this table, so
+/// that speed counts more than a standard: collisions cost recognition only.
+#[inline]
+fn mix(a: u64, b: u64) -> u64 {
+    // Digits of pi.
+    let product = u128::from(a ^ 0x243f_6a88_85a3_08d3) * u128::from(b ^ 0x1319_8a2e_0370_7344);
+    product as u64 ^ (product >> 64) as u64
 }

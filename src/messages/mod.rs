@@ -192,7 +192,7 @@ impl Scan {
             }
             let number = block.first_frame() + position as u64;
             position += 1;
-            let label = self.frames.read(interfaces, frame, true, &mut layers);
+            let label = self.frames.read(interfaces, frame, &mut layers);
             // It has the label of its first fragment, and no beginning of a message.
             if layers.ip.is_some_and(|ip| ip.fragment.is_later()) {
                 continue;

@@ -1,7 +1,8 @@
 //! Rows → columns.
 //!
 //! Rows come in chunks of at most 64, and each column takes its value from all rows of a chunk before the next column
-//! does: the choice of columns is made once a chunk, not once a cell, and a column's validity is one 64-bit word.
+//! does: the choice of columns is made once a chunk, not once a cell. Validity comes as a bit a column in each row, and
+//! is turned round for the whole chunk at once, so that a column's is one 64-bit word.
 
 use std::sync::{Arc, LazyLock};
 
@@ -14,33 +15,18 @@ use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer
 use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
 use hashbrown::HashMap;
 
-use super::column::{Column, schema};
-use super::ids::{Ids, community_id};
-use crate::capture::Frame;
+use super::column::Column;
+use super::ids;
+use super::row::Row;
 use crate::classify::{App, Basis, Label, Traffic};
-use crate::dissect::{Layers, Mac, Stack, Transport};
-use crate::wire::ip::{Addr, Fragment};
+use crate::dissect::{Mac, Stack};
+use crate::wire::ip::Addr;
 use crate::wire::{Header, Reason};
 
 /// How many rows a chunk may have: the bits of a validity word.
 pub const CHUNK: usize = 64;
 
-/// All that is known of one frame.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Row<'a> {
-    /// Number of the frame in its stream, from 1.
-    pub number: u64,
-    /// The frame.
-    pub frame: Frame<'a>,
-    /// Its layers.
-    pub layers: Layers<'a>,
-    /// What it is taken for.
-    pub label: Label,
-    /// Its ids; left at their default when no column needs them.
-    pub ids: Ids,
-}
-
-/// Collects rows into a record batch.
+/// Collects the rows of one record batch.
 #[derive(Debug)]
 pub struct Builder {
     schema: SchemaRef,
@@ -53,21 +39,62 @@ pub struct Builder {
 /// The values of one column so far.
 #[derive(Debug)]
 enum Values {
-    U8(Nullable<Vec<u8>>),
-    U16(Nullable<Vec<u16>>),
-    U32(Nullable<Vec<u32>>),
-    U64(Nullable<Vec<u64>>),
+    U8(Nullable<u8>),
+    U16(Nullable<u16>),
+    U32(Nullable<u32>),
+    U64(Nullable<u64>),
     Time(Vec<i64>),
-    Mac(Nullable<Vec<[u8; 6]>>),
-    Address(Nullable<Vec<[u8; 16]>>),
+    Mac(Nullable<Mac>),
+    Address(Nullable<Addr>),
     Lists { ends: Vec<i32>, items: Vec<u32>, valid: Validity },
     Text { ends: Vec<i32>, bytes: Vec<u8>, valid: Validity },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Nullable<T> {
-    values: T,
+    values: Vec<T>,
     valid: Validity,
+}
+
+impl<T: Copy> Nullable<T> {
+    #[inline]
+    fn extend(&mut self, rows: &[Row], valid: u64, value: impl FnMut(&Row) -> T) {
+        self.values.extend(rows.iter().map(value));
+        self.valid.push(valid, rows.len());
+    }
+
+    fn set(&mut self, row: usize, value: Option<T>)
+    where
+        T: Default,
+    {
+        if let Some(slot) = self.values.get_mut(row) {
+            *slot = value.unwrap_or_default();
+            self.valid.set(row, value.is_some());
+        }
+    }
+
+    fn retain(&mut self, keep: &[bool]) {
+        retain(&mut self.values, keep);
+        self.valid.retain(keep);
+    }
+}
+
+/// Keeps the values for which `keep` is true.
+fn retain<T>(values: &mut Vec<T>, keep: &[bool]) {
+    let mut keep = keep.iter().copied();
+    values.retain(|_| keep.next().unwrap_or(true));
+}
+
+/// Keeps the parts of `items` for which `keep` is true; `ends` has where each part ends, behind a 0.
+fn retain_parts<T: Copy>(ends: &mut Vec<i32>, items: &mut Vec<T>, keep: &[bool]) {
+    let (mut kept, mut kept_ends) = (Vec::with_capacity(items.len()), vec![0]);
+    for (bounds, _) in ends.windows(2).zip(keep).filter(|(_, keep)| **keep) {
+        if let &[from, to] = bounds {
+            kept.extend_from_slice(items.get(from as usize..to as usize).unwrap_or_default());
+            kept_ends.push(kept.len() as i32);
+        }
+    }
+    (*items, *ends) = (kept, kept_ends);
 }
 
 /// A bit a row: whether it has a value.
@@ -94,10 +121,22 @@ impl Validity {
         self.len += n;
     }
 
-    fn finish(&mut self) -> Option<NullBuffer> {
-        let len = std::mem::take(&mut self.len);
-        let words = std::mem::take(&mut self.words);
-        let bits = BooleanBuffer::new(Buffer::from_vec(words), 0, len);
+    fn set(&mut self, row: usize, valid: bool) {
+        if let Some(word) = self.words.get_mut(row / 64) {
+            *word = *word & !(1 << (row % 64)) | u64::from(valid) << (row % 64);
+        }
+    }
+
+    fn retain(&mut self, keep: &[bool]) {
+        let old = std::mem::take(self);
+        for (row, _) in keep.iter().enumerate().filter(|(_, keep)| **keep) {
+            let word = old.words.get(row / 64).copied().unwrap_or_default();
+            self.push(word >> (row % 64) & 1, 1);
+        }
+    }
+
+    fn finish(self) -> Option<NullBuffer> {
+        let bits = BooleanBuffer::new(Buffer::from_vec(self.words), 0, self.len);
         Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0)
     }
 }
@@ -140,15 +179,8 @@ impl<K: Copy + Eq + std::hash::Hash> Labels<K> {
         key
     }
 
-    /// Whether a further chunk could need more keys than there are.
-    fn is_nearly_full(&self) -> bool {
-        self.names.len() + CHUNK > usize::from(u16::MAX)
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        self.keys.clear();
-        self.last = None;
-        Arc::new(StringArray::from_iter_values(self.names.drain(..)))
+    fn finish(self) -> ArrayRef {
+        Arc::new(StringArray::from_iter_values(self.names))
     }
 }
 
@@ -169,10 +201,10 @@ label_names! {
 }
 
 impl Builder {
-    /// A builder of batches with these columns and room for `capacity` rows.
-    pub fn new(columns: &[Column], capacity: usize) -> Self {
+    /// A builder of a batch of this schema, which has these columns, with room for `capacity` rows.
+    pub fn new(schema: SchemaRef, columns: &[Column], capacity: usize) -> Self {
         Self {
-            schema: schema(columns),
+            schema,
             columns: columns.iter().map(|&column| (column, Values::new(column, capacity))).collect(),
             len: 0,
             taps: Labels::default(),
@@ -180,55 +212,90 @@ impl Builder {
         }
     }
 
-    /// The schema of the batches.
-    pub fn schema(&self) -> SchemaRef {
-        self.schema.clone()
-    }
-
     /// How many rows there are.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no row.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Whether a label column has no more room, so that the batch should be finished early.
-    pub fn is_full(&self) -> bool {
-        self.taps.is_nearly_full() || self.encaps.is_nearly_full()
-    }
-
     /// Adds rows, at most [`CHUNK`] of them. `tap_name` gives the name of an interface.
-    pub fn push(&mut self, rows: &[Row<'_>], tap_name: impl Fn(u32) -> String) {
+    pub fn push(&mut self, rows: &[Row], tap_name: impl Fn(u32) -> String) {
         debug_assert!(rows.len() <= CHUNK);
         if rows.is_empty() {
             return;
         }
+        let mut valid = [0; CHUNK];
+        for (word, row) in valid.iter_mut().zip(rows) {
+            *word = row.valid;
+        }
+        turn(&mut valid);
         for (column, values) in &mut self.columns {
+            let valid = valid.get(*column as usize).copied().unwrap_or_default();
             match *column {
-                Column::Tap => values.extend_u16(rows, |row| {
-                    let interface = row.frame.record.interface;
-                    Some(self.taps.key(interface, || tap_name(interface)))
+                Column::Tap => {
+                    values.extend_u16(rows, valid, |row| {
+                        self.taps.key(row.interface, || tap_name(row.interface))
+                    });
+                }
+                Column::Encap => values.extend_u16(rows, valid, |row| match row.encap {
+                    stack if stack.is_empty() => 0,
+                    stack => self.encaps.key(stack, || stack.to_string()),
                 }),
-                Column::Encap => values.extend_u16(rows, |row| {
-                    let stack = row.layers.encap;
-                    (!stack.is_empty()).then(|| self.encaps.key(stack, || stack.to_string()))
-                }),
-                column => values.extend(column, rows),
+                column => values.extend(column, valid, rows),
             }
         }
         self.len += rows.len();
     }
 
-    /// The batch of all rows since the last one.
-    pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
-        let len = std::mem::take(&mut self.len);
-        let (taps, encaps) = (self.taps.finish(), self.encaps.finish());
-        let arrays = self
-            .columns
-            .iter_mut()
+    /// Gives a row another label.
+    pub fn set_label(&mut self, row: usize, label: Label) {
+        for (column, values) in &mut self.columns {
+            match *column {
+                Column::App => values.set_u8(row, label.app.map(|app| app as u8)),
+                Column::Traffic => values.set_u8(row, Some(label.traffic() as u8)),
+                Column::Basis => values.set_u8(row, label.basis.map(|basis| basis as u8)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives a row, which has none, ports, and what follows from them: the ids of its flow.
+    pub fn set_ports(&mut self, row: usize, packet: &Row) {
+        for (column, values) in &mut self.columns {
+            match *column {
+                Column::SrcPort => values.set_u16(row, Some(packet.src_port)),
+                Column::DstPort => values.set_u16(row, Some(packet.dst_port)),
+                Column::FlowId => values.set_u64(row, Some(packet.flow_id)),
+                Column::CommunityId => values.set_text(row, &ids::community_id(packet)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Gives a row an issue.
+    pub fn set_issue(&mut self, row: usize, packet: &Row) {
+        for (column, values) in &mut self.columns {
+            match *column {
+                Column::Issue => values.set_u16(row, Some(packet.issue)),
+                Column::IssueOffset => values.set_u32(row, Some(packet.issue_offset)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Keeps the rows for which `keep` is true; there is one for each row.
+    pub fn retain(&mut self, keep: &[bool]) {
+        for (_, values) in &mut self.columns {
+            values.retain(keep);
+        }
+        self.len = keep.iter().filter(|keep| **keep).count();
+    }
+
+    /// The batch of all rows.
+    pub fn finish(self) -> Result<RecordBatch, ArrowError> {
+        let Self { schema, columns, len, taps, encaps } = self;
+        let (taps, encaps) = (taps.finish(), encaps.finish());
+        let arrays = columns
+            .into_iter()
             .map(|(column, values)| {
                 let names = match column {
                     Column::Tap => Some(taps.clone()),
@@ -244,29 +311,52 @@ impl Builder {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(len));
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+        RecordBatch::try_new_with_options(schema, arrays, &options)
     }
 }
 
-/// Appends a value a row and returns the validity word.
+/// Turns a square of bits round: bit *c* of word *r* becomes bit *r* of word *c*. Swaps ever smaller squares off the
+/// diagonal, as in Warren, Hacker's Delight, section 7-3.
 #[inline]
-fn fill<T: Copy + Default>(
-    values: &mut Vec<T>,
-    rows: &[Row<'_>],
-    mut value: impl FnMut(&Row<'_>) -> Option<T>,
-) -> u64 {
-    let mut word = 0;
-    values.extend(rows.iter().enumerate().map(|(i, row)| {
-        let value = value(row);
-        word |= u64::from(value.is_some()) << i;
-        value.unwrap_or_default()
-    }));
-    word
+fn turn(words: &mut [u64; CHUNK]) {
+    let mut width = CHUNK / 2;
+    let mut mask = u64::MAX >> width;
+    while width > 0 {
+        for pair in words.chunks_exact_mut(2 * width) {
+            let (low, high) = pair.split_at_mut(width);
+            for (low, high) in low.iter_mut().zip(high) {
+                let differs = (*low >> width ^ *high) & mask;
+                *high ^= differs;
+                *low ^= differs << width;
+            }
+        }
+        width /= 2;
+        mask ^= mask << width;
+    }
+}
+
+/// Methods for each kind of column: one that appends a value of every row, one that sets the value of one.
+macro_rules! variants {
+    ($($extend:ident, $set:ident: $variant:ident($value:ty);)+) => { $(
+        #[inline]
+        fn $extend(&mut self, rows: &[Row], valid: u64, value: impl FnMut(&Row) -> $value) {
+            if let Self::$variant(column) = self {
+                column.extend(rows, valid, value);
+            }
+        }
+
+        #[allow(dead_code, reason = "few columns change")]
+        fn $set(&mut self, row: usize, value: Option<$value>) {
+            if let Self::$variant(column) = self {
+                column.set(row, value);
+            }
+        }
+    )+ };
 }
 
 impl Values {
     fn new(column: Column, capacity: usize) -> Self {
-        fn room<T>(capacity: usize) -> Nullable<Vec<T>> {
+        fn room<T>(capacity: usize) -> Nullable<T> {
             let words = Vec::with_capacity(capacity.div_ceil(64));
             Nullable { values: Vec::with_capacity(capacity), valid: Validity { words, len: 0 } }
         }
@@ -284,160 +374,124 @@ impl Values {
         }
     }
 
-    #[inline]
-    fn extend_u8(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<u8>) {
-        if let Self::U8(column) = self {
-            let word = fill(&mut column.values, rows, value);
-            column.valid.push(word, rows.len());
-        }
-    }
-
-    #[inline]
-    fn extend_u16(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<u16>) {
-        if let Self::U16(column) = self {
-            let word = fill(&mut column.values, rows, value);
-            column.valid.push(word, rows.len());
-        }
-    }
-
-    #[inline]
-    fn extend_u32(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<u32>) {
-        if let Self::U32(column) = self {
-            let word = fill(&mut column.values, rows, value);
-            column.valid.push(word, rows.len());
-        }
-    }
-
-    #[inline]
-    fn extend_u64(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<u64>) {
-        if let Self::U64(column) = self {
-            let word = fill(&mut column.values, rows, value);
-            column.valid.push(word, rows.len());
-        }
-    }
-
-    #[inline]
-    fn extend_mac(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<Mac>) {
-        if let Self::Mac(column) = self {
-            let word = fill(&mut column.values, rows, value);
-            column.valid.push(word, rows.len());
-        }
-    }
-
-    #[inline]
-    fn extend_address(&mut self, rows: &[Row<'_>], value: impl FnMut(&Row<'_>) -> Option<Addr>) {
-        if let Self::Address(column) = self {
-            let word = fill(&mut column.values, rows, value);
-            column.valid.push(word, rows.len());
-        }
+    variants! {
+        extend_u8, set_u8: U8(u8);
+        extend_u16, set_u16: U16(u16);
+        extend_u32, set_u32: U32(u32);
+        extend_u64, set_u64: U64(u64);
+        extend_mac, set_mac: Mac(Mac);
+        extend_address, set_address: Address(Addr);
     }
 
     /// Appends this column's value of every row. `tap` and `encap` need a dictionary and are the builder's.
     #[inline]
-    fn extend(&mut self, column: Column, rows: &[Row<'_>]) {
-        macro_rules! tcp {
-            ($get:expr) => {
-                |row: &Row<'_>| match row.layers.transport {
-                    Transport::Tcp(tcp) => Some($get(tcp)),
-                    _ => None,
-                }
-            };
-        }
+    fn extend(&mut self, column: Column, valid: u64, rows: &[Row]) {
         match column {
             Column::Tap | Column::Encap => {}
             Column::Ts => {
                 if let Self::Time(values) = self {
-                    values.extend(rows.iter().map(|row| row.frame.record.ts));
+                    values.extend(rows.iter().map(|row| row.ts));
                 }
             }
-            Column::Frame => self.extend_u64(rows, |row| Some(row.number)),
-            Column::CapLen => self.extend_u32(rows, |row| Some(row.frame.record.cap_len)),
-            Column::WireLen => self.extend_u32(rows, |row| Some(row.frame.record.wire_len)),
-            Column::EthSrc => self.extend_mac(rows, |row| row.layers.eth_src),
-            Column::EthDst => self.extend_mac(rows, |row| row.layers.eth_dst),
-            Column::Vlan => self.extend_u16(rows, |row| row.layers.vlan),
-            Column::VlanInner => self.extend_u16(rows, |row| row.layers.vlan_inner),
+            Column::Frame => self.extend_u64(rows, valid, |row| row.number),
+            Column::CapLen => self.extend_u32(rows, valid, |row| row.cap_len),
+            Column::WireLen => self.extend_u32(rows, valid, |row| row.wire_len),
+            Column::EthSrc => self.extend_mac(rows, valid, |row| row.eth_src),
+            Column::EthDst => self.extend_mac(rows, valid, |row| row.eth_dst),
+            Column::Vlan => self.extend_u16(rows, valid, |row| row.vlan),
+            Column::VlanInner => self.extend_u16(rows, valid, |row| row.vlan_inner),
             Column::Mpls => {
-                if let Self::Lists { ends, items, valid } = self {
-                    let mut word = 0;
-                    for (i, row) in rows.iter().enumerate() {
-                        let labels = row.layers.mpls.as_slice();
-                        word |= u64::from(!labels.is_empty()) << i;
-                        items.extend_from_slice(labels);
+                if let Self::Lists { ends, items, valid: all } = self {
+                    for row in rows {
+                        items.extend_from_slice(row.mpls.as_slice());
                         ends.push(items.len() as i32);
                     }
-                    valid.push(word, rows.len());
+                    all.push(valid, rows.len());
                 }
             }
-            Column::Ethertype => self.extend_u16(rows, |row| row.layers.ethertype),
-            Column::OuterSrc => self.extend_address(rows, |row| row.layers.outer.map(|ip| ip.src())),
-            Column::OuterDst => self.extend_address(rows, |row| row.layers.outer.map(|ip| ip.dst())),
-            Column::TunnelId => self.extend_u32(rows, |row| row.layers.tunnel_id),
-            Column::IpVersion => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.version)),
-            Column::Src => self.extend_address(rows, |row| row.layers.ip.map(|ip| ip.src())),
-            Column::Dst => self.extend_address(rows, |row| row.layers.ip.map(|ip| ip.dst())),
-            Column::Ttl => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.ttl)),
-            Column::Tos => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.tos)),
-            Column::IpId => self.extend_u32(rows, |row| row.layers.ip.and_then(|ip| ip.id)),
-            Column::Fragment => self.extend_u8(rows, |row| {
-                row.layers
-                    .ip
-                    .map(|ip| ip.fragment)
-                    .filter(|&part| part != Fragment::Whole)
-                    .map(|part| part as u8)
-            }),
-            Column::Protocol => self.extend_u8(rows, |row| row.layers.ip.map(|ip| ip.protocol)),
-            Column::SrcPort => self.extend_u16(rows, |row| row.layers.ports().map(|(src, _)| src)),
-            Column::DstPort => self.extend_u16(rows, |row| row.layers.ports().map(|(_, dst)| dst)),
-            Column::TcpFlags => self.extend_u16(rows, tcp!(|tcp: &crate::wire::tcp::Tcp| tcp.flags())),
-            Column::TcpSeq => self.extend_u32(rows, tcp!(|tcp: &crate::wire::tcp::Tcp| tcp.seq.get())),
-            Column::TcpAck => self.extend_u32(rows, tcp!(|tcp: &crate::wire::tcp::Tcp| tcp.ack.get())),
-            Column::TcpWindow => self.extend_u16(rows, tcp!(|tcp: &crate::wire::tcp::Tcp| tcp.window.get())),
-            Column::PayloadLen => {
-                self.extend_u32(rows, |row| row.layers.ip.map(|_| row.layers.payload_len));
-            }
-            Column::App => self.extend_u8(rows, |row| row.label.app.map(|app| app as u8)),
-            Column::Traffic => self.extend_u8(rows, |row| Some(row.label.traffic() as u8)),
-            Column::Basis => self.extend_u8(rows, |row| row.label.basis.map(|basis| basis as u8)),
-            Column::PacketId => self.extend_u64(rows, |row| row.ids.packet),
-            Column::PayloadId => self.extend_u64(rows, |row| row.ids.payload),
-            Column::FlowId => self.extend_u64(rows, |row| row.ids.flow),
+            Column::Ethertype => self.extend_u16(rows, valid, |row| row.ethertype),
+            Column::OuterSrc => self.extend_address(rows, valid, |row| row.outer_src),
+            Column::OuterDst => self.extend_address(rows, valid, |row| row.outer_dst),
+            Column::TunnelId => self.extend_u32(rows, valid, |row| row.tunnel_id),
+            Column::IpVersion => self.extend_u8(rows, valid, |row| row.ip_version),
+            Column::Src => self.extend_address(rows, valid, |row| row.src),
+            Column::Dst => self.extend_address(rows, valid, |row| row.dst),
+            Column::Ttl => self.extend_u8(rows, valid, |row| row.ttl),
+            Column::Tos => self.extend_u8(rows, valid, |row| row.tos),
+            Column::IpId => self.extend_u32(rows, valid, |row| row.ip_id),
+            Column::Fragment => self.extend_u8(rows, valid, |row| row.fragment),
+            Column::Protocol => self.extend_u8(rows, valid, |row| row.protocol),
+            Column::SrcPort => self.extend_u16(rows, valid, |row| row.src_port),
+            Column::DstPort => self.extend_u16(rows, valid, |row| row.dst_port),
+            Column::TcpFlags => self.extend_u16(rows, valid, |row| row.tcp_flags),
+            Column::TcpSeq => self.extend_u32(rows, valid, |row| row.tcp_seq),
+            Column::TcpAck => self.extend_u32(rows, valid, |row| row.tcp_ack),
+            Column::TcpWindow => self.extend_u16(rows, valid, |row| row.tcp_window),
+            Column::PayloadLen => self.extend_u32(rows, valid, |row| row.payload_len),
+            Column::App => self.extend_u8(rows, valid, |row| row.app),
+            Column::Traffic => self.extend_u8(rows, valid, |row| row.traffic),
+            Column::Basis => self.extend_u8(rows, valid, |row| row.basis),
+            Column::PacketId => self.extend_u64(rows, valid, |row| row.packet_id),
+            Column::PayloadId => self.extend_u64(rows, valid, |row| row.payload_id),
+            Column::FlowId => self.extend_u64(rows, valid, |row| row.flow_id),
             Column::CommunityId => {
-                if let Self::Text { ends, bytes, valid } = self {
-                    let mut word = 0;
-                    for (i, row) in rows.iter().enumerate() {
-                        if let Some(id) = community_id(&row.layers) {
-                            word |= 1 << i;
-                            bytes.extend_from_slice(id.as_bytes());
+                if let Self::Text { ends, bytes, valid: all } = self {
+                    for row in rows {
+                        if row.has(column) {
+                            bytes.extend_from_slice(ids::community_id(row).as_bytes());
                         }
                         ends.push(bytes.len() as i32);
                     }
-                    valid.push(word, rows.len());
+                    all.push(valid, rows.len());
                 }
             }
-            Column::Issue => self.extend_u16(rows, |row| {
-                let issue = row.layers.issue?;
-                Some(issue.header as u16 * Reason::ALL.len() as u16 + issue.reason as u16)
-            }),
-            Column::IssueOffset => self.extend_u32(rows, |row| row.layers.issue.map(|issue| issue.offset)),
+            Column::Issue => self.extend_u16(rows, valid, |row| row.issue),
+            Column::IssueOffset => self.extend_u32(rows, valid, |row| row.issue_offset),
         }
     }
 
-    /// The array of all values, leaving the column empty. `names` makes it a dictionary.
-    fn finish(&mut self, names: Option<ArrayRef>, len: usize) -> Result<ArrayRef, ArrowError> {
-        /// Takes the values, leaving room for as many.
-        fn take<T>(values: &mut Vec<T>) -> Vec<T> {
-            let room = Vec::with_capacity(values.len());
-            std::mem::replace(values, room)
+    /// Gives a row another text of the same length.
+    fn set_text(&mut self, row: usize, text: &str) {
+        if let Self::Text { ends, bytes, .. } = self
+            && let Some(&[from, to]) = ends.get(row..).and_then(|ends| ends.first_chunk())
+            && let Some(bytes) = bytes.get_mut(from as usize..to as usize)
+            && bytes.len() == text.len()
+        {
+            bytes.copy_from_slice(text.as_bytes());
         }
-        fn primitive<P: ArrowPrimitiveType>(column: &mut Nullable<Vec<P::Native>>) -> PrimitiveArray<P> {
-            PrimitiveArray::new(ScalarBuffer::from(take(&mut column.values)), column.valid.finish())
+    }
+
+    /// Keeps the rows for which `keep` is true.
+    fn retain(&mut self, keep: &[bool]) {
+        match self {
+            Self::U8(column) => column.retain(keep),
+            Self::U16(column) => column.retain(keep),
+            Self::U32(column) => column.retain(keep),
+            Self::U64(column) => column.retain(keep),
+            Self::Mac(column) => column.retain(keep),
+            Self::Address(column) => column.retain(keep),
+            Self::Time(values) => retain(values, keep),
+            Self::Lists { ends, items, valid } => {
+                retain_parts(ends, items, keep);
+                valid.retain(keep);
+            }
+            Self::Text { ends, bytes, valid } => {
+                retain_parts(ends, bytes, keep);
+                valid.retain(keep);
+            }
+        }
+    }
+
+    /// The array of all values. `names` makes it a dictionary.
+    fn finish(self, names: Option<ArrayRef>, len: usize) -> Result<ArrayRef, ArrowError> {
+        fn primitive<P: ArrowPrimitiveType>(column: Nullable<P::Native>) -> PrimitiveArray<P> {
+            PrimitiveArray::new(ScalarBuffer::from(column.values), column.valid.finish())
         }
         fn fixed<const N: usize>(
-            column: &mut Nullable<Vec<[u8; N]>>,
+            column: Nullable<[u8; N]>,
             len: usize,
         ) -> Result<FixedSizeBinaryArray, ArrowError> {
-            let bytes = Buffer::from_vec(take(&mut column.values).into_flattened());
+            let bytes = Buffer::from_vec(column.values.into_flattened());
             FixedSizeBinaryArray::try_new_with_len(N as i32, bytes, column.valid.finish(), len)
         }
         Ok(match self {
@@ -451,18 +505,18 @@ impl Values {
             },
             Self::U32(column) => Arc::new(primitive::<types::UInt32Type>(column)),
             Self::U64(column) => Arc::new(primitive::<types::UInt64Type>(column)),
-            Self::Time(values) => Arc::new(TimestampNanosecondArray::from(take(values)).with_timezone("UTC")),
+            Self::Time(values) => Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC")),
             Self::Mac(column) => Arc::new(fixed(column, len)?),
             Self::Address(column) => Arc::new(fixed(column, len)?),
             Self::Lists { ends, items, valid } => Arc::new(ListArray::try_new(
                 Arc::new(Field::new("item", DataType::UInt32, false)),
-                OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0]))),
-                Arc::new(UInt32Array::from(std::mem::take(items))),
+                OffsetBuffer::new(ScalarBuffer::from(ends)),
+                Arc::new(UInt32Array::from(items)),
                 valid.finish(),
             )?),
             Self::Text { ends, bytes, valid } => Arc::new(StringArray::try_new(
-                OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(ends, vec![0]))),
-                Buffer::from_vec(std::mem::take(bytes)),
+                OffsetBuffer::new(ScalarBuffer::from(ends)),
+                Buffer::from_vec(bytes),
                 valid.finish(),
             )?),
         })

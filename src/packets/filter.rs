@@ -1,7 +1,7 @@
 //! Rows that are not wanted, left out before their columns are made.
 
-use super::builder::Row;
 use super::column::Column;
+use super::row::Row;
 use crate::classify::{App, Basis, Traffic};
 
 /// What a column is compared to.
@@ -64,28 +64,45 @@ impl Filter {
         self.terms.iter().any(|(column, _)| matches!(column, Column::App | Column::Traffic | Column::Basis))
     }
 
+    /// Whether what earlier frames tell may decide on a row.
+    pub(super) fn is_told_by_others(&self) -> bool {
+        self.terms.iter().any(|(column, _)| is_told_by_others(*column))
+    }
+
     /// Whether the row is kept.
     #[inline]
-    pub fn keeps(&self, row: &Row<'_>) -> bool {
-        self.terms.iter().all(|(column, accepted)| {
-            let layers = &row.layers;
-            let value: Option<u64> = match column {
-                Column::App => row.label.app.map(|app| app as u64),
-                Column::Traffic => Some(row.label.traffic() as u64),
-                Column::Basis => row.label.basis.map(|basis| basis as u64),
-                Column::IpVersion => layers.ip.map(|ip| ip.version.into()),
-                Column::Protocol => layers.ip.map(|ip| ip.protocol.into()),
-                Column::Ttl => layers.ip.map(|ip| ip.ttl.into()),
-                Column::SrcPort => layers.ports().map(|(src, _)| src.into()),
-                Column::DstPort => layers.ports().map(|(_, dst)| dst.into()),
-                Column::Vlan => layers.vlan.map(Into::into),
-                Column::Ethertype => layers.ethertype.map(Into::into),
-                Column::TunnelId => layers.tunnel_id.map(Into::into),
-                _ => None,
-            };
-            value.is_some_and(|value| accepted.contains(&value))
-        })
+    pub(super) fn keeps(&self, row: &Row) -> bool {
+        self.terms.iter().all(|term| matches(term, row))
     }
+
+    /// Whether a row is kept as far as it is known by itself: what other frames may tell of it is left open.
+    #[inline]
+    pub(super) fn may_keep(&self, row: &Row) -> bool {
+        self.terms.iter().all(|term| is_told_by_others(term.0) || matches(term, row))
+    }
+}
+
+/// Whether earlier frames may change this column of a row.
+fn is_told_by_others(column: Column) -> bool {
+    matches!(column, Column::App | Column::Traffic | Column::Basis | Column::SrcPort | Column::DstPort)
+}
+
+fn matches((column, accepted): &(Column, Vec<u64>), row: &Row) -> bool {
+    let value: u64 = match column {
+        Column::App => row.app.into(),
+        Column::Traffic => row.traffic.into(),
+        Column::Basis => row.basis.into(),
+        Column::IpVersion => row.ip_version.into(),
+        Column::Protocol => row.protocol.into(),
+        Column::Ttl => row.ttl.into(),
+        Column::SrcPort => row.src_port.into(),
+        Column::DstPort => row.dst_port.into(),
+        Column::Vlan => row.vlan.into(),
+        Column::Ethertype => row.ethertype.into(),
+        Column::TunnelId => row.tunnel_id.into(),
+        _ => return false,
+    };
+    row.has(*column) && accepted.contains(&value)
 }
 
 fn names<T: Copy>(all: &[T], name: impl Fn(T) -> &'static str) -> Vec<&'static str> {

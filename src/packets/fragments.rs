@@ -14,6 +14,45 @@ const TIMEOUT: i64 = 60_000_000_000;
 /// Fragments of one packet that are compared for overlap; later ones are joined, but not compared with each other.
 const MAX_PARTS: usize = 16;
 
+/// A fragment, told from itself alone.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Part {
+    /// Its packet.
+    key: u64,
+    /// When it was captured.
+    ts: i64,
+    is_first: bool,
+    /// Of the first fragment.
+    ports: Option<(u16, u16)>,
+    /// First and last unit of 8 bytes that it holds.
+    units: (u16, u16),
+    /// What is wrong with it if it overlaps another one.
+    overlap: Issue,
+}
+
+impl Part {
+    /// What part of a packet this is, if it is a fragment.
+    #[inline]
+    pub fn of(ts: i64, frame: &[u8], layers: &Layers<'_>) -> Option<Self> {
+        layers.ip.as_ref().filter(|ip| ip.fragment != Fragment::Whole).map(|ip| Self::new(ts, frame, ip, layers))
+    }
+
+    #[cold]
+    fn new(ts: i64, frame: &[u8], ip: &Ip<'_>, layers: &Layers<'_>) -> Self {
+        let offset = (ip.packet.as_ptr().addr() - frame.as_ptr().addr()) as u32;
+        let header = if ip.version == 4 { Header::Ipv4 } else { Header::Ipv6 };
+        let is_first = ip.fragment == Fragment::First;
+        Self {
+            key: key(ip),
+            ts,
+            is_first,
+            ports: layers.ports().filter(|_| is_first),
+            units: units(ip),
+            overlap: Issue { header, reason: Reason::Overlap, offset },
+        }
+    }
+}
+
 /// Fragmented packets of late: as many as fit into a table of fixed size.
 #[derive(Debug, Default)]
 pub(super) struct Fragments {
@@ -22,39 +61,42 @@ pub(super) struct Fragments {
 
 /// What is known of a fragmented packet.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Fragmented {
+struct Fragmented {
     /// When its first seen fragment was captured.
     since: i64,
     /// Of its first fragment, if that was seen.
     ports: Option<(u16, u16)>,
     /// Of its first fragment, if that was seen.
-    pub label: Label,
+    label: Label,
     /// First and last unit of 8 bytes of each fragment.
     parts: [(u16, u16); MAX_PARTS],
     count: u8,
 }
 
+/// What a fragment has by being one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Joined {
+    /// Ports of its packet and its label, if this is a later fragment and the first one came before.
+    pub known: Option<((u16, u16), Label)>,
+    /// If it overlaps another one.
+    pub issue: Option<Issue>,
+}
+
 impl Fragments {
-    /// What is known of the packet that this is a fragment of. Gives `layers` the ports of the first fragment, and an issue
-    /// if this one overlaps another.
-    #[inline]
-    pub fn join(&mut self, ts: i64, frame: &[u8], layers: &mut Layers<'_>) -> Option<&mut Fragmented> {
-        let ip = layers.ip.filter(|ip| ip.fragment != Fragment::Whole)?;
-        let packet = self.packets.entry(key(&ip))?;
-        if packet.count == 0 || ts.abs_diff(packet.since) > TIMEOUT.unsigned_abs() {
-            *packet = Fragmented { since: ts, ..Fragmented::default() };
+    /// Takes note of a fragment, in the order of the capture, of which `label` is what it is by itself.
+    pub fn join(&mut self, part: &Part, label: Label) -> Joined {
+        let Some(packet) = self.packets.entry(part.key) else { return Joined::default() };
+        if packet.count == 0 || part.ts.abs_diff(packet.since) > TIMEOUT.unsigned_abs() {
+            *packet = Fragmented { since: part.ts, ..Fragmented::default() };
         }
-        if ip.fragment == Fragment::First {
-            packet.ports = layers.ports();
-        } else {
-            layers.joined_ports = packet.ports;
+        let known = packet.ports.filter(|_| !part.is_first).map(|ports| (ports, packet.label));
+        if part.is_first {
+            packet.ports = part.ports;
         }
-        if packet.overlaps(part(&ip)) {
-            let offset = (ip.packet.as_ptr().addr() - frame.as_ptr().addr()) as u32;
-            let header = if ip.version == 4 { Header::Ipv4 } else { Header::Ipv6 };
-            layers.issue.get_or_insert(Issue { header, reason: Reason::Overlap, offset });
+        if known.is_none() {
+            packet.label = label;
         }
-        Some(packet)
+        Joined { known, issue: packet.overlaps(part.units).then_some(part.overlap) }
     }
 }
 
@@ -75,7 +117,7 @@ impl Fragmented {
 }
 
 /// First and last unit of 8 bytes that a fragment holds, by its own length field.
-fn part(ip: &Ip<'_>) -> (u16, u16) {
+fn units(ip: &Ip<'_>) -> (u16, u16) {
     let len = (ip.total_len as usize).saturating_sub(ip.header_len as usize);
     let units = u16::try_from(len.div_ceil(8).saturating_sub(1)).unwrap_or(u16::MAX);
     (ip.fragment_offset, ip.fragment_offset.saturating_add(units))
@@ -109,9 +151,10 @@ mod tests {
     }
 
     fn join(fragments: &mut Fragments, ts: i64, packet: &[u8]) -> (Option<(u16, u16)>, Option<Reason>) {
-        let mut layers = dissect(LinkType::RAW, packet, packet.len() as u32);
-        fragments.join(ts, packet, &mut layers);
-        (layers.ports(), layers.issue.map(|issue| issue.reason))
+        let layers = dissect(LinkType::RAW, packet, packet.len() as u32);
+        let joined = fragments.join(&Part::of(ts, packet, &layers).unwrap(), Label::default());
+        let ports = joined.known.map(|(ports, _)| ports).or(layers.ports());
+        (ports, layers.issue.or(joined.issue).map(|issue| issue.reason))
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What every reader of frames does: takes blocks bit by bit, and of each frame finds layers, packet of a fragment and
 //! application.
 
+use std::sync::Arc;
+
 use arrow_schema::ArrowError;
 
-use super::fragments::Fragments;
+use super::fragments::{Fragments, Part};
 use crate::capture::{Block, Frame, Interface, Reader};
-use crate::classify::{Classifier, Label};
+use crate::classify::{self, Hint, Label, Streams};
 use crate::dissect::{Layers, dissect_into};
 
 /// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
@@ -47,18 +49,16 @@ impl Blocks {
 /// Dissects and labels frames, in the order of the capture.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    classifier: Classifier,
-    fragments: Fragments,
+    state: State,
 }
 
 impl Frames {
-    /// Writes the layers of a frame to `layers`, and returns its label if that is wanted.
+    /// Writes the layers of a frame to `layers`, and returns its label.
     #[inline]
     pub fn read<'a>(
         &mut self,
-        interfaces: &[Interface],
+        interfaces: &[Arc<Interface>],
         frame: Frame<'a>,
-        wants_label: bool,
         layers: &mut Layers<'a>,
     ) -> Label {
         let Some(interface) = interfaces.get(frame.record.interface as usize) else {
@@ -66,16 +66,24 @@ impl Frames {
             return Label::default();
         };
         dissect_into(interface.link, frame.data, frame.record.wire_len, layers);
-        let packet = self.fragments.join(frame.record.ts, frame.data, layers);
-        if !wants_label {
-            return Label::default();
-        }
-        let mut label = self.classifier.classify(layers);
-        match packet {
-            Some(packet) if layers.joined_ports.is_some() => label = packet.label,
-            Some(packet) => packet.label = label,
-            None => {}
+        let mut label = classify::label(layers);
+        Hint::find(layers, label, |hint| label = self.state.streams.take(&hint).unwrap_or(label));
+        if let Some(part) = Part::of(frame.record.ts, frame.data, layers) {
+            let joined = self.state.fragments.join(&part, label);
+            layers.issue = layers.issue.or(joined.issue);
+            if let Some((ports, of_first)) = joined.known {
+                layers.joined_ports = Some(ports);
+                label = of_first;
+            }
         }
         label
     }
+}
+
+/// What earlier frames tell about later ones. Small, and updated by few frames, so that this can be done in the order of the
+/// capture after the frames were dissected in any.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    pub streams: Streams,
+    pub fragments: Fragments,
 }

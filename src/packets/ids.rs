@@ -29,8 +29,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use sha1::{Digest, Sha1};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::column::Column;
+use super::row::Row;
 use crate::dissect::{Layers, Transport};
-use crate::wire::ip::{Fragment, Ip};
+use crate::wire::ip::{Addr, Fragment, Ip};
 
 /// How many bytes of a packet `packet_id` covers.
 pub const PACKET_BYTES: usize = 96;
@@ -57,8 +59,20 @@ impl Ids {
         Self {
             packet: packet_id(ip, layers.payload_len),
             payload: payload_id(ip, layers),
-            flow: Some(flow_id(ip, layers)),
+            flow: Some({
+                let (src_port, dst_port) = layers.ports().unwrap_or_default();
+                flow(ip.protocol, (ip.src(), src_port), (ip.dst(), dst_port))
+            }),
         }
+    }
+}
+
+/// Sets the ids of a row, which has these layers.
+#[inline]
+pub(super) fn set(row: &mut Row, layers: &Layers<'_>) {
+    if let Some(ip) = &layers.ip {
+        let flow = flow_id(row);
+        row.set_ids(packet_id(ip, layers.payload_len), payload_id(ip, layers), flow);
     }
 }
 
@@ -163,14 +177,19 @@ fn has_variety(payload: &[u8]) -> bool {
     })
 }
 
+/// `flow_id` of a row with an IP packet.
 #[inline]
-fn flow_id(ip: &Ip<'_>, layers: &Layers<'_>) -> u64 {
-    let (src_port, dst_port) = layers.ports().unwrap_or_default();
-    let src = (ip.src(), src_port);
-    let dst = (ip.dst(), dst_port);
-    let (low, high) = if src <= dst { (src, dst) } else { (dst, src) };
+pub(super) fn flow_id(row: &Row) -> u64 {
+    flow(row.protocol, (row.src, row.src_port), (row.dst, row.dst_port))
+}
+
+#[inline]
+fn flow(protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
+    // As numbers, for that is one comparison.
+    let order = |(addr, port): (Addr, u16)| (u128::from_be_bytes(addr), port);
+    let (low, high) = if order(src) <= order(dst) { (src, dst) } else { (dst, src) };
     let mut message = [0; 37];
-    message[0] = ip.protocol;
+    message[0] = protocol;
     message[1..17].copy_from_slice(&low.0);
     message[17..19].copy_from_slice(&low.1.to_be_bytes());
     message[19..35].copy_from_slice(&high.0);
@@ -178,36 +197,33 @@ fn flow_id(ip: &Ip<'_>, layers: &Layers<'_>) -> u64 {
     xxh3_64(&message)
 }
 
-/// Community ID version 1, seed 0. For ICMP it is made from type and code, as its specification says.
-pub fn community_id(layers: &Layers<'_>) -> Option<String> {
-    let ip = layers.ip.as_ref()?;
+/// Community ID version 1, seed 0, of a row with an IP packet. For ICMP it is made from type and code, as its
+/// specification says.
+pub(super) fn community_id(row: &Row) -> String {
     // Pairs of ICMP types that answer each other; the others are one-way.
-    let (ports, one_way) = match layers.transport {
-        Transport::Icmp { kind, code } => {
-            icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)])
-        }
-        Transport::Icmpv6 { kind, code } => {
+    let (ports, one_way) = match (row.icmp, row.protocol) {
+        (Some([kind, code]), 58) => {
             icmp_ports(kind, code, &[(128, 129), (133, 134), (135, 136), (130, 131), (144, 145)])
         }
-        _ => (layers.ports(), false),
+        (Some([kind, code]), _) => {
+            icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)])
+        }
+        (None, _) => (row.has(Column::SrcPort).then_some((row.src_port, row.dst_port)), false),
     };
-    let (src, dst) = (ip.src(), ip.dst());
-    let skip = if ip.version == 4 { 12 } else { 0 };
-    let (src, dst) = (src.get(skip..)?, dst.get(skip..)?);
-    let (src_port, dst_port) = ports.unwrap_or_default();
-    let ordered = one_way || (src, src_port) <= (dst, dst_port);
-    let ((a, a_port), (b, b_port)) =
-        if ordered { ((src, src_port), (dst, dst_port)) } else { ((dst, dst_port), (src, src_port)) };
+    let skip = if row.ip_version == 4 { 12 } else { 0 };
+    let src = (row.src.get(skip..).unwrap_or_default(), ports.unwrap_or_default().0);
+    let dst = (row.dst.get(skip..).unwrap_or_default(), ports.unwrap_or_default().1);
+    let (a, b) = if one_way || src <= dst { (src, dst) } else { (dst, src) };
     let mut sha1 = Sha1::new();
     sha1.update([0, 0]);
-    sha1.update(a);
-    sha1.update(b);
-    sha1.update([ip.protocol, 0]);
+    sha1.update(a.0);
+    sha1.update(b.0);
+    sha1.update([row.protocol, 0]);
     if ports.is_some() {
-        sha1.update(a_port.to_be_bytes());
-        sha1.update(b_port.to_be_bytes());
+        sha1.update(a.1.to_be_bytes());
+        sha1.update(b.1.to_be_bytes());
     }
-    Some(format!("1:{}", BASE64_STANDARD.encode(sha1.finalize())))
+    format!("1:{}", BASE64_STANDARD.encode(sha1.finalize()))
 }
 
 fn icmp_ports(kind: u8, code: u8, pairs: &[(u8, u8)]) -> (Option<(u16, u16)>, bool) {
@@ -232,7 +248,9 @@ mod tests {
 
     fn ids(packet: &[u8]) -> (Ids, String) {
         let layers = dissect(LinkType::RAW, packet, packet.len() as u32);
-        (Ids::of(&layers), community_id(&layers).unwrap())
+        let mut row = Row::default();
+        row.set_layers(&layers);
+        (Ids::of(&layers), community_id(&row))
     }
 
     const UDP: &str = "45b8003c1234000040117b8ec0000201c633640213c413c6002845be7461707369676874207465737420766563746f\

@@ -11,10 +11,12 @@ mod filter;
 mod fragments;
 pub(crate) mod frames;
 pub mod ids;
+mod part;
+mod row;
 mod scan;
 mod view;
+mod workers;
 
-pub use builder::{Builder, Row};
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
 pub use frames::Pause;

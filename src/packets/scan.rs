@@ -1,29 +1,37 @@
 //! A capture as a stream of record batches.
 
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::builder::{Builder, CHUNK, Row};
-use super::column::Column;
+use super::column::{Column, schema};
 use super::filter::Filter;
-use super::frames::{Blocks, Frames, Pause};
-use super::ids::Ids;
-use crate::capture::{Block, Reader};
+use super::frames::{Pause, State};
+use super::part::{Part, Work};
+use super::workers::Workers;
+use crate::capture::{Block, Error, Reader};
 
-/// Rows in a batch unless told otherwise.
-pub const BATCH_SIZE: usize = 65_536;
+/// Rows in a batch unless told otherwise: what columns take is then reused before it is given back, and fits into caches.
+pub const BATCH_SIZE: usize = 16_384;
+
+/// The most rows of a batch: as many as a dictionary of taps or encapsulations has numbers for.
+const MAX_BATCH_SIZE: usize = 65_536;
 
 /// What to make of a capture.
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
     /// The columns, in order.
     pub columns: Vec<Column>,
-    /// Rows in a batch; the last one may be shorter.
+    /// Frames that make a batch, up to 65,536: as many rows, less what the filter leaves out.
     pub batch_size: usize,
     /// Rows that are not wanted.
     pub filter: Filter,
     /// How many rows to make at the most.
     pub limit: Option<u64>,
+    /// Threads that work beside the one that asks for batches; with none, that one does all. The batches are the same.
+    pub workers: usize,
 }
 
 impl Default for ScanOptions {
@@ -33,121 +41,95 @@ impl Default for ScanOptions {
             batch_size: BATCH_SIZE,
             filter: Filter::default(),
             limit: None,
+            workers: 0,
         }
     }
 }
 
 /// Reads a capture batch by batch.
+///
+/// The frames of a batch are dissected on any thread, independent of all others. What earlier frames tell of later ones is
+/// added by the thread that asks for batches, in order; so there is one result, whatever the number of threads.
 #[derive(Debug)]
 pub struct Scan {
-    blocks: Blocks,
-    frames: Frames,
-    builder: Builder,
-    options: ScanOptions,
-    work: Work,
+    input: Arc<Mutex<Input>>,
+    schema: SchemaRef,
+    work: Arc<Work>,
+    state: State,
+    workers: Option<Workers>,
+    pause: Option<Pause>,
     rows_left: u64,
-}
-
-/// What the columns asked for make necessary.
-#[derive(Debug, Clone, Copy)]
-struct Work {
-    layers: bool,
-    label: bool,
-    ids: bool,
-}
-
-impl Work {
-    fn of(options: &ScanOptions) -> Self {
-        let any = |test: fn(Column) -> bool| options.columns.iter().any(|&column| test(column));
-        let label = options.filter.needs_label()
-            || any(|column| matches!(column, Column::App | Column::Traffic | Column::Basis));
-        let ids = any(|column| matches!(column, Column::PacketId | Column::PayloadId | Column::FlowId));
-        let record = |column| {
-            matches!(column, Column::Frame | Column::Ts | Column::Tap | Column::CapLen | Column::WireLen)
-        };
-        let layers = label
-            || ids
-            || !options.filter.is_empty()
-            || !options.columns.iter().all(|&column| record(column));
-        Self { layers, label, ids }
-    }
 }
 
 impl Scan {
     /// A scan of all that `reader` has.
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
-        let options = ScanOptions { batch_size: options.batch_size.max(1), ..options };
+        let ScanOptions { columns, batch_size, filter, limit, workers } = options;
+        let schema = schema(&columns);
+        let input = Arc::new(Mutex::new(Input { reader, failed: None }));
+        let batch_size = batch_size.clamp(1, MAX_BATCH_SIZE);
+        let work = Arc::new(Work::new(schema.clone(), columns, batch_size, filter));
         Self {
-            builder: Builder::new(&options.columns, options.batch_size),
-            work: Work::of(&options),
-            rows_left: options.limit.unwrap_or(u64::MAX),
-            frames: Frames::default(),
-            blocks: Blocks::new(reader),
-            options,
+            workers: (workers > 0).then(|| Workers::start(workers, &input, &work)),
+            input,
+            schema,
+            work,
+            state: State::default(),
+            pause: None,
+            rows_left: limit.unwrap_or(u64::MAX),
         }
     }
 
     /// The same scan, which calls `pause` when the reader has nothing yet.
     #[must_use]
     pub fn with_pause(mut self, pause: Pause) -> Self {
-        self.blocks.pause = Some(pause);
+        self.pause = Some(pause);
         self
     }
 
-    /// The reader, for its interfaces, files and warnings so far.
-    pub fn reader(&self) -> &Reader {
-        &self.blocks.reader
+    /// The reader, for its interfaces, files and warnings so far. Waits for the thread that reads at the moment.
+    pub fn reader(&self) -> impl Deref<Target = Reader> {
+        ReaderGuard(lock(&self.input))
+    }
+
+    /// The reader, unless a thread reads at the moment.
+    pub fn idle_reader(&self) -> Option<impl Deref<Target = Reader>> {
+        self.input.try_lock().ok().map(ReaderGuard)
     }
 
     /// The next batch; `None` when the capture has ended.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
-        while self.rows_left > 0 && self.builder.len() < self.options.batch_size && !self.builder.is_full() {
-            let Some((block, position)) = self.blocks.take()? else { break };
-            let position = self.read_block(&block, position);
-            self.blocks.put(block, position);
+        while self.rows_left > 0 {
+            let Some(part) = self.next_part()? else { break };
+            let batch = part.settle(&mut self.state, &self.work.filter)?;
+            let rows = batch.num_rows().min(usize::try_from(self.rows_left).unwrap_or(usize::MAX));
+            if rows > 0 {
+                self.rows_left -= rows as u64;
+                return Ok(Some(if rows < batch.num_rows() { batch.slice(0, rows) } else { batch }));
+            }
         }
-        if self.builder.is_empty() {
-            return Ok(None);
-        }
-        self.builder.finish().map(Some)
+        self.workers = None;
+        Ok(None)
     }
 
-    /// Adds rows for the frames from `position` on, as far as the batch has room; returns where it stopped.
-    fn read_block(&mut self, block: &Block, mut position: usize) -> usize {
-        let Self { blocks, frames: state, builder, options, work, rows_left, .. } = self;
-        let interfaces = blocks.reader.interfaces();
-        let mut frames = block.frames().skip(position);
-        let mut rows = vec![Row::default(); CHUNK];
-        while position < block.len()
-            && *rows_left > 0
-            && builder.len() < options.batch_size
-            && !builder.is_full()
-        {
-            let room = (options.batch_size - builder.len())
-                .min(CHUNK)
-                .min(usize::try_from(*rows_left).unwrap_or(CHUNK));
-            let mut len = 0;
-            for frame in frames.by_ref().take(room) {
-                let Some(row) = rows.get_mut(len) else { break };
-                row.number = block.first_frame() + position as u64;
-                row.frame = frame;
-                position += 1;
-                if work.layers {
-                    row.label = state.read(interfaces, frame, work.label, &mut row.layers);
-                }
-                if options.filter.keeps(row) {
-                    if work.ids {
-                        row.ids = Ids::of(&row.layers);
-                    }
-                    len += 1;
-                }
-            }
-            builder.push(rows.get(..len).unwrap_or_default(), |interface| {
-                interfaces.get(interface as usize).map_or_else(String::new, |interface| interface.tap.clone())
-            });
-            *rows_left -= len as u64;
+    /// The rows of the next frames.
+    fn next_part(&mut self) -> Result<Option<Part>, ArrowError> {
+        if let Some(workers) = &mut self.workers {
+            return workers.next_part(self.pause);
         }
-        position
+        let input = &mut *lock(&self.input);
+        let mut part = Part::new(&self.work);
+        while part.frames() < self.work.batch_size {
+            let Some(block) = input.next_block(self.work.batch_size - part.frames(), part.frames() == 0)?
+            else {
+                break;
+            };
+            if let (true, Some(pause)) = (block.is_empty(), self.pause) {
+                pause()?;
+            }
+            part.read(&self.work, &block, input.reader.interfaces());
+        }
+        Ok((part.frames() > 0).then_some(part))
     }
 }
 
@@ -161,6 +143,47 @@ impl Iterator for Scan {
 
 impl RecordBatchReader for Scan {
     fn schema(&self) -> SchemaRef {
-        self.builder.schema()
+        self.schema.clone()
+    }
+}
+
+/// Where frames come from, one stretch after the other.
+#[derive(Debug)]
+pub(super) struct Input {
+    pub reader: Reader,
+    /// What ended a source: it is told when the frames before it were handed out.
+    failed: Option<Error>,
+}
+
+impl Input {
+    /// At most `most` frames that follow; none at the end of the capture, and where a source ended with an error. That is
+    /// the answer itself if it `may_fail`, else the one next time.
+    pub fn next_block(&mut self, most: usize, may_fail: bool) -> Result<Option<Block>, ArrowError> {
+        if self.failed.is_none() {
+            match self.reader.next_block_of(most) {
+                Ok(block) => return Ok(block),
+                Err(error) => self.failed = Some(error),
+            }
+        }
+        match self.failed.take_if(|_| may_fail) {
+            Some(error) => Err(ArrowError::ExternalError(Box::new(error))),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The input, for one thread at a time.
+pub(super) fn lock(input: &Mutex<Input>) -> MutexGuard<'_, Input> {
+    input.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The reader, while no thread reads.
+struct ReaderGuard<'a>(MutexGuard<'a, Input>);
+
+impl Deref for ReaderGuard<'_> {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.0.reader
     }
 }

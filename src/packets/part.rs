@@ -1,0 +1,214 @@
+//! A stretch of frames as rows: what each frame tells by itself, on any thread.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, SchemaRef};
+
+use super::builder::{Builder, CHUNK};
+use super::column::Column;
+use super::filter::Filter;
+use super::fragments::Part as Fragment;
+use super::frames::State;
+use super::ids;
+use super::row::Row;
+use crate::capture::{Block, Interface};
+use crate::classify::{self, Hint, Label};
+use crate::dissect::{Layers, dissect_into};
+
+/// What to make of frames.
+#[derive(Debug)]
+pub(super) struct Work {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    /// Frames in a part.
+    pub batch_size: usize,
+    pub filter: Filter,
+    // What the columns and the filter make necessary.
+    layers: bool,
+    label: bool,
+    ids: bool,
+    /// Whether earlier frames decide which rows are kept.
+    open_filter: bool,
+}
+
+impl Work {
+    pub fn new(schema: SchemaRef, columns: Vec<Column>, batch_size: usize, filter: Filter) -> Self {
+        let any = |test: fn(Column) -> bool| columns.iter().any(|&column| test(column));
+        let label = filter.needs_label()
+            || any(|column| matches!(column, Column::App | Column::Traffic | Column::Basis));
+        let ids = any(|column| matches!(column, Column::PacketId | Column::PayloadId | Column::FlowId));
+        let is_record = |column| {
+            matches!(column, Column::Frame | Column::Ts | Column::Tap | Column::CapLen | Column::WireLen)
+        };
+        let layers =
+            label || ids || !filter.is_empty() || !columns.iter().all(|&column| is_record(column));
+        let open_filter = filter.is_told_by_others();
+        Self { schema, columns, batch_size, filter, layers, label, ids, open_filter }
+    }
+}
+
+/// Rows of frames that follow each other, complete but for what earlier frames tell of them.
+#[derive(Debug)]
+pub(super) struct Part {
+    builder: Builder,
+    frames: usize,
+    open: Vec<Open>,
+    /// Rows of open frames, as far as they are needed.
+    rows: Vec<Row>,
+}
+
+/// A frame that tells something about later ones, or of which earlier ones tell something.
+#[derive(Debug)]
+struct Open {
+    /// Its place in the builder, if it has one.
+    at: Option<u32>,
+    /// The place of its row in [`Part::rows`], if it is needed.
+    row: Option<u32>,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Hint(Hint),
+    Fragment(Box<Fragment>, Label),
+}
+
+impl Part {
+    pub fn new(work: &Work) -> Self {
+        Self {
+            builder: Builder::new(work.schema.clone(), &work.columns, work.batch_size),
+            frames: 0,
+            open: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    /// How many frames were read.
+    pub fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Adds rows for the frames of a block.
+    pub fn read(&mut self, work: &Work, block: &Block, interfaces: &[Arc<Interface>]) {
+        let mut number = block.first_frame();
+        let mut rows = [Row::default(); CHUNK];
+        let mut len = 0;
+        let mut layers = Layers::default();
+        let tap_name = |interface: u32| {
+            interfaces.get(interface as usize).map_or_else(String::new, |interface| interface.tap.clone())
+        };
+        for frame in block.frames() {
+            let Some(row) = rows.get_mut(len) else { break };
+            *row = Row::of(number, &frame.record);
+            number += 1;
+            if work.layers
+                && let Some(interface) = interfaces.get(frame.record.interface as usize)
+            {
+                dissect_into(interface.link, frame.data, frame.record.wire_len, &mut layers);
+                row.set_layers(&layers);
+                let label = if work.label { classify::label(&layers) } else { Label::default() };
+                row.set_label(label);
+                let open = self.open.len();
+                let at = Some((self.builder.len() + len) as u32);
+                if work.label {
+                    Hint::find(&layers, label, |hint| {
+                        self.open.push(Open { at, row: None, what: What::Hint(hint) });
+                    });
+                }
+                if let Some(fragment) = Fragment::of(frame.record.ts, frame.data, &layers) {
+                    let what = What::Fragment(Box::new(fragment), label);
+                    self.open.push(Open { at, row: None, what });
+                }
+                let is_open = self.open.len() > open;
+                let is_kept = if is_open && work.open_filter {
+                    work.filter.may_keep(row)
+                } else {
+                    work.filter.keeps(row)
+                };
+                if work.ids && is_kept {
+                    ids::set(row, &layers);
+                }
+                if is_open {
+                    self.keep_open(work, open, row, is_kept);
+                }
+                if !is_kept {
+                    continue;
+                }
+            }
+            len += 1;
+            if len == CHUNK {
+                self.builder.push(&rows, tap_name);
+                len = 0;
+            }
+        }
+        self.builder.push(rows.get(..len).unwrap_or_default(), tap_name);
+        self.frames += block.len();
+    }
+
+    /// Gives the open frames from `first` on, which are one, the row that is needed to decide on them.
+    fn keep_open(&mut self, work: &Work, first: usize, row: &Row, is_kept: bool) {
+        let frames = self.open.get_mut(first..).unwrap_or_default();
+        let needed = work.open_filter || frames.iter().any(|open| matches!(open.what, What::Fragment(..)));
+        let place = (needed && is_kept).then(|| {
+            self.rows.push(*row);
+            self.rows.len() as u32 - 1
+        });
+        for open in frames {
+            open.row = place;
+            if !is_kept {
+                open.at = None;
+            }
+        }
+    }
+
+    /// Adds what earlier frames tell. Parts are to be given in the order of the capture.
+    pub fn settle(self, state: &mut State, filter: &Filter) -> Result<RecordBatch, ArrowError> {
+        let Self { mut builder, open, mut rows, .. } = self;
+        // Of the frame before, which has several entries if it is the first fragment of media.
+        let mut last: Option<(u32, Label)> = None;
+        let mut rejected = Vec::new();
+        for Open { at, row, what } in &open {
+            let (label, ports, issue) = match what {
+                What::Hint(hint) => (state.streams.take(hint), None, None),
+                What::Fragment(fragment, label) => {
+                    let label = last.filter(|&(of, _)| Some(of) == *at).map_or(*label, |(_, label)| label);
+                    let joined = state.fragments.join(fragment, label);
+                    (joined.known.map(|(_, label)| label), joined.known.map(|(ports, _)| ports), joined.issue)
+                }
+            };
+            let Some(at) = *at else { continue };
+            let row = row.and_then(|row| rows.get_mut(row as usize));
+            if let Some(label) = label {
+                builder.set_label(at as usize, label);
+                last = Some((at, label));
+            }
+            let Some(row) = row else { continue };
+            if let Some(label) = label {
+                row.set_label(label);
+            }
+            if let Some(ports) = ports {
+                row.set_ports(Some(ports));
+                row.flow_id = ids::flow_id(row);
+                builder.set_ports(at as usize, row);
+            }
+            if let (Some(issue), false) = (issue, row.has(Column::Issue)) {
+                row.set_issue(issue);
+                builder.set_issue(at as usize, row);
+            }
+            rejected.push((at, !filter.keeps(row)));
+        }
+        // A frame may have been judged twice; the last word counts.
+        let mut keep = Vec::new();
+        if rejected.iter().any(|&(_, rejected)| rejected) {
+            keep.resize(builder.len(), true);
+            for (at, rejected) in rejected {
+                if let Some(keep) = keep.get_mut(at as usize) {
+                    *keep = !rejected;
+                }
+            }
+            builder.retain(&keep);
+        }
+        builder.finish()
+    }
+}

@@ -1,0 +1,168 @@
+//! Threads that turn frames into parts of the table, which come out in the order of the capture.
+//!
+//! A thread takes the frames of the next part from the reader, alone with it for as long as that walks from record to record, and
+//! then dissects them beside the others. So records are found by the one walk that is sure of them, and never guessed.
+
+use std::collections::HashMap;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use arrow_schema::ArrowError;
+
+use super::frames::Pause;
+use super::part::{Part, Work};
+use super::scan::{Input, lock};
+use crate::capture::{Block, Interface};
+
+/// How often a wait for the next part is interrupted to ask whether to go on.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Parts beyond one a thread that may be under way.
+const AHEAD: usize = 2;
+
+/// What a thread made of its frames: none at the end of the capture.
+type Made = Result<Option<Part>, ArrowError>;
+
+/// The threads, and what they have made.
+#[derive(Debug)]
+pub(super) struct Workers {
+    made: Receiver<(u64, Made)>,
+    /// Parts that came before their turn, by number.
+    early: HashMap<u64, Made>,
+    next: u64,
+    room: Arc<Room>,
+}
+
+/// Frames of one part, taken from the reader.
+struct Taken {
+    number: u64,
+    blocks: Vec<Block>,
+    interfaces: Vec<Arc<Interface>>,
+}
+
+impl Workers {
+    pub fn start(threads: usize, input: &Arc<Mutex<Input>>, work: &Arc<Work>) -> Self {
+        let (sender, made) = mpsc::channel();
+        let room = Arc::new(Room::new(threads + AHEAD));
+        for _ in 0..threads {
+            let (sender, room) = (sender.clone(), Arc::clone(&room));
+            let (input, work) = (Arc::clone(input), Arc::clone(work));
+            // Not waited for at the end: one that waits for a pipe would never come.
+            thread::spawn(move || run(&input, &work, &room, &sender));
+        }
+        Self { made, early: HashMap::new(), next: 0, room }
+    }
+
+    /// The part whose turn it is; none at the end of the capture.
+    pub fn next_part(&mut self, pause: Option<Pause>) -> Made {
+        let made = loop {
+            if let Some(made) = self.early.remove(&self.next) {
+                break made;
+            }
+            match self.made.recv_timeout(PATIENCE) {
+                Ok((number, made)) => {
+                    self.early.insert(number, made);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(pause) = pause {
+                        pause()?;
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            }
+        };
+        self.next += 1;
+        self.room.give();
+        made
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.room.close();
+    }
+}
+
+fn run(input: &Mutex<Input>, work: &Work, room: &Room, made: &Sender<(u64, Made)>) {
+    loop {
+        let taken = {
+            // Numbers are given out while the input is held, so that they are in the order of the frames.
+            let mut input = lock(input);
+            let Some(number) = room.take() else { return };
+            take(&mut input, work, number)
+        };
+        let (number, part) = match taken {
+            Ok(Taken { number, blocks, interfaces }) => {
+                let mut part = Part::new(work);
+                blocks.iter().for_each(|block| part.read(work, block, &interfaces));
+                (number, Ok((part.frames() > 0).then_some(part)))
+            }
+            Err((number, error)) => (number, Err(error)),
+        };
+        let is_end = matches!(part, Ok(None));
+        if made.send((number, part)).is_err() || is_end {
+            return;
+        }
+    }
+}
+
+/// The frames of the next part.
+fn take(input: &mut Input, work: &Work, number: u64) -> Result<Taken, (u64, ArrowError)> {
+    let mut blocks = Vec::new();
+    let mut frames = 0;
+    while frames < work.batch_size {
+        let block = input.next_block(work.batch_size - frames, frames == 0);
+        let Some(block) = block.map_err(|error| (number, error))? else { break };
+        frames += block.len();
+        blocks.push(block);
+    }
+    Ok(Taken { number, blocks, interfaces: input.reader.interfaces().to_vec() })
+}
+
+/// How many more parts may be under way.
+#[derive(Debug)]
+struct Room {
+    state: Mutex<RoomState>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct RoomState {
+    free: usize,
+    given: u64,
+    closed: bool,
+}
+
+impl Room {
+    fn new(free: usize) -> Self {
+        Self { state: Mutex::new(RoomState { free, given: 0, closed: false }), changed: Condvar::new() }
+    }
+
+    /// The number of the next part, when there is room for it; none if no more are wanted.
+    fn take(&self) -> Option<u64> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if state.closed {
+                return None;
+            }
+            if state.free > 0 {
+                state.free -= 1;
+                state.given += 1;
+                return Some(state.given - 1);
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn give(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).free += 1;
+        self.changed.notify_one();
+    }
+
+    fn close(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
+        self.changed.notify_all();
+    }
+}
