@@ -15,6 +15,7 @@ import pyarrow as pa
 from tapsight import _engine
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
+from tapsight._scan import checked_threads
 from tapsight._sources import STDIN, SourceError, Sources, Tap, problem_with, read_sources
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
@@ -176,6 +177,7 @@ def check(
     window: float = 5.0,
     memory: int = MEMORY,
     progress: Progress | None = None,
+    threads: int | None = None,
 ) -> Result:
     """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
 
@@ -186,6 +188,7 @@ def check(
         window: How far apart a packet and its copy may lie, in seconds.
         memory: About how many bytes to use for what is remembered of recent packets.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
+        threads: How many threads to use; all processors by default. What they find is the same.
 
     Raises:
         SourceError: No capture could be read, or one was named twice.
@@ -194,13 +197,18 @@ def check(
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
     examination, problems = examine_readable(
-        read_sources(sources), window=window, memory=memory, progress=progress
+        read_sources(sources), window=window, memory=memory, progress=progress, threads=threads
     )
     return judge(examination, policy, problems)
 
 
 def examine_readable(
-    taps: Sequence[Tap], *, window: float = 5.0, memory: int = MEMORY, progress: Progress | None = None
+    taps: Sequence[Tap],
+    *,
+    window: float = 5.0,
+    memory: int = MEMORY,
+    progress: Progress | None = None,
+    threads: int | None = None,
 ) -> tuple[Examination, list[str]]:
     """Examines what can be read of the taps, and says what could not be, a line each.
 
@@ -218,7 +226,9 @@ def examine_readable(
 
     def examine() -> Examination:
         listed = [(tap.name, tap.paths) for tap in taps]
-        return _engine.examine(listed, window_ns=window_ns, memory=memory, progress=progress)
+        return _engine.examine(
+            listed, window_ns=window_ns, memory=memory, progress=progress, threads=checked_threads(threads)
+        )
 
     try:
         return examine(), problems

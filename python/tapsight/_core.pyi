@@ -48,6 +48,7 @@ class Stream:
         batch_size: int = ...,
         filters: Sequence[tuple[str, Sequence[int | str]]] = ...,
         limit: int | None = None,
+        threads: int | None = None,
     ) -> Stream: ...
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
     def __arrow_c_schema__(self) -> object: ...
@@ -99,4 +100,5 @@ def examine(
     late_window_ns: int | None = None,
     memory: int | None = None,
     progress: Callable[[int], object] | None = None,
+    threads: int | None = None,
 ) -> Examination: ...

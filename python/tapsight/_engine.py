@@ -32,11 +32,16 @@ def examine(
     window_ns: int,
     memory: int,
     progress: Progress | None = None,
+    threads: int | None = None,
 ) -> Examination:
     """Reads all taps once, merged by time. Each is a name and its captures in order; ``-`` is standard input."""
     core = importlib.import_module("tapsight._core")
     examination: Examination = core.examine(
-        [(name, list(paths)) for name, paths in taps], window_ns=window_ns, memory=memory, progress=progress
+        [(name, list(paths)) for name, paths in taps],
+        window_ns=window_ns,
+        memory=memory,
+        progress=progress,
+        threads=threads,
     )
     return examination
 

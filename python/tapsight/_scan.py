@@ -19,6 +19,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | An
 """A path, a glob, ``"-"`` for standard input, or a buffer that holds a capture (bytes, a numpy array of uint8, …)."""
 
 BATCH_SIZE: int = _core.BATCH_SIZE
+MAX_THREADS: int = 1024
 COLUMNS: tuple[str, ...] = tuple(_core.column_names())
 """All columns of the packets table; those made on request only (``community_id``) among them."""
 
@@ -48,6 +49,7 @@ class Scan:
     filters: tuple[tuple[str, tuple[int | str, ...]], ...] = field(default=(), repr=False)
     limit: int | None = field(default=None, repr=False)
     table: str = "packets"
+    threads: int | None = None
 
     def _stream(self) -> _core.Stream:
         return _core.Stream(
@@ -58,6 +60,7 @@ class Scan:
             batch_size=self.batch_size,
             filters=[(name, list(values)) for name, values in self.filters],
             limit=self.limit,
+            threads=self.threads,
         )
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
@@ -122,6 +125,7 @@ def open(
     columns: Iterable[str] | None = None,
     batch_size: int = BATCH_SIZE,
     tap: str | None = None,
+    threads: int | None = None,
 ) -> Scan:
     """Open a capture: pcap or pcapng, plain or compressed with gzip, zstd or lz4.
 
@@ -131,8 +135,10 @@ def open(
         table: ``"packets"``, a row a frame; or a side table, a row a message of one protocol, such as ``"dns"`` or ``"sip"``,
             which joins the packets by ``frame``. See :data:`tapsight.TABLES`.
         columns: The columns to make, in this order; all but ``community_id`` by default. See :data:`tapsight.COLUMNS`.
-        batch_size: Rows in a batch.
+        batch_size: Frames that make a batch, at most 65,536: as many rows of packets, less what a filter leaves out.
         tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
+        threads: How many threads make packets; all processors by default. What they make is the same. Side tables are made by
+            one.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
@@ -142,7 +148,14 @@ def open(
     _schema(table, names)
     if batch_size < 1:
         raise ValueError(f"batch_size is a number of rows from 1, not {batch_size}")
-    return Scan(expand(source), names, batch_size, tap, table=table)
+    return Scan(expand(source), names, batch_size, tap, table=table, threads=checked_threads(threads))
+
+
+def checked_threads(threads: int | None) -> int | None:
+    """A number of threads, if it is one."""
+    if threads is not None and not 1 <= threads <= MAX_THREADS:
+        raise ValueError(f"threads is a number from 1 to {MAX_THREADS}, not {threads}")
+    return threads
 
 
 def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
@@ -170,6 +183,7 @@ def scan(
     columns: Iterable[str] | None = None,
     batch_size: int = BATCH_SIZE,
     tap: str | None = None,
+    threads: int | None = None,
 ) -> pl.LazyFrame:
     """Open a capture as a :class:`polars.LazyFrame`.
 
@@ -181,4 +195,6 @@ def scan(
     """
     from tapsight._polars import lazy_frame
 
-    return lazy_frame(open(source, table=table, columns=columns, batch_size=batch_size, tap=tap))
+    return lazy_frame(
+        open(source, table=table, columns=columns, batch_size=batch_size, tap=tap, threads=threads)
+    )

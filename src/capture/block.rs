@@ -2,6 +2,11 @@
 
 use std::sync::Arc;
 
+use super::prefetch;
+
+/// Frames from one that is handed out to one whose headers are asked for.
+const AHEAD: usize = 8;
+
 /// Bytes that several blocks may share: a mapped file, a buffer of the caller's, or a chunk read from a stream.
 pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -60,11 +65,13 @@ impl Block {
     }
 
     /// The frames, in order.
-    pub fn frames(&self) -> impl ExactSizeIterator<Item = Frame<'_>> {
+    pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
         let bytes = (*self.bytes).as_ref();
-        self.records.iter().map(move |&record| Frame {
+        // Where frames lie is known now, so that the headers of the next ones can be asked for in time.
+        let ahead = self.records.iter().skip(AHEAD).map(|record| record.offset).chain(std::iter::repeat(0));
+        self.records.iter().zip(ahead).map(move |(&record, ahead)| Frame {
             record,
-            data: bytes
+            data: prefetch::headers(bytes, ahead)
                 .get(record.offset..)
                 .and_then(|rest| rest.get(..record.cap_len as usize))
                 .unwrap_or_default(),

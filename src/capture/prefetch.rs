@@ -19,6 +19,15 @@ pub(super) fn ahead(bytes: &[u8], at: usize, step: usize) {
     }
 }
 
+/// Asks for the first bytes of a frame, as many as headers usually take. Gives `bytes` back.
+#[inline]
+pub(super) fn headers(bytes: &[u8], at: usize) -> &[u8] {
+    for offset in [0, LINE, 2 * LINE] {
+        line(bytes.as_ptr().wrapping_add(at + offset));
+    }
+    bytes
+}
+
 #[inline]
 #[allow(unsafe_code, reason = "measured: frames of 550 bytes become columns 1.14 times as fast")]
 fn line(at: *const u8) {

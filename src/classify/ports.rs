@@ -2,27 +2,37 @@
 
 use super::app::{App, NUMBERS, Space};
 
-/// Applications by number; one byte each.
-struct Table<const N: usize>([Option<App>; N]);
+/// Applications by number, one byte each; and a bit each that says whether there is one, which is in a cache when the bytes
+/// are not: most ports stand for nothing.
+struct Table<const N: usize> {
+    apps: [Option<App>; N],
+    known: [u64; 1024],
+}
 
 impl<const N: usize> Table<N> {
     #[expect(clippy::indexing_slicing, reason = "evaluated at compile time only, where it cannot panic")]
     const fn of(space: Space) -> Self {
-        let mut table = [None; N];
+        let mut apps = [None; N];
+        let mut known = [0; 1024];
         let mut at = 0;
         while at < NUMBERS.len() {
             let (number_space, number, app) = NUMBERS[at];
             if number_space as u8 == space as u8 {
-                table[number as usize] = Some(app);
+                apps[number as usize] = Some(app);
+                known[number as usize / 64] |= 1 << (number % 64);
             }
             at += 1;
         }
-        Self(table)
+        Self { apps, known }
     }
 
     #[inline]
     fn get(&self, number: usize) -> Option<App> {
-        self.0.get(number).copied().flatten()
+        let word = self.known.get(number / 64).copied().unwrap_or_default();
+        if word >> (number % 64) & 1 == 0 {
+            return None;
+        }
+        self.apps.get(number).copied().flatten()
     }
 
     /// The applications of the two ports, that of the lower port first: it is more likely the server's.

@@ -18,7 +18,7 @@ impl Walk<'_, '_> {
     #[inline]
     pub(super) fn link(&mut self, link: LinkType) -> Next {
         match link {
-            LinkType::ETHERNET => Next::Ethernet,
+            LinkType::ETHERNET => self.ethernet(),
             LinkType::RAW | LinkType(12 | 14) => Next::Ip(Header::Link),
             LinkType::IPV4 => Next::Ipv4,
             LinkType::IPV6 => Next::Ipv6,
@@ -63,7 +63,7 @@ impl Walk<'_, '_> {
     #[inline]
     pub(super) fn type_or_length(&mut self, value: u16) -> Next {
         if value >= MIN_ETHERTYPE {
-            return Next::Ethertype(value);
+            return self.ethertype(value);
         }
         self.wire_end = self.wire_end.min(self.at + usize::from(value));
         Next::Llc

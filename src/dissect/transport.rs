@@ -48,24 +48,7 @@ impl Walk<'_, '_> {
             }
         }
         self.transport(Transport::Udp(udp), size_of::<Udp>());
-        match (udp.src_port.get(), udp.dst_port.get()) {
-            (_, 4789 | 8472) => Next::Vxlan,
-            (_, 4790) => Next::VxlanGpe,
-            (_, 6081) => Next::Geneve,
-            (2152, _) | (_, 2152) => Next::Gtpu,
-            (1701, _) | (_, 1701) => Next::L2tp,
-            (3544, _) | (_, 3544) => Next::Teredo,
-            (_, 4341) => Next::Lisp,
-            (_, 4342) => Next::LispControl,
-            // The other port is that one too, or one that address translation chose; not that of a server.
-            (4500, 500 | 1024..) | (500 | 1024.., 4500) => Next::EspOverUdp,
-            // RFC 8086 and RFC 7510.
-            (_, 4754) => Next::Gre,
-            (_, 6635) => Next::Mpls,
-            (5247, _) | (_, 5247) => Next::Capwap,
-            (_, 37008) => Next::Tzsp,
-            _ => Next::Shim,
-        }
+        tunnel_of(udp)
     }
 
     pub(super) fn udp_lite(&mut self) -> Next {
@@ -130,6 +113,29 @@ impl Walk<'_, '_> {
         }
         self.transport(Transport::Icmpv6 { kind, code }, ICMPV6_LEN);
         Next::Nothing
+    }
+}
+
+/// The tunnel that the ports of a datagram suggest; without one, what it carries may show a header that no port does.
+#[inline]
+pub(super) fn tunnel_of(udp: &Udp) -> Next {
+    match (udp.src_port.get(), udp.dst_port.get()) {
+        (_, 4789 | 8472) => Next::Vxlan,
+        (_, 4790) => Next::VxlanGpe,
+        (_, 6081) => Next::Geneve,
+        (2152, _) | (_, 2152) => Next::Gtpu,
+        (1701, _) | (_, 1701) => Next::L2tp,
+        (3544, _) | (_, 3544) => Next::Teredo,
+        (_, 4341) => Next::Lisp,
+        (_, 4342) => Next::LispControl,
+        // The other port is that one too, or one that address translation chose; not that of a server.
+        (4500, 500 | 1024..) | (500 | 1024.., 4500) => Next::EspOverUdp,
+        // RFC 8086 and RFC 7510.
+        (_, 4754) => Next::Gre,
+        (_, 6635) => Next::Mpls,
+        (5247, _) | (_, 5247) => Next::Capwap,
+        (_, 37008) => Next::Tzsp,
+        _ => Next::Shim,
     }
 }
 

@@ -167,7 +167,8 @@ impl Part {
         let Self { mut builder, open, mut rows, .. } = self;
         // Of the frame before, which has several entries if it is the first fragment of media.
         let mut last: Option<(u32, Label)> = None;
-        let mut rejected = Vec::new();
+        let is_filtered = filter.is_told_by_others();
+        let mut keep = vec![true; if is_filtered { builder.len() } else { 0 }];
         for Open { at, row, what } in &open {
             let (label, ports, issue) = match what {
                 What::Hint(hint) => (state.streams.take(hint), None, None),
@@ -196,17 +197,11 @@ impl Part {
                 row.set_issue(issue);
                 builder.set_issue(at as usize, row);
             }
-            rejected.push((at, !filter.keeps(row)));
-        }
-        // A frame may have been judged twice; the last word counts.
-        let mut keep = Vec::new();
-        if rejected.iter().any(|&(_, rejected)| rejected) {
-            keep.resize(builder.len(), true);
-            for (at, rejected) in rejected {
-                if let Some(keep) = keep.get_mut(at as usize) {
-                    *keep = !rejected;
-                }
+            if is_filtered && let Some(keep) = keep.get_mut(at as usize) {
+                *keep = filter.keeps(row);
             }
+        }
+        if is_filtered {
             builder.retain(&keep);
         }
         builder.finish()

@@ -56,6 +56,8 @@ pub struct Scan {
     schema: SchemaRef,
     work: Arc<Work>,
     state: State,
+    threads: usize,
+    /// Made with the first batch.
     workers: Option<Workers>,
     pause: Option<Pause>,
     rows_left: u64,
@@ -70,7 +72,8 @@ impl Scan {
         let batch_size = batch_size.clamp(1, MAX_BATCH_SIZE);
         let work = Arc::new(Work::new(schema.clone(), columns, batch_size, filter));
         Self {
-            workers: (workers > 0).then(|| Workers::start(workers, &input, &work)),
+            threads: workers,
+            workers: None,
             input,
             schema,
             work,
@@ -108,14 +111,14 @@ impl Scan {
                 return Ok(Some(if rows < batch.num_rows() { batch.slice(0, rows) } else { batch }));
             }
         }
-        self.workers = None;
         Ok(None)
     }
 
     /// The rows of the next frames.
     fn next_part(&mut self) -> Result<Option<Part>, ArrowError> {
-        if let Some(workers) = &mut self.workers {
-            return workers.next_part(self.pause);
+        if self.threads > 0 {
+            let start = || Workers::start(self.threads, &self.input, &self.work);
+            return self.workers.get_or_insert_with(start).next_part(self.pause);
         }
         let input = &mut *lock(&self.input);
         let mut part = Part::new(&self.work);

@@ -73,8 +73,14 @@ impl Workers {
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
             }
         };
-        self.next += 1;
-        self.room.give();
+        if matches!(made, Ok(None)) {
+            // It stays the answer.
+            self.early.insert(self.next, Ok(None));
+            self.room.close();
+        } else {
+            self.next += 1;
+            self.room.give();
+        }
         made
     }
 }

@@ -8,7 +8,7 @@ use arrow_schema::ArrowError;
 use pyo3::prelude::*;
 
 use super::arrow::Table;
-use super::stream::{check_signals, source};
+use super::stream::{check_signals, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Interface, Options, Reader};
 use crate::detect;
@@ -35,7 +35,7 @@ pub struct Examination {
 ///
 /// ``progress`` is called now and then with the packets and bytes so far; what it raises ends the work.
 #[pyfunction]
-#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None))]
+#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None))]
 pub fn examine(
     py: Python<'_>,
     taps: Vec<(Option<String>, Vec<Bound<'_, PyAny>>)>,
@@ -43,13 +43,19 @@ pub fn examine(
     late_window_ns: Option<i64>,
     memory: Option<usize>,
     progress: Option<Py<PyAny>>,
+    threads: Option<usize>,
 ) -> PyResult<Examination> {
+    // The detectors have one, the taps share the others.
+    let workers = match threads_of(threads) {
+        0 | 1 => 0,
+        threads => ((threads - 1) / taps.len().max(1)).max(1),
+    };
     let mut scans = Vec::with_capacity(taps.len());
     for (tap, sources) in taps {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
         let reader =
             py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
-        let options = ScanOptions { columns: Packets::COLUMNS.to_vec(), ..ScanOptions::default() };
+        let options = ScanOptions { columns: Packets::COLUMNS.to_vec(), workers, ..ScanOptions::default() };
         scans.push(Scan::new(reader, options).with_pause(check_signals));
     }
     let defaults = detect::Options::default();
@@ -69,12 +75,14 @@ pub fn examine(
         })
     });
     let examination = examination.map_err(arrow_to_py)?;
+    let readers: Vec<_> = scans.iter().map(Scan::reader).collect();
+    let readers: Vec<&Reader> = readers.iter().map(|reader| &**reader).collect();
     let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
     Ok(Examination {
         scopes: table(scopes(&examination))?,
-        taps: table(taps_table(&examination, &scans))?,
-        files: table(files_table(&scans))?,
-        warnings: scans.iter().flat_map(|scan| scan.reader().warnings()).map(ToString::to_string).collect(),
+        taps: table(taps_table(&examination, &readers))?,
+        files: table(files_table(&readers))?,
+        warnings: readers.iter().flat_map(|reader| reader.warnings()).map(ToString::to_string).collect(),
         claims: table(Ok(examination.claims))?,
         flows: table(Ok(examination.flows))?,
     })
@@ -105,9 +113,8 @@ fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> 
 }
 
 /// One row a tap. What the files say about an interface comes from the first interface of that tap.
-fn taps_table(examination: &detect::Examination, scans: &[Scan]) -> Result<RecordBatch, ArrowError> {
-    let readers = || scans.iter().map(Scan::reader);
-    let interfaces = || readers().flat_map(|reader| reader.interfaces().iter().map(move |i| (reader, i)));
+fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<RecordBatch, ArrowError> {
+    let interfaces = || readers.iter().flat_map(|&reader| reader.interfaces().iter().map(move |i| (reader, i)));
     let mut names: Vec<&str> = examination.taps.iter().map(|(name, _)| name.as_str()).collect();
     for (_, interface) in interfaces() {
         if !names.contains(&interface.tap.as_str()) && names.len() < MAX_SILENT_TAPS {
@@ -183,10 +190,10 @@ fn taps_table(examination: &detect::Examination, scans: &[Scan]) -> Result<Recor
 /// Interfaces without frames are listed too, as far as this many rows.
 const MAX_SILENT_TAPS: usize = 1024;
 
-fn files_table(scans: &[Scan]) -> Result<RecordBatch, ArrowError> {
+fn files_table(readers: &[&Reader]) -> Result<RecordBatch, ArrowError> {
     let (mut file, mut tap, mut first_frame, mut frames) =
         (StringBuilder::new(), StringBuilder::new(), UInt64Builder::new(), UInt64Builder::new());
-    for reader in scans.iter().map(Scan::reader) {
+    for reader in readers {
         for interface in reader.interfaces() {
             let Some(info) = reader.files().get(interface.file) else { continue };
             file.append_value(&info.name);

@@ -12,7 +12,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyString};
 
 use super::arrow::{Table, schema_capsule, stream_capsule};
 use super::{arrow_to_py, to_py};
-use crate::capture::{Options, Reader, Source};
+use crate::capture::{Options, Reader, Source, Warning};
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
 
@@ -79,6 +79,11 @@ fn literals(values: Vec<Literal>) -> Vec<Value> {
     values.into_iter().map(value).collect()
 }
 
+/// How many threads to use: all processors unless told otherwise.
+pub(super) fn threads(wanted: Option<usize>) -> usize {
+    wanted.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from))
+}
+
 /// Lets Ctrl-C end a wait for more bytes.
 pub(super) fn check_signals() -> Result<(), ArrowError> {
     Python::attach(|py: Python<'_>| py.check_signals())
@@ -139,10 +144,16 @@ enum Rows {
 }
 
 impl Rows {
-    fn reader(&self) -> &Reader {
+    /// Passes the reader's warnings on. Unless this `is_end`, those of a reader that is busy have time.
+    fn warnings(&self, is_end: bool, report: impl FnOnce(&[Warning])) {
         match self {
-            Self::Packets(scan) => scan.reader(),
-            Self::Messages(scan, ..) => scan.reader(),
+            Self::Packets(scan) if is_end => report(scan.reader().warnings()),
+            Self::Packets(scan) => {
+                if let Some(reader) = scan.idle_reader() {
+                    report(reader.warnings());
+                }
+            }
+            Self::Messages(scan, ..) => report(scan.reader().warnings()),
         }
     }
 
@@ -177,10 +188,11 @@ impl Iterator for Reporting {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.rows.next();
-        let warnings = self.rows.reader().warnings();
-        let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = shared.len();
-        shared.extend(warnings.iter().skip(known).map(ToString::to_string));
+        self.rows.warnings(batch.is_none(), |warnings| {
+            let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = shared.len();
+            shared.extend(warnings.iter().skip(known).map(ToString::to_string));
+        });
         batch.map(|batch| {
             batch.map_err(|error| {
                 let text = error.to_string();
@@ -200,7 +212,7 @@ impl RecordBatchReader for Reporting {
 #[pymethods]
 impl Stream {
     #[new]
-    #[pyo3(signature = (sources, *, table="packets", tap=None, columns=None, batch_size=packets::BATCH_SIZE, filters=vec![], limit=None))]
+    #[pyo3(signature = (sources, *, table="packets", tap=None, columns=None, batch_size=packets::BATCH_SIZE, filters=vec![], limit=None, threads=None))]
     #[allow(clippy::too_many_arguments)]
     fn new(
         py: Python<'_>,
@@ -211,6 +223,7 @@ impl Stream {
         batch_size: usize,
         filters: Vec<(String, Vec<Literal>)>,
         limit: Option<u64>,
+        threads: Option<usize>,
     ) -> PyResult<Self> {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
         let side_table = if table == "packets" { None } else { Some(self::side_table(table)?) };
@@ -225,7 +238,11 @@ impl Stream {
             py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
         let rows = match side_table {
             None => {
-                let options = ScanOptions { columns: self::columns(columns)?, batch_size, filter, limit };
+                let threads = self::threads(threads);
+                // One does all the work; of several, the one that asks has next to none.
+                let workers = if threads > 1 { threads } else { 0 };
+                let columns = self::columns(columns)?;
+                let options = ScanOptions { columns, batch_size, filter, limit, workers };
                 Rows::Packets(Box::new(Scan::new(reader, options).with_pause(check_signals)))
             }
             Some(kind) => {
