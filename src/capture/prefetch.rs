@@ -13,9 +13,11 @@ const MOST: usize = 1536;
 /// the record after the next begins before it has read the next one, so without this each record waits for memory.
 #[inline]
 pub(super) fn ahead(bytes: &[u8], at: usize, step: usize) {
-    let from = at.saturating_add(AHEAD);
-    for offset in (from..from.saturating_add(step.min(MOST))).step_by(LINE) {
-        line(bytes.as_ptr().wrapping_add(offset));
+    let from = at.wrapping_add(AHEAD);
+    let mut asked = 0;
+    while asked < step.min(MOST) {
+        line(bytes.as_ptr().wrapping_add(from.wrapping_add(asked)));
+        asked += LINE;
     }
 }
 

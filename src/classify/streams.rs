@@ -63,11 +63,8 @@ impl Hint {
                     if let Some(series) =
                         voice::framed(payload(layers)).and_then(|data| series(ip, ports, data))
                     {
-                        let candidate = Candidate {
-                            endpoints: None,
-                            could_be: Media::default(),
-                            series: Some(series),
-                        };
+                        let candidate =
+                            Candidate { endpoints: None, could_be: Media::default(), series: Some(series) };
                         found(Self::Candidate(candidate));
                     }
                 }

@@ -159,6 +159,7 @@ impl Walk<'_, '_> {
             self.at += size_of::<mpls::Entry>();
             if entry.is_bottom() {
                 self.in_link = false;
+                self.may_be_plain = true;
                 return match mpls::carries(self.rest()) {
                     mpls::Carries::Ipv4 => Next::Ipv4,
                     mpls::Carries::Ipv6 => Next::Ipv6,

@@ -3,6 +3,7 @@
 mod layers;
 mod link;
 mod network;
+mod plain;
 #[cfg(test)]
 mod tests;
 mod transport;

@@ -3,14 +3,12 @@
 use zerocopy::FromBytes;
 
 use super::layers::{Encap, Transport};
-use super::transport::tunnel_of;
+use super::plain;
 use super::walk::{MAX_REPEATS, Next, Walk};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, FragmentHeader, Ipv6};
-use crate::wire::tcp::Tcp;
-use crate::wire::udp::Udp;
-use crate::wire::{Header, Reason, rpcap, shim};
+use crate::wire::{Header, Reason};
 
 impl<'a> Walk<'_, 'a> {
     #[inline]
@@ -49,105 +47,30 @@ impl<'a> Walk<'_, 'a> {
         self.layers.ip = Some(ip);
     }
 
-    /// What most packets are, in one go: a whole packet without options of IPv4 or extension headers of IPv6, around TCP or
-    /// UDP with nothing in it that is read further. False, and nothing is changed, for all others.
+    /// Bytes from here to the end of the frame on the wire, or of what the length fields leave of it.
     #[inline]
-    fn plain(&mut self, ip: Ip<'a>) -> bool {
-        let (header_len, total_len) = (ip.header_len as usize, ip.total_len as usize);
-        let data = ip.payload();
-        if self.at + total_len > self.wire_end {
-            return false;
-        }
-        let mut len = total_len - header_len;
-        let (transport, header_len) = match ip.protocol {
-            6 => match Tcp::ref_from_prefix(data) {
-                Ok((tcp, _)) => (Transport::Tcp(tcp), tcp.header_len().max(size_of::<Tcp>())),
-                Err(_) => return false,
-            },
-            17 => match Udp::ref_from_prefix(data) {
-                Ok((udp, _)) if (size_of::<Udp>()..=len).contains(&udp.length.get().into()) => {
-                    len = udp.length.get().into();
-                    (Transport::Udp(udp), size_of::<Udp>())
-                }
-                _ => return false,
-            },
-            _ => return false,
-        };
-        let Some(payload) = data.get(..len).unwrap_or(data).get(header_len..) else { return false };
-        let is_closed = match transport {
-            Transport::Tcp(tcp) => tcp.header_len() >= size_of::<Tcp>() && !rpcap::is_packet(payload),
-            Transport::Udp(udp) => {
-                matches!(tunnel_of(udp), Next::Shim) && shim::find(payload, len - header_len).is_none()
-            }
-            _ => false,
-        };
-        if is_closed {
-            self.layers.ip = Some(ip);
-            self.layers.transport = transport;
-            self.layers.payload = payload;
-            self.layers.payload_len = (len - header_len) as u32;
-        }
-        is_closed
-    }
-
-    #[inline]
-    fn plain_ipv4(&mut self) -> bool {
-        let rest = self.rest();
-        let Ok((ipv4, _)) = Ipv4::ref_from_prefix(rest) else { return false };
-        let total_len = usize::from(ipv4.total_len.get());
-        // Version 4, no options; neither fragment offset nor more fragments.
-        if ipv4.version_ihl != 0x45 || ipv4.flags_offset.get() & 0x3fff != 0 || total_len < size_of::<Ipv4>()
-        {
-            return false;
-        }
-        self.plain(Ip {
-            packet: rest.get(..total_len).unwrap_or(rest),
-            header_len: size_of::<Ipv4>() as u32,
-            version: 4,
-            protocol: ipv4.protocol,
-            ttl: ipv4.ttl,
-            tos: ipv4.tos,
-            id: Some(ipv4.id.get().into()),
-            fragment: Fragment::Whole,
-            fragment_offset: 0,
-            total_len: total_len as u32,
-        })
-    }
-
-    #[inline]
-    fn plain_ipv6(&mut self) -> bool {
-        let rest = self.rest();
-        let Ok((ipv6, _)) = Ipv6::ref_from_prefix(rest) else { return false };
-        let payload_len = usize::from(ipv6.payload_len.get());
-        if ipv6.version() != 6 || payload_len == 0 {
-            return false;
-        }
-        let total_len = size_of::<Ipv6>() + payload_len;
-        self.plain(Ip {
-            packet: rest.get(..total_len).unwrap_or(rest),
-            header_len: size_of::<Ipv6>() as u32,
-            version: 6,
-            protocol: ipv6.next_header,
-            ttl: ipv6.hop_limit,
-            tos: ipv6.traffic_class(),
-            id: None,
-            fragment: Fragment::Whole,
-            fragment_offset: 0,
-            total_len: total_len as u32,
-        })
+    fn room(&self) -> usize {
+        self.wire_end.saturating_sub(self.at)
     }
 
     #[inline]
     pub(super) fn ipv4(&mut self) -> Next {
-        if self.plain_ipv4() { Next::Nothing } else { self.any_ipv4() }
+        if self.may_be_plain && plain::ipv4(self.rest(), self.room(), self.layers) {
+            return Next::Nothing;
+        }
+        self.any_ipv4()
     }
 
     #[inline]
     pub(super) fn ipv6(&mut self) -> Next {
-        if self.plain_ipv6() { Next::Nothing } else { self.any_ipv6() }
+        if self.may_be_plain && plain::ipv6(self.rest(), self.room(), self.layers) {
+            return Next::Nothing;
+        }
+        self.any_ipv6()
     }
 
-    pub(super) fn any_ipv4(&mut self) -> Next {
+    /// Any packet, header by header.
+    fn any_ipv4(&mut self) -> Next {
         let Some(ipv4) = self.view::<Ipv4>(Header::Ipv4) else { return Next::Nothing };
         if ipv4.version() != 4 {
             return self.stop(Header::Ipv4, Reason::BadVersion);
@@ -190,7 +113,8 @@ impl<'a> Walk<'_, 'a> {
         Next::Protocol(ipv4.protocol)
     }
 
-    pub(super) fn any_ipv6(&mut self) -> Next {
+    /// Any packet, header by header.
+    fn any_ipv6(&mut self) -> Next {
         let Some(ipv6) = self.view::<Ipv6>(Header::Ipv6) else { return Next::Nothing };
         if ipv6.version() != 6 {
             return self.stop(Header::Ipv6, Reason::BadVersion);

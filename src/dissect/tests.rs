@@ -513,3 +513,39 @@ fn frames_that_are_not_read_are_opaque() {
     let layers = read(LinkType::ETHERNET, &frame);
     assert_eq!((layers.issue, layers.ip.unwrap().src(), layers.ports()), (None, v4(8), Some((4000, 4789))));
 }
+
+proptest::proptest! {
+    /// What is read in one go is what is read header by header, whatever is wrong with the frame.
+    #[test]
+    fn plain_frames_are_as_the_walk_has_them(
+        tags in 0_usize..4,
+        is_v6: bool,
+        is_tcp: bool,
+        ports in (proptest::sample::select(vec![5_u16, 500, 4500, 2152, 37008]), 0_u16..6000),
+        payload in proptest::collection::vec(0_u8..32, 0..60),
+        padding in 0_usize..8,
+        changes in proptest::collection::vec((0_usize..64, 0_u8..=255), 0..3),
+        cut in 0_usize..200,
+        more_on_wire in 0_u32..3,
+    ) {
+        let segment = if is_tcp { tcp(&payload) } else { udp(ports.0, ports.1, &payload) };
+        let protocol = if is_tcp { 6 } else { 17 };
+        let packet = if is_v6 { ipv6(protocol, &segment) } else { ipv4(protocol, 1, 2, &segment) };
+        let mut inside = join(&[&(if is_v6 { 0x86dd_u16 } else { 0x0800 }).to_be_bytes(), &packet, &[0; 8][..padding]]);
+        for tag in 0..tags {
+            inside = join(&[&[0x81, 0, 0, tag as u8], &inside]);
+        }
+        let mut frame = join(&[MACS, &inside]);
+        for (at, value) in changes {
+            if let Some(byte) = frame.get_mut(at) {
+                *byte = value;
+            }
+        }
+        let wire_len = frame.len();
+        frame.truncate(cut.max(20));
+        let mut walked = Layers::default();
+        walk::walk(LinkType::ETHERNET, &frame, wire_len + more_on_wire as usize, false, &mut walked);
+        let read = dissect(LinkType::ETHERNET, &frame, wire_len as u32 + more_on_wire);
+        proptest::prop_assert_eq!(format!("{read:?}"), format!("{walked:?}"));
+    }
+}

@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::layers::{Encap, Layers, Transport};
+use super::plain;
 use crate::capture::LinkType;
 use crate::wire::{Header, Issue, Reason};
 
@@ -21,6 +22,20 @@ pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
 pub(crate) fn dissect_into<'a>(link: LinkType, frame: &'a [u8], wire_len: u32, layers: &mut Layers<'a>) {
     *layers = Layers::default();
     let wire_end = frame.len().max(wire_len as usize);
+    let is_ethernet = link == LinkType::ETHERNET;
+    if !is_ethernet || !plain::ethernet(frame, wire_end, layers) {
+        walk(link, frame, wire_end, !is_ethernet, layers);
+    }
+}
+
+/// Reads header by header.
+pub(super) fn walk<'a>(
+    link: LinkType,
+    frame: &'a [u8],
+    wire_end: usize,
+    may_be_plain: bool,
+    layers: &mut Layers<'a>,
+) {
     let mut walk = Walk {
         layers,
         frame,
@@ -33,6 +48,7 @@ pub(crate) fn dissect_into<'a>(link: LinkType, frame: &'a [u8], wire_len: u32, l
         is_padded: false,
         is_swapped: false,
         has_segments: false,
+        may_be_plain,
     };
     let mut next = Next::Link(link);
     for _ in 0..MAX_STEPS {
@@ -177,6 +193,8 @@ pub(super) struct Walk<'w, 'a> {
     pub(super) is_swapped: bool,
     /// Whether the innermost packet has a segment routing header.
     pub(super) has_segments: bool,
+    /// Whether a packet here may be one of [`plain`], which was not tried yet.
+    pub(super) may_be_plain: bool,
 }
 
 impl<'a> Walk<'_, 'a> {
@@ -245,6 +263,7 @@ impl<'a> Walk<'_, 'a> {
             self.note(header, Reason::TooDeep);
             return false;
         }
+        self.may_be_plain = true;
         self.layers.tunnel_id = self.layers.tunnel_id.or(id);
         self.layers.outer = self.layers.outer.or(self.layers.ip);
         true

@@ -231,11 +231,8 @@ impl Builder {
         for (column, values) in &mut self.columns {
             let valid = valid.get(*column as usize).copied().unwrap_or_default();
             match *column {
-                Column::Tap => {
-                    values.extend_u16(rows, valid, |row| {
-                        self.taps.key(row.interface, || tap_name(row.interface))
-                    });
-                }
+                Column::Tap => values
+                    .extend_u16(rows, valid, |row| self.taps.key(row.interface, || tap_name(row.interface))),
                 Column::Encap => values.extend_u16(rows, valid, |row| match row.encap {
                     stack if stack.is_empty() => 0,
                     stack => self.encaps.key(stack, || stack.to_string()),

@@ -34,7 +34,11 @@ impl Part {
     /// What part of a packet this is, if it is a fragment.
     #[inline]
     pub fn of(ts: i64, frame: &[u8], layers: &Layers<'_>) -> Option<Self> {
-        layers.ip.as_ref().filter(|ip| ip.fragment != Fragment::Whole).map(|ip| Self::new(ts, frame, ip, layers))
+        layers
+            .ip
+            .as_ref()
+            .filter(|ip| ip.fragment != Fragment::Whole)
+            .map(|ip| Self::new(ts, frame, ip, layers))
     }
 
     #[cold]

@@ -205,9 +205,7 @@ pub(super) fn community_id(row: &Row) -> String {
         (Some([kind, code]), 58) => {
             icmp_ports(kind, code, &[(128, 129), (133, 134), (135, 136), (130, 131), (144, 145)])
         }
-        (Some([kind, code]), _) => {
-            icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)])
-        }
+        (Some([kind, code]), _) => icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)]),
         (None, _) => (row.has(Column::SrcPort).then_some((row.src_port, row.dst_port)), false),
     };
     let skip = if row.ip_version == 4 { 12 } else { 0 };

@@ -41,8 +41,7 @@ impl Work {
         let is_record = |column| {
             matches!(column, Column::Frame | Column::Ts | Column::Tap | Column::CapLen | Column::WireLen)
         };
-        let layers =
-            label || ids || !filter.is_empty() || !columns.iter().all(|&column| is_record(column));
+        let layers = label || ids || !filter.is_empty() || !columns.iter().all(|&column| is_record(column));
         let open_filter = filter.is_told_by_others();
         Self { schema, columns, batch_size, filter, layers, label, ids, open_filter }
     }

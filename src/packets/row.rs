@@ -72,14 +72,8 @@ const fn bits<const N: usize>(columns: [Column; N]) -> u64 {
 }
 
 /// Columns that every row has.
-const ALWAYS: u64 = bits([
-    Column::Frame,
-    Column::Ts,
-    Column::Tap,
-    Column::CapLen,
-    Column::WireLen,
-    Column::Traffic,
-]);
+const ALWAYS: u64 =
+    bits([Column::Frame, Column::Ts, Column::Tap, Column::CapLen, Column::WireLen, Column::Traffic]);
 
 /// Columns of every IP packet.
 const IP: u64 = bits([

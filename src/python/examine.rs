@@ -114,7 +114,8 @@ fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> 
 
 /// One row a tap. What the files say about an interface comes from the first interface of that tap.
 fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<RecordBatch, ArrowError> {
-    let interfaces = || readers.iter().flat_map(|&reader| reader.interfaces().iter().map(move |i| (reader, i)));
+    let interfaces =
+        || readers.iter().flat_map(|&reader| reader.interfaces().iter().map(move |i| (reader, i)));
     let mut names: Vec<&str> = examination.taps.iter().map(|(name, _)| name.as_str()).collect();
     for (_, interface) in interfaces() {
         if !names.contains(&interface.tap.as_str()) && names.len() < MAX_SILENT_TAPS {
