@@ -21,7 +21,7 @@ def counts() -> ModuleType:
 
 @pytest.mark.parametrize(
     ("new", "mark", "fails"),
-    [(100, "same", False), (103, "same", False), (103.1, "RISEN", True), (96.9, "fallen", False)],
+    [(100, "same", False), (102.9, "same", False), (103.1, "RISEN", True), (96.9, "fallen", False)],
 )
 def test_a_rise_fails_and_a_fall_is_reported(counts: ModuleType, new: float, mark: str, fails: bool) -> None:
     risen, lines = counts.compare(
