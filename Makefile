@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python build install lint format bench instructions record fuzz docs clean
+.PHONY: help demo test test-rust test-python build install lint format bench instructions record history fuzz docs clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -58,14 +58,18 @@ format: $(STAMP) ## format all code
 
 bench: build ## measure the engine, then the package
 	$(CARGO) bench --locked
-	$(BIN)/python -m pytest benches
+	$(BIN)/python -m pytest benches --benchmark-group-by=func --benchmark-columns=min,median,max,rounds
 
 instructions: ## count instructions, and fail if they rose (needs valgrind)
 	$(PYTHON) benches/instructions.py --check
 
 record: build ## add counts and times to benches/record
 	$(PYTHON) benches/instructions.py --record
+	@mkdir -p benches/record/runs
 	$(BIN)/tapsight bench --json benches/record/runs/$$(date -u +%F)-$$(git rev-parse --short HEAD).json
+
+history: ## draw benches/record, into target/history.svg
+	@$(PYTHON) benches/history.py
 
 fuzz: ## look for input that breaks the engine (FUZZ_SECONDS=60 a target)
 	./fuzz/run.sh $(or $(FUZZ_SECONDS),60)

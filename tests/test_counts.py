@@ -1,9 +1,14 @@
-"""What benches/instructions.py makes of counts, without counting."""
+"""What benches/instructions.py and benches/history.py make of counts, without counting."""
 
 from __future__ import annotations
 
+import copy
 import importlib.util
+import json
+import sys
+from pathlib import Path
 from types import ModuleType
+from xml.etree import ElementTree
 
 import pytest
 from conftest import ROOT
@@ -11,12 +16,17 @@ from conftest import ROOT
 HERE = {"rustc": "1", "architecture": "x86_64", "extensions": ["avx2"], "libc": "1", "processor": "a"}
 
 
-@pytest.fixture(scope="module")
-def counts() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("instructions", ROOT / "benches" / "instructions.py")
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benches" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def counts() -> ModuleType:
+    return load("instructions")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +68,47 @@ def test_what_compares(counts: ModuleType, change: dict[str, object], words: str
     assert "nothing is recorded" in counts.incomparable([], HERE, "valgrind")
 
 
-def test_the_record_grows_by_an_entry_a_commit(counts: ModuleType, tmp_path) -> None:
+def test_the_record_grows_by_an_entry_a_commit(counts: ModuleType, tmp_path: Path) -> None:
     path = tmp_path / "record" / "instructions.json"
     for commit, figure in (("a", 1), ("b", 2), ("b", 3)):
         counts.write(path, counts.read(path), {"commit": commit, "figure": figure})
     assert counts.read(path) == [{"commit": "a", "figure": 1}, {"commit": "b", "figure": 3}]
+
+
+def test_the_history_is_drawn_and_breaks_where_runs_do_not_compare(tmp_path: Path) -> None:
+    history = load("history")
+    entries = [
+        {
+            "date": "d",
+            "commit": commit,
+            "environment": HERE | {"rustc": rustc},
+            "instructions": {"<mix>": {"a: b": figure}},
+        }
+        for commit, rustc, figure in (("1", "1", 100), ("2", "1", 90), ("3", "2", 80.5))
+    ]
+    row = {
+        "source": "rtp",
+        "row": history.ROW,
+        "place": "memory",
+        "packets": 100,
+        "seconds": 1e-4,
+        "skipped": None,
+    }
+    run = {"time": "t", "machine": {"processors": 2}, "rows": [row | {"threads": 1}, row | {"threads": 2}]}
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "d-1.json").write_text(json.dumps(run))
+    (tmp_path / "instructions.json").write_text(json.dumps(entries))
+    charts = [*history.times(tmp_path / "runs"), *history.instructions(tmp_path / "instructions.json")]
+    assert [[point.value for point in chart.lines.popitem()[1]] for chart in copy.deepcopy(charts)] == [
+        [1.0],
+        [1.0],
+        [100, 90, 80.5],
+    ]
+    svg = ElementTree.fromstring(history.picture(charts))
+    lines = [
+        path.get("d") for path in svg.iter("{http://www.w3.org/2000/svg}path") if path.get("fill") == "none"
+    ]
+    assert [(line.count("M"), line.count("L")) for line in lines] == [(1, 0), (1, 0), (2, 1)]
+    assert "instructions per packet, <mix>" in [
+        text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")
+    ]

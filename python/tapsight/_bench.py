@@ -7,6 +7,7 @@ meets both alike.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gzip
 import json
 import os
@@ -373,8 +374,10 @@ def _measure(name: str, path: str, place: Place, threads: int, runs: int) -> dic
 
 
 def as_json(rows: Sequence[Measured]) -> str:
-    """Rows with the machine they were measured on, for records."""
-    return json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+    """Rows with the time and the machine they were measured on, for records."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    content = {"time": now, "machine": machine(), "rows": [asdict(row) for row in rows]}
+    return json.dumps(content, indent=2) + "\n"
 
 
 if __name__ == "__main__":
