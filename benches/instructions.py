@@ -200,19 +200,10 @@ def table(counts: Counts) -> str:
 
 
 def moment() -> dict[str, str]:
-    """The day, and the commit that was measured, with a + if the files differ from it."""
-    changed = output(
-        "git",
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        "src",
-        "benches/*.rs",
-        "benches/paths",
-        "Cargo.*",
-    )
-    commit = output("git", "rev-parse", "--short", "HEAD")
+    """The day, and the last commit that changed what is measured, with a + if files differ from it."""
+    measured = ("src", "benches/instructions.rs", "benches/paths", "Cargo.lock")
+    commit = output("git", "log", "-1", "--format=%h", "--", *measured)
+    changed = output("git", "status", "--porcelain", "--", *measured)
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit + "+" * bool(changed),
