@@ -78,4 +78,4 @@ docs: build ## write the generated pages of docs
 	$(BIN)/python docs/generate.py
 
 clean: ## remove all that was made
-	rm -rf $(VENV) target $(DEMO) dist python/tapsight/_core*.so fuzz/target .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) target $(DEMO) dist python/tapsight/_core*.so fuzz/target .benchmarks .pytest_cache .mypy_cache .ruff_cache
