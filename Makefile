@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python build install lint format bench fuzz docs clean
+.PHONY: help demo test test-rust test-python build install lint format bench instructions record history fuzz docs clean
 
 help: ## list what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 demo: build ## find an implant in the captures of an example router
 	@$(BIN)/python examples/demo.py $(DEMO)
@@ -44,7 +44,7 @@ $(STAMP): pyproject.toml
 
 lint: build ## check formatting, lints and types
 	$(CARGO) fmt --check
-	$(CARGO) clippy --locked --all-targets -- -D warnings
+	$(CARGO) clippy --locked --all-targets --features instructions -- -D warnings
 	$(CARGO) clippy --locked --features python -- -D warnings
 	$(BIN)/ruff format --check python tests examples benches docs fuzz
 	$(BIN)/ruff check python tests examples benches docs fuzz
@@ -56,8 +56,20 @@ format: $(STAMP) ## format all code
 	$(BIN)/ruff format python tests examples benches docs fuzz
 	$(BIN)/ruff check --fix python tests examples benches
 
-bench: build ## measure the engine
+bench: build ## measure the engine, then the package
 	$(CARGO) bench --locked
+	$(BIN)/python -m pytest benches --benchmark-group-by=func --benchmark-columns=min,median,max,rounds
+
+instructions: ## count instructions, and fail if they rose (needs valgrind)
+	$(PYTHON) benches/instructions.py --check
+
+record: build ## add counts and times to benches/record
+	$(PYTHON) benches/instructions.py --record
+	@mkdir -p benches/record/runs
+	$(BIN)/tapsight bench --json benches/record/runs/$$(date -u +%F)-$$(git rev-parse --short HEAD).json
+
+history: ## draw benches/record, into target/history.svg
+	@$(PYTHON) benches/history.py
 
 fuzz: ## look for input that breaks the engine (FUZZ_SECONDS=60 a target)
 	./fuzz/run.sh $(or $(FUZZ_SECONDS),60)
@@ -66,4 +78,4 @@ docs: build ## write the generated pages of docs
 	$(BIN)/python docs/generate.py
 
 clean: ## remove all that was made
-	rm -rf $(VENV) target $(DEMO) dist python/tapsight/_core*.so fuzz/target .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) target $(DEMO) dist python/tapsight/_core*.so fuzz/target .benchmarks .pytest_cache .mypy_cache .ruff_cache

@@ -7,11 +7,12 @@ meets both alike.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import gzip
-import inspect
 import json
 import os
 import platform
+import re
 import resource
 import shutil
 import statistics
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -38,28 +40,24 @@ DEFAULT_BYTES = 64 << 20
 RECORD_HEADER = 16
 """Bytes of a capture that each packet has beside its frame (pcap)."""
 
+MOST_COPIED = 1 << 30
+"""Bytes of a capture up to which it is also read from memory and compressed, which take a copy of it."""
+
 Place = Literal["memory", "file", "gzip", "zstd"]
 """Where the bytes lie; files are in the page cache."""
+
+COMPRESSED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"\x04\x22\x4d\x18": "lz4"}
+"""What compressed files begin with (RFC 1952, RFC 8878, the LZ4 frame format)."""
 
 
 class Skipped(Exception):  # noqa: N818 - no error: the row says why it is not there
     """A row that cannot be run here."""
 
 
-def _options(threads: int) -> dict[str, int]:
-    import tapsight
-
-    return {"threads": threads} if _has_threads(tapsight.open) else {}
-
-
-def _has_threads(function: Callable[..., object]) -> bool:
-    return "threads" in inspect.signature(function).parameters
-
-
 def _scan(source: str | bytes, columns: Sequence[str] | None, threads: int) -> Any:
     import tapsight
 
-    return tapsight.open(source, columns=columns, **_options(threads))
+    return tapsight.open(source, columns=columns, threads=threads)
 
 
 def _drain(columns: Sequence[str] | None) -> Callable[[str | bytes, int], int]:
@@ -78,7 +76,7 @@ def _check(source: str | bytes, threads: int) -> int:
     import tapsight
 
     assert isinstance(source, str)  # noqa: S101 - rows of files have files
-    tapsight.check([source], **_options(threads))
+    tapsight.check([source], threads=threads)
     return 0
 
 
@@ -115,11 +113,15 @@ def _duckdb(source: str | bytes, threads: int) -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes of Arrow it made."""
+    """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes of Arrow it made.
+
+    Without ``places``, captures that are made are read from memory, and files as files: mapped files are memory as well,
+    so that a single row shows both.
+    """
 
     name: str
     run: Callable[[str | bytes, int], int]
-    places: tuple[Place, ...] = ("memory", "file")
+    places: tuple[Place, ...] | None = None
 
 
 ROWS = (
@@ -155,14 +157,14 @@ class Measured:
 
     def line(self) -> str:
         """As a line of the table that :func:`header` begins."""
-        name = f"{self.row}, {self.place}" + (f", {self.threads} threads" if self.threads > 1 else "")
+        name = f"  {self.row:<30} {self.place:<6} {self.threads:>7}"
         if self.skipped is not None:
-            return f"  {name:<42} skipped: {self.skipped}"
+            return f"{name} skipped: {self.skipped}"
         per_packet = 1e9 / max(self.packets, 1)
         spread = f"{self.fastest * per_packet:.0f}-{self.slowest * per_packet:.0f}"
         arrow = f"{self.arrow_bytes / max(self.packets, 1):.0f}" if self.arrow_bytes else "-"
         return (
-            f"  {name:<42} {self.packets / self.seconds / 1e6:>9.2f} {self.bytes / self.seconds / 1e9:>7.2f}"
+            f"{name} {self.packets / self.seconds / 1e6:>9.2f} {self.bytes / self.seconds / 1e9:>7.2f}"
             f" {self.seconds * per_packet:>9.1f} {spread:>13} {arrow:>8}"
             f" {self.floor_seconds * per_packet:>8.1f} {self.seconds / self.floor_seconds:>8.1f} {self.peak / 2**20:>9.0f}"
         )
@@ -171,7 +173,7 @@ class Measured:
 def header() -> str:
     """The head of the table."""
     return (
-        f"  {'':<42} {'Mpacket/s':>9} {'GB/s':>7} {'ns/packet':>9} {'min-max':>13} {'Arrow B':>8}"
+        f"  {'':<30} {'from':<6} {'threads':>7} {'Mpacket/s':>9} {'GB/s':>7} {'ns/packet':>9} {'min-max':>13} {'Arrow B':>8}"
         f" {'floor ns':>8} {'x floor':>8} {'peak MiB':>9}"
     )
 
@@ -191,8 +193,15 @@ def machine() -> dict[str, object]:
         "debug": _core.DEBUG,
         "python": platform.python_version(),
         "system": platform.platform(),
+        "processor": _processor(),
         "processors": os.cpu_count(),
     }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.*)$", info.read_text(), re.MULTILINE) if info.exists() else None
+    return model[1] if model else platform.processor()
 
 
 def bench(
@@ -201,85 +210,106 @@ def bench(
     """Measures all rows over files and mixes: for each its name, and the rows as they are measured.
 
     Raises:
-        ValueError: A mix does not exist.
-        OSError: A file cannot be read.
+        ValueError: A mix does not exist, or a file cannot be read or is no capture.
     """
+    from tapsight._check import format_problem
+
     for mix in mixes:
         if mix not in MIXES:
             raise ValueError(f'no mix is called "{mix}"; there are: {", ".join(MIXES)}')
-    for file in files:
-        Path(file).open("rb").close()
+    problems = [problem for file in files if (problem := _no_file(file) or format_problem(file))]
+    if problems:
+        raise ValueError("\n".join(problems))
     with tempfile.TemporaryDirectory(prefix="tapsight-bench-") as folder:
         for mix in mixes:
             path = Path(folder) / f"{mix}.pcap"
             _child({"make": mix, "packets": packets, "path": str(path)})
-            yield f"{mix}, {path.stat().st_size / 2**20:.0f} MiB", _rows(mix, path, Path(folder), runs)
+            yield (
+                f"{mix}, {path.stat().st_size / 2**20:.0f} MiB",
+                _rows(mix, path, "memory", Path(folder), runs),
+            )
             path.unlink()
         for file in files:
-            yield file, _rows(file, Path(file), None, runs)
+            yield file, _rows(file, Path(file), "file", Path(folder), runs)
 
 
-def _rows(source: str, path: Path, folder: Path | None, runs: int) -> Iterator[Measured]:
-    """The rows over a capture; one that was made, in ``folder``, is also read from memory and compressed."""
-    import tapsight
+def _no_file(path: str) -> str | None:
+    """Why this is no file that can be read again and again, if so."""
+    from tapsight._sources import problem_with
 
-    counts = (1, os.cpu_count() or 1) if _has_threads(tapsight.open) else (1,)
-    places: tuple[Place, ...] = ("file",) if folder is None else ("memory", "file", "gzip", "zstd")
+    if path == "-" or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
+        return f"{path}: can be read only once; name a file"
+    return problem_with(path)
+
+
+def _rows(source: str, path: Path, home: Place, folder: Path, runs: int) -> Iterator[Measured]:
+    """The rows over a capture, which lies at ``home`` unless a row says where; copies of it are made in ``folder``."""
     for row in ROWS:
-        # Files are read as memory is once they are mapped, so a single row shows it.
-        wanted = [place for place in row.places if place in places]
-        if folder is not None and len(row.places) == 2:
-            wanted = ["memory"]
-        for place in wanted:
-            with _placed(path, place) as placed:
-                for threads in dict.fromkeys(counts):
-                    yield Measured(
-                        source=source,
-                        row=row.name,
-                        place=place,
-                        threads=threads,
-                        **_child(
-                            {
-                                "row": row.name,
-                                "path": str(placed),
-                                "place": place,
-                                "threads": threads,
-                                "runs": runs,
-                            }
-                        ),
-                    )
+        for place in row.places or (home,):
+            for threads in dict.fromkeys((1, os.cpu_count() or 1)):
+                task = {"row": row.name, "place": place, "threads": threads, "runs": runs}
+                try:
+                    with _placed(path, place, home, folder) as placed:
+                        answer = _child({**task, "path": str(placed)})
+                except Skipped as skipped:
+                    answer = {"skipped": str(skipped)}
+                yield Measured(source=source, row=row.name, place=place, threads=threads, **answer)
 
 
 @contextlib.contextmanager
-def _placed(path: Path, place: Place) -> Iterator[Path]:
-    """The capture at this place: compressed, if it is to be."""
+def _placed(path: Path, place: Place, home: Place, folder: Path) -> Iterator[Path]:
+    """The capture as a file that this place is made of: compressed, if it is to be."""
+    if place not in {home, "file"} and path.stat().st_size > MOST_COPIED:
+        raise Skipped(f"larger than {MOST_COPIED >> 30} GiB")
     if place not in {"gzip", "zstd"}:
         yield path
         return
     import pyarrow as pa
 
-    packed = path.with_name(f"{path.name}.{place}")
-    try:
-        with path.open("rb") as source:
+    with path.open("rb") as source:
+        begin = source.read(4)
+        for magic, name in COMPRESSED.items():
+            if begin.startswith(magic):
+                raise Skipped(f"is compressed with {name} as it is")
+        source.seek(0)
+        packed = folder / f"packed.{place}"
+        try:
             if place == "gzip":
                 with gzip.open(packed, "wb", compresslevel=1) as file:
                     shutil.copyfileobj(source, file)
             else:
                 with pa.output_stream(packed, compression="zstd") as file:
                     shutil.copyfileobj(source, file)
-        yield packed
-    finally:
-        packed.unlink(missing_ok=True)
+            yield packed
+        finally:
+            packed.unlink(missing_ok=True)
 
 
 def _child(task: dict[str, Any]) -> dict[str, Any]:
-    """Does a task in a process of its own."""
+    """Does a task in a process of its own.
+
+    Raises:
+        ValueError: It could not be done.
+    """
     command = [sys.executable, "-m", "tapsight._bench", json.dumps(task)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - ourselves
     if done.returncode != 0:
         raise ValueError(f"measuring ended with exit code {done.returncode}")
     answer: dict[str, Any] = json.loads(done.stdout)
+    if "problem" in answer:
+        raise ValueError(answer["problem"])
     return answer
+
+
+def _do(task: dict[str, Any]) -> dict[str, Any]:
+    """What the process of its own does. Problems are given back, so that the text of all is made safe in one place."""
+    # A capture that is cut off is measured up to there, in every run.
+    warnings.simplefilter("ignore")
+    try:
+        mix = task.pop("make", None)
+        return _make(mix, **task) if mix else _measure(task.pop("row"), **task)
+    except (OSError, ValueError, MemoryError) as error:
+        return {"problem": str(error) or type(error).__name__}
 
 
 def _make(mix: str, packets: int | None, path: str) -> dict[str, Any]:
@@ -312,7 +342,7 @@ def _measure(name: str, path: str, place: Place, threads: int, runs: int) -> dic
     def floor() -> object:
         if isinstance(source, bytes):
             return _core.floor(source)
-        return subprocess.run(["cat", source], stdout=subprocess.DEVNULL, check=True)  # noqa: S603, S607
+        return subprocess.run(["cat", "--", source], stdout=subprocess.DEVNULL, check=True)  # noqa: S603, S607
 
     made = 0
 
@@ -344,12 +374,11 @@ def _measure(name: str, path: str, place: Place, threads: int, runs: int) -> dic
 
 
 def as_json(rows: Sequence[Measured]) -> str:
-    """Rows with the machine they were measured on, for records."""
-    return json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=2) + "\n"
+    """Rows with the time and the machine they were measured on, for records."""
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    content = {"time": now, "machine": machine(), "rows": [asdict(row) for row in rows]}
+    return json.dumps(content, indent=2) + "\n"
 
 
 if __name__ == "__main__":
-    task = json.loads(sys.argv[1])
-    mix = task.pop("make", None)
-    answer = _make(mix, **task) if mix else _measure(task.pop("row"), **task)
-    json.dump(answer, sys.stdout)
+    json.dump(_do(json.loads(sys.argv[1])), sys.stdout)

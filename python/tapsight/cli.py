@@ -243,20 +243,22 @@ def bench(
 ) -> None:
     """Measure how fast captures are read on this machine, beside one pass over the same bytes."""
     with _errors():
-        from tapsight import _bench, _core
+        from tapsight import _bench, _core, _files
 
         if _core.DEBUG:
             _complain("this is a debug build: its times say nothing")
         mixes = mix or ([] if files else list(_bench.MIXES))
         measured = []
+        # Opened before the minutes that follow, so that a name that cannot be written is told at once.
+        with _files.output(str(json_ or os.devnull)) as file:
+            for source, rows in _bench.bench(files or [], mixes, packets=packets, runs=runs):
+                typer.echo(f"{safe(source)}\n{_bench.header()}")
+                for row in rows:
+                    typer.echo(row.line())
+                    measured.append(row)
+                typer.echo()
+            file.write(_bench.as_json(measured).encode())
         typer.echo(_bench.explanation(runs))
-        for source, rows in _bench.bench(files or [], mixes, packets=packets, runs=runs):
-            typer.echo(f"\n{safe(source)}\n{_bench.header()}")
-            for row in rows:
-                typer.echo(row.line())
-                measured.append(row)
-        if json_ is not None:
-            json_.write_text(_bench.as_json(measured))
 
 
 @app.command(
