@@ -49,8 +49,11 @@ class Engine:
         self.asked: list[Any] = []
         self.packets: pa.Table = packets()
 
-    def examine(self, taps: Any, *, window_ns: int, memory: int, progress: Any) -> FakeExamination:
+    def examine(
+        self, taps: Any, *, window_ns: int, memory: int, progress: Any, threads: int | None
+    ) -> FakeExamination:
         assert memory > 0
+        assert threads is None
         assert progress is None
         self.asked.append((taps, window_ns))
         for _, paths in taps:

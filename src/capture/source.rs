@@ -87,9 +87,12 @@ impl Source {
                 let file = File::open(path).map_err(io)?;
                 // Only a regular file has a length that a mapping could cover; not every file system maps.
                 let regular = file.metadata().map_err(io)?.is_file();
-                match (regular && mmap).then(|| map::map(&file)) {
-                    Some(Ok(bytes)) => open_bytes(&name, bytes),
-                    _ => open_stream(&name, Stream { reader: Box::new(file), live: !regular }),
+                let map = (regular && mmap).then(|| map::map(&file).ok()).flatten();
+                match map.and_then(|map| Some((Format::of((*map).as_ref())?, map))) {
+                    Some((format, map)) => {
+                        Ok(Opened { window: Window::mapped(map), format, compression: None })
+                    }
+                    None => open_stream(&name, Stream { reader: Box::new(file), live: !regular }),
                 }
             }
             Self::Stdin => open_stream(&name, Stream { reader: Box::new(io::stdin()), live: true }),

@@ -4,11 +4,15 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use super::Bytes;
+use super::map::Map;
 
 /// Bytes read at once from a stream that is not waited for: a file, or a decoder of one.
 const CHUNK: usize = 1 << 20;
 /// Bytes read at most at once from a pipe. Its frames are handed out as they come, so there are seldom many.
 const LIVE_CHUNK: usize = 128 << 10;
+
+/// Bytes behind the walker that stay in memory of a mapped file.
+const KEPT: usize = 32 << 20;
 
 /// A stretch of a file, and the way to the next one.
 pub(super) struct Window {
@@ -21,6 +25,8 @@ pub(super) struct Window {
     rest: Option<Stream>,
     /// What ended the stream, if it was not its end.
     fault: Option<io::Error>,
+    /// The mapped file that the bytes are of, and up to where its memory was given back.
+    mapped: Option<(Arc<Map>, usize)>,
 }
 
 /// Bytes that come one after the other.
@@ -43,12 +49,17 @@ pub(super) enum Refill {
 impl Window {
     /// All the bytes there are.
     pub(super) fn whole(bytes: Bytes) -> Self {
-        Self { bytes, at: 0, base: 0, rest: None, fault: None }
+        Self { bytes, at: 0, base: 0, rest: None, fault: None, mapped: None }
+    }
+
+    /// The bytes of a mapped file.
+    pub(super) fn mapped(map: Arc<Map>) -> Self {
+        Self { mapped: Some((Arc::clone(&map), 0)), ..Self::whole(map) }
     }
 
     /// Bytes still to be read.
     pub(super) fn stream(stream: Stream) -> Self {
-        Self { bytes: Arc::new([]), at: 0, base: 0, rest: Some(stream), fault: None }
+        Self { bytes: Arc::new([]), at: 0, base: 0, rest: Some(stream), fault: None, mapped: None }
     }
 
     /// The bytes in sight, to be kept by whoever needs them.
@@ -89,6 +100,14 @@ impl Window {
     /// Moves the walker.
     pub(super) fn advance(&mut self, at: usize) {
         self.at = at;
+        // What blocks under way still need is in the stretch that is kept, or is read again.
+        if let Some((map, released)) = &mut self.mapped
+            && at >= *released + 2 * KEPT
+        {
+            let len = at - KEPT - *released;
+            map.release(*released, len);
+            *released += len;
+        }
     }
 
     /// Replaces the bytes in sight: those the walker has not passed, and more behind them, if possible so many that it

@@ -119,7 +119,8 @@ fn transport<'a>(ip: Ip<'a>, layers: &mut Layers<'a>) -> bool {
         17 => {
             let Ok((udp, payload)) = Udp::ref_from_prefix(data) else { return false };
             let datagram_len = usize::from(udp.length.get());
-            if !(size_of::<Udp>()..=len).contains(&datagram_len) || !matches!(tunnel_of(udp), Next::Shim) {
+            let tunnel = tunnel_of(udp.src_port.get(), udp.dst_port.get());
+            if !(size_of::<Udp>()..=len).contains(&datagram_len) || !matches!(tunnel, Next::Shim) {
                 return false;
             }
             let payload_len = datagram_len - size_of::<Udp>();

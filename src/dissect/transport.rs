@@ -48,7 +48,7 @@ impl Walk<'_, '_> {
             }
         }
         self.transport(Transport::Udp(udp), size_of::<Udp>());
-        tunnel_of(udp)
+        tunnel_of(udp.src_port.get(), udp.dst_port.get())
     }
 
     pub(super) fn udp_lite(&mut self) -> Next {
@@ -118,8 +118,8 @@ impl Walk<'_, '_> {
 
 /// The tunnel that the ports of a datagram suggest; without one, what it carries may show a header that no port does.
 #[inline]
-pub(super) fn tunnel_of(udp: &Udp) -> Next {
-    match (udp.src_port.get(), udp.dst_port.get()) {
+pub(super) fn tunnel_of(src_port: u16, dst_port: u16) -> Next {
+    match (src_port, dst_port) {
         (_, 4789 | 8472) => Next::Vxlan,
         (_, 4790) => Next::VxlanGpe,
         (_, 6081) => Next::Geneve,

@@ -90,17 +90,15 @@ impl Part {
 
     /// Adds rows for the frames of a block.
     pub fn read(&mut self, work: &Work, block: &Block, interfaces: &[Arc<Interface>]) {
-        let mut number = block.first_frame();
         let mut rows = [Row::default(); CHUNK];
         let mut len = 0;
         let mut layers = Layers::default();
         let tap_name = |interface: u32| {
             interfaces.get(interface as usize).map_or_else(String::new, |interface| interface.tap.clone())
         };
-        for frame in block.frames() {
+        for (number, frame) in (block.first_frame()..).zip(block.frames()) {
             let Some(row) = rows.get_mut(len) else { break };
             *row = Row::of(number, &frame.record);
-            number += 1;
             if work.layers
                 && let Some(interface) = interfaces.get(frame.record.interface as usize)
             {

@@ -102,7 +102,9 @@ fn run(input: &Mutex<Input>, work: &Work, room: &Room, made: &Sender<(u64, Made)
         let (number, part) = match taken {
             Ok(Taken { number, blocks, interfaces }) => {
                 let mut part = Part::new(work);
-                blocks.iter().for_each(|block| part.read(work, block, &interfaces));
+                for block in &blocks {
+                    part.read(work, block, &interfaces);
+                }
                 (number, Ok((part.frames() > 0).then_some(part)))
             }
             Err((number, error)) => (number, Err(error)),
