@@ -156,7 +156,7 @@ def measure(bench: Bench, mix: str, packets: int, rounds: int, peers: Sequence[P
                 row["skipped"] = str(skipped)
     for row, start, run in zip(rows, starts, runs, strict=True):
         if "skipped" not in row:
-            row |= summary(row["packets"], start, run)
+            row.update(summary(row["packets"], start, run))
     return rows
 
 
