@@ -23,7 +23,7 @@ FIELDS = (
 
 GROUPS = (
     "finds the records",
-    "reads the headers of each packet",
+    "reads each packet",
     "makes flows",
     "writes Parquet",
 )
@@ -45,6 +45,7 @@ class Peer:
         share: It is given one in so many of the packets, as it would need too long for all.
         count: A shell command, run after ``command``, that says how many packets are read where that does not.
         counted: A pattern whose group is that number.
+        waits: It sleeps until a second is full, so that its seconds are those of CPU.
         made_by: What of install.sh brings it.
     """
 
@@ -57,6 +58,7 @@ class Peer:
     share: int = 1
     count: str | None = None
     counted: str | None = r"packets (\d+)"
+    waits: bool = False
     made_by: str = ""
 
 
@@ -210,10 +212,11 @@ PEERS = (
         group=GROUPS[2],
         command=("argus", "-X", "-r", "{file}", "-w", "/dev/null"),
         computes="Bidirectional flow records with the state of TCP, losses and retransmissions, reported every minute.",
-        lacks="Names no application, compares no packets. Its run ends on a whole second: the CPU time tells more.",
+        lacks="Names no application, compares no packets. It sleeps until a second is full: its rate is that of its CPU time.",
         version=(("argus", "-h"), r"Argus Version (\S+)"),
         count="argus -X -r '{file}' -w - | racount -r -",
         counted=r"sum\s+\d+\s+(\d+)",
+        waits=True,
         made_by="argus",
     ),
     Peer(

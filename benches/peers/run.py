@@ -154,38 +154,37 @@ def measure(bench: Bench, mix: str, packets: int, rounds: int, peers: Sequence[P
                 run.append(bench.run(peer, file))
             except Skipped as skipped:
                 row["skipped"] = str(skipped)
-    for row, start, run in zip(rows, starts, runs, strict=True):
+    for peer, row, start, run in zip(peers, rows, starts, runs, strict=True):
         if "skipped" not in row:
-            row.update(summary(row["packets"], start, run))
+            row.update(summary(peer, row["packets"], start, run))
     return rows
 
 
 def summary(
-    packets: int, starts: Sequence[dict[str, float]], runs: Sequence[dict[str, float]]
+    peer: Peer, packets: int, starts: Sequence[dict[str, float]], runs: Sequence[dict[str, float]]
 ) -> dict[str, Any]:
     """What the rounds of a row come to.
 
-    ``seconds`` and ``cpu`` are medians with the start subtracted, and null if the start is all there is; ``fastest`` and
-    ``slowest`` are bounds of ``seconds``, ``rate`` is packets a second, ``cpu_rate`` packets a second of CPU time.
-    ``peak`` is null if it is below what can be told.
+    ``seconds`` and ``cpu`` are medians of what is left when each round's start is taken off; ``fastest`` and ``slowest``
+    are the bounds of ``seconds``; all are null where nothing is left. ``rate`` is packets a second, ``cpu_rate`` packets a
+    second of CPU. ``peak`` is null if it is below what can be told.
     """
 
-    def median(of: Sequence[dict[str, float]], key: str) -> float:
-        return statistics.median(one[key] for one in of)
+    def left(key: str) -> list[float]:
+        return [run[key] - start[key] for start, run in zip(starts, runs, strict=True)]
 
     def positive(value: float) -> float | None:
         return round(value, 6) if value > 0 else None
 
-    start, start_cpu = median(starts, "seconds"), median(starts, "cpu")
-    seconds = positive(median(runs, "seconds") - start)
-    cpu = positive(median(runs, "cpu") - start_cpu)
+    times = left("cpu" if peer.waits else "seconds")
+    seconds = positive(statistics.median(times))
+    cpu = positive(statistics.median(left("cpu")))
     peak = max(one["peak"] for one in runs)
     return {
-        "start": round(start, 6),
-        "start_cpu": round(start_cpu, 6),
+        "start": round(statistics.median(one["seconds"] for one in starts), 6),
         "seconds": seconds,
-        "fastest": positive(min(one["seconds"] for one in runs) - start),
-        "slowest": positive(max(one["seconds"] for one in runs) - start),
+        "fastest": positive(min(times)),
+        "slowest": positive(max(times)),
         "cpu": cpu,
         "rate": round(packets / seconds) if seconds else None,
         "cpu_rate": round(packets / cpu) if cpu else None,
@@ -207,7 +206,7 @@ def machine() -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(memory / 2**30),
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", platform.system()),
-        "kernel": platform.release(),
+        "kernel": platform.release().split("-")[0],
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2),
     }
@@ -271,6 +270,7 @@ def main() -> int:
         "machine": machine(),
         "packets": options.packets,
         "rounds": options.rounds,
+        "few": FEW,
     }
     rows: list[dict[str, Any]] = []
     with (
