@@ -116,7 +116,7 @@ def _rate(rate: float | None, unknown: str = "-") -> str:
 STYLE = """
 .paper { fill: #ffffff } .grid { stroke: #d8dee4 } .range { stroke: #1f2328 }
 text { fill: #1f2328; font: 12px system-ui, "Liberation Sans", Arial, sans-serif }
-.quiet { fill: #59636e } .end { text-anchor: end } .middle { text-anchor: middle } .strong { font-weight: 600 }
+.quiet { fill: #59636e; font-size: 11px } .end { text-anchor: end } .middle { text-anchor: middle } .strong { font-weight: 600 }
 .ours { fill: #0f766e } .theirs { fill: #6e7781 }
 @media (prefers-color-scheme: dark) {
   .paper { fill: #0d1117 } .grid { stroke: #30363d } .range { stroke: #e6edf3 }
@@ -126,7 +126,7 @@ text { fill: #1f2328; font: 12px system-ui, "Liberation Sans", Arial, sans-serif
 """
 
 WIDTH, LEFT, RIGHT, TOP = 860, 236, 72, 74
-BAR, GAP, HEADING = 11, 12, 30
+BAR, GAP, HEADING = 14, 10, 30
 SHADES = (1.0, 0.55, 0.35, 0.2)
 """How much of the colour the bars of each mix have."""
 
@@ -196,19 +196,19 @@ def _bar(
 ) -> list[str]:
     """A row of a mix: its bar, its range, its rate behind both."""
     if "skipped" in row:
-        return [_text(LEFT + 6, y + 9.5, "skipped", "quiet")]
+        return [_text(LEFT + 6, y + BAR - 3, "skipped", "quiet")]
     if row["rate"] is None:
-        return [_text(LEFT + 6, y + 9.5, "not told from its start", "quiet")]
+        return [_text(LEFT + 6, y + BAR - 3, "not told from its start", "quiet")]
     end = place(row["rate"])
     ends = [place(row["packets"] / row[key]) for key in ("slowest", "fastest") if row[key]]
     made = [
-        f'<rect class="{kind}" fill-opacity="{shade}" x="{LEFT}" y="{y + 0.5:.1f}" width="{end - LEFT:.1f}" height="{BAR - 1}"/>'
+        f'<rect class="{kind}" fill-opacity="{shade}" x="{LEFT}" y="{y + 1}" width="{end - LEFT:.1f}" height="{BAR - 2}"/>'
     ]
     if len(ends) == 2:
         made.append(
-            f'<line class="range" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y + BAR / 2}" y2="{y + BAR / 2}"/>'
+            f'<line class="range" x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y + BAR // 2}" y2="{y + BAR // 2}"/>'
         )
-    return [*made, _text(max([end, *ends]) + 5, y + 9.5, _short(row["rate"]), "quiet")]
+    return [*made, _text(max([end, *ends]) + 5, y + BAR - 3, _short(row["rate"]), "quiet")]
 
 
 def _power(power: int) -> str:
