@@ -18,7 +18,7 @@ that do about the same stand together.
 ![Packets a second of each program, on a logarithmic scale](images/peers.svg)
 
 Measured on {date}: {processor}, {cores} cores, {memory_gib} GiB, {system}, kernel {kernel}, Python {python}; load when it
-began: {load}. To measure again:
+began: {load}. The more others do on a machine, the wider are the ranges, and the more do seconds of CPU tell. To measure again:
 
 ```console
 $ benches/peers/install.sh     # Debian 12, root or sudo, cargo: packages, a .venv and two loops in Rust
@@ -125,7 +125,7 @@ text { fill: #1f2328; font: 12px system-ui, "Liberation Sans", Arial, sans-serif
 }
 """
 
-WIDTH, LEFT, RIGHT, TOP = 860, 236, 72, 74
+WIDTH, LEFT, RIGHT, TOP = 860, 236, 72, 90
 BAR, GAP, HEADING = 14, 10, 30
 SHADES = (1.0, 0.55, 0.35, 0.2)
 """How much of the colour the bars of each mix have."""
@@ -177,7 +177,7 @@ def chart(record: dict[str, Any]) -> str:
             )
         legend.append(_text(x + 34, 24, mix, ""))
         x += 110
-    legend.append(_text(x, 24, "green: tapsight; line: slowest to fastest round", "quiet"))
+    legend.append(_text(LEFT, 46, "green: tapsight; line: from the slowest round to the fastest", "quiet"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {y + 12}" width="{WIDTH}" height="{y + 12}" role="img">\n'
         f"<title>Packets a second of each program, on a logarithmic scale</title>\n<style>{STYLE}</style>\n"
