@@ -1,11 +1,13 @@
 """Writes the pages and pictures that are made from the code: ``make docs``.
 
-The table of columns in packets.md, the picture of a check, and (where tshark and captures are at hand) agreement.md.
+The table of columns in packets.md, the picture of a check, the record of benches/peers, and (where tshark and captures are
+at hand) agreement.md.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import re
 import subprocess
 import sys
@@ -210,10 +212,22 @@ def messages() -> None:
     (DOCS / "messages.md").write_text("".join(parts))
 
 
+def peers() -> None:
+    """peers.md and images/peers.svg: what benches/peers/run.py recorded."""
+    sys.path.insert(0, str(ROOT / "benches/peers"))
+    import page
+
+    record = json.loads((ROOT / "benches/record/peers.json").read_text())
+    (DOCS / "peers.md").write_text(page.markdown(record))
+    (DOCS / "images").mkdir(exist_ok=True)
+    (DOCS / "images/peers.svg").write_text(page.chart(record))
+
+
 if __name__ == "__main__":
     packets()
     protocols()
     messages()
+    peers()
     picture()
     agreement()
     labels()

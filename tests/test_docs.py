@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["packets", "protocols", "messages"])
+@pytest.mark.parametrize("page", ["packets", "protocols", "messages", "peers"])
 def test_generated_pages_are_fresh(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
     assert spec is not None and spec.loader is not None
@@ -22,4 +22,6 @@ def test_generated_pages_are_fresh(page: str, tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(module, "DOCS", tmp_path)
     monkeypatch.syspath_prepend(str(ROOT / "tests"))
     getattr(module, page)()
-    assert (tmp_path / committed.name).read_text() == committed.read_text(), "make docs writes the page anew"
+    for made in tmp_path.rglob("*.*"):
+        fresh = ROOT / "docs" / made.relative_to(tmp_path)
+        assert made.read_text() == fresh.read_text(), f"make docs writes {fresh.name} anew"
