@@ -31,6 +31,8 @@ pub const CHUNK: usize = 64;
 pub struct Builder {
     schema: SchemaRef,
     columns: Vec<(Column, Values)>,
+    /// Where the columns of a label are.
+    label_columns: Vec<usize>,
     len: usize,
     taps: Labels<u32>,
     encaps: Labels<Stack>,
@@ -56,17 +58,19 @@ struct Nullable<T> {
     valid: Validity,
 }
 
-impl<T: Copy> Nullable<T> {
+impl<T: Copy + Default> Nullable<T> {
     #[inline]
     fn extend(&mut self, rows: &[Row], valid: u64, value: impl FnMut(&Row) -> T) {
-        self.values.extend(rows.iter().map(value));
+        if valid == 0 {
+            // Most chunks have no tunnel, tag or issue at all.
+            self.values.resize(self.values.len() + rows.len(), T::default());
+        } else {
+            self.values.extend(rows.iter().map(value));
+        }
         self.valid.push(valid, rows.len());
     }
 
-    fn set(&mut self, row: usize, value: Option<T>)
-    where
-        T: Default,
-    {
+    fn set(&mut self, row: usize, value: Option<T>) {
         if let Some(slot) = self.values.get_mut(row) {
             *slot = value.unwrap_or_default();
             self.valid.set(row, value.is_some());
@@ -206,6 +210,13 @@ impl Builder {
         Self {
             schema,
             columns: columns.iter().map(|&column| (column, Values::new(column, capacity))).collect(),
+            label_columns: (0..columns.len())
+                .filter(|&at| {
+                    columns.get(at).is_some_and(|column| {
+                        matches!(column, Column::App | Column::Traffic | Column::Basis)
+                    })
+                })
+                .collect(),
             len: 0,
             taps: Labels::default(),
             encaps: Labels::default(),
@@ -245,7 +256,8 @@ impl Builder {
 
     /// Gives a row another label.
     pub fn set_label(&mut self, row: usize, label: Label) {
-        for (column, values) in &mut self.columns {
+        for &at in &self.label_columns {
+            let Some((column, values)) = self.columns.get_mut(at) else { continue };
             match *column {
                 Column::App => values.set_u8(row, label.app.map(|app| app as u8)),
                 Column::Traffic => values.set_u8(row, Some(label.traffic() as u8)),
@@ -289,7 +301,7 @@ impl Builder {
 
     /// The batch of all rows.
     pub fn finish(self) -> Result<RecordBatch, ArrowError> {
-        let Self { schema, columns, len, taps, encaps } = self;
+        let Self { schema, columns, len, taps, encaps, .. } = self;
         let (taps, encaps) = (taps.finish(), encaps.finish());
         let arrays = columns
             .into_iter()
@@ -399,9 +411,13 @@ impl Values {
             Column::VlanInner => self.extend_u16(rows, valid, |row| row.vlan_inner),
             Column::Mpls => {
                 if let Self::Lists { ends, items, valid: all } = self {
-                    for row in rows {
-                        items.extend_from_slice(row.mpls.as_slice());
-                        ends.push(items.len() as i32);
+                    if valid == 0 {
+                        ends.resize(ends.len() + rows.len(), items.len() as i32);
+                    } else {
+                        for row in rows {
+                            items.extend_from_slice(row.mpls.as_slice());
+                            ends.push(items.len() as i32);
+                        }
                     }
                     all.push(valid, rows.len());
                 }

@@ -186,7 +186,7 @@ impl Part {
                 row.set_label(label);
             }
             if let Some(ports) = ports {
-                row.set_ports(Some(ports));
+                row.set_ports(ports);
                 row.flow_id = ids::flow_id(row);
                 builder.set_ports(at as usize, row);
             }

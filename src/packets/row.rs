@@ -87,6 +87,7 @@ const IP: u64 = bits([
     Column::CommunityId,
 ]);
 
+const ETHERNET: u64 = bits([Column::EthSrc, Column::EthDst, Column::Ethertype]);
 const OUTER: u64 = bits([Column::OuterSrc, Column::OuterDst]);
 const PORTS: u64 = bits([Column::SrcPort, Column::DstPort]);
 const TCP: u64 = bits([Column::TcpFlags, Column::TcpSeq, Column::TcpAck, Column::TcpWindow]);
@@ -129,12 +130,23 @@ impl Row {
     /// Adds what dissection found.
     #[inline]
     pub fn set_layers(&mut self, layers: &Layers<'_>) {
-        self.eth_src = self.or_null(Column::EthSrc, layers.eth_src);
-        self.eth_dst = self.or_null(Column::EthDst, layers.eth_dst);
-        self.vlan = self.or_null(Column::Vlan, layers.vlan);
-        self.vlan_inner = self.or_null(Column::VlanInner, layers.vlan_inner);
-        self.ethertype = self.or_null(Column::Ethertype, layers.ethertype);
-        self.tunnel_id = self.or_null(Column::TunnelId, layers.tunnel_id);
+        if let (Some(src), Some(dst), Some(ethertype)) = (layers.eth_src, layers.eth_dst, layers.ethertype) {
+            self.valid |= ETHERNET;
+            (self.eth_src, self.eth_dst, self.ethertype) = (src, dst, ethertype);
+        } else {
+            self.eth_src = self.or_null(Column::EthSrc, layers.eth_src);
+            self.eth_dst = self.or_null(Column::EthDst, layers.eth_dst);
+            self.ethertype = self.or_null(Column::Ethertype, layers.ethertype);
+        }
+        if let Some(vlan) = layers.vlan {
+            self.valid |= bit(Column::Vlan);
+            self.vlan = vlan;
+            self.vlan_inner = self.or_null(Column::VlanInner, layers.vlan_inner);
+        }
+        if let Some(id) = layers.tunnel_id {
+            self.valid |= bit(Column::TunnelId);
+            self.tunnel_id = id;
+        }
         if !layers.mpls.as_slice().is_empty() {
             self.valid |= bit(Column::Mpls);
             self.mpls = layers.mpls;
@@ -149,9 +161,8 @@ impl Row {
         }
         if let Some(ip) = &layers.ip {
             self.valid |= IP;
-            self.ip_version = ip.version;
             (self.src, self.dst) = (ip.src(), ip.dst());
-            (self.ttl, self.tos, self.protocol) = (ip.ttl, ip.tos, ip.protocol);
+            (self.ip_version, self.ttl, self.tos, self.protocol) = (ip.version, ip.ttl, ip.tos, ip.protocol);
             self.ip_id = self.or_null(Column::IpId, ip.id);
             self.payload_len = layers.payload_len;
             if ip.fragment != Fragment::Whole {
@@ -160,17 +171,22 @@ impl Row {
             }
         }
         match layers.transport {
+            Transport::Udp(udp) => self.set_ports((udp.src_port.get(), udp.dst_port.get())),
             Transport::Tcp(tcp) => {
                 self.valid |= TCP;
                 (self.tcp_flags, self.tcp_window) = (tcp.flags(), tcp.window.get());
                 (self.tcp_seq, self.tcp_ack) = (tcp.seq.get(), tcp.ack.get());
+                self.set_ports((tcp.src_port.get(), tcp.dst_port.get()));
             }
             Transport::Icmp { kind, code } | Transport::Icmpv6 { kind, code } => {
                 self.icmp = Some([kind, code]);
             }
-            _ => {}
+            _ => {
+                if let Some(ports) = layers.ports() {
+                    self.set_ports(ports);
+                }
+            }
         }
-        self.set_ports(layers.ports());
         if let Some(issue) = layers.issue {
             self.set_issue(issue);
         }
@@ -178,11 +194,9 @@ impl Row {
 
     /// Sets the ports.
     #[inline]
-    pub fn set_ports(&mut self, ports: Option<(u16, u16)>) {
-        if let Some(ports) = ports {
-            self.valid |= PORTS;
-            (self.src_port, self.dst_port) = ports;
-        }
+    pub fn set_ports(&mut self, ports: (u16, u16)) {
+        self.valid |= PORTS;
+        (self.src_port, self.dst_port) = ports;
     }
 
     /// Sets the issue.
