@@ -11,6 +11,7 @@ import pytest
 
 import tapsight
 from tapsight import _core
+from tapsight._files import write_parquet
 from tapsight.lab import Implant, Scenario, generate
 
 PACKETS = 100_000
@@ -55,12 +56,7 @@ def test_to_parquet(benchmark: Benchmark, capture: bytes, tmp_path: Path) -> Non
     packets = tapsight.open(capture)
     path = tmp_path / "packets.parquet"
 
-    def write() -> None:
-        with pq.ParquetWriter(path, packets.schema, compression="zstd") as writer:
-            for batch in packets:
-                writer.write_batch(batch)
-
-    benchmark(write)
+    benchmark(write_parquet, packets, packets.schema, path)
     assert pq.read_metadata(path).num_rows == PACKETS
 
 

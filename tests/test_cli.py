@@ -62,7 +62,13 @@ class Engine:
         return self.found
 
     def open_packets(
-        self, source: Any, *, table: str = "packets", columns: Any = None, tap: str | None = None
+        self,
+        source: Any,
+        *,
+        table: str = "packets",
+        columns: Any = None,
+        tap: str | None = None,
+        threads: int | None = None,
     ) -> pa.Table:
         assert table == "packets"
         for path in source:

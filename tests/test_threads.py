@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import os
+import itertools
 import struct
 import threading
 from collections.abc import Callable
@@ -127,7 +127,7 @@ def test_a_cut_of_the_file_changes_nothing(fragments: bytes, tmp_path: Path, thr
     header = fragments[:HEADER]
     for step in (1, 300, 999):
         bounds = [*cuts[::step], len(fragments)]
-        parts: list[Any] = [header + fragments[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        parts: list[Any] = [header + fragments[a:b] for a, b in itertools.pairwise(bounds)]
         packed = tmp_path / f"{step}.pcap.gz"
         packed.write_bytes(gzip.compress(parts[-1]))
         parts[-1] = packed
@@ -147,12 +147,13 @@ def test_rows_before_an_error_come_first(threads: int) -> None:
 @pytest.mark.parametrize("threads", THREADS)
 def test_a_scan_that_is_left_ends_its_threads(threads: int) -> None:
     data = _core.traffic("64-byte", 50_000)
-    before = len(os.listdir("/proc/self/task")) if Path("/proc/self/task").exists() else 0
+    tasks = Path("/proc/self/task")
+    before = len(list(tasks.iterdir())) if tasks.exists() else 0
     for _ in range(20):
         next(iter(tapsight.open(data, threads=threads, batch_size=100)))
     assert tapsight.open(data, threads=threads).to_pyarrow().num_rows == 50_000
     if before:
-        wait_for(lambda: len(os.listdir("/proc/self/task")) <= before + threads)
+        wait_for(lambda: len(list(tasks.iterdir())) <= before + threads)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:

@@ -28,18 +28,15 @@ def tapsight_check(file: str, threads: str) -> int:
 
 
 def tapsight_parquet(file: str, threads: str) -> int:
-    """All columns to a Parquet file beside the capture."""
+    """All columns to a Parquet file beside the capture, as ``tapsight classify`` writes it."""
     import pyarrow.parquet as pq
 
     import tapsight
+    from tapsight._files import write_parquet
 
     packets = tapsight.open(file, threads=_threads(threads))
-    rows = 0
-    with pq.ParquetWriter(f"{file}.parquet", packets.schema, compression="zstd") as writer:
-        for batch in packets:
-            writer.write_batch(batch)
-            rows += batch.num_rows
-    return rows
+    write_parquet(packets, packets.schema, f"{file}.parquet")
+    return int(pq.read_metadata(f"{file}.parquet").num_rows)
 
 
 def _threads(threads: str) -> int | None:

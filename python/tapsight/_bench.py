@@ -81,17 +81,19 @@ def _check(source: str | bytes, threads: int) -> int:
 
 
 def _parquet(source: str | bytes, threads: int) -> int:
-    import pyarrow.parquet as pq
+    from tapsight._files import write_parquet
 
     scan = _scan(source, None, threads)
     made = 0
-    with (
-        tempfile.TemporaryFile() as file,
-        pq.ParquetWriter(file, scan.schema, compression="zstd") as writer,
-    ):
+
+    def counted() -> Iterator[Any]:
+        nonlocal made
         for batch in scan:
             made += batch.nbytes
-            writer.write_batch(batch)
+            yield batch
+
+    with tempfile.TemporaryFile() as file:
+        write_parquet(counted(), scan.schema, file)
     return made
 
 

@@ -52,10 +52,11 @@ def open_packets(
     table: str = "packets",
     columns: Sequence[str] | None = None,
     tap: str | None = None,
+    threads: int | None = None,
 ) -> Any:
     """The packets, or the messages of a side table, of captures that follow each other, as something that exports an Arrow stream."""
     tapsight = importlib.import_module("tapsight")
-    return tapsight.open(list(source), table=table, columns=columns, tap=tap)
+    return tapsight.open(list(source), table=table, columns=columns, tap=tap, threads=threads)
 
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:

@@ -45,6 +45,12 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Window = Annotated[
     float, typer.Option(min=0, help="How far apart a packet and its copy may lie, in seconds.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        min=1, max=1024, help="How many threads to use; else all processors. The result is the same."
+    ),
+]
 Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for what is remembered.")]
 
 
@@ -137,6 +143,7 @@ def classify(
             help="packets, a row a frame; or a row a message of one protocol: dns, tls, tcp, sip, rtp, icmp, diameter, ss7, sample.",
         ),
     ] = "packets",
+    threads: Threads = None,
 ) -> None:
     """Write a row a frame: addresses, tunnels, ports, application, traffic class and on what basis; or a row a message."""
     with _errors():
@@ -152,7 +159,7 @@ def classify(
             read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
         )
         names = [name.strip() for name in columns.split(",")] if columns is not None else None
-        schema, batches = _rows(taps, table, names)
+        schema, batches = _rows(taps, table, names, threads)
         with _files.output(output) as file:
             _files.write_table(batches, schema, file, chosen)
         _end(problems)
@@ -171,6 +178,7 @@ def check(
     output: Output = None,
     window: Window = 5.0,
     memory: Memory = 256,
+    threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
@@ -179,7 +187,14 @@ def check(
         from tapsight._check import check as run
 
         with _progress(quiet) as progress:
-            result = run(captures, policy=policy, window=window, memory=memory << 20, progress=progress)
+            result = run(
+                captures,
+                policy=policy,
+                window=window,
+                memory=memory << 20,
+                progress=progress,
+                threads=threads,
+            )
         to_terminal = output in {None, "-"} and sys.stdout.isatty()
         ending = Path(output or "").suffix
         match form or {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}.get(ending, "text"):
@@ -295,14 +310,17 @@ def _format_of(output: str | None) -> TableFormat:
 
 
 def _rows(
-    taps: list[Tap], table: str, columns: list[str] | None
+    taps: list[Tap], table: str, columns: list[str] | None, threads: int | None
 ) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
     """The rows of all taps, one after the other, and their schema."""
     import pyarrow as pa
 
     from tapsight import _engine
 
-    scans = (_engine.open_packets(tap.paths, table=table, columns=columns, tap=tap.name) for tap in taps)
+    scans = (
+        _engine.open_packets(tap.paths, table=table, columns=columns, tap=tap.name, threads=threads)
+        for tap in taps
+    )
     readers = (pa.RecordBatchReader.from_stream(scan) for scan in scans)
     first = next(readers)
     return first.schema, (batch for reader in itertools.chain([first], readers) for batch in reader)
