@@ -67,6 +67,9 @@ pub(super) fn is_quic(data: Data) -> bool {
         return first & 0x49 == 0x09 && data.be32(9).is_some_and(is_google) && data.len >= 20;
     }
     let (Some(version), Some(dcid_len)) = (data.be32(1), data.byte(5)) else { return false };
+    if version != 0 && version & 0x0f0f_0f0f != 0x0a0a_0a0a && !is_quic_version(version) {
+        return false;
+    }
     if is_google(version) && version <= u32::from_be_bytes(*b"Q046") {
         // Both lengths in one byte: 0 or 8.
         return matches!(dcid_len, 0x00 | 0x05 | 0x50 | 0x55) && data.len >= 20;

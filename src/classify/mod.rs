@@ -103,8 +103,9 @@ fn told(
     on_any: impl Fn(Data<'_>) -> Option<App>,
 ) -> Label {
     if !data.bytes.is_empty() {
-        let confirmed = by_port.into_iter().flatten().find_map(|app| on_port(app, data));
-        if let Some(app) = confirmed.or_else(|| on_any(data)) {
+        let [first, second] = by_port;
+        let confirmed = |app: Option<App>| app.and_then(|app| on_port(app, data));
+        if let Some(app) = confirmed(first).or_else(|| confirmed(second)).or_else(|| on_any(data)) {
             return Label::new(app, Basis::Signature);
         }
     }

@@ -116,9 +116,37 @@ impl Walk<'_, '_> {
     }
 }
 
+/// A bit for each low byte of the ports that [`tunnel_of`] knows: few others have one, and need to be looked at closely.
+const TUNNEL_PORTS: [u128; 2] = {
+    let (mut low, mut high) = (0, 0);
+    let mut ports: &[u16] =
+        &[500, 1701, 2152, 3544, 4341, 4342, 4500, 4754, 4789, 4790, 5247, 6081, 6635, 8472, 37_008];
+    while let [port, others @ ..] = ports {
+        let bit = 1 << (*port & 0x7f);
+        if *port & 0x80 == 0 {
+            low |= bit
+        } else {
+            high |= bit
+        }
+        ports = others;
+    }
+    [low, high]
+};
+
+/// Whether [`tunnel_of`] may know a port.
+#[inline]
+fn may_be_tunnel(port: u16) -> bool {
+    let [low, high] = TUNNEL_PORTS;
+    let bits = if port & 0x80 == 0 { low } else { high };
+    bits >> (port & 0x7f) & 1 == 1
+}
+
 /// The tunnel that the ports of a datagram suggest; without one, what it carries may show a header that no port does.
 #[inline]
 pub(super) fn tunnel_of(src_port: u16, dst_port: u16) -> Next {
+    if !may_be_tunnel(src_port) && !may_be_tunnel(dst_port) {
+        return Next::Shim;
+    }
     match (src_port, dst_port) {
         (_, 4789 | 8472) => Next::Vxlan,
         (_, 4790) => Next::VxlanGpe,
@@ -136,6 +164,24 @@ pub(super) fn tunnel_of(src_port: u16, dst_port: u16) -> Next {
         (5247, _) | (_, 5247) => Next::Capwap,
         (_, 37008) => Next::Tzsp,
         _ => Next::Shim,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_tunnel_port_is_looked_at() {
+        let is_tunnel = |port| {
+            !matches!(tunnel_of(port, 1024), Next::Shim) || !matches!(tunnel_of(1024, port), Next::Shim)
+        };
+        let known = [1701, 2152, 3544, 4341, 4342, 4500, 4754, 4789, 4790, 5247, 6081, 6635, 8472, 37_008];
+        for port in known {
+            assert!(is_tunnel(port), "{port}");
+        }
+        assert!(matches!(tunnel_of(4500, 500), Next::EspOverUdp));
+        assert_eq!((0..=u16::MAX).filter(|&port| is_tunnel(port)).count(), known.len());
     }
 }
 

@@ -212,9 +212,9 @@ impl Builder {
             columns: columns.iter().map(|&column| (column, Values::new(column, capacity))).collect(),
             label_columns: (0..columns.len())
                 .filter(|&at| {
-                    columns.get(at).is_some_and(|column| {
-                        matches!(column, Column::App | Column::Traffic | Column::Basis)
-                    })
+                    columns
+                        .get(at)
+                        .is_some_and(|column| matches!(column, Column::App | Column::Traffic | Column::Basis))
                 })
                 .collect(),
             len: 0,

@@ -110,6 +110,10 @@ impl Part {
                 let at = Some((self.builder.len() + len) as u32);
                 if work.label {
                     Hint::find(&layers, label, |hint| {
+                        if self.open.is_empty() {
+                            // Where there is one there may be many, and to move them costs more than unused room.
+                            self.open.reserve(work.batch_size);
+                        }
                         self.open.push(Open { at, row: None, what: What::Hint(hint) });
                     });
                 }
