@@ -264,7 +264,9 @@ impl Duplicate {
             return;
         }
         let other = context.paths.get(earlier.path);
-        let Some((from, to, destination)) = rewritten_address(&before, after.src(), after.dst()) else { return };
+        let Some((from, to, destination)) = rewritten_address(&before, after.src(), after.dst()) else {
+            return;
+        };
         let pair = (from.min(to), from.max(to));
         let (src_port, dst_port) =
             (after.src_port().unwrap_or_default(), after.dst_port().unwrap_or_default());

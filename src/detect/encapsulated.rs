@@ -13,8 +13,8 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::mirror::is_mirror;
 use super::conversations::Originals;
+use super::mirror::is_mirror;
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
 use crate::dissect::Stack;
 use crate::flows::PathId;

@@ -225,7 +225,8 @@ impl State {
     /// Hashes what a packet is looked up by, and asks for the memory where that will be.
     #[inline]
     fn look_up<'a>(&self, packet: Packet<'a>, tap: u16) -> Next<'a> {
-        let hashed = |id: Option<u64>| id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.history.hash(id)));
+        let hashed =
+            |id: Option<u64>| id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.history.hash(id)));
         let next = Next {
             packet,
             tap,

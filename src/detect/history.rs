@@ -287,21 +287,23 @@ impl History {
     fn index(&mut self, sighting: &Sighting, number: u32) {
         if sighting.packet_id != 0 {
             let displaced = self.by_packet.add(self.hash(sighting.packet_id), number);
-            self.note(displaced, sighting.ts);
+            self.note(displaced, sighting, |sighting| sighting.packet_id);
         }
         if sighting.payload_id != 0 {
             let hash = self.hash(sighting.payload_id);
             if self.keeps(hash) {
                 let displaced = self.by_payload.add(hash, number);
-                self.note(displaced, sighting.ts);
+                self.note(displaced, sighting, |sighting| sighting.payload_id);
             }
         }
     }
 
+    /// Takes note of a sighting that lost its place; if to more of the same packet, nothing is lost.
     #[inline]
-    fn note(&mut self, displaced: Option<u32>, now: i64) {
+    fn note(&mut self, displaced: Option<u32>, now: &Sighting, id: fn(&Sighting) -> u64) {
         if let Some(lost) = displaced.and_then(|number| self.get(number))
-            && apart(lost.ts, now) < self.window
+            && apart(lost.ts, now.ts) < self.window
+            && id(lost) != id(now)
         {
             self.limits.displaced += 1;
         }
@@ -327,7 +329,7 @@ impl History {
         }
     }
 
-    /// Drops sightings that no search reaches any more, and halves the sample until a quarter of the ring is free.
+    /// Drops sightings that no search reaches any more, and halves the sample until an eighth of the ring is free.
     #[cold]
     fn make_room(&mut self, now: i64) {
         self.ring.rotate_left((self.next % self.capacity as u64) as usize);
@@ -345,7 +347,7 @@ impl History {
         for (level, sighting) in levels.iter_mut().zip(&self.ring) {
             *level *= 1 + survives(sighting.packet_id).max(survives(sighting.payload_id));
         }
-        let enough = self.capacity / 4 * 3;
+        let enough = self.capacity / 8 * 7;
         let kept = |halvings: u32| levels.iter().filter(|&&level| u32::from(level) > halvings).count();
         let halvings = (self.halvings..MAX_HALVINGS).find(|&halvings| kept(halvings) <= enough);
         let halvings = halvings.unwrap_or(MAX_HALVINGS);
@@ -385,4 +387,162 @@ fn halvings_of(hash: IdHash) -> u32 {
 #[inline]
 fn apart(a: i64, b: i64) -> i64 {
     a.saturating_sub(b).saturating_abs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WINDOW: i64 = 1000;
+    const LATE: i64 = 5000;
+
+    fn history(memory: usize) -> History {
+        let mut history = History::new(memory, WINDOW, LATE);
+        history.begin(1, 2);
+        history
+    }
+
+    fn sighting(packet_id: u64, ts: i64) -> Sighting {
+        Sighting { packet_id, ts, payload_id: packet_id + 1_000_000, ..Sighting::default() }
+    }
+
+    fn times(history: &History, packet_id: u64, ts: i64) -> Vec<i64> {
+        let mut found = [Sighting::default(); MAX_SIGHTINGS];
+        let n = history.same_packet(packet_id, history.hash(packet_id), ts, &mut found);
+        found[..n].iter().map(|sighting| sighting.ts).collect()
+    }
+
+    /// Ids from 1 on whose hashes pass a test.
+    fn ids(test: impl Fn(u64) -> bool) -> impl Iterator<Item = u64> {
+        (1..).filter(move |&id| test(id))
+    }
+
+    #[test]
+    fn a_set_is_two_cache_lines() {
+        assert_eq!((size_of::<Set>(), size_of::<Sighting>()), (128, 48));
+    }
+
+    #[test]
+    fn finds_earlier_sightings_latest_first_within_the_window() {
+        let mut history = history(1 << 20);
+        for ts in [0, 10, 20] {
+            history.add(sighting(1, ts));
+        }
+        assert_eq!(times(&history, 1, 25), [20, 10, 0]);
+        assert_eq!(times(&history, 1, LATE + 10), [20, 10]);
+        assert_eq!(times(&history, 2, 25), []);
+        let payload = |ts| history.same_payload(1_000_001, history.hash(1_000_001), ts).map(|found| found.ts);
+        assert_eq!((payload(25), payload(WINDOW + 21)), (Some(20), None));
+    }
+
+    #[test]
+    fn of_many_sightings_the_latest_are_found() {
+        let mut history = history(1 << 20);
+        for ts in 0..1000 {
+            history.add(sighting(1, ts));
+        }
+        assert_eq!(times(&history, 1, 1000), (992..1000).rev().collect::<Vec<_>>());
+        // Those that had to go were of the same packet.
+        assert_eq!(history.limits().displaced, 0);
+    }
+
+    #[test]
+    fn what_is_older_than_the_window_makes_room() {
+        let mut history = history(0);
+        let capacity = history.capacity as i64;
+        // Two sightings a nanosecond would be too many, one in two is not.
+        for n in 0..10 * capacity {
+            history.add(sighting(n as u64 + 1, n * 2));
+        }
+        let now = 20 * capacity;
+        assert_eq!(times(&history, 10 * capacity as u64, now), [now - 2]);
+        assert_eq!(times(&history, 9 * capacity as u64, now), []);
+        let limits = history.limits();
+        assert_eq!((limits.first, limits.one_in, history.ring.len()), (None, 1, history.capacity));
+        // The oldest went when it was as old as the whole ring.
+        assert_eq!(limits.reach, Some(2 * capacity));
+    }
+
+    #[test]
+    fn when_memory_runs_short_a_sample_is_kept_the_same_of_both_sightings() {
+        let mut history = history(0);
+        let capacity = history.capacity as u64;
+        // Four times as many packets as there is room for, all at once.
+        for id in 1..=4 * capacity {
+            let hash = history.hash(id);
+            if history.keeps(hash) || history.keeps(history.hash(id + 1_000_000)) {
+                history.add(sighting(id, 0));
+            }
+        }
+        let limits = history.limits();
+        let (first, one_in) = limits.first.unwrap();
+        assert_eq!((first, one_in), (0, 2));
+        // Kept for either id, as packets and payloads are sampled apart: 1 - (1 - 1/4)² and 1 - (1 - 1/8)² of 4,096 packets
+        // are 1,792 and 960, and there is room for 1,024.
+        assert_eq!((capacity, limits.one_in), (1024, 8));
+        assert_eq!(limits.displaced, 0);
+        for id in 1..=4 * capacity {
+            if history.keeps(history.hash(id)) {
+                assert_eq!(times(&history, id, 0), [0], "{id}");
+            }
+            let payload = history.hash(id + 1_000_000);
+            if history.keeps(payload) {
+                assert_eq!(history.same_payload(id + 1_000_000, payload, 0).unwrap().packet_id, id);
+            }
+        }
+        let kept = (1..=4 * capacity).filter(|&id| history.keeps(history.hash(id))).count();
+        assert!((400..=624).contains(&kept), "an eighth of 4,096 is 512, more or less: {kept}");
+    }
+
+    #[test]
+    fn a_flood_of_one_packet_does_not_crowd_out_the_others() {
+        let mut history = history(0);
+        let capacity = history.capacity as u64;
+        for id in 2..100 {
+            history.add(sighting(id, 0));
+        }
+        for _ in 0..20 * capacity {
+            history.add(sighting(1, 1));
+        }
+        assert_eq!((history.limits().one_in, history.ring.capacity()), (1, history.capacity));
+        let others = (2..100).filter(|&id| times(&history, id, 2) == [0]).count() as u64;
+        assert!(others + history.limits().displaced >= 98 && others > 60, "{others}");
+    }
+
+    #[test]
+    fn ids_that_share_a_set_and_a_tag_are_told_apart_and_the_losses_counted() {
+        let mut history = history(0);
+        // Of a small index, so that enough of them are found by trying.
+        let (index, secret) = (Index::new(Index::FIRST), history.secret);
+        let hash = |id| History { secret, ..History::new(0, 0, 0) }.hash(id);
+        let place = |id| (index.place(hash(id)), hash(id) % 4);
+        let wanted = place(1);
+        let crafted: Vec<u64> = ids(|id| place(id) == wanted).take(3 * WAYS).collect();
+        for (ts, &id) in crafted.iter().enumerate() {
+            history.add(Sighting { payload_id: 0, ..sighting(id, ts as i64) });
+        }
+        for (ts, &id) in crafted.iter().enumerate() {
+            let expected = if ts < 2 * WAYS { vec![] } else { vec![ts as i64] };
+            assert_eq!(times(&history, id, 100), expected);
+        }
+        assert_eq!(history.limits().displaced, 2 * WAYS as u64);
+        // Memory is what it was, and a packet elsewhere is as safe as before.
+        assert_eq!(history.by_packet.sets.len(), Index::FIRST);
+        let other = ids(|id| place(id).0 != wanted.0).next().unwrap();
+        history.add(sighting(other, 200));
+        assert_eq!(times(&history, other, 200), [200]);
+    }
+
+    #[test]
+    fn memory_keeps_within_what_is_given() {
+        let memory = 1 << 20;
+        let mut history = history(memory);
+        for n in 0..200_000 {
+            history.add(sighting(n + 1, n as i64 * 10));
+        }
+        let used = history.ring.capacity() * size_of::<Sighting>()
+            + (history.by_packet.sets.capacity() + history.by_payload.sets.capacity()) * size_of::<Set>();
+        assert!(used <= memory + memory / 16, "{used}");
+        assert_eq!(history.limits().displaced, 0);
+    }
 }

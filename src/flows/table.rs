@@ -129,13 +129,7 @@ pub struct Flows {
 impl Flows {
     /// An empty table of at most `capacity` conversations.
     pub fn new(capacity: usize) -> Self {
-        Self {
-            all: Vec::new(),
-            index: Index::default(),
-            secret: Secret::default(),
-            capacity,
-            overflow: 0,
-        }
+        Self { all: Vec::new(), index: Index::default(), secret: Secret::default(), capacity, overflow: 0 }
     }
 
     /// The hash that [`Flows::add`] finds a packet's flow by: of all that tells flows and paths apart.
@@ -163,10 +157,8 @@ impl Flows {
             | label.app.map_or(0xff, |app| app as u64) << 8
             | u64::from(tap) << 16;
         let ends = fold(src.0 ^ a, src.1 ^ b) ^ fold(dst.0 ^ c, dst.1 ^ d);
-        let links = fold(
-            link(packet.eth_src(), packet.vlan()) ^ b,
-            link(packet.eth_dst(), packet.vlan_inner()) ^ c,
-        );
+        let links =
+            fold(link(packet.eth_src(), packet.vlan()) ^ b, link(packet.eth_dst(), packet.vlan_inner()) ^ c);
         let mut hash = ends.rotate_left(32) ^ links ^ fold(ports ^ d, kind ^ a);
         let stack = packet.encap();
         if !stack.is_empty() {
@@ -199,14 +191,7 @@ impl Flows {
 
     /// Counts a packet seen on `tap`, whose [`hash`](Self::hash) is given; returns the number of its flow.
     #[inline]
-    pub fn add(
-        &mut self,
-        packet: Packet<'_>,
-        tap: u16,
-        hash: u64,
-        compared: bool,
-        paths: &mut Paths,
-    ) -> u32 {
+    pub fn add(&mut self, packet: Packet<'_>, tap: u16, hash: u64, compared: bool, paths: &mut Paths) -> u32 {
         let is_it = |number| {
             self.get(number)
                 .is_some_and(|flow| flow.key.is_of(packet) && paths.get(flow.key.path).is_of(packet, tap))
@@ -302,7 +287,8 @@ impl Flows {
             Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(
                 self.iter().flat_map(|flow| path(flow).mpls.as_slice().iter().copied()),
             )),
-            Some(NullBuffer::from_iter(mpls().map(|labels| labels > 0))).filter(|nulls| nulls.null_count() > 0),
+            Some(NullBuffer::from_iter(mpls().map(|labels| labels > 0)))
+                .filter(|nulls| nulls.null_count() > 0),
         )?;
         let frames = ListArray::try_new(
             Arc::new(Field::new("item", DataType::UInt64, false)),
