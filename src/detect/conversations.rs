@@ -8,7 +8,7 @@ use hashbrown::{HashMap, HashSet};
 use super::Context;
 use crate::classify::Label;
 use crate::dissect::{Labels, Mac};
-use crate::flows::{FlowKey, Path, PathId};
+use crate::flows::{Flow, FlowKey, Path, PathId};
 
 /// Where a frame was seen, and from whom to whom it went. VLANs are left out: a fork of two VLANs is one fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -71,12 +71,12 @@ impl<'a> Conversations<'a> {
                 *links.entry(Link::of(path)).or_insert(next)
             };
             let link_of: Vec<u32> = self.context.paths.iter().map(&mut number).collect();
-            let member = |(flow, key): (usize, &FlowKey)| {
-                let link = link_of.get(key.path as usize).copied()?;
-                Some(Member { flow_id: key.flow_id?, link, path: key.path, flow: flow as u32 })
+            let member = |(number, flow): (usize, &Flow)| {
+                let link = link_of.get(flow.path as usize).copied()?;
+                Some(Member { flow_id: flow.flow_id()?, link, path: flow.path, flow: number as u32 })
             };
-            let keys = self.context.flows.iter().map(|flow| &flow.key).enumerate();
-            let mut members: Vec<Member> = keys.filter_map(member).collect();
+            let flows = self.context.flows.iter().enumerate();
+            let mut members: Vec<Member> = flows.filter_map(member).collect();
             members.sort_unstable();
             Sorted { members, links, link_of }
         })
@@ -95,8 +95,8 @@ impl<'a> Conversations<'a> {
         let mut seen: HashMap<FlowKey, BTreeMap<u16, (u64, u64)>> = HashMap::new();
         self.visit(flow_ids, originals, |flow| {
             // The flow and direction, whatever its path and label.
-            let key = FlowKey { path: 0, label: Label::default(), ..flow.key };
-            let tap = self.context.paths.get(flow.key.path).tap;
+            let key = FlowKey { path: 0, label: Label::default(), ..flow.key() };
+            let tap = self.context.paths.get(flow.path).tap;
             let (packets, compared) = seen.entry(key).or_default().entry(tap).or_default();
             *packets += flow.packets;
             *compared += flow.compared;
@@ -106,12 +106,7 @@ impl<'a> Conversations<'a> {
     }
 
     /// Shows every flow of these conversations on these paths.
-    fn visit(
-        &self,
-        flow_ids: &HashSet<u64>,
-        originals: Originals<'_>,
-        mut show: impl FnMut(&crate::flows::Flow),
-    ) {
+    fn visit(&self, flow_ids: &HashSet<u64>, originals: Originals<'_>, mut show: impl FnMut(&Flow)) {
         let Sorted { members, links, link_of } = self.sorted();
         let mut show_all = |found: &[Member]| {
             let flows = found.iter().filter_map(|member| self.context.flows.get(member.flow));

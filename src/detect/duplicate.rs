@@ -33,7 +33,7 @@ use super::claim::Tally;
 use super::conversations::{Link, Originals};
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
 use crate::dissect::Mac;
-use crate::flows::{FlowKey, Path};
+use crate::flows::{Flow, FlowKey, Path};
 use crate::packets::ids;
 use crate::wire::ip::Addr;
 
@@ -251,7 +251,7 @@ impl Duplicate {
         let gap = now.ts.saturating_sub(earlier.ts).saturating_abs();
         // A host that sends the same payload to two others numbers the packets differently.
         let same_number = now.ip_id != 0 && now.ip_id == earlier.ip_id;
-        let Some(before) = context.flows.get(earlier.flow).map(|flow| flow.key) else { return };
+        let Some(before) = context.flows.get(earlier.flow).map(Flow::key) else { return };
         let after = seen.packet;
         let fall = i16::from(earlier.ttl) - i16::from(now.ttl);
         // Nothing on the way passes on what was sent with a TTL of 1: a router floods its neighbours with equal packets.

@@ -7,7 +7,7 @@ use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
 use super::{Claim, Context, Counts, Outcome, Scope, Seen, claim_schema, detectors};
-use crate::flows::{Flows, Paths};
+use crate::flows::{Flows, Paths, Wanted};
 use crate::packets::{Packet, Packets, ids};
 
 /// How to examine.
@@ -156,7 +156,7 @@ const AHEAD: usize = 32;
 struct Next<'a> {
     packet: Packet<'a>,
     tap: u16,
-    flow: u64,
+    flow: Wanted,
     /// Its `packet_id` if that is strong, and the hash.
     packet_id: Option<(u64, u64)>,
     /// Its `payload_id` if that is strong, and the hash.
@@ -230,11 +230,11 @@ impl State {
         let next = Next {
             packet,
             tap,
-            flow: self.flows.hash(packet, tap),
+            flow: self.flows.wanted(packet, tap),
             packet_id: hashed(packet.packet_id()),
             payload_id: hashed(packet.payload_id()),
         };
-        self.flows.prefetch_index(next.flow);
+        self.flows.prefetch_index(&next.flow);
         let hash = |(_, hash)| hash;
         self.history.prefetch(next.packet_id.map(hash), next.payload_id.map(hash));
         next
@@ -243,10 +243,10 @@ impl State {
     fn take_all(&mut self, ahead: &[Next<'_>]) {
         let mut rows = [None; AHEAD];
         for (row, next) in rows.iter_mut().zip(ahead) {
-            *row = self.flows.prefetch_row(next.flow);
+            *row = self.flows.prefetch_row(&next.flow);
         }
         for flow in rows.into_iter().flatten().filter_map(|number| self.flows.get(number)) {
-            self.paths.prefetch(flow.key.path);
+            self.paths.prefetch(flow.path);
         }
         for next in ahead {
             self.take(next);
@@ -266,13 +266,13 @@ impl State {
         self.total.ip += u64::from(packet.src().is_some());
         self.total.strong += u64::from(next.packet_id.is_some());
         self.total.compared += u64::from(packet_id.is_some());
-        let flow = self.flows.add(packet, tap, next.flow, packet_id.is_some(), &mut self.paths);
+        let flow = self.flows.add(packet, tap, &next.flow, packet_id.is_some(), &mut self.paths);
         let mut sighting = Sighting {
             ts: packet.ts(),
             frame: packet.frame(),
             packet_id: next.packet_id.map_or(0, |(id, _)| id),
             payload_id: payload_id.map_or(0, |(id, _)| id),
-            path: self.flows.get(flow).map_or(0, |flow| flow.key.path),
+            path: self.flows.get(flow).map_or(0, |flow| flow.path),
             flow,
             ip_id: packet.ip_id().unwrap_or_default(),
             ttl: packet.ttl().unwrap_or_default(),

@@ -3,6 +3,7 @@
 //! A *path* is how a packet was seen: tap, MACs, VLANs, labels, and the tunnel around it. The same packets seen on two
 //! paths are two rows with the same `flow_id`: what policy judges, and what copies are told apart by.
 
+mod identity;
 mod index;
 mod path;
 mod table;
@@ -10,4 +11,4 @@ mod table;
 pub(crate) use index::fold;
 pub use path::{Path, PathId, Paths};
 pub(crate) use table::append_fixed;
-pub use table::{Flow, FlowKey, Flows, flow_schema};
+pub use table::{Flow, FlowKey, Flows, Wanted, flow_schema};

@@ -13,10 +13,11 @@ use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 
+use super::identity::{Identity, hash_more};
 use super::index::{Index, Secret, fold};
 use super::path::{Path, PathId, Paths};
 use crate::classify::{App, Basis, Label, Traffic};
-use crate::dissect::{Mac, Stack};
+use crate::dissect::Stack;
 use crate::packets::{Column, Packet, ids};
 use crate::prefetch::prefetch;
 use crate::wire::ip::Addr;
@@ -37,7 +38,8 @@ pub struct FlowKey {
 }
 
 impl FlowKey {
-    fn of(packet: Packet<'_>, path: PathId) -> Self {
+    #[inline]
+    pub(super) fn of(packet: Packet<'_>, path: PathId) -> Self {
         Self {
             path,
             ip_version: packet.ip_version().unwrap_or_default(),
@@ -50,28 +52,16 @@ impl FlowKey {
             label: packet.label(),
         }
     }
-
-    /// Whether this is the key of a packet, but for the path.
-    #[inline]
-    fn is_of(&self, packet: Packet<'_>) -> bool {
-        self.flow_id == packet.flow_id()
-            && self.src == packet.src()
-            && self.dst == packet.dst()
-            && self.src_port == packet.src_port().unwrap_or_default()
-            && self.dst_port == packet.dst_port().unwrap_or_default()
-            && self.protocol == packet.protocol()
-            && self.label == packet.label()
-            && self.ip_version == packet.ip_version().unwrap_or_default()
-    }
 }
 
 /// One row: a direction of a conversation on one path, under one label.
-// The key fills a cache line, and what changes with every packet most of the next.
+// All that is read and written of most packets lies in two cache lines.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
 pub struct Flow {
-    /// What tells it from others.
-    pub key: FlowKey,
+    identity: Identity,
+    /// How it was seen.
+    pub path: PathId,
     /// Packets.
     pub packets: u64,
     /// Packets that were too weak or too short to be told from others.
@@ -90,10 +80,10 @@ pub struct Flow {
 impl Flow {
     const FRAMES: usize = 8;
 
-    const fn new(key: FlowKey, ts: i64) -> Self {
+    const fn new(identity: Identity, path: PathId, ts: i64) -> Self {
         let (first_ts, last_ts) = (ts, ts);
         let frames = [0; Self::FRAMES];
-        Self { key, packets: 0, weak: 0, compared: 0, bytes: 0, first_ts, last_ts, frames }
+        Self { identity, path, packets: 0, weak: 0, compared: 0, bytes: 0, first_ts, last_ts, frames }
     }
 
     #[inline]
@@ -109,10 +99,29 @@ impl Flow {
         self.last_ts = self.last_ts.max(packet.ts());
     }
 
+    /// What tells it from others.
+    #[inline]
+    pub fn key(&self) -> FlowKey {
+        self.identity.key(self.path)
+    }
+
+    /// The conversation.
+    #[inline]
+    pub fn flow_id(&self) -> Option<u64> {
+        self.identity.flow_id()
+    }
+
     /// Numbers of its first frames.
     pub fn frames(&self) -> &[u64] {
         self.frames.get(..self.packets.min(Self::FRAMES as u64) as usize).unwrap_or_default()
     }
+}
+
+/// What a packet's flow is found by.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    identity: Identity,
+    hash: u64,
 }
 
 /// Flows, numbered as they appear. Bounded: beyond `capacity` rows, packets are counted by path and label only, and
@@ -132,72 +141,51 @@ impl Flows {
         Self { all: Vec::new(), index: Index::default(), secret: Secret::default(), capacity, overflow: 0 }
     }
 
-    /// The hash that [`Flows::add`] finds a packet's flow by: of all that tells flows and paths apart.
+    /// What [`Flows::add`] finds a packet's flow by.
     #[inline]
-    pub fn hash(&self, packet: Packet<'_>, tap: u16) -> u64 {
-        /// An address as two numbers.
-        #[inline]
-        fn halves(addr: Option<Addr>) -> (u64, u64) {
-            let bits = u128::from_ne_bytes(addr.unwrap_or_default());
-            (bits as u64, (bits >> 64) as u64)
+    pub fn wanted(&self, packet: Packet<'_>, tap: u16) -> Wanted {
+        let identity = Identity::of(packet, tap);
+        let mut hash = identity.hash(self.secret);
+        if identity.has_more() {
+            hash ^= hash_more(packet, self.secret);
         }
-        /// A MAC and a VLAN as one number.
-        #[inline]
-        fn link(mac: Option<Mac>, vlan: Option<u16>) -> u64 {
-            let [a, b, c, d, e, f] = mac.unwrap_or_default();
-            let [g, h] = vlan.map_or(0xffff, |vlan| vlan).to_ne_bytes();
-            u64::from_ne_bytes([a, b, c, d, e, f, g, h])
-        }
-        let Secret([a, b, c, d]) = self.secret;
-        let (src, dst) = (halves(packet.src()), halves(packet.dst()));
-        let ports = u64::from(packet.src_port().unwrap_or_default())
-            | u64::from(packet.dst_port().unwrap_or_default()) << 16;
-        let label = packet.label();
-        let kind = u64::from(packet.protocol().unwrap_or_default())
-            | label.app.map_or(0xff, |app| app as u64) << 8
-            | u64::from(tap) << 16;
-        let ends = fold(src.0 ^ a, src.1 ^ b) ^ fold(dst.0 ^ c, dst.1 ^ d);
-        let links =
-            fold(link(packet.eth_src(), packet.vlan()) ^ b, link(packet.eth_dst(), packet.vlan_inner()) ^ c);
-        let mut hash = ends.rotate_left(32) ^ links ^ fold(ports ^ d, kind ^ a);
-        let stack = packet.encap();
-        if !stack.is_empty() {
-            let (src, dst) = (halves(packet.outer_src()), halves(packet.outer_dst()));
-            let id = u64::from(packet.tunnel_id().unwrap_or_default());
-            let outer = fold(src.0 ^ b, src.1 ^ d) ^ fold(dst.0 ^ a, dst.1 ^ c);
-            hash ^= outer.rotate_left(16) ^ fold(stack.bits() ^ c, id ^ b);
-        }
-        for &label in packet.mpls().as_slice() {
-            hash = fold(hash ^ a, u64::from(label) ^ d);
-        }
-        fold(hash ^ b, d | 1)
+        Wanted { identity, hash }
     }
 
-    /// Asks for the memory in which the row of this hash will be looked for.
+    /// Asks for the memory in which the row will be looked for.
     #[inline]
-    pub fn prefetch_index(&self, hash: u64) {
-        self.index.prefetch(hash);
+    pub fn prefetch_index(&self, wanted: &Wanted) {
+        self.index.prefetch(wanted.hash);
     }
 
-    /// Asks for the row that probably has this hash; returns its number.
+    /// Asks for the row that is probably wanted; returns its number.
     #[inline]
-    pub fn prefetch_row(&self, hash: u64) -> Option<u32> {
-        let number = self.index.find(hash, |_| true)?;
+    pub fn prefetch_row(&self, wanted: &Wanted) -> Option<u32> {
+        let number = self.index.find(wanted.hash, |_| true)?;
         let flow = self.get(number)?;
-        prefetch(&flow.key);
-        prefetch(&flow.packets);
+        prefetch(&flow.identity);
+        prefetch(&flow.bytes);
         Some(number)
     }
 
-    /// Counts a packet seen on `tap`, whose [`hash`](Self::hash) is given; returns the number of its flow.
+    /// Counts a packet seen on `tap`, of which `wanted` is given; returns the number of its flow.
     #[inline]
-    pub fn add(&mut self, packet: Packet<'_>, tap: u16, hash: u64, compared: bool, paths: &mut Paths) -> u32 {
+    pub fn add(
+        &mut self,
+        packet: Packet<'_>,
+        tap: u16,
+        wanted: &Wanted,
+        compared: bool,
+        paths: &mut Paths,
+    ) -> u32 {
         let is_it = |number| {
-            self.get(number)
-                .is_some_and(|flow| flow.key.is_of(packet) && paths.get(flow.key.path).is_of(packet, tap))
+            self.get(number).is_some_and(|flow| {
+                flow.identity == wanted.identity
+                    && (!wanted.identity.has_more() || paths.get(flow.path).is_of(packet, tap))
+            })
         };
-        let found = self.index.find(hash, is_it);
-        let number = found.unwrap_or_else(|| self.new_number(packet, tap, hash, paths));
+        let found = self.index.find(wanted.hash, is_it);
+        let number = found.unwrap_or_else(|| self.new_number(packet, tap, wanted, paths));
         if let Some(flow) = self.all.get_mut(number as usize) {
             flow.add(packet, compared);
         }
@@ -206,20 +194,23 @@ impl Flows {
 
     /// The number of a flow that is not in the table, or not with its own path and key.
     #[inline(never)]
-    fn new_number(&mut self, packet: Packet<'_>, tap: u16, hash: u64, paths: &mut Paths) -> u32 {
+    fn new_number(&mut self, packet: Packet<'_>, tap: u16, wanted: &Wanted, paths: &mut Paths) -> u32 {
         let path = Path::of(packet, tap);
         let number = paths.number(&path);
-        let key = FlowKey::of(packet, number);
         let is_full = self.all.len() >= self.capacity;
         let shares_path = *paths.get(number) != path;
         if !is_full && !shares_path {
-            return self.push(key, hash, packet.ts());
+            return self.push(wanted.identity, number, wanted.hash, packet.ts());
         }
-        if shares_path && let Some(number) = self.find(&key) {
-            return number;
-        }
-        if !is_full {
-            return self.push(key, self.hash_of(&key), packet.ts());
+        let key = FlowKey::of(packet, number);
+        if shares_path {
+            let identity = Identity::of_key(&key, paths.get(number));
+            if !is_full {
+                return self.shared(identity, number, packet.ts());
+            }
+            if let Some(found) = self.find(&identity, number) {
+                return found;
+            }
         }
         self.overflow += 1;
         let key = if self.all.len() < 2 * self.capacity {
@@ -227,34 +218,34 @@ impl Flows {
         } else {
             FlowKey { path: paths.rest(tap), ..FlowKey::default() }
         };
-        let hash = self.hash_of(&key);
-        self.find(&key).unwrap_or_else(|| self.push(key, hash, packet.ts()))
+        self.shared(Identity::of_key(&key, paths.get(key.path)), key.path, packet.ts())
     }
 
-    fn push(&mut self, key: FlowKey, hash: u64, ts: i64) -> u32 {
+    /// The number of a flow that is not that of one packet's own path and key.
+    fn shared(&mut self, identity: Identity, path: PathId, ts: i64) -> u32 {
+        let hash = self.shared_hash(&identity, path);
+        self.find(&identity, path).unwrap_or_else(|| self.push(identity, path, hash, ts))
+    }
+
+    fn shared_hash(&self, identity: &Identity, path: PathId) -> u64 {
+        fold(identity.hash(self.secret) ^ u64::from(path), self.secret.0[0] | 1)
+    }
+
+    fn find(&self, identity: &Identity, path: PathId) -> Option<u32> {
+        let is_it =
+            |number| self.get(number).is_some_and(|flow| flow.path == path && flow.identity == *identity);
+        self.index.find(self.shared_hash(identity, path), is_it)
+    }
+
+    fn push(&mut self, identity: Identity, path: PathId, hash: u64, ts: i64) -> u32 {
         if self.all.is_empty() {
             // Pages that are not used yet take no memory, and rows that need not move take no time.
             let _ = self.all.try_reserve_exact(2 * self.capacity);
         }
         let number = self.all.len() as u32;
-        self.all.push(Flow::new(key, ts));
+        self.all.push(Flow::new(identity, path, ts));
         self.index.insert(hash, number);
         number
-    }
-
-    /// The hash of a key that is not that of one packet alone.
-    fn hash_of(&self, key: &FlowKey) -> u64 {
-        let Secret([a, b, c, d]) = self.secret;
-        let label = key.label.app.map_or(0xff, |app| app as u64);
-        fold(
-            key.flow_id.unwrap_or_default() ^ a,
-            u64::from(key.src_port) ^ u64::from(key.path) << 16 ^ label << 48 ^ b,
-        ) ^ fold(c, d)
-    }
-
-    fn find(&self, key: &FlowKey) -> Option<u32> {
-        let is_it = |number| self.get(number).is_some_and(|flow| flow.key == *key);
-        self.index.find(self.hash_of(key), is_it)
     }
 
     /// The flow of this number.
@@ -275,8 +266,8 @@ impl Flows {
 
     /// The table, [`flow_schema`]. `taps` are the names that [`Path::tap`](super::Path) indexes.
     pub fn to_batch(&self, paths: &Paths, taps: &[String]) -> Result<RecordBatch, ArrowError> {
-        let path = |flow: &Flow| paths.get(flow.key.path);
-        let has_ports = |flow: &Flow| matches!(flow.key.protocol, Some(6 | 17 | 132));
+        let path = |flow: &Flow| paths.get(flow.path);
+        let has_ports = |flow: &Flow| matches!(flow.key().protocol, Some(6 | 17 | 132));
         let mut stacks = Stacks::default();
         let encaps = self.iter().map(|flow| stacks.key(path(flow).encap)).collect::<Vec<_>>();
         let names = |all: &[&str]| StringArray::from_iter_values(all);
@@ -321,16 +312,16 @@ impl Flows {
             self.fixed(|flow| path(flow).outer_src)?,
             self.fixed(|flow| path(flow).outer_dst)?,
             self.numbers::<UInt32Type>(|flow| path(flow).tunnel_id),
-            self.numbers::<UInt8Type>(|flow| Some(flow.key.ip_version).filter(|&version| version != 0)),
-            self.fixed(|flow| flow.key.src)?,
-            self.fixed(|flow| flow.key.dst)?,
-            self.numbers::<UInt8Type>(|flow| flow.key.protocol),
-            self.numbers::<UInt16Type>(|flow| Some(flow.key.src_port).filter(|_| has_ports(flow))),
-            self.numbers::<UInt16Type>(|flow| Some(flow.key.dst_port).filter(|_| has_ports(flow))),
-            self.labels(names(&apps), |flow| flow.key.label.app.map(|app| app as u16))?,
-            self.labels(names(&traffic), |flow| Some(flow.key.label.traffic() as u16))?,
-            self.labels(names(&bases), |flow| flow.key.label.basis.map(|basis| basis as u16))?,
-            self.numbers::<UInt64Type>(|flow| flow.key.flow_id),
+            self.numbers::<UInt8Type>(|flow| Some(flow.key().ip_version).filter(|&version| version != 0)),
+            self.fixed(|flow| flow.key().src)?,
+            self.fixed(|flow| flow.key().dst)?,
+            self.numbers::<UInt8Type>(|flow| flow.key().protocol),
+            self.numbers::<UInt16Type>(|flow| Some(flow.key().src_port).filter(|_| has_ports(flow))),
+            self.numbers::<UInt16Type>(|flow| Some(flow.key().dst_port).filter(|_| has_ports(flow))),
+            self.labels(names(&apps), |flow| flow.key().label.app.map(|app| app as u16))?,
+            self.labels(names(&traffic), |flow| Some(flow.key().label.traffic() as u16))?,
+            self.labels(names(&bases), |flow| flow.key().label.basis.map(|basis| basis as u16))?,
+            self.numbers::<UInt64Type>(|flow| flow.flow_id()),
             count(|flow| flow.packets),
             count(|flow| flow.weak),
             count(|flow| flow.bytes),

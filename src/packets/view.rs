@@ -76,6 +76,8 @@ pub struct Packets<'a> {
     payload_id: Nullable<'a, u64>,
     flow_id: Nullable<'a, u64>,
     issue: Nullable<'a, u16>,
+    /// Whether any row may be encapsulated or labelled.
+    has_tunnels: bool,
     taps: Vec<&'a str>,
     encaps: Vec<Stack>,
     apps: Vec<Option<App>>,
@@ -160,8 +162,14 @@ impl<'a> Packets<'a> {
         let app = column(batch, Column::App)?.as_dictionary::<UInt8Type>();
         let basis = column(batch, Column::Basis)?.as_dictionary::<UInt8Type>();
         let issue = column(batch, Column::Issue)?.as_dictionary::<UInt16Type>();
+        let nested = [Column::Mpls, Column::Encap, Column::OuterSrc, Column::OuterDst, Column::TunnelId];
+        let mut has_tunnels = false;
+        for name in nested {
+            has_tunnels |= column(batch, name)?.null_count() < batch.num_rows();
+        }
         Ok(Self {
             len: batch.num_rows(),
+            has_tunnels,
             frame: numbers::<UInt64Type>(batch, Column::Frame)?.values,
             ts: numbers::<TimestampNanosecondType>(batch, Column::Ts)?.values,
             tap: tap.keys().values(),
@@ -325,6 +333,17 @@ impl Packet<'_> {
             kept.iter().for_each(|&label| labels.push(label));
         }
         labels
+    }
+
+    /// Whether `encap`, `outer_src`, `outer_dst`, `tunnel_id` or `mpls` has a value.
+    #[inline]
+    pub fn is_encapsulated_or_labelled(self) -> bool {
+        self.packets.has_tunnels
+            && (!self.encap().is_empty()
+                || self.packets.mpls.get(self.row).is_some()
+                || self.outer_src().is_some()
+                || self.outer_dst().is_some()
+                || self.tunnel_id().is_some())
     }
 
     /// Column `encap`; empty for null.
