@@ -23,7 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 256 << 20 }
+        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 160 << 20 }
     }
 }
 
@@ -170,9 +170,10 @@ impl State {
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
-            // A quarter of the memory for conversations, the rest for recent packets.
-            flows: Flows::new((options.memory / 4 / 512).max(1024)),
-            history: History::new(options.memory / 4 * 3, options.window, options.late_window),
+            // Two fifths of the memory for conversations, of which one takes about 512 bytes with its row in the table; the
+            // rest for recent packets.
+            flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
+            history: History::new(options.memory / 5 * 3, options.window, options.late_window),
             found: [Sighting::default(); MAX_SIGHTINGS],
             detectors: detectors(),
             total: Counts::default(),

@@ -35,11 +35,11 @@ pub struct Sighting {
 /// How many earlier sightings of one packet are looked at. More of them are a loop or a flood, and add nothing.
 pub const MAX_SIGHTINGS: usize = 8;
 
-/// How many sightings a set holds: as many as fit two cache lines.
-const WAYS: usize = 20;
-/// How many sightings the ring has room for, for each set of an index. Twice as many fit: the sets fill unevenly, as a
-/// Poisson distribution says, and one in six hundred would need more than 20 places where the mean is 10.
-const MEAN: usize = 10;
+/// How many sightings a set holds: as many as fit a cache line.
+const WAYS: usize = 10;
+/// How many sightings the ring has room for, for each set of an index. More than three times as many fit: the sets fill
+/// unevenly, as a Poisson distribution says, and with a mean of 3 one set in 3,400 needs more than 10 places.
+const MEAN: usize = 3;
 /// Half of the sample's ids are given up so often at the most.
 const MAX_HALVINGS: u32 = 24;
 
@@ -48,26 +48,26 @@ type IdHash = u64;
 
 /// The sightings whose ids belong here, a ring of their own.
 #[derive(Debug, Clone, Copy)]
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 struct Set {
-    /// Four tags in each.
-    tags: [u64; WAYS / 4],
+    /// Two tags in each.
+    tags: [u32; WAYS / 2],
     /// Which sightings they are of.
     numbers: [u32; WAYS],
-    /// How many sightings came.
+    /// How many sightings came, as far as it needs to know.
     len: u32,
 }
 
 impl Set {
-    const EMPTY: Self = Self { tags: [0; WAYS / 4], numbers: [0; WAYS], len: 0 };
+    const EMPTY: Self = Self { tags: [0; WAYS / 2], numbers: [0; WAYS], len: 0 };
 
     /// Whether there may be a number under this tag: there is none if not.
     #[inline]
     fn may_have(&self, hash: IdHash) -> bool {
-        const LOW: u64 = 0x0001_0001_0001_0001;
-        let wanted = (hash & 0xffff) * LOW;
+        const LOW: u32 = 0x0001_0001;
+        let wanted = u32::from(hash as u16) * LOW;
         // A lane of 16 bits that is zero has its highest bit set here.
-        let zero = |tags: &u64| (tags ^ wanted).wrapping_sub(LOW) & !(tags ^ wanted) & LOW << 15;
+        let zero = |tags: &u32| (tags ^ wanted).wrapping_sub(LOW) & !(tags ^ wanted) & LOW << 15;
         self.tags.iter().fold(0, |any, tags| any | zero(tags)) != 0
     }
 
@@ -82,7 +82,7 @@ impl Set {
     }
 
     fn tag(&self, way: usize) -> u16 {
-        self.tags.get(way / 4).map_or(0, |tags| (tags >> (way % 4 * 16)) as u16)
+        self.tags.get(way / 2).map_or(0, |tags| (tags >> (way % 2 * 16)) as u16)
     }
 
     /// Adds a number; returns the one that made room for it.
@@ -92,9 +92,9 @@ impl Set {
         let is_full = self.len as usize >= WAYS;
         // So that it never overflows, and still says that the set is full.
         self.len = if self.len as usize == 2 * WAYS - 1 { WAYS as u32 } else { self.len + 1 };
-        if let Some(tags) = self.tags.get_mut(way / 4) {
-            let shift = way % 4 * 16;
-            *tags = *tags & !(0xffff << shift) | (hash & 0xffff) << shift;
+        if let Some(tags) = self.tags.get_mut(way / 2) {
+            let shift = way % 2 * 16;
+            *tags = *tags & !(0xffff << shift) | u32::from(hash as u16) << shift;
         }
         let old = std::mem::replace(self.numbers.get_mut(way)?, number);
         is_full.then_some(old)
@@ -108,7 +108,7 @@ struct Index {
 }
 
 impl Index {
-    const FIRST: usize = 256;
+    const FIRST: usize = 512;
 
     fn new(sets: usize) -> Self {
         Self { sets: vec![Set::EMPTY; sets] }
@@ -270,8 +270,9 @@ impl History {
     #[inline]
     pub fn add(&mut self, sighting: Sighting) {
         if self.ring.len() < self.capacity {
-            if self.ring.len() >= self.by_packet.sets.len() * MEAN {
-                self.rebuild(self.by_packet.sets.len() * 4);
+            let sets = self.by_packet.sets.len();
+            if self.ring.len() >= 2 * sets && sets < self.most_sets() {
+                self.rebuild(4 * sets);
             }
             self.ring.push(sighting);
         } else {
@@ -361,10 +362,14 @@ impl History {
         self.rebuild(self.by_packet.sets.len());
     }
 
+    fn most_sets(&self) -> usize {
+        self.capacity.div_ceil(MEAN)
+    }
+
     /// Makes the indexes anew, of so many sets.
     #[cold]
     fn rebuild(&mut self, sets: usize) {
-        let sets = sets.min(self.capacity.div_ceil(MEAN));
+        let sets = sets.min(self.most_sets());
         // The old ones make room before the new ones need it.
         (self.by_packet, self.by_payload) = (Index::new(0), Index::new(0));
         (self.by_packet, self.by_payload) = (Index::new(sets), Index::new(sets));
@@ -418,8 +423,8 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_two_cache_lines() {
-        assert_eq!((size_of::<Set>(), size_of::<Sighting>()), (128, 48));
+    fn a_set_is_a_cache_line() {
+        assert_eq!((size_of::<Set>(), size_of::<Sighting>()), (64, 48));
     }
 
     #[test]
@@ -480,16 +485,17 @@ mod tests {
         // Kept for either id, as packets and payloads are sampled apart: 1 - (1 - 1/4)² and 1 - (1 - 1/8)² of 4,096 packets
         // are 1,792 and 960, and there is room for 1,024.
         assert_eq!((capacity, limits.one_in), (1024, 8));
-        assert_eq!(limits.displaced, 0);
+        let mut missing = 0;
         for id in 1..=4 * capacity {
             if history.keeps(history.hash(id)) {
-                assert_eq!(times(&history, id, 0), [0], "{id}");
+                missing += u64::from(times(&history, id, 0).is_empty());
             }
             let payload = history.hash(id + 1_000_000);
             if history.keeps(payload) {
-                assert_eq!(history.same_payload(id + 1_000_000, payload, 0).unwrap().packet_id, id);
+                missing += u64::from(history.same_payload(id + 1_000_000, payload, 0).is_none());
             }
         }
+        assert!(missing <= limits.displaced && missing < 4, "{missing}");
         let kept = (1..=4 * capacity).filter(|&id| history.keeps(history.hash(id))).count();
         assert!((400..=624).contains(&kept), "an eighth of 4,096 is 512, more or less: {kept}");
     }
@@ -543,6 +549,7 @@ mod tests {
         let used = history.ring.capacity() * size_of::<Sighting>()
             + (history.by_packet.sets.capacity() + history.by_payload.sets.capacity()) * size_of::<Set>();
         assert!(used <= memory + memory / 16, "{used}");
-        assert_eq!(history.limits().displaced, 0);
+        // One sighting in 8,000 finds its set full: the mean of what exceeds 10 of a Poisson distribution, over its mean.
+        assert!(history.limits().displaced < 200_000 / 4000);
     }
 }
