@@ -52,7 +52,7 @@ impl Detector for EncapsulatedSibling {
         let path = context.paths.get(now.path);
         let is_again = |earlier: &&Sighting| {
             let other = context.paths.get(earlier.path);
-            other.tap == path.tap && other.same_tunnel(&path)
+            other.tap == path.tap && other.same_tunnel(path)
         };
         let within =
             |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;

@@ -105,19 +105,28 @@ impl Set {
 #[derive(Debug)]
 struct Index {
     sets: Vec<Set>,
+    /// How many sightings were added.
+    len: usize,
 }
 
 impl Index {
     const FIRST: usize = 512;
 
     fn new(sets: usize) -> Self {
-        Self { sets: vec![Set::EMPTY; sets] }
+        Self { sets: vec![Set::EMPTY; sets], len: 0 }
     }
 
     /// Every hash belongs to a set, whatever their number: the upper half of the product.
     #[inline]
     fn place(&self, hash: IdHash) -> usize {
-        (u128::from(hash) * self.sets.len() as u128 >> 64) as usize
+        ((u128::from(hash) * self.sets.len() as u128) >> 64) as usize
+    }
+
+    /// How many sets it should have, of `most`: enough that they are far from full, as long as that is possible.
+    #[inline]
+    fn wants(&self, most: usize) -> usize {
+        let sets = self.sets.len();
+        if self.len < 2 * sets { sets } else { (4 * sets).min(most).max(sets) }
     }
 
     #[inline]
@@ -136,6 +145,7 @@ impl Index {
     #[inline]
     fn add(&mut self, hash: IdHash, number: u32) -> Option<u32> {
         let place = self.place(hash);
+        self.len += 1;
         self.sets.get_mut(place)?.add(hash, number)
     }
 }
@@ -217,8 +227,12 @@ impl History {
     /// Asks for the memory that a search for these ids will look at.
     #[inline]
     pub fn prefetch(&self, packet: Option<IdHash>, payload: Option<IdHash>) {
-        packet.into_iter().for_each(|hash| self.by_packet.prefetch(hash));
-        payload.into_iter().for_each(|hash| self.by_payload.prefetch(hash));
+        if let Some(hash) = packet {
+            self.by_packet.prefetch(hash);
+        }
+        if let Some(hash) = payload {
+            self.by_payload.prefetch(hash);
+        }
     }
 
     /// What it could not keep.
@@ -270,9 +284,10 @@ impl History {
     #[inline]
     pub fn add(&mut self, sighting: Sighting) {
         if self.ring.len() < self.capacity {
-            let sets = self.by_packet.sets.len();
-            if self.ring.len() >= 2 * sets && sets < self.most_sets() {
-                self.rebuild(4 * sets);
+            let most = self.capacity.div_ceil(MEAN);
+            let wanted = (self.by_packet.wants(most), self.by_payload.wants(most));
+            if wanted != (self.by_packet.sets.len(), self.by_payload.sets.len()) {
+                self.rebuild(wanted);
             }
             self.ring.push(sighting);
         } else {
@@ -359,20 +374,15 @@ impl History {
         }
         self.halvings = halvings;
         self.next = self.ring.len() as u64;
-        self.rebuild(self.by_packet.sets.len());
-    }
-
-    fn most_sets(&self) -> usize {
-        self.capacity.div_ceil(MEAN)
+        self.rebuild((self.by_packet.sets.len(), self.by_payload.sets.len()));
     }
 
     /// Makes the indexes anew, of so many sets.
     #[cold]
-    fn rebuild(&mut self, sets: usize) {
-        let sets = sets.min(self.most_sets());
+    fn rebuild(&mut self, sets: (usize, usize)) {
         // The old ones make room before the new ones need it.
         (self.by_packet, self.by_payload) = (Index::new(0), Index::new(0));
-        (self.by_packet, self.by_payload) = (Index::new(sets), Index::new(sets));
+        (self.by_packet, self.by_payload) = (Index::new(sets.0), Index::new(sets.1));
         let first = self.next - self.ring.len() as u64;
         for at in 0..self.ring.len() {
             if let Some(&sighting) = self.ring.get(at) {
@@ -547,7 +557,7 @@ mod tests {
             history.add(sighting(n + 1, n as i64 * 10));
         }
         let used = history.ring.capacity() * size_of::<Sighting>()
-            + (history.by_packet.sets.capacity() + history.by_payload.sets.capacity()) * size_of::<Set>();
+            + (history.by_packet.sets.len() + history.by_payload.sets.len()) * size_of::<Set>();
         assert!(used <= memory + memory / 16, "{used}");
         // One sighting in 8,000 finds its set full: the mean of what exceeds 10 of a Poisson distribution, over its mean.
         assert!(history.limits().displaced < 200_000 / 4000);

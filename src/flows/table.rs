@@ -278,7 +278,7 @@ impl Flows {
             Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(
                 self.iter().flat_map(|flow| path(flow).mpls.as_slice().iter().copied()),
             )),
-            Some(NullBuffer::from_iter(mpls().map(|labels| labels > 0)))
+            Some(mpls().map(|labels| labels > 0).collect::<NullBuffer>())
                 .filter(|nulls| nulls.null_count() > 0),
         )?;
         let frames = ListArray::try_new(
@@ -321,7 +321,7 @@ impl Flows {
             self.labels(names(&apps), |flow| flow.key().label.app.map(|app| app as u16))?,
             self.labels(names(&traffic), |flow| Some(flow.key().label.traffic() as u16))?,
             self.labels(names(&bases), |flow| flow.key().label.basis.map(|basis| basis as u16))?,
-            self.numbers::<UInt64Type>(|flow| flow.flow_id()),
+            self.numbers::<UInt64Type>(Flow::flow_id),
             count(|flow| flow.packets),
             count(|flow| flow.weak),
             count(|flow| flow.bytes),

@@ -330,7 +330,9 @@ impl Packet<'_> {
         if let Some(kept) =
             ends.and_then(|(from, &to)| self.packets.mpls_items.get(from as usize..to as usize))
         {
-            kept.iter().for_each(|&label| labels.push(label));
+            for &label in kept {
+                labels.push(label);
+            }
         }
         labels
     }
