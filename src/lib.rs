@@ -25,6 +25,7 @@ pub mod flows;
 pub mod messages;
 mod named;
 pub mod packets;
+mod prefetch;
 #[cfg(feature = "python")]
 mod python;
 mod table;

@@ -37,7 +37,7 @@ from tapsight.policy import Policy
 SCHEMA = 1
 """Version of the JSON output. It rises when a key changes its name or meaning, not when one is added."""
 
-MEMORY = 256 << 20
+MEMORY = 160 << 20
 """About how many bytes the engine may use for what it remembers of recent packets."""
 
 AnswerWord = Literal["yes", "no sign", "cannot tell"]

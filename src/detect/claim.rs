@@ -9,12 +9,14 @@ use arrow_array::builder::{
 };
 use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
 
-use super::{Context, Seen, Sighting};
+use super::conversations::Originals;
+use super::{Context, Outcome, Seen, Sighting};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{FlowKey, Path, PathId, append_fixed};
+use crate::flows::{PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -107,7 +109,7 @@ pub struct Claim {
     pub rewritten: Option<(Addr, Addr)>,
     /// Packets on the original path, in the flows of which any was copied.
     pub in_scope: u64,
-    /// Those strong enough to be told from others.
+    /// Those that were compared with others.
     pub judged: u64,
     /// The packets behind it.
     pub tally: Tally,
@@ -132,8 +134,9 @@ pub struct Tally {
     same_order: u64,
     lags: Vec<i64>,
     ip_ids: BTreeSet<u32>,
-    apps: BTreeSet<&'static str>,
-    traffic: BTreeSet<&'static str>,
+    labels: BTreeSet<Option<u8>>,
+    /// The conversation and label of the last copy, which most have in common with the next.
+    last: Option<(Option<u64>, Label)>,
 }
 
 impl Tally {
@@ -158,9 +161,10 @@ impl Tally {
         }
         self.packets += 1;
         let to = |path: Option<PathId>| {
-            path.map(|path| context.paths.get(path)).map(|path| (path.eth_dst, path.mpls))
+            path.map(|path| context.paths.get(path)).map(|path| (path.eth_dst, &path.mpls))
         };
-        self.same_order += u64::from(to(self.paths.1) == to(Some(copy.path)));
+        self.same_order +=
+            u64::from(self.paths.1 == Some(copy.path) || to(self.paths.1) == to(Some(copy.path)));
         self.first_ts = self.first_ts.min(copy.ts);
         self.last_ts = self.last_ts.max(copy.ts);
         if self.evidence.len() + 2 <= Self::MAX_EVIDENCE {
@@ -178,19 +182,28 @@ impl Tally {
         {
             self.lags.push(copy.ts.saturating_sub(original.ts));
         }
-        if let Some(flow) = seen.packet.flow_id
+        if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
+            self.ip_ids.insert(copy.ip_id);
+        }
+        let (flow, label) = (seen.packet.flow_id(), seen.packet.label());
+        if self.last == Some((flow, label)) {
+            return;
+        }
+        self.last = Some((flow, label));
+        if let Some(flow) = flow
             && self.flows.len() < Self::MAX_FLOWS
         {
             self.flows.insert(flow);
         }
-        if let Some(id) = copy.ip_id
-            && self.ip_ids.len() < Self::MAX_IP_IDS
-        {
-            self.ip_ids.insert(id);
-        }
-        let label = seen.packet.label;
-        self.apps.extend(label.app.map(App::name));
-        self.traffic.insert(label.traffic().name());
+        self.labels.insert(label.app.map(|app| app as u8));
+    }
+
+    /// The applications concerned, and the classes of traffic, by name.
+    fn names(&self) -> (BTreeSet<&'static str>, BTreeSet<&'static str>) {
+        let app = |&number: &Option<u8>| App::ALL.get(usize::from(number?)).copied();
+        let label = |number| Label { app: app(number), basis: None };
+        let apps = self.labels.iter().filter_map(app).map(App::name).collect();
+        (apps, self.labels.iter().map(|number| label(number).traffic().name()).collect())
     }
 
     /// Whether most pairs came in the order of the first one: its original's path first, its copy's second.
@@ -246,14 +259,17 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
 
     /// The tally of this key, unless there are too many.
     pub fn entry(&mut self, key: K) -> Option<&mut Tally> {
-        if !self.tallies.contains_key(&key) {
-            if self.order.len() >= Self::MAX {
-                self.overflow += 1;
-                return None;
+        match self.tallies.entry(key) {
+            Entry::Occupied(entry) => Some(entry.into_mut()),
+            Entry::Vacant(entry) if self.order.len() < Self::MAX => {
+                self.order.push(key);
+                Some(entry.insert(Tally::default()))
             }
-            self.order.push(key);
+            Entry::Vacant(_) => {
+                self.overflow += 1;
+                None
+            }
         }
-        Some(self.tallies.entry(key).or_default())
     }
 
     /// All of them, in the order they appeared.
@@ -262,9 +278,9 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
         self.order.drain(..).filter_map(|key| Some((key, tallies.remove(&key)?))).collect()
     }
 
-    /// How many packets found no room.
-    pub fn overflow(&self) -> u64 {
-        self.overflow
+    /// What to say of copies that found no room.
+    pub fn missing(&self) -> Option<String> {
+        (self.overflow > 0).then(|| format!("{} copies found no room in the table of claims", self.overflow))
     }
 }
 
@@ -281,7 +297,7 @@ impl Claim {
         let (original, copy) = (path(tally.paths.0), path(tally.paths.1));
         let tap = original.map(|path| path.tap);
         let copy_tap = copy.map(|path| path.tap);
-        let copy = copy.unwrap_or_default();
+        let copy = copy.copied().unwrap_or_default();
         Self {
             detector,
             report: true,
@@ -308,30 +324,9 @@ impl Claim {
         Self { detector, report: false, kind: Kind::Duplicate, severity: Severity::Info, ..self }
     }
 
-    /// Counts the packets on the original paths, in the flows concerned: of how many the copies are a part. A packet seen by
-    /// two taps counts once: of each flow, the tap that saw more of it counts.
-    pub fn count_scope(&mut self, is_original: impl Fn(&Path) -> bool, context: &Context<'_>) {
-        let mut seen: HashMap<(FlowKey, u16), (u64, u64)> = HashMap::new();
-        for flow in context.flows.iter() {
-            let concerned = flow.key.flow_id.is_some_and(|id| self.tally.flows.contains(&id));
-            let path = context.paths.get(flow.key.path);
-            if concerned && is_original(&path) {
-                // The flow and direction, whatever its path and label.
-                let key = FlowKey { path: 0, label: Label::default(), ..flow.key };
-                let (packets, strong) = seen.entry((key, path.tap)).or_default();
-                *packets += flow.packets;
-                *strong += flow.packets - flow.weak;
-            }
-        }
-        let mut most: HashMap<FlowKey, (u64, u64)> = HashMap::new();
-        for ((key, _), counts) in seen {
-            let known = most.entry(key).or_default();
-            *known = (*known).max(counts);
-        }
-        for (packets, strong) in most.into_values() {
-            self.in_scope += packets;
-            self.judged += strong;
-        }
+    /// Counts the packets on the original paths, in the flows concerned: of how many the copies are a part.
+    pub(super) fn count_scope(&mut self, originals: Originals<'_>, outcome: &Outcome<'_>) {
+        (self.in_scope, self.judged) = outcome.conversations.count(&self.tally.flows, originals);
     }
 }
 
@@ -429,7 +424,8 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
             row.append(true);
         }
         evidence.append(true);
-        for (list, names) in [(&mut apps, &tally.apps), (&mut traffic, &tally.traffic)] {
+        let (app_names, traffic_names) = tally.names();
+        for (list, names) in [(&mut apps, app_names), (&mut traffic, traffic_names)] {
             for name in names {
                 list.values().append_value(name);
             }

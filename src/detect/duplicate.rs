@@ -30,9 +30,10 @@
 use hashbrown::HashMap;
 
 use super::claim::Tally;
-use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity, Sighting};
-use crate::dissect::{Labels, Mac};
-use crate::flows::{FlowKey, Path};
+use super::conversations::{Link, Originals};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
+use crate::dissect::Mac;
+use crate::flows::{Flow, FlowKey, Path};
 use crate::packets::ids;
 use crate::wire::ip::Addr;
 
@@ -93,28 +94,12 @@ enum Key {
     Rewritten { taps: (u16, u16), from: Addr, to: Addr, destination: bool },
 }
 
-/// Where a frame was seen, and from whom to whom it went. VLANs are left out: a fork of two VLANs is one fork.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Link {
-    tap: u16,
-    src: Option<Mac>,
-    dst: Option<Mac>,
-    labels: Labels,
-}
-
-impl Link {
-    fn of(path: &Path) -> Self {
-        Self { tap: path.tap, src: path.eth_src, dst: path.eth_dst, labels: path.mpls }
-    }
-}
-
 /// The detector.
 #[derive(Debug, Default)]
 pub(super) struct Duplicate {
     claims: Claims<Key>,
     rewrites: HashMap<(Addr, Addr), Opening>,
     lags: HashMap<(u16, u16), Lags>,
-    scope: Scope,
 }
 
 /// How conversations between a pair of addresses, of which one stands for the other, were opened.
@@ -161,18 +146,13 @@ impl Detector for Duplicate {
     }
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {
-        if seen.packet.src.is_none() {
-            return;
-        }
-        self.scope.in_scope += 1;
-        if !ids::is_strong(seen.sighting.packet_id) {
-            return;
-        }
-        self.scope.judged += 1;
         let now = seen.sighting;
+        if !ids::is_strong(now.packet_id) {
+            return;
+        }
         let path = context.paths.get(now.path);
         // Copies in tunnels are A1's. That a packet passed another tap explains its first sighting here, not a second one.
-        let comparable = |earlier: &&Sighting| path.same_tunnel(&context.paths.get(earlier.path));
+        let comparable = |earlier: &&Sighting| path.same_tunnel(context.paths.get(earlier.path));
         let here = |earlier: &&Sighting| context.paths.get(earlier.path).tap == path.tap;
         let was_here = seen.earlier.iter().filter(comparable).any(|earlier| here(&earlier));
         let explained = seen
@@ -180,11 +160,11 @@ impl Detector for Duplicate {
             .iter()
             .filter(comparable)
             .filter(|earlier| !was_here || here(earlier))
-            .map(|&earlier| (self.class(seen, &path, earlier, &context.paths.get(earlier.path)), earlier))
+            .map(|&earlier| (self.class(seen, path, earlier, context.paths.get(earlier.path)), earlier))
             .min_by_key(|&(class, earlier)| (class, std::cmp::Reverse(earlier.ts)));
         if let Some((class, earlier)) = explained {
             let class = if class == Class::Late && falls_steadily(seen) { Class::Loop } else { class };
-            let (before, after) = (Link::of(&context.paths.get(earlier.path)), Link::of(&path));
+            let (before, after) = (Link::of(context.paths.get(earlier.path)), Link::of(path));
             let key = match class {
                 Class::Forked => Key::Forked(before.min(after), before.max(after)),
                 Class::Late => Key::Late(before, after),
@@ -194,11 +174,12 @@ impl Detector for Duplicate {
                 tally.add(seen, now, Some(earlier), (Role::Original, Role::Copy), context);
             }
         } else if let Some(earlier) = seen.same_payload {
-            self.rewritten(seen, &path, earlier, context);
+            self.rewritten(seen, path, earlier, context);
         }
     }
 
-    fn finish(&mut self, context: &Context<'_>) -> (Vec<Claim>, Scope) {
+    fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
+        let (context, missing) = (&outcome.context, self.claims.missing());
         let mut claims = Vec::new();
         for (key, tally) in self.claims.take() {
             claims.push(match key {
@@ -206,27 +187,27 @@ impl Detector for Duplicate {
                     let claim = Claim::new(class.name(), Kind::Duplicate, Severity::Info, tally, context);
                     Claim { report: false, ..claim }
                 }
-                Key::Forked(a, b) => forked(a, b, tally, context),
+                Key::Forked(a, b) => forked(a, b, tally, outcome),
                 Key::Late(original, copy) => {
                     let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
                     // On one and the same path it may be equipment on the way that sent the packet again, as radio links do.
                     let severity = if original == copy { Severity::Low } else { Severity::Medium };
                     let mut claim = Claim::new(Class::Late.name(), Kind::Copy, severity, tally, context);
-                    claim.count_scope(|path| Link::of(path) == original, context);
+                    claim.count_scope(Originals::Link(original), outcome);
                     if enough { claim } else { claim.unproven(UNPROVEN) }
                 }
                 Key::Rewritten { from, to, destination, .. } => {
-                    self.readdressed(from, to, destination, tally, context)
+                    self.readdressed(from, to, destination, tally, outcome)
                 }
             });
         }
         self.rewrites.clear();
         self.lags.clear();
-        if self.scope.judged < self.scope.in_scope {
-            self.scope.reason =
-                Some("packets too short, or captured too short, to be told from others".into());
-        }
-        (claims, std::mem::take(&mut self.scope))
+        let reach = outcome.limits.reach.map(|reach| {
+            let seconds = reach / 1_000_000_000;
+            format!("memory for recent packets reached back {seconds} s, and later copies were not seen")
+        });
+        (claims, Scope::of_compared(outcome, [reach, missing]))
     }
 }
 
@@ -269,8 +250,8 @@ impl Duplicate {
         let now = seen.sighting;
         let gap = now.ts.saturating_sub(earlier.ts).saturating_abs();
         // A host that sends the same payload to two others numbers the packets differently.
-        let same_number = now.ip_id.is_some() && now.ip_id == earlier.ip_id;
-        let Some(before) = context.flows.get(earlier.flow).map(|flow| flow.key) else { return };
+        let same_number = now.ip_id != 0 && now.ip_id == earlier.ip_id;
+        let Some(before) = context.flows.get(earlier.flow).map(Flow::key) else { return };
         let after = seen.packet;
         let fall = i16::from(earlier.ttl) - i16::from(now.ttl);
         // Nothing on the way passes on what was sent with a TTL of 1: a router floods its neighbours with equal packets.
@@ -278,15 +259,18 @@ impl Duplicate {
             || !same_number
             || gap > REWRITE
             || !(0..=3).contains(&fall)
-            || before.protocol != after.protocol
+            || before.protocol != after.protocol()
         {
             return;
         }
         let other = context.paths.get(earlier.path);
-        let Some((from, to, destination)) = rewritten_address(&before, after.src, after.dst) else { return };
+        let Some((from, to, destination)) = rewritten_address(&before, after.src(), after.dst()) else {
+            return;
+        };
         let pair = (from.min(to), from.max(to));
-        let (port, peer_port) =
-            if destination { (after.dst_port, after.src_port) } else { (after.src_port, after.dst_port) };
+        let (src_port, dst_port) =
+            (after.src_port().unwrap_or_default(), after.dst_port().unwrap_or_default());
+        let (port, peer_port) = if destination { (dst_port, src_port) } else { (src_port, dst_port) };
         if self.rewrites.len() < MAX_REWRITES || self.rewrites.contains_key(&pair) {
             let opening = self.rewrites.entry(pair).or_insert(Opening {
                 first_at_destination: destination,
@@ -294,7 +278,7 @@ impl Duplicate {
                 at_server: 0,
                 at_client: 0,
             });
-            let is_request = after.tcp_flags & 0x12 == 0x02;
+            let is_request = after.tcp_flags().unwrap_or_default() & 0x12 == 0x02;
             if let Some(requests) = opening.requests.get_mut(usize::from(destination)) {
                 *requests = requests.saturating_add(is_request.into());
             }
@@ -314,22 +298,22 @@ impl Duplicate {
         to: Addr,
         destination: bool,
         tally: Tally,
-        context: &Context<'_>,
+        outcome: &Outcome<'_>,
     ) -> Claim {
         let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
         let opening = self.rewrites.get(&(from.min(to), from.max(to)));
         let at_server = opening.is_some_and(Opening::is_redirect);
         // The way back of a redirection is part of it, and not reported a second time.
         let class = if at_server && destination { Class::Readdressed } else { Class::Translated };
-        let original = tally.paths.0.map(|path| context.paths.get(path));
+        let originals = tally.paths.0.into_iter().collect();
         let kind = if class == Class::Readdressed { Kind::Diversion } else { Kind::Duplicate };
         let severity = if class == Class::Readdressed { Severity::High } else { Severity::Info };
-        let mut claim = Claim::new(class.name(), kind, severity, tally, context);
+        let mut claim = Claim::new(class.name(), kind, severity, tally, &outcome.context);
         claim.rewritten = Some((from, to));
         if destination {
             claim.collector = Some(to);
         }
-        claim.count_scope(|path| original == Some(*path), context);
+        claim.count_scope(Originals::Paths(&originals), outcome);
         claim.report = class == Class::Readdressed;
         if claim.report && !enough { claim.unproven(UNPROVEN) } else { claim }
     }
@@ -360,18 +344,11 @@ fn rewritten_address(before: &FlowKey, src: Option<Addr>, dst: Option<Addr>) -> 
 
 /// A fork: the copy's link is the one that carried less of the conversations concerned. If both carried about the same
 /// (taps lose a little), it is the one that the packets took second more often.
-fn forked(a: Link, b: Link, tally: Tally, context: &Context<'_>) -> Claim {
-    let carried = |link: Link| {
-        context
-            .flows
-            .iter()
-            .filter(|flow| flow.key.flow_id.is_some_and(|id| tally.flows.contains(&id)))
-            .filter(|flow| Link::of(&context.paths.get(flow.key.path)) == link)
-            .map(|flow| flow.packets)
-            .sum::<u64>()
-    };
+fn forked(a: Link, b: Link, tally: Tally, outcome: &Outcome<'_>) -> Claim {
+    let context = &outcome.context;
+    let carried = |link| outcome.conversations.carried(&tally.flows, link);
     let (on_a, on_b) = (carried(a), carried(b));
-    let second = tally.paths.1.map(|path| Link::of(&context.paths.get(path)));
+    let second = tally.paths.1.map(|path| Link::of(context.paths.get(path)));
     let usually_second = if tally.is_usually_first_order() == (second == Some(a)) { a } else { b };
     let copy = if on_a.abs_diff(on_b) * 10 <= on_a.max(on_b) {
         usually_second
@@ -382,15 +359,15 @@ fn forked(a: Link, b: Link, tally: Tally, context: &Context<'_>) -> Claim {
     };
     let original = if copy == a { b } else { a };
     let enough = tally.packets >= MIN_PACKETS;
-    let tally = tally.with_copies(|path| Link::of(&context.paths.get(path)) == copy);
+    let tally = tally.with_copies(|path| Link::of(context.paths.get(path)) == copy);
     let mut claim = Claim::new(Class::Forked.name(), Kind::Copy, Severity::High, tally, context);
-    claim.count_scope(|path| Link::of(path) == original, context);
+    claim.count_scope(Originals::Link(original), outcome);
     if enough { claim } else { claim.unproven(UNPROVEN) }
 }
 
 /// A packet seen again long after: a late copy if its host numbers packets, else perhaps sent again by the host.
 fn late_or_again(now: Sighting) -> Class {
-    if now.ip_id.is_some() { Class::Late } else { Class::Retransmission }
+    if now.ip_id != 0 { Class::Late } else { Class::Retransmission }
 }
 
 /// Whether each sighting's TTL is below the one before, over three or more.
@@ -411,5 +388,5 @@ fn is_group(seen: &Seen<'_>, path: &Path) -> bool {
         [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, first, ..] => first >= 224,
         [first, ..] => first == 0xff,
     };
-    path.eth_dst.is_some_and(group_mac) || seen.packet.dst.is_some_and(group_address)
+    path.eth_dst.is_some_and(group_mac) || seen.packet.dst().is_some_and(group_address)
 }

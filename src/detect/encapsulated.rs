@@ -13,11 +13,11 @@
 
 use hashbrown::{HashMap, HashSet};
 
+use super::conversations::Originals;
 use super::mirror::is_mirror;
-use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity, Sighting};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
 use crate::dissect::Stack;
-use crate::flows::Path;
-use crate::packets::ids;
+use crate::flows::PathId;
 use crate::wire::ip::Addr;
 
 const MIN_PACKETS: u64 = 2;
@@ -34,14 +34,9 @@ type Ends = (Option<Addr>, Option<Addr>, Stack);
 pub(super) struct EncapsulatedSibling {
     claims: Claims<Tunnel>,
     /// Paths of the originals of each claim.
-    originals: HashMap<Tunnel, HashSet<Path>>,
-    /// Tunnels that carry anything, to know which are used in both directions.
-    ends: HashSet<Ends>,
-    scope: Scope,
+    originals: HashMap<Tunnel, HashSet<PathId>>,
 }
 
-/// More tunnels than this are not remembered; a tunnel that is not is taken for one-way.
-const MAX_ENDS: usize = 1 << 16;
 const MAX_ORIGINALS: usize = 1 << 10;
 
 impl Detector for EncapsulatedSibling {
@@ -50,16 +45,6 @@ impl Detector for EncapsulatedSibling {
     }
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {
-        let packet = seen.packet;
-        let Some(packet_id) = packet.packet_id else {
-            self.scope.in_scope += u64::from(packet.src.is_some());
-            return;
-        };
-        self.scope.in_scope += 1;
-        self.scope.judged += u64::from(ids::is_strong(packet_id));
-        if !packet.encap.is_empty() && self.ends.len() < MAX_ENDS {
-            self.ends.insert((packet.outer_src, packet.outer_dst, packet.encap));
-        }
         if seen.earlier.is_empty() {
             return;
         }
@@ -67,7 +52,7 @@ impl Detector for EncapsulatedSibling {
         let path = context.paths.get(now.path);
         let is_again = |earlier: &&Sighting| {
             let other = context.paths.get(earlier.path);
-            other.tap == path.tap && other.same_tunnel(&path)
+            other.tap == path.tap && other.same_tunnel(path)
         };
         let within =
             |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;
@@ -96,12 +81,21 @@ impl Detector for EncapsulatedSibling {
         }
     }
 
-    fn finish(&mut self, context: &Context<'_>) -> (Vec<Claim>, Scope) {
+    fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
+        let (context, missing) = (&outcome.context, self.claims.missing());
+        // Tunnels that carry packets, to know which are used in both directions.
+        let carriers = context.flows.iter();
+        let carriers = carriers.filter(|flow| flow.flow_id().is_some() || flow.weak < flow.packets);
+        let carriers = carriers.map(|flow| context.paths.get(flow.path));
+        let ends: HashSet<Ends> = carriers
+            .filter(|path| !path.encap.is_empty())
+            .map(|path| (path.outer_src, path.outer_dst, path.encap))
+            .collect();
         let mut claims = Vec::new();
         for (key, tally) in self.claims.take() {
             let (_, src, dst, _) = key;
             let encap = tally.paths.1.map(|path| context.paths.get(path).encap).unwrap_or_default();
-            let head_end = !is_mirror(encap) && self.ends.contains(&(dst, src, encap));
+            let head_end = !is_mirror(encap) && ends.contains(&(dst, src, encap));
             let enough = tally.packets >= MIN_PACKETS;
             let mut claim = if head_end {
                 Claim::new("A1.tunnel-head-end", Kind::Tunnel, Severity::Info, tally, context)
@@ -110,16 +104,11 @@ impl Detector for EncapsulatedSibling {
             };
             claim.report = !head_end;
             let originals = self.originals.remove(&key).unwrap_or_default();
-            claim.count_scope(|path| originals.contains(path), context);
+            claim.count_scope(Originals::Paths(&originals), outcome);
             claims.push(if head_end || enough { claim } else { claim.unproven("A1.unproven") });
         }
         self.originals.clear();
-        self.ends.clear();
-        if self.scope.judged < self.scope.in_scope {
-            self.scope.reason =
-                Some("packets too short, or captured too short, to be told from others".into());
-        }
-        (claims, std::mem::take(&mut self.scope))
+        (claims, Scope::of_compared(outcome, [missing]))
     }
 }
 
@@ -131,7 +120,7 @@ impl EncapsulatedSibling {
         tally.add(seen, copy, Some(original), (Role::Original, Role::Copy), context);
         let originals = self.originals.entry(key).or_default();
         if originals.len() < MAX_ORIGINALS {
-            originals.insert(context.paths.get(original.path));
+            originals.insert(original.path);
         }
     }
 }

@@ -4,9 +4,10 @@ use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
 use super::claim::claims_to_batch;
+use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
-use super::{Claim, Context, Scope, Seen, claim_schema, detectors};
-use crate::flows::{Flows, Path, Paths};
+use super::{Claim, Context, Counts, Outcome, Scope, Seen, claim_schema, detectors};
+use crate::flows::{Flows, Paths, Wanted};
 use crate::packets::{Packet, Packets, ids};
 
 /// How to examine.
@@ -22,7 +23,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 256 << 20 }
+        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 160 << 20 }
     }
 }
 
@@ -50,13 +51,14 @@ impl TapCounts {
     const NONE: Self =
         Self { frames: 0, bytes: 0, first_ts: i64::MAX, last_ts: i64::MIN, issues: 0, snapped: 0 };
 
-    fn add(&mut self, packet: &Packet) {
+    #[inline]
+    fn add(&mut self, packet: Packet<'_>) {
         self.frames += 1;
-        self.bytes += u64::from(packet.wire_len);
-        self.first_ts = self.first_ts.min(packet.ts);
-        self.last_ts = self.last_ts.max(packet.ts);
-        self.issues += u64::from(packet.has_issue);
-        self.snapped += u64::from(packet.cap_len < packet.wire_len);
+        self.bytes += u64::from(packet.wire_len());
+        self.first_ts = self.first_ts.min(packet.ts());
+        self.last_ts = self.last_ts.max(packet.ts());
+        self.issues += u64::from(packet.has_issue());
+        self.snapped += u64::from(packet.cap_len() < packet.wire_len());
     }
 }
 
@@ -124,7 +126,7 @@ pub fn examine<E: From<ArrowError>>(
         if let Some(cursor) = used_up.and_then(|number| cursors.get_mut(number)) {
             *cursor = 0;
         }
-        pause(state.packets)?;
+        pause(state.total.packets)?;
     }
     Ok(state.finish()?)
 }
@@ -139,8 +141,26 @@ struct State {
     paths: Paths,
     flows: Flows,
     history: History,
+    /// Room for earlier sightings of one packet.
+    found: [Sighting; MAX_SIGHTINGS],
     detectors: Vec<Box<dyn super::Detector>>,
-    packets: u64,
+    total: Counts,
+}
+
+/// How many packets are taken at a time: enough that what they look for in memory comes while others are worked on, and
+/// few enough that it is still at hand when they are.
+const AHEAD: usize = 32;
+
+/// A packet that is about to be taken, with the hashes of what it is looked up by.
+#[derive(Clone, Copy)]
+struct Next<'a> {
+    packet: Packet<'a>,
+    tap: u16,
+    flow: Wanted,
+    /// Its `packet_id` if that is strong, and the hash.
+    packet_id: Option<(u64, u64)>,
+    /// Its `payload_id` if that is strong, and the hash.
+    payload_id: Option<(u64, u64)>,
 }
 
 impl State {
@@ -150,11 +170,13 @@ impl State {
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
-            // A quarter of the memory for conversations, the rest for recent packets.
-            flows: Flows::new((options.memory / 4 / 512).max(1024)),
-            history: History::new(options.memory / 4 * 3),
+            // Two fifths of the memory for conversations, of which one takes about 512 bytes with its row in the table; the
+            // rest for recent packets.
+            flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
+            history: History::new(options.memory / 5 * 3, options.window, options.late_window),
+            found: [Sighting::default(); MAX_SIGHTINGS],
             detectors: detectors(),
-            packets: 0,
+            total: Counts::default(),
         }
     }
 
@@ -171,72 +193,127 @@ impl State {
 
     /// Takes rows in order of time until one of the batches is used up; returns which.
     fn merge(&mut self, open: &[Open<'_>], cursors: &mut [usize]) -> Option<usize> {
+        let mut ahead = Vec::with_capacity(AHEAD);
+        if self.total.packets == 0
+            && let First::Row(_, packet, _) = first(open, cursors)
+        {
+            self.history.begin(packet.ts(), packet.packet_id().unwrap_or_default());
+        }
         loop {
-            let mut first: Option<(i64, &Open<'_>, usize)> = None;
-            for stream in open {
-                let row = cursors.get(stream.0).copied()?;
-                let Some(ts) = stream.1.ts(row) else { return Some(stream.0) };
-                if first.is_none_or(|(earliest, ..)| ts < earliest) {
-                    first = Some((ts, stream, row));
+            let mut used_up = None;
+            while ahead.len() < AHEAD {
+                match first(open, cursors) {
+                    First::Row(number, packet, tap) => {
+                        ahead.push(self.look_up(packet, tap));
+                        if let Some(cursor) = cursors.get_mut(number) {
+                            *cursor += 1;
+                        }
+                    }
+                    First::UsedUp(number) => {
+                        used_up = Some(number);
+                        break;
+                    }
                 }
             }
-            let (_, (number, packets, names), row) = first?;
-            if let Some(packet) = packets.get(row) {
-                let tap = names.get(usize::from(packet.tap)).copied().unwrap_or_default();
-                self.take(&packet, tap);
-            }
-            if let Some(cursor) = cursors.get_mut(*number) {
-                *cursor += 1;
+            self.take_all(&ahead);
+            ahead.clear();
+            if let Some(number) = used_up {
+                return number;
             }
         }
     }
 
-    fn take(&mut self, packet: &Packet, tap: u16) {
-        self.packets += 1;
+    /// Hashes what a packet is looked up by, and asks for the memory where that will be.
+    #[inline]
+    fn look_up<'a>(&self, packet: Packet<'a>, tap: u16) -> Next<'a> {
+        let hashed =
+            |id: Option<u64>| id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.history.hash(id)));
+        let next = Next {
+            packet,
+            tap,
+            flow: self.flows.wanted(packet, tap),
+            packet_id: hashed(packet.packet_id()),
+            payload_id: hashed(packet.payload_id()),
+        };
+        self.flows.prefetch_index(&next.flow);
+        let hash = |(_, hash)| hash;
+        self.history.prefetch(next.packet_id.map(hash), next.payload_id.map(hash));
+        next
+    }
+
+    fn take_all(&mut self, ahead: &[Next<'_>]) {
+        let mut rows = [None; AHEAD];
+        for (row, next) in rows.iter_mut().zip(ahead) {
+            *row = self.flows.prefetch_row(&next.flow);
+        }
+        for flow in rows.into_iter().flatten().filter_map(|number| self.flows.get(number)) {
+            self.paths.prefetch(flow.path);
+        }
+        for next in ahead {
+            self.take(next);
+        }
+    }
+
+    fn take(&mut self, next: &Next<'_>) {
+        let Next { packet, tap, .. } = *next;
         if let Some(counts) = self.counts.get_mut(usize::from(tap)) {
             counts.add(packet);
         }
-        let path = self.paths.number(Path::of(packet, tap));
-        let flow = self.flows.add(path, packet);
-        let sighting = Sighting {
-            ts: packet.ts,
-            frame: packet.frame,
-            packet_id: packet.packet_id.unwrap_or_default(),
-            payload_id: packet.payload_id.filter(|&id| ids::is_strong(id)).unwrap_or_default(),
-            path,
+        let packet_id = next.packet_id.filter(|&(_, hash)| self.history.keeps(hash));
+        let payload_id = next.payload_id.filter(|&(_, hash)| self.history.keeps(hash));
+        let stack = packet.encap();
+        self.total.packets += 1;
+        self.total.read += u64::from(!packet.has_issue() || !stack.is_empty());
+        self.total.ip += u64::from(packet.src().is_some());
+        self.total.strong += u64::from(next.packet_id.is_some());
+        self.total.compared += u64::from(packet_id.is_some());
+        let flow = self.flows.add(packet, tap, &next.flow, packet_id.is_some(), &mut self.paths);
+        let mut sighting = Sighting {
+            ts: packet.ts(),
+            frame: packet.frame(),
+            packet_id: next.packet_id.map_or(0, |(id, _)| id),
+            payload_id: payload_id.map_or(0, |(id, _)| id),
+            path: self.flows.get(flow).map_or(0, |flow| flow.path),
             flow,
-            ip_id: packet.ip_id.filter(|&id| id != 0),
-            ttl: packet.ttl,
+            ip_id: packet.ip_id().unwrap_or_default(),
+            ttl: packet.ttl().unwrap_or_default(),
         };
-        let strong = ids::is_strong(sighting.packet_id);
-        let mut found = [Sighting::default(); MAX_SIGHTINGS];
-        let n = if strong {
-            self.history.same_packet(sighting.packet_id, packet.ts, self.options.late_window, &mut found)
-        } else {
-            0
+        let is_kept = packet_id.is_some() || payload_id.is_some();
+        let n = match next.packet_id.filter(|_| is_kept) {
+            Some((id, hash)) => self.history.same_packet(id, hash, sighting.ts, &mut self.found),
+            None => 0,
         };
-        let earlier = found.get(..n).unwrap_or_default();
-        let same_payload = if n == 0 && sighting.payload_id != 0 {
-            self.history.same_payload(sighting.payload_id, packet.ts, self.options.window)
-        } else {
-            None
-        };
-        let context = Context { paths: &self.paths, flows: &self.flows, window: self.options.window };
-        let seen = Seen { packet, sighting, earlier, same_payload };
-        for detector in &mut self.detectors {
-            detector.observe(&seen, &context);
+        let same_payload = payload_id
+            .filter(|_| n == 0)
+            .and_then(|(id, hash)| self.history.same_payload(id, hash, sighting.ts));
+        // Of packets that are kept for their payload only, copies may not be.
+        let earlier = self.found.get(..n).filter(|_| packet_id.is_some()).unwrap_or_default();
+        if !earlier.is_empty() || same_payload.is_some() || !stack.is_empty() {
+            let context = Context { paths: &self.paths, flows: &self.flows, window: self.options.window };
+            let seen = Seen { packet, sighting, earlier, same_payload };
+            for detector in &mut self.detectors {
+                detector.observe(&seen, &context);
+            }
         }
-        if strong || sighting.payload_id != 0 {
-            self.history.add(sighting, n == 0);
+        if is_kept {
+            // The first sighting stands for its payload.
+            if n > 0 {
+                sighting.payload_id = 0;
+            }
+            self.history.add(sighting);
         }
     }
 
     fn finish(mut self) -> Result<Examination, ArrowError> {
         let context = Context { paths: &self.paths, flows: &self.flows, window: self.options.window };
+        let (counts, limits) = (self.total, self.history.limits());
+        // Claims are counted by the flows, and no longer by what is remembered.
+        drop(self.history);
+        let outcome = Outcome { context, counts, limits, conversations: Conversations::new(context) };
         let mut claims: Vec<Claim> = Vec::new();
         let mut scopes = Vec::new();
         for detector in &mut self.detectors {
-            let (found, scope) = detector.finish(&context);
+            let (found, scope) = detector.finish(&outcome);
             claims.extend(found);
             scopes.push((detector.id(), scope));
         }
@@ -253,4 +330,31 @@ impl State {
             taps: self.taps.into_iter().zip(self.counts).collect(),
         })
     }
+}
+
+/// What comes next of the batches at hand.
+enum First<'a> {
+    /// Number of the stream, its row, and the tap.
+    Row(usize, Packet<'a>, u16),
+    /// No more can be said, as this stream's batch has come to its end.
+    UsedUp(Option<usize>),
+}
+
+/// The earliest of the streams' next rows.
+#[inline]
+fn first<'a>(open: &'a [Open<'_>], cursors: &[usize]) -> First<'a> {
+    let mut first: Option<(i64, &Open<'_>, usize)> = None;
+    for stream in open {
+        let Some(&row) = cursors.get(stream.0) else { return First::UsedUp(None) };
+        let Some(ts) = stream.1.ts(row) else { return First::UsedUp(Some(stream.0)) };
+        if first.is_none_or(|(earliest, ..)| ts < earliest) {
+            first = Some((ts, stream, row));
+        }
+    }
+    let row = first.and_then(|(_, (number, packets, names), row)| {
+        let packet = packets.get(row)?;
+        let tap = names.get(usize::from(packet.tap())).copied().unwrap_or_default();
+        Some(First::Row(*number, packet, tap))
+    });
+    row.unwrap_or(First::UsedUp(None))
 }

@@ -8,7 +8,7 @@
 //! TZSP needs its port and its fields, the others a packet inside that proves itself.
 //! ATT&CK: T1020.001 (Traffic Duplication).
 
-use super::{Claim, Claims, Context, Detector, Kind, Role, Scope, Seen, Severity};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity};
 use crate::dissect::{Encap, Stack};
 use crate::wire::ip::Addr;
 
@@ -30,7 +30,6 @@ type Session = (u16, Option<Addr>, Option<Addr>, Stack, Option<u32>);
 #[derive(Debug, Default)]
 pub(super) struct MirrorEncapsulation {
     claims: Claims<Session>,
-    scope: Scope,
 }
 
 impl Detector for MirrorEncapsulation {
@@ -39,10 +38,7 @@ impl Detector for MirrorEncapsulation {
     }
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {
-        let packet = seen.packet;
-        self.scope.in_scope += 1;
-        self.scope.judged += u64::from(!packet.has_issue || !packet.encap.is_empty());
-        if packet.encap.is_empty() || !is_mirror(packet.encap) {
+        if !is_mirror(seen.packet.encap()) {
             return;
         }
         let path = context.paths.get(seen.sighting.path);
@@ -52,16 +48,19 @@ impl Detector for MirrorEncapsulation {
         }
     }
 
-    fn finish(&mut self, context: &Context<'_>) -> (Vec<Claim>, Scope) {
+    fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
+        let missing = self.claims.missing();
         let claims = self.claims.take().into_iter().map(|(_, tally)| {
             let packets = tally.packets;
-            let claim = Claim::new("A2.mirror-encapsulation", Kind::Copy, Severity::Medium, tally, context);
+            let (kind, severity) = (Kind::Copy, Severity::Medium);
+            let claim = Claim::new("A2.mirror-encapsulation", kind, severity, tally, &outcome.context);
             Claim { in_scope: packets, judged: packets, ..claim }
         });
-        let claims = claims.collect();
-        if self.scope.judged < self.scope.in_scope {
-            self.scope.reason = Some("frames whose headers could not be read to the end".into());
-        }
-        (claims, std::mem::take(&mut self.scope))
+        let reasons = [
+            (outcome.counts.read < outcome.counts.packets)
+                .then(|| "frames whose headers could not be read to the end".into()),
+            missing,
+        ];
+        (claims.collect(), Scope::new(outcome.counts.packets, outcome.counts.read, reasons))
     }
 }

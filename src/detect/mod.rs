@@ -6,6 +6,7 @@
 //! one. Whether a claim is allowed is a matter of policy and not decided here.
 
 mod claim;
+mod conversations;
 mod duplicate;
 mod encapsulated;
 mod examine;
@@ -14,22 +15,25 @@ mod mirror;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
-pub use history::{History, Sighting};
+pub use history::{History, Limits, Sighting};
+
+use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 
 use crate::flows::{Flows, Paths};
 use crate::packets::Packet;
+use conversations::Conversations;
 
 /// A packet and what is known of it.
 #[derive(Debug)]
 pub struct Seen<'a> {
     /// The packet.
-    pub packet: &'a Packet,
+    pub packet: Packet<'a>,
     /// This sighting of it.
     pub sighting: Sighting,
-    /// Earlier sightings with the same `packet_id`, latest first; empty if that is weak or null.
+    /// Earlier sightings with the same `packet_id`, latest first; empty if that is weak or null, or not in the sample.
     pub earlier: &'a [Sighting],
-    /// The latest earlier sighting with the same `payload_id` but another `packet_id`; only looked up when `earlier`
-    /// is empty and the `payload_id` is strong.
+    /// The latest earlier sighting with the same `payload_id` but another `packet_id`; only looked up when there is no
+    /// sighting with the same one, and the `payload_id` is strong.
     pub same_payload: Option<Sighting>,
 }
 
@@ -44,6 +48,33 @@ pub struct Context<'a> {
     pub window: i64,
 }
 
+/// What there is when all packets have been seen.
+#[derive(Debug)]
+pub struct Outcome<'a> {
+    /// What was seen.
+    pub context: Context<'a>,
+    /// How many packets of which kind.
+    pub counts: Counts,
+    /// What the history could not keep.
+    pub limits: Limits,
+    conversations: Conversations<'a>,
+}
+
+/// How many packets there were of the kinds that detectors look at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// All.
+    pub packets: u64,
+    /// Those whose headers could be read to the end, or as far as into an encapsulation.
+    pub read: u64,
+    /// Those with an innermost IP packet.
+    pub ip: u64,
+    /// Those strong enough to be told from others.
+    pub strong: u64,
+    /// Those that were compared with others: strong, and in the sample.
+    pub compared: u64,
+}
+
 /// How much a detector could judge.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
@@ -55,6 +86,40 @@ pub struct Scope {
     pub reason: Option<String>,
 }
 
+impl Scope {
+    fn new(in_scope: u64, judged: u64, reasons: impl IntoIterator<Item = Option<String>>) -> Self {
+        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        Self { in_scope, judged, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) }
+    }
+
+    /// The scope of a detector that compares packets, and what else it has to say.
+    fn of_compared(outcome: &Outcome<'_>, others: impl IntoIterator<Item = Option<String>>) -> Self {
+        let Outcome { counts, limits, .. } = outcome;
+        let sampled = limits.first.map(|(ts, one_in)| {
+            let end = if one_in < limits.one_in {
+                format!(", and in the end 1 in {}", limits.one_in)
+            } else {
+                String::new()
+            };
+            format!(
+                "memory for recent packets was reached at {}: 1 packet in {one_in} was compared from then on{end}",
+                time(ts)
+            )
+        });
+        let displaced = (limits.displaced > 0)
+            .then(|| format!("{} packets lost their place in memory to others", limits.displaced));
+        let weak = (counts.strong < counts.ip)
+            .then(|| "packets too short, or captured too short, to be told from others".to_owned());
+        let judged = counts.compared.saturating_sub(limits.displaced);
+        Self::new(counts.ip, judged, [sampled, displaced, weak].into_iter().chain(others))
+    }
+}
+
+/// A time as RFC 3339 has it.
+fn time(ts: i64) -> String {
+    timestamp_ns_to_datetime(ts).map_or_else(|| format!("{ts} ns"), |time| format!("{time:?}Z"))
+}
+
 /// Finds one kind of thing.
 ///
 /// A detector's file says what it sees, what it cannot see, its guards and its thresholds with their source.
@@ -62,11 +127,12 @@ pub trait Detector: Send {
     /// Its id in the catalogue, such as `A5`.
     fn id(&self) -> &'static str;
 
-    /// Takes note of a packet. Packets come in order of time as far as the captures are.
+    /// Takes note of a packet that was seen before, by itself or by its payload, or that is encapsulated; nothing can be said
+    /// of the others. Packets come in order of time as far as the captures are.
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>);
 
     /// What it found, and how much it could judge.
-    fn finish(&mut self, context: &Context<'_>) -> (Vec<Claim>, Scope);
+    fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope);
 }
 
 /// Every detector, in the order of the catalogue.

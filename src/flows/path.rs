@@ -1,9 +1,12 @@
 //! How a packet was seen, as a small number.
 
-use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::dissect::{Labels, Mac, Stack};
 use crate::packets::Packet;
+use crate::prefetch::prefetch;
 use crate::wire::ip::Addr;
 
 /// How a packet was seen. Field meanings are those of the packets table; `tap` is a number given by the caller.
@@ -25,19 +28,34 @@ pub struct Path {
 impl Path {
     /// The path of a packet seen on `tap`.
     #[inline]
-    pub fn of(packet: &Packet, tap: u16) -> Self {
+    pub fn of(packet: Packet<'_>, tap: u16) -> Self {
         Self {
             tap,
-            eth_src: packet.eth_src,
-            eth_dst: packet.eth_dst,
-            vlan: packet.vlan,
-            vlan_inner: packet.vlan_inner,
-            mpls: packet.mpls,
-            encap: packet.encap,
-            outer_src: packet.outer_src,
-            outer_dst: packet.outer_dst,
-            tunnel_id: packet.tunnel_id,
+            eth_src: packet.eth_src(),
+            eth_dst: packet.eth_dst(),
+            vlan: packet.vlan(),
+            vlan_inner: packet.vlan_inner(),
+            mpls: packet.mpls(),
+            encap: packet.encap(),
+            outer_src: packet.outer_src(),
+            outer_dst: packet.outer_dst(),
+            tunnel_id: packet.tunnel_id(),
         }
+    }
+
+    /// Whether this is the path of a packet seen on `tap`.
+    #[inline]
+    pub fn is_of(&self, packet: Packet<'_>, tap: u16) -> bool {
+        self.tap == tap
+            && self.eth_src == packet.eth_src()
+            && self.eth_dst == packet.eth_dst()
+            && self.vlan == packet.vlan()
+            && self.vlan_inner == packet.vlan_inner()
+            && self.encap == packet.encap()
+            && self.outer_src == packet.outer_src()
+            && self.outer_dst == packet.outer_dst()
+            && self.tunnel_id == packet.tunnel_id()
+            && self.mpls == packet.mpls()
     }
 
     /// Whether both are inside the same tunnel, or both in none.
@@ -56,8 +74,9 @@ pub type PathId = u32;
 #[derive(Debug, Default)]
 pub struct Paths {
     all: Vec<Path>,
-    numbers: HashMap<Path, PathId>,
-    last: Option<(Path, PathId)>,
+    numbers: HashTable<PathId>,
+    hasher: DefaultHashBuilder,
+    nowhere: Path,
     overflow: u64,
 }
 
@@ -66,40 +85,63 @@ impl Paths {
     pub const MAX: usize = 1 << 17;
 
     /// The number of this path.
-    #[inline]
-    pub fn number(&mut self, path: Path) -> PathId {
-        match self.last {
-            Some((last, number)) if last == path => number,
-            _ => {
-                let number = self.number_of_another(path);
-                self.last = Some((path, number));
-                number
-            }
+    pub fn number(&mut self, path: &Path) -> PathId {
+        if self.all.len() < Self::MAX {
+            return self.number_of(path);
         }
+        self.find(path).unwrap_or_else(|| {
+            self.overflow += 1;
+            self.rest(path.tap)
+        })
     }
 
-    fn number_of_another(&mut self, mut path: Path) -> PathId {
-        if let Some(&number) = self.numbers.get(&path) {
-            return number;
+    /// The number of the path that says nothing but the tap.
+    pub fn rest(&mut self, tap: u16) -> PathId {
+        self.number_of(&Path { tap, ..Path::default() })
+    }
+
+    fn find(&self, path: &Path) -> Option<PathId> {
+        self.numbers.find(self.hasher.hash_one(path), |&number| self.get(number) == path).copied()
+    }
+
+    fn number_of(&mut self, path: &Path) -> PathId {
+        let Self { all, numbers, hasher, .. } = self;
+        if all.is_empty() {
+            // Pages that are not used yet take no memory, and rows that need not move take no time.
+            let _ = all.try_reserve_exact(Self::MAX);
         }
-        if self.all.len() >= Self::MAX {
-            self.overflow += 1;
-            path = Path { tap: path.tap, ..Path::default() };
+        let of = |number: PathId| all.get(number as usize);
+        let entry = numbers.entry(
+            hasher.hash_one(path),
+            |&number| of(number) == Some(path),
+            |&number| of(number).map_or(0, |path| hasher.hash_one(path)),
+        );
+        let next = all.len() as PathId;
+        let number = *entry.or_insert(next).get();
+        if number == next {
+            all.push(*path);
         }
-        let all = &mut self.all;
-        *self.numbers.entry(path).or_insert_with(|| {
-            all.push(path);
-            all.len() as PathId - 1
-        })
+        number
     }
 
     /// The path of this number; one that says nothing if there is none.
     #[inline]
-    pub fn get(&self, number: PathId) -> Path {
-        self.all.get(number as usize).copied().unwrap_or_default()
+    pub fn get(&self, number: PathId) -> &Path {
+        self.all.get(number as usize).unwrap_or(&self.nowhere)
     }
 
-    /// How often a path was met that found no room.
+    /// Asks for the path of this number.
+    #[inline]
+    pub fn prefetch(&self, number: PathId) {
+        prefetch(self.get(number));
+    }
+
+    /// All paths, in the order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+        self.all.iter()
+    }
+
+    /// How many packets had a path that found no room.
     pub fn overflow(&self) -> u64 {
         self.overflow
     }

@@ -1,19 +1,25 @@
 //! The flow table.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    FixedSizeBinaryBuilder, ListBuilder, StringDictionaryBuilder, UInt8Builder, UInt16Builder, UInt32Builder,
-    UInt64Builder,
+use arrow_array::builder::FixedSizeBinaryBuilder;
+use arrow_array::types::{ArrowPrimitiveType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{
+    ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
+    TimestampNanosecondArray, UInt64Array,
 };
-use arrow_array::types::UInt16Type;
-use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray, UInt64Array};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 
-use super::path::{PathId, Paths};
-use crate::classify::{App, Basis, Label};
+use super::identity::{Identity, hash_more};
+use super::index::{Index, Secret, fold};
+use super::path::{Path, PathId, Paths};
+use crate::classify::{App, Basis, Label, Traffic};
+use crate::dissect::Stack;
 use crate::packets::{Column, Packet, ids};
+use crate::prefetch::prefetch;
 use crate::wire::ip::Addr;
 
 /// What tells one row from another.
@@ -31,15 +37,37 @@ pub struct FlowKey {
     pub label: Label,
 }
 
+impl FlowKey {
+    #[inline]
+    pub(super) fn of(packet: Packet<'_>, path: PathId) -> Self {
+        Self {
+            path,
+            ip_version: packet.ip_version().unwrap_or_default(),
+            src: packet.src(),
+            dst: packet.dst(),
+            protocol: packet.protocol(),
+            src_port: packet.src_port().unwrap_or_default(),
+            dst_port: packet.dst_port().unwrap_or_default(),
+            flow_id: packet.flow_id(),
+            label: packet.label(),
+        }
+    }
+}
+
 /// One row: a direction of a conversation on one path, under one label.
+// All that is read and written of most packets lies in two cache lines.
 #[derive(Debug, Clone, Copy)]
+#[repr(C, align(64))]
 pub struct Flow {
-    /// What tells it from others.
-    pub key: FlowKey,
+    identity: Identity,
+    /// How it was seen.
+    pub path: PathId,
     /// Packets.
     pub packets: u64,
     /// Packets that were too weak or too short to be told from others.
     pub weak: u64,
+    /// Packets that were compared with others.
+    pub compared: u64,
     /// Bytes on the wire.
     pub bytes: u64,
     /// Time of the first packet, nanoseconds UTC.
@@ -52,18 +80,57 @@ pub struct Flow {
 impl Flow {
     const FRAMES: usize = 8;
 
+    const fn new(identity: Identity, path: PathId, ts: i64) -> Self {
+        let (first_ts, last_ts) = (ts, ts);
+        let frames = [0; Self::FRAMES];
+        Self { identity, path, packets: 0, weak: 0, compared: 0, bytes: 0, first_ts, last_ts, frames }
+    }
+
+    #[inline]
+    fn add(&mut self, packet: Packet<'_>, compared: bool) {
+        if let Some(slot) = self.frames.get_mut(self.packets as usize) {
+            *slot = packet.frame();
+        }
+        self.packets += 1;
+        self.weak += u64::from(!packet.packet_id().is_some_and(ids::is_strong));
+        self.compared += u64::from(compared);
+        self.bytes += u64::from(packet.wire_len());
+        self.first_ts = self.first_ts.min(packet.ts());
+        self.last_ts = self.last_ts.max(packet.ts());
+    }
+
+    /// What tells it from others.
+    #[inline]
+    pub fn key(&self) -> FlowKey {
+        self.identity.key(self.path)
+    }
+
+    /// The conversation.
+    #[inline]
+    pub fn flow_id(&self) -> Option<u64> {
+        self.identity.flow_id()
+    }
+
     /// Numbers of its first frames.
     pub fn frames(&self) -> &[u64] {
         self.frames.get(..self.packets.min(Self::FRAMES as u64) as usize).unwrap_or_default()
     }
 }
 
-/// Flows, numbered as they appear. Bounded: beyond `capacity` rows, packets are counted by path and label only.
+/// What a packet's flow is found by.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    identity: Identity,
+    hash: u64,
+}
+
+/// Flows, numbered as they appear. Bounded: beyond `capacity` rows, packets are counted by path and label only, and
+/// beyond twice as many by tap only.
 #[derive(Debug)]
 pub struct Flows {
     all: Vec<Flow>,
-    numbers: HashMap<FlowKey, u32>,
-    last: Option<(FlowKey, u32)>,
+    index: Index,
+    secret: Secret,
     capacity: usize,
     overflow: u64,
 }
@@ -71,66 +138,114 @@ pub struct Flows {
 impl Flows {
     /// An empty table of at most `capacity` conversations.
     pub fn new(capacity: usize) -> Self {
-        Self { all: Vec::new(), numbers: HashMap::new(), last: None, capacity, overflow: 0 }
+        Self { all: Vec::new(), index: Index::default(), secret: Secret::default(), capacity, overflow: 0 }
     }
 
-    /// Counts a packet; returns the number of its flow.
+    /// What [`Flows::add`] finds a packet's flow by.
     #[inline]
-    pub fn add(&mut self, path: PathId, packet: &Packet) -> u32 {
-        let key = FlowKey {
-            path,
-            ip_version: packet.ip_version,
-            src: packet.src,
-            dst: packet.dst,
-            protocol: packet.protocol,
-            src_port: packet.src_port,
-            dst_port: packet.dst_port,
-            flow_id: packet.flow_id,
-            label: packet.label,
+    pub fn wanted(&self, packet: Packet<'_>, tap: u16) -> Wanted {
+        let identity = Identity::of(packet, tap);
+        let mut hash = identity.hash(self.secret);
+        if identity.has_more() {
+            hash ^= hash_more(packet, self.secret);
+        }
+        Wanted { identity, hash }
+    }
+
+    /// Asks for the memory in which the row will be looked for.
+    #[inline]
+    pub fn prefetch_index(&self, wanted: &Wanted) {
+        self.index.prefetch(wanted.hash);
+    }
+
+    /// Asks for the row that is probably wanted; returns its number.
+    #[inline]
+    pub fn prefetch_row(&self, wanted: &Wanted) -> Option<u32> {
+        let number = self.index.find(wanted.hash, |_| true)?;
+        let flow = self.get(number)?;
+        prefetch(&flow.identity);
+        prefetch(&flow.bytes);
+        Some(number)
+    }
+
+    /// Counts a packet seen on `tap`, of which `wanted` is given; returns the number of its flow.
+    #[inline]
+    pub fn add(
+        &mut self,
+        packet: Packet<'_>,
+        tap: u16,
+        wanted: &Wanted,
+        compared: bool,
+        paths: &mut Paths,
+    ) -> u32 {
+        let is_it = |number| {
+            self.get(number).is_some_and(|flow| {
+                flow.identity == wanted.identity
+                    && (!wanted.identity.has_more() || paths.get(flow.path).is_of(packet, tap))
+            })
         };
-        let number = match self.last {
-            Some((last, number)) if last == key => number,
-            _ => {
-                let number = self.number(key, packet);
-                self.last = Some((key, number));
-                number
-            }
-        };
+        let found = self.index.find(wanted.hash, is_it);
+        let number = found.unwrap_or_else(|| self.new_number(packet, tap, wanted, paths));
         if let Some(flow) = self.all.get_mut(number as usize) {
-            if let Some(slot) = flow.frames.get_mut(flow.packets as usize) {
-                *slot = packet.frame;
-            }
-            flow.packets += 1;
-            flow.weak += u64::from(!packet.packet_id.is_some_and(ids::is_strong));
-            flow.bytes += u64::from(packet.wire_len);
-            flow.first_ts = flow.first_ts.min(packet.ts);
-            flow.last_ts = flow.last_ts.max(packet.ts);
+            flow.add(packet, compared);
         }
         number
     }
 
-    fn number(&mut self, mut key: FlowKey, packet: &Packet) -> u32 {
-        if let Some(&number) = self.numbers.get(&key) {
-            return number;
+    /// The number of a flow that is not in the table, or not with its own path and key.
+    #[inline(never)]
+    fn new_number(&mut self, packet: Packet<'_>, tap: u16, wanted: &Wanted, paths: &mut Paths) -> u32 {
+        let path = Path::of(packet, tap);
+        let number = paths.number(&path);
+        let is_full = self.all.len() >= self.capacity;
+        let shares_path = *paths.get(number) != path;
+        if !is_full && !shares_path {
+            return self.push(wanted.identity, number, wanted.hash, packet.ts());
         }
-        if self.all.len() >= self.capacity {
-            self.overflow += 1;
-            key = FlowKey { path: key.path, label: key.label, ..FlowKey::default() };
+        let key = FlowKey::of(packet, number);
+        if shares_path {
+            let identity = Identity::of_key(&key, paths.get(number));
+            if !is_full {
+                return self.shared(identity, number, packet.ts());
+            }
+            if let Some(found) = self.find(&identity, number) {
+                return found;
+            }
         }
-        let all = &mut self.all;
-        *self.numbers.entry(key).or_insert_with(|| {
-            let (first_ts, last_ts) = (packet.ts, packet.ts);
-            all.push(Flow {
-                key,
-                packets: 0,
-                weak: 0,
-                bytes: 0,
-                first_ts,
-                last_ts,
-                frames: [0; Flow::FRAMES],
-            });
-            all.len() as u32 - 1
-        })
+        self.overflow += 1;
+        let key = if self.all.len() < 2 * self.capacity {
+            FlowKey { path: number, label: key.label, ..FlowKey::default() }
+        } else {
+            FlowKey { path: paths.rest(tap), ..FlowKey::default() }
+        };
+        self.shared(Identity::of_key(&key, paths.get(key.path)), key.path, packet.ts())
+    }
+
+    /// The number of a flow that is not that of one packet's own path and key.
+    fn shared(&mut self, identity: Identity, path: PathId, ts: i64) -> u32 {
+        let hash = self.shared_hash(&identity, path);
+        self.find(&identity, path).unwrap_or_else(|| self.push(identity, path, hash, ts))
+    }
+
+    fn shared_hash(&self, identity: &Identity, path: PathId) -> u64 {
+        fold(identity.hash(self.secret) ^ u64::from(path), self.secret.0[0] | 1)
+    }
+
+    fn find(&self, identity: &Identity, path: PathId) -> Option<u32> {
+        let is_it =
+            |number| self.get(number).is_some_and(|flow| flow.path == path && flow.identity == *identity);
+        self.index.find(self.shared_hash(identity, path), is_it)
+    }
+
+    fn push(&mut self, identity: Identity, path: PathId, hash: u64, ts: i64) -> u32 {
+        if self.all.is_empty() {
+            // Pages that are not used yet take no memory, and rows that need not move take no time.
+            let _ = self.all.try_reserve_exact(2 * self.capacity);
+        }
+        let number = self.all.len() as u32;
+        self.all.push(Flow::new(identity, path, ts));
+        self.index.insert(hash, number);
+        number
     }
 
     /// The flow of this number.
@@ -144,92 +259,130 @@ impl Flows {
         self.all.iter()
     }
 
-    /// How often a conversation was met that found no room.
+    /// How many packets were of conversations that found no room.
     pub fn overflow(&self) -> u64 {
         self.overflow
     }
 
     /// The table, [`flow_schema`]. `taps` are the names that [`Path::tap`](super::Path) indexes.
     pub fn to_batch(&self, paths: &Paths, taps: &[String]) -> Result<RecordBatch, ArrowError> {
-        let n = self.all.len();
-        let label = || StringDictionaryBuilder::<UInt16Type>::new();
-        let address = || FixedSizeBinaryBuilder::with_capacity(n, 16);
-        let mac = || FixedSizeBinaryBuilder::with_capacity(n, 6);
-        let (mut tap, mut encap, mut app, mut traffic, mut basis) =
-            (label(), label(), label(), label(), label());
-        let (mut eth_src, mut eth_dst) = (mac(), mac());
-        let (mut outer_src, mut outer_dst, mut src, mut dst) = (address(), address(), address(), address());
-        let (mut vlan, mut vlan_inner) = (UInt16Builder::new(), UInt16Builder::new());
-        let (mut src_port, mut dst_port) = (UInt16Builder::new(), UInt16Builder::new());
-        let mut mpls =
-            ListBuilder::new(UInt32Builder::new()).with_field(Field::new("item", DataType::UInt32, false));
-        let mut frames =
-            ListBuilder::new(UInt64Builder::new()).with_field(Field::new("item", DataType::UInt64, false));
-        let (mut tunnel_id, mut flow_id) = (UInt32Builder::new(), UInt64Builder::new());
-        let (mut ip_version, mut protocol) = (UInt8Builder::new(), UInt8Builder::new());
-        for flow in &self.all {
-            let (key, path) = (&flow.key, paths.get(flow.key.path));
-            tap.append_value(taps.get(usize::from(path.tap)).map_or("", String::as_str));
-            append_fixed(&mut eth_src, path.eth_src)?;
-            append_fixed(&mut eth_dst, path.eth_dst)?;
-            vlan.append_option(path.vlan);
-            vlan_inner.append_option(path.vlan_inner);
-            let labels = path.mpls.as_slice();
-            mpls.values().append_slice(labels);
-            mpls.append(!labels.is_empty());
-            encap.append_option((!path.encap.is_empty()).then(|| path.encap.to_string()));
-            append_fixed(&mut outer_src, path.outer_src)?;
-            append_fixed(&mut outer_dst, path.outer_dst)?;
-            tunnel_id.append_option(path.tunnel_id);
-            ip_version.append_option(Some(key.ip_version).filter(|&version| version != 0));
-            append_fixed(&mut src, key.src)?;
-            append_fixed(&mut dst, key.dst)?;
-            protocol.append_option(key.protocol);
-            let has_ports = matches!(key.protocol, Some(6 | 17 | 132));
-            src_port.append_option(Some(key.src_port).filter(|_| has_ports));
-            dst_port.append_option(Some(key.dst_port).filter(|_| has_ports));
-            app.append_option(key.label.app.map(App::name));
-            traffic.append_value(key.label.traffic().name());
-            basis.append_option(key.label.basis.map(Basis::name));
-            flow_id.append_option(key.flow_id);
-            frames.values().append_slice(flow.frames());
-            frames.append(true);
-        }
-        let time = |ts: fn(&Flow) -> i64| -> ArrayRef {
-            Arc::new(TimestampNanosecondArray::from_iter_values(self.all.iter().map(ts)).with_timezone("UTC"))
-        };
+        let path = |flow: &Flow| paths.get(flow.path);
+        let has_ports = |flow: &Flow| matches!(flow.key().protocol, Some(6 | 17 | 132));
+        let mut stacks = Stacks::default();
+        let encaps = self.iter().map(|flow| stacks.key(path(flow).encap)).collect::<Vec<_>>();
+        let names = |all: &[&str]| StringArray::from_iter_values(all);
+        let mpls = || self.iter().map(|flow| path(flow).mpls.as_slice().len());
+        let mpls = ListArray::try_new(
+            Arc::new(Field::new("item", DataType::UInt32, false)),
+            OffsetBuffer::from_lengths(mpls()),
+            Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(
+                self.iter().flat_map(|flow| path(flow).mpls.as_slice().iter().copied()),
+            )),
+            Some(mpls().map(|labels| labels > 0).collect::<NullBuffer>())
+                .filter(|nulls| nulls.null_count() > 0),
+        )?;
+        let frames = ListArray::try_new(
+            Arc::new(Field::new("item", DataType::UInt64, false)),
+            OffsetBuffer::from_lengths(self.iter().map(|flow| flow.frames().len())),
+            Arc::new(UInt64Array::from_iter_values(
+                self.iter().flat_map(|flow| flow.frames().iter().copied()),
+            )),
+            None,
+        )?;
+        let apps = App::ALL.iter().map(|app| app.name()).collect::<Vec<_>>();
+        let traffic = Traffic::ALL.iter().map(|traffic| traffic.name()).collect::<Vec<_>>();
+        let bases = Basis::ALL.iter().map(|basis| basis.name()).collect::<Vec<_>>();
         let count = |count: fn(&Flow) -> u64| -> ArrayRef {
-            Arc::new(UInt64Array::from_iter_values(self.all.iter().map(count)))
+            Arc::new(UInt64Array::from_iter_values(self.iter().map(count)))
+        };
+        let time = |ts: fn(&Flow) -> i64| -> ArrayRef {
+            Arc::new(TimestampNanosecondArray::from_iter_values(self.iter().map(ts)).with_timezone("UTC"))
         };
         let arrays: Vec<ArrayRef> = vec![
-            Arc::new(tap.finish()),
-            Arc::new(eth_src.finish()),
-            Arc::new(eth_dst.finish()),
-            Arc::new(vlan.finish()),
-            Arc::new(vlan_inner.finish()),
-            Arc::new(mpls.finish()),
-            Arc::new(encap.finish()),
-            Arc::new(outer_src.finish()),
-            Arc::new(outer_dst.finish()),
-            Arc::new(tunnel_id.finish()),
-            Arc::new(ip_version.finish()),
-            Arc::new(src.finish()),
-            Arc::new(dst.finish()),
-            Arc::new(protocol.finish()),
-            Arc::new(src_port.finish()),
-            Arc::new(dst_port.finish()),
-            Arc::new(app.finish()),
-            Arc::new(traffic.finish()),
-            Arc::new(basis.finish()),
-            Arc::new(flow_id.finish()),
+            self.labels(StringArray::from_iter_values(taps), |flow| Some(path(flow).tap))?,
+            self.fixed(|flow| path(flow).eth_src)?,
+            self.fixed(|flow| path(flow).eth_dst)?,
+            self.numbers::<UInt16Type>(|flow| path(flow).vlan),
+            self.numbers::<UInt16Type>(|flow| path(flow).vlan_inner),
+            Arc::new(mpls),
+            Arc::new(DictionaryArray::<UInt16Type>::try_new(
+                encaps.into_iter().collect(),
+                Arc::new(stacks.names()),
+            )?),
+            self.fixed(|flow| path(flow).outer_src)?,
+            self.fixed(|flow| path(flow).outer_dst)?,
+            self.numbers::<UInt32Type>(|flow| path(flow).tunnel_id),
+            self.numbers::<UInt8Type>(|flow| Some(flow.key().ip_version).filter(|&version| version != 0)),
+            self.fixed(|flow| flow.key().src)?,
+            self.fixed(|flow| flow.key().dst)?,
+            self.numbers::<UInt8Type>(|flow| flow.key().protocol),
+            self.numbers::<UInt16Type>(|flow| Some(flow.key().src_port).filter(|_| has_ports(flow))),
+            self.numbers::<UInt16Type>(|flow| Some(flow.key().dst_port).filter(|_| has_ports(flow))),
+            self.labels(names(&apps), |flow| flow.key().label.app.map(|app| app as u16))?,
+            self.labels(names(&traffic), |flow| Some(flow.key().label.traffic() as u16))?,
+            self.labels(names(&bases), |flow| flow.key().label.basis.map(|basis| basis as u16))?,
+            self.numbers::<UInt64Type>(Flow::flow_id),
             count(|flow| flow.packets),
             count(|flow| flow.weak),
             count(|flow| flow.bytes),
             time(|flow| flow.first_ts),
             time(|flow| flow.last_ts),
-            Arc::new(frames.finish()),
+            Arc::new(frames),
         ];
         RecordBatch::try_new(flow_schema(), arrays)
+    }
+
+    fn numbers<T: ArrowPrimitiveType>(&self, value: impl Fn(&Flow) -> Option<T::Native>) -> ArrayRef {
+        Arc::new(self.iter().map(value).collect::<PrimitiveArray<T>>())
+    }
+
+    fn fixed<const N: usize>(
+        &self,
+        value: impl Fn(&Flow) -> Option<[u8; N]>,
+    ) -> Result<ArrayRef, ArrowError> {
+        let values = self.iter().map(|flow| value(flow).unwrap_or([0; N])).collect::<Vec<_>>();
+        let nulls = self.iter().map(|flow| value(flow).is_some()).collect::<NullBuffer>();
+        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
+        let len = values.len();
+        let values = Buffer::from_vec(values.into_flattened());
+        Ok(Arc::new(FixedSizeBinaryArray::try_new_with_len(N as i32, values, nulls, len)?))
+    }
+
+    fn labels(
+        &self,
+        names: StringArray,
+        value: impl Fn(&Flow) -> Option<u16>,
+    ) -> Result<ArrayRef, ArrowError> {
+        let keys = self.iter().map(value).collect::<PrimitiveArray<UInt16Type>>();
+        Ok(Arc::new(DictionaryArray::try_new(keys, Arc::new(names))?))
+    }
+}
+
+/// The stacks of encapsulations that there are, as keys of a dictionary; those that it has no keys for share one.
+#[derive(Default)]
+struct Stacks {
+    keys: HashMap<Stack, u16>,
+    names: Vec<String>,
+}
+
+impl Stacks {
+    fn key(&mut self, stack: Stack) -> Option<u16> {
+        if stack.is_empty() {
+            return None;
+        }
+        let names = &mut self.names;
+        Some(*self.keys.entry(stack).or_insert_with(|| {
+            match names.len().cmp(&usize::from(u16::MAX)) {
+                Ordering::Less => names.push(stack.to_string()),
+                Ordering::Equal => names.push("other".to_owned()),
+                Ordering::Greater => {}
+            }
+            (names.len() - 1) as u16
+        }))
+    }
+
+    fn names(&self) -> StringArray {
+        StringArray::from_iter_values(&self.names)
     }
 }
 

@@ -5,9 +5,8 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     ArrowDictionaryKeyType, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{
-    Array, ArrowPrimitiveType, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
-};
+use arrow_array::{Array, ArrowPrimitiveType, DictionaryArray, RecordBatch};
+use arrow_buffer::NullBuffer;
 use arrow_schema::ArrowError;
 
 use super::column::Column;
@@ -15,101 +14,70 @@ use crate::classify::{App, Basis, Label};
 use crate::dissect::{Labels, Mac, Stack};
 use crate::wire::ip::Addr;
 
-/// One row, as the stages behind the contract need it.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Packet {
-    /// Column `frame`.
-    pub frame: u64,
-    /// Column `ts`, nanoseconds UTC.
-    pub ts: i64,
-    /// Index into [`Packets::taps`].
-    pub tap: u16,
-    /// Column `cap_len`.
-    pub cap_len: u32,
-    /// Column `wire_len`.
-    pub wire_len: u32,
-    /// Column `eth_src`.
-    pub eth_src: Option<Mac>,
-    /// Column `eth_dst`.
-    pub eth_dst: Option<Mac>,
-    /// Column `vlan`.
-    pub vlan: Option<u16>,
-    /// Column `vlan_inner`.
-    pub vlan_inner: Option<u16>,
-    /// Column `mpls`.
-    pub mpls: Labels,
-    /// Column `encap`.
-    pub encap: Stack,
-    /// Column `outer_src`.
-    pub outer_src: Option<Addr>,
-    /// Column `outer_dst`.
-    pub outer_dst: Option<Addr>,
-    /// Column `tunnel_id`.
-    pub tunnel_id: Option<u32>,
-    /// Column `ip_version`; 0 for null.
-    pub ip_version: u8,
-    /// Column `src`.
-    pub src: Option<Addr>,
-    /// Column `dst`.
-    pub dst: Option<Addr>,
-    /// Column `ttl`; 0 for null.
-    pub ttl: u8,
-    /// Column `ip_id`.
-    pub ip_id: Option<u32>,
-    /// Column `protocol`.
-    pub protocol: Option<u8>,
-    /// Column `src_port`; 0 for null.
-    pub src_port: u16,
-    /// Column `dst_port`; 0 for null.
-    pub dst_port: u16,
-    /// Column `tcp_flags`; 0 for null.
-    pub tcp_flags: u16,
-    /// Columns `app` and `basis`.
-    pub label: Label,
-    /// Column `packet_id`.
-    pub packet_id: Option<u64>,
-    /// Column `payload_id`.
-    pub payload_id: Option<u64>,
-    /// Column `flow_id`.
-    pub flow_id: Option<u64>,
-    /// Whether column `issue` has a value.
-    pub has_issue: bool,
+/// A column whose rows may have no value.
+#[derive(Debug)]
+struct Nullable<'a, T> {
+    /// Empty if no row has a value.
+    values: &'a [T],
+    /// A bit a row and where the bits begin, unless all rows have a value.
+    valid: Option<(&'a [u8], usize)>,
+}
+
+impl<'a, T: Copy> Nullable<'a, T> {
+    fn new(values: &'a [T], nulls: Option<&'a NullBuffer>) -> Self {
+        match nulls.filter(|nulls| nulls.null_count() > 0) {
+            None => Self { values, valid: None },
+            Some(nulls) if nulls.null_count() == values.len() => Self { values: &[], valid: None },
+            Some(nulls) => Self { values, valid: Some((nulls.validity(), nulls.offset())) },
+        }
+    }
+
+    #[inline]
+    fn get(&self, row: usize) -> Option<T> {
+        let value = *self.values.get(row)?;
+        let Some((bits, from)) = self.valid else { return Some(value) };
+        let bit = from + row;
+        (bits.get(bit / 8)? >> (bit % 8) & 1 == 1).then_some(value)
+    }
 }
 
 /// The columns of a batch that [`Packet`] is read from.
 #[derive(Debug)]
 pub struct Packets<'a> {
     len: usize,
-    frame: &'a PrimitiveArray<UInt64Type>,
-    ts: &'a PrimitiveArray<TimestampNanosecondType>,
-    tap: &'a DictionaryArray<UInt16Type>,
-    cap_len: &'a PrimitiveArray<UInt32Type>,
-    wire_len: &'a PrimitiveArray<UInt32Type>,
-    eth_src: &'a FixedSizeBinaryArray,
-    eth_dst: &'a FixedSizeBinaryArray,
-    vlan: &'a PrimitiveArray<UInt16Type>,
-    vlan_inner: &'a PrimitiveArray<UInt16Type>,
-    mpls: &'a ListArray,
-    mpls_items: &'a PrimitiveArray<UInt32Type>,
-    encap: &'a DictionaryArray<UInt16Type>,
-    outer_src: &'a FixedSizeBinaryArray,
-    outer_dst: &'a FixedSizeBinaryArray,
-    tunnel_id: &'a PrimitiveArray<UInt32Type>,
-    ip_version: &'a PrimitiveArray<UInt8Type>,
-    src: &'a FixedSizeBinaryArray,
-    dst: &'a FixedSizeBinaryArray,
-    ttl: &'a PrimitiveArray<UInt8Type>,
-    ip_id: &'a PrimitiveArray<UInt32Type>,
-    protocol: &'a PrimitiveArray<UInt8Type>,
-    src_port: &'a PrimitiveArray<UInt16Type>,
-    dst_port: &'a PrimitiveArray<UInt16Type>,
-    tcp_flags: &'a PrimitiveArray<UInt16Type>,
-    app: &'a DictionaryArray<UInt8Type>,
-    basis: &'a DictionaryArray<UInt8Type>,
-    packet_id: &'a PrimitiveArray<UInt64Type>,
-    payload_id: &'a PrimitiveArray<UInt64Type>,
-    flow_id: &'a PrimitiveArray<UInt64Type>,
-    issue: &'a DictionaryArray<UInt16Type>,
+    frame: &'a [u64],
+    ts: &'a [i64],
+    tap: &'a [u16],
+    cap_len: &'a [u32],
+    wire_len: &'a [u32],
+    eth_src: Nullable<'a, Mac>,
+    eth_dst: Nullable<'a, Mac>,
+    vlan: Nullable<'a, u16>,
+    vlan_inner: Nullable<'a, u16>,
+    mpls: Nullable<'a, i32>,
+    mpls_ends: &'a [i32],
+    mpls_items: &'a [u32],
+    encap: Nullable<'a, u16>,
+    outer_src: Nullable<'a, Addr>,
+    outer_dst: Nullable<'a, Addr>,
+    tunnel_id: Nullable<'a, u32>,
+    ip_version: Nullable<'a, u8>,
+    src: Nullable<'a, Addr>,
+    dst: Nullable<'a, Addr>,
+    ttl: Nullable<'a, u8>,
+    ip_id: Nullable<'a, u32>,
+    protocol: Nullable<'a, u8>,
+    src_port: Nullable<'a, u16>,
+    dst_port: Nullable<'a, u16>,
+    tcp_flags: Nullable<'a, u16>,
+    app: Nullable<'a, u8>,
+    basis: Nullable<'a, u8>,
+    packet_id: Nullable<'a, u64>,
+    payload_id: Nullable<'a, u64>,
+    flow_id: Nullable<'a, u64>,
+    issue: Nullable<'a, u16>,
+    /// Whether any row may be encapsulated or labelled.
+    has_tunnels: bool,
     taps: Vec<&'a str>,
     encaps: Vec<Stack>,
     apps: Vec<Option<App>>,
@@ -117,15 +85,31 @@ pub struct Packets<'a> {
 }
 
 fn column(batch: &RecordBatch, column: Column) -> Result<&dyn Array, ArrowError> {
-    let array = batch.column_by_name(column.name()).ok_or_else(|| {
-        ArrowError::SchemaError(format!("column {:?} is needed and missing", column.name()))
-    })?;
+    let name = column.name();
+    let array = batch
+        .column_by_name(name)
+        .ok_or_else(|| ArrowError::SchemaError(format!("column {name:?} is needed and missing")))?;
     let (found, expected) = (array.data_type(), column.data_type());
     if *found != expected {
-        let name = column.name();
         return Err(ArrowError::SchemaError(format!("column {name:?} is {found}, and should be {expected}")));
     }
+    if !column.nullable() && array.null_count() > 0 {
+        return Err(ArrowError::SchemaError(format!("column {name:?} has rows without a value")));
+    }
     Ok(array)
+}
+
+fn numbers<T: ArrowPrimitiveType>(
+    batch: &RecordBatch,
+    name: Column,
+) -> Result<Nullable<'_, T::Native>, ArrowError> {
+    let array = column(batch, name)?;
+    Ok(Nullable::new(array.as_primitive::<T>().values(), array.nulls()))
+}
+
+fn fixed<const N: usize>(batch: &RecordBatch, name: Column) -> Result<Nullable<'_, [u8; N]>, ArrowError> {
+    let array = column(batch, name)?;
+    Ok(Nullable::new(array.as_fixed_size_binary().value_data().as_chunks().0, array.nulls()))
 }
 
 fn names<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> Result<Vec<&str>, ArrowError> {
@@ -134,28 +118,6 @@ fn names<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> Result<Vec<&s
         .as_string_opt::<i32>()
         .ok_or_else(|| ArrowError::SchemaError("a label column whose labels are not text".into()))?;
     Ok(names.iter().map(Option::unwrap_or_default).collect())
-}
-
-#[inline]
-fn value<T: ArrowPrimitiveType>(array: &PrimitiveArray<T>, row: usize) -> Option<T::Native> {
-    if array.is_null(row) { None } else { array.values().get(row).copied() }
-}
-
-#[inline]
-fn bytes<const N: usize>(array: &FixedSizeBinaryArray, row: usize) -> Option<[u8; N]> {
-    if array.is_null(row) { None } else { array.value(row).try_into().ok() }
-}
-
-#[inline]
-fn label<K: ArrowDictionaryKeyType, T: Copy>(
-    array: &DictionaryArray<K>,
-    labels: &[T],
-    row: usize,
-) -> Option<T>
-where
-    K::Native: Into<usize>,
-{
-    labels.get(value(array.keys(), row)?.into()).copied()
 }
 
 impl<'a> Packets<'a> {
@@ -194,40 +156,52 @@ impl<'a> Packets<'a> {
 
     /// A view of `batch`, which must have [`Packets::COLUMNS`] with the types of the contract.
     pub fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
-        let get = |name| column(batch, name);
-        let mpls = get(Column::Mpls)?.as_list::<i32>();
-        let tap = get(Column::Tap)?.as_dictionary::<UInt16Type>();
-        let encap = get(Column::Encap)?.as_dictionary::<UInt16Type>();
-        let app = get(Column::App)?.as_dictionary::<UInt8Type>();
-        let basis = get(Column::Basis)?.as_dictionary::<UInt8Type>();
+        let mpls = column(batch, Column::Mpls)?.as_list::<i32>();
+        let tap = column(batch, Column::Tap)?.as_dictionary::<UInt16Type>();
+        let encap = column(batch, Column::Encap)?.as_dictionary::<UInt16Type>();
+        let app = column(batch, Column::App)?.as_dictionary::<UInt8Type>();
+        let basis = column(batch, Column::Basis)?.as_dictionary::<UInt8Type>();
+        let issue = column(batch, Column::Issue)?.as_dictionary::<UInt16Type>();
+        let nested = [Column::Mpls, Column::Encap, Column::OuterSrc, Column::OuterDst, Column::TunnelId];
+        let mut has_tunnels = false;
+        for name in nested {
+            has_tunnels |= column(batch, name)?.null_count() < batch.num_rows();
+        }
         Ok(Self {
             len: batch.num_rows(),
-            frame: get(Column::Frame)?.as_primitive(),
-            ts: get(Column::Ts)?.as_primitive(),
-            cap_len: get(Column::CapLen)?.as_primitive(),
-            wire_len: get(Column::WireLen)?.as_primitive(),
-            eth_src: get(Column::EthSrc)?.as_fixed_size_binary(),
-            eth_dst: get(Column::EthDst)?.as_fixed_size_binary(),
-            vlan: get(Column::Vlan)?.as_primitive(),
-            vlan_inner: get(Column::VlanInner)?.as_primitive(),
-            mpls,
-            mpls_items: mpls.values().as_primitive(),
-            outer_src: get(Column::OuterSrc)?.as_fixed_size_binary(),
-            outer_dst: get(Column::OuterDst)?.as_fixed_size_binary(),
-            tunnel_id: get(Column::TunnelId)?.as_primitive(),
-            ip_version: get(Column::IpVersion)?.as_primitive(),
-            src: get(Column::Src)?.as_fixed_size_binary(),
-            dst: get(Column::Dst)?.as_fixed_size_binary(),
-            ttl: get(Column::Ttl)?.as_primitive(),
-            ip_id: get(Column::IpId)?.as_primitive(),
-            protocol: get(Column::Protocol)?.as_primitive(),
-            src_port: get(Column::SrcPort)?.as_primitive(),
-            dst_port: get(Column::DstPort)?.as_primitive(),
-            tcp_flags: get(Column::TcpFlags)?.as_primitive(),
-            packet_id: get(Column::PacketId)?.as_primitive(),
-            payload_id: get(Column::PayloadId)?.as_primitive(),
-            flow_id: get(Column::FlowId)?.as_primitive(),
-            issue: get(Column::Issue)?.as_dictionary(),
+            has_tunnels,
+            frame: numbers::<UInt64Type>(batch, Column::Frame)?.values,
+            ts: numbers::<TimestampNanosecondType>(batch, Column::Ts)?.values,
+            tap: tap.keys().values(),
+            cap_len: numbers::<UInt32Type>(batch, Column::CapLen)?.values,
+            wire_len: numbers::<UInt32Type>(batch, Column::WireLen)?.values,
+            eth_src: fixed(batch, Column::EthSrc)?,
+            eth_dst: fixed(batch, Column::EthDst)?,
+            vlan: numbers::<UInt16Type>(batch, Column::Vlan)?,
+            vlan_inner: numbers::<UInt16Type>(batch, Column::VlanInner)?,
+            // Where each row's labels begin; the last one ends where the row behind it would begin.
+            mpls: Nullable::new(mpls.value_offsets().get(..mpls.len()).unwrap_or_default(), mpls.nulls()),
+            mpls_ends: mpls.value_offsets().get(1..).unwrap_or_default(),
+            mpls_items: mpls.values().as_primitive::<UInt32Type>().values(),
+            encap: Nullable::new(encap.keys().values(), encap.nulls()),
+            outer_src: fixed(batch, Column::OuterSrc)?,
+            outer_dst: fixed(batch, Column::OuterDst)?,
+            tunnel_id: numbers::<UInt32Type>(batch, Column::TunnelId)?,
+            ip_version: numbers::<UInt8Type>(batch, Column::IpVersion)?,
+            src: fixed(batch, Column::Src)?,
+            dst: fixed(batch, Column::Dst)?,
+            ttl: numbers::<UInt8Type>(batch, Column::Ttl)?,
+            ip_id: numbers::<UInt32Type>(batch, Column::IpId)?,
+            protocol: numbers::<UInt8Type>(batch, Column::Protocol)?,
+            src_port: numbers::<UInt16Type>(batch, Column::SrcPort)?,
+            dst_port: numbers::<UInt16Type>(batch, Column::DstPort)?,
+            tcp_flags: numbers::<UInt16Type>(batch, Column::TcpFlags)?,
+            app: Nullable::new(app.keys().values(), app.nulls()),
+            basis: Nullable::new(basis.keys().values(), basis.nulls()),
+            packet_id: numbers::<UInt64Type>(batch, Column::PacketId)?,
+            payload_id: numbers::<UInt64Type>(batch, Column::PayloadId)?,
+            flow_id: numbers::<UInt64Type>(batch, Column::FlowId)?,
+            issue: Nullable::new(issue.keys().values(), issue.nulls()),
             taps: names(tap)?,
             encaps: names(encap)?
                 .into_iter()
@@ -235,10 +209,6 @@ impl<'a> Packets<'a> {
                 .collect(),
             apps: names(app)?.into_iter().map(App::from_name).collect(),
             bases: names(basis)?.into_iter().map(Basis::from_name).collect(),
-            tap,
-            encap,
-            app,
-            basis,
         })
     }
 
@@ -260,53 +230,146 @@ impl<'a> Packets<'a> {
     /// Capture time of a row.
     #[inline]
     pub fn ts(&self, row: usize) -> Option<i64> {
-        self.ts.values().get(row).copied()
+        self.ts.get(row).copied()
     }
 
     /// A row; `None` behind the last one.
     #[inline]
-    pub fn get(&self, row: usize) -> Option<Packet> {
-        if row >= self.len {
-            return None;
+    pub fn get(&self, row: usize) -> Option<Packet<'_>> {
+        (row < self.len).then_some(Packet { packets: self, row })
+    }
+}
+
+/// One row, as the stages behind the contract need it. A column is read when it is asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Packet<'a> {
+    packets: &'a Packets<'a>,
+    row: usize,
+}
+
+macro_rules! values {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)+) => { $(
+        $(#[$doc])*
+        #[inline]
+        pub fn $name(self) -> $type {
+            self.packets.$name.get(self.row).copied().unwrap_or_default()
         }
-        let mut mpls = Labels::default();
-        if !self.mpls.is_null(row) {
-            let ends = self.mpls.value_offsets();
-            let (from, to) = (*ends.get(row)? as usize, *ends.get(row + 1)? as usize);
-            self.mpls_items.values().get(from..to)?.iter().for_each(|&label| mpls.push(label));
+    )+ };
+}
+
+macro_rules! nullable {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)+) => { $(
+        $(#[$doc])*
+        #[inline]
+        pub fn $name(self) -> Option<$type> {
+            self.packets.$name.get(self.row)
         }
-        Some(Packet {
-            frame: value(self.frame, row)?,
-            ts: value(self.ts, row)?,
-            tap: value(self.tap.keys(), row)?,
-            cap_len: value(self.cap_len, row)?,
-            wire_len: value(self.wire_len, row)?,
-            eth_src: bytes(self.eth_src, row),
-            eth_dst: bytes(self.eth_dst, row),
-            vlan: value(self.vlan, row),
-            vlan_inner: value(self.vlan_inner, row),
-            mpls,
-            encap: label(self.encap, &self.encaps, row).unwrap_or_default(),
-            outer_src: bytes(self.outer_src, row),
-            outer_dst: bytes(self.outer_dst, row),
-            tunnel_id: value(self.tunnel_id, row),
-            ip_version: value(self.ip_version, row).unwrap_or_default(),
-            src: bytes(self.src, row),
-            dst: bytes(self.dst, row),
-            ttl: value(self.ttl, row).unwrap_or_default(),
-            ip_id: value(self.ip_id, row),
-            protocol: value(self.protocol, row),
-            src_port: value(self.src_port, row).unwrap_or_default(),
-            dst_port: value(self.dst_port, row).unwrap_or_default(),
-            tcp_flags: value(self.tcp_flags, row).unwrap_or_default(),
-            label: Label {
-                app: label(self.app, &self.apps, row).flatten(),
-                basis: label(self.basis, &self.bases, row).flatten(),
-            },
-            packet_id: value(self.packet_id, row),
-            payload_id: value(self.payload_id, row),
-            flow_id: value(self.flow_id, row),
-            has_issue: !self.issue.is_null(row),
-        })
+    )+ };
+}
+
+impl Packet<'_> {
+    values! {
+        /// Column `frame`.
+        frame: u64;
+        /// Column `ts`, nanoseconds UTC.
+        ts: i64;
+        /// Index into [`Packets::taps`].
+        tap: u16;
+        /// Column `cap_len`.
+        cap_len: u32;
+        /// Column `wire_len`.
+        wire_len: u32;
+    }
+
+    nullable! {
+        /// Column `eth_src`.
+        eth_src: Mac;
+        /// Column `eth_dst`.
+        eth_dst: Mac;
+        /// Column `vlan`.
+        vlan: u16;
+        /// Column `vlan_inner`.
+        vlan_inner: u16;
+        /// Column `outer_src`.
+        outer_src: Addr;
+        /// Column `outer_dst`.
+        outer_dst: Addr;
+        /// Column `tunnel_id`.
+        tunnel_id: u32;
+        /// Column `ip_version`.
+        ip_version: u8;
+        /// Column `src`.
+        src: Addr;
+        /// Column `dst`.
+        dst: Addr;
+        /// Column `ttl`.
+        ttl: u8;
+        /// Column `ip_id`.
+        ip_id: u32;
+        /// Column `protocol`.
+        protocol: u8;
+        /// Column `src_port`.
+        src_port: u16;
+        /// Column `dst_port`.
+        dst_port: u16;
+        /// Column `tcp_flags`.
+        tcp_flags: u16;
+        /// Column `packet_id`.
+        packet_id: u64;
+        /// Column `payload_id`.
+        payload_id: u64;
+        /// Column `flow_id`.
+        flow_id: u64;
+    }
+
+    /// Column `mpls`, as many labels as [`Labels`] keeps; empty for null.
+    #[inline]
+    pub fn mpls(self) -> Labels {
+        let mut labels = Labels::default();
+        let ends = self.packets.mpls.get(self.row).zip(self.packets.mpls_ends.get(self.row));
+        if let Some(kept) =
+            ends.and_then(|(from, &to)| self.packets.mpls_items.get(from as usize..to as usize))
+        {
+            for &label in kept {
+                labels.push(label);
+            }
+        }
+        labels
+    }
+
+    /// Whether `encap`, `outer_src`, `outer_dst`, `tunnel_id` or `mpls` has a value.
+    #[inline]
+    pub fn is_encapsulated_or_labelled(self) -> bool {
+        self.packets.has_tunnels
+            && (!self.encap().is_empty()
+                || self.packets.mpls.get(self.row).is_some()
+                || self.outer_src().is_some()
+                || self.outer_dst().is_some()
+                || self.tunnel_id().is_some())
+    }
+
+    /// Column `encap`; empty for null.
+    #[inline]
+    pub fn encap(self) -> Stack {
+        let key = self.packets.encap.get(self.row);
+        key.and_then(|key| self.packets.encaps.get(usize::from(key))).copied().unwrap_or_default()
+    }
+
+    /// Columns `app` and `basis`.
+    #[inline]
+    pub fn label(self) -> Label {
+        fn of<T: Copy>(labels: &[Option<T>], key: Option<u8>) -> Option<T> {
+            labels.get(usize::from(key?)).copied().flatten()
+        }
+        Label {
+            app: of(&self.packets.apps, self.packets.app.get(self.row)),
+            basis: of(&self.packets.bases, self.packets.basis.get(self.row)),
+        }
+    }
+
+    /// Whether column `issue` has a value.
+    #[inline]
+    pub fn has_issue(self) -> bool {
+        self.packets.issue.get(self.row).is_some()
     }
 }
