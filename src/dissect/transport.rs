@@ -124,9 +124,9 @@ const TUNNEL_PORTS: [u128; 2] = {
     while let [port, others @ ..] = ports {
         let bit = 1 << (*port & 0x7f);
         if *port & 0x80 == 0 {
-            low |= bit
+            low |= bit;
         } else {
-            high |= bit
+            high |= bit;
         }
         ports = others;
     }
@@ -167,6 +167,12 @@ pub(super) fn tunnel_of(src_port: u16, dst_port: u16) -> Next {
     }
 }
 
+/// Length of an ICMP header, RFC 792.
+const ICMP_LEN: usize = 8;
+
+/// Length of what all ICMPv6 messages begin with, RFC 4443 section 2.1.
+const ICMPV6_LEN: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,9 +190,3 @@ mod tests {
         assert_eq!((0..=u16::MAX).filter(|&port| is_tunnel(port)).count(), known.len());
     }
 }
-
-/// Length of an ICMP header, RFC 792.
-const ICMP_LEN: usize = 8;
-
-/// Length of what all ICMPv6 messages begin with, RFC 4443 section 2.1.
-const ICMPV6_LEN: usize = 4;
