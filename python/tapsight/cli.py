@@ -107,7 +107,7 @@ def _app(
 def info(
     captures: Captures,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
-    memory: Memory = 256,
+    memory: Memory = 160,
     quiet: Quiet = False,
 ) -> None:
     """Say what is in captures: format, frames, times, drops, tunnels, applications."""
@@ -177,7 +177,7 @@ def check(
     ] = None,
     output: Output = None,
     window: Window = 5.0,
-    memory: Memory = 256,
+    memory: Memory = 160,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
