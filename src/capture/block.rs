@@ -69,12 +69,13 @@ impl Block {
         let bytes = (*self.bytes).as_ref();
         // Where frames lie is known now, so that the headers of the next ones can be asked for in time.
         let ahead = self.records.iter().skip(AHEAD).map(|record| record.offset).chain(std::iter::repeat(0));
-        self.records.iter().zip(ahead).map(move |(&record, ahead)| Frame {
-            record,
-            data: prefetch::headers(bytes, ahead)
+        self.records.iter().zip(ahead).map(move |(&record, ahead)| {
+            prefetch::headers(bytes, ahead);
+            let data = bytes
                 .get(record.offset..)
                 .and_then(|rest| rest.get(..record.cap_len as usize))
-                .unwrap_or_default(),
+                .unwrap_or_default();
+            Frame { record, data }
         })
     }
 }

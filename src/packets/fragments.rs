@@ -16,7 +16,7 @@ const MAX_PARTS: usize = 16;
 
 /// A fragment, told from itself alone.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct Piece {
     /// Its packet.
     key: u64,
     /// When it was captured.
@@ -30,8 +30,8 @@ pub(super) struct Part {
     overlap: Issue,
 }
 
-impl Part {
-    /// What part of a packet this is, if it is a fragment.
+impl Piece {
+    /// What piece of a packet this is, if it is a fragment.
     #[inline]
     pub fn of(ts: i64, frame: &[u8], layers: &Layers<'_>) -> Option<Self> {
         layers
@@ -88,19 +88,19 @@ pub(super) struct Joined {
 
 impl Fragments {
     /// Takes note of a fragment, in the order of the capture, of which `label` is what it is by itself.
-    pub fn join(&mut self, part: &Part, label: Label) -> Joined {
-        let Some(packet) = self.packets.entry(part.key) else { return Joined::default() };
-        if packet.count == 0 || part.ts.abs_diff(packet.since) > TIMEOUT.unsigned_abs() {
-            *packet = Fragmented { since: part.ts, ..Fragmented::default() };
+    pub fn join(&mut self, piece: &Piece, label: Label) -> Joined {
+        let Some(packet) = self.packets.entry(piece.key) else { return Joined::default() };
+        if packet.count == 0 || piece.ts.abs_diff(packet.since) > TIMEOUT.unsigned_abs() {
+            *packet = Fragmented { since: piece.ts, ..Fragmented::default() };
         }
-        let known = packet.ports.filter(|_| !part.is_first).map(|ports| (ports, packet.label));
-        if part.is_first {
-            packet.ports = part.ports;
+        let known = packet.ports.filter(|_| !piece.is_first).map(|ports| (ports, packet.label));
+        if piece.is_first {
+            packet.ports = piece.ports;
         }
         if known.is_none() {
             packet.label = label;
         }
-        Joined { known, issue: packet.overlaps(part.units).then_some(part.overlap) }
+        Joined { known, issue: packet.overlaps(piece.units).then_some(piece.overlap) }
     }
 }
 
@@ -156,7 +156,7 @@ mod tests {
 
     fn join(fragments: &mut Fragments, ts: i64, packet: &[u8]) -> (Option<(u16, u16)>, Option<Reason>) {
         let layers = dissect(LinkType::RAW, packet, packet.len() as u32);
-        let joined = fragments.join(&Part::of(ts, packet, &layers).unwrap(), Label::default());
+        let joined = fragments.join(&Piece::of(ts, packet, &layers).unwrap(), Label::default());
         let ports = joined.known.map(|(ports, _)| ports).or(layers.ports());
         (ports, layers.issue.or(joined.issue).map(|issue| issue.reason))
     }

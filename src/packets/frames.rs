@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_schema::ArrowError;
 
-use super::fragments::{Fragments, Part};
+use super::fragments::{Fragments, Piece};
 use crate::capture::{Block, Frame, Interface, Reader};
 use crate::classify::{self, Hint, Label, Streams};
 use crate::dissect::{Layers, dissect_into};
@@ -68,8 +68,8 @@ impl Frames {
         dissect_into(interface.link, frame.data, frame.record.wire_len, layers);
         let mut label = classify::label(layers);
         Hint::find(layers, label, |hint| label = self.state.streams.take(&hint).unwrap_or(label));
-        if let Some(part) = Part::of(frame.record.ts, frame.data, layers) {
-            let joined = self.state.fragments.join(&part, label);
+        if let Some(piece) = Piece::of(frame.record.ts, frame.data, layers) {
+            let joined = self.state.fragments.join(&piece, label);
             layers.issue = layers.issue.or(joined.issue);
             if let Some((ports, of_first)) = joined.known {
                 layers.joined_ports = Some(ports);

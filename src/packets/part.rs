@@ -8,7 +8,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::builder::{Builder, CHUNK};
 use super::column::Column;
 use super::filter::Filter;
-use super::fragments::Part as Fragment;
+use super::fragments::Piece;
 use super::frames::State;
 use super::ids;
 use super::row::Row;
@@ -70,7 +70,7 @@ struct Open {
 #[derive(Debug)]
 enum What {
     Hint(Hint),
-    Fragment(Box<Fragment>, Label),
+    Fragment(Box<Piece>, Label),
 }
 
 impl Part {
@@ -117,8 +117,8 @@ impl Part {
                         self.open.push(Open { at, row: None, what: What::Hint(hint) });
                     });
                 }
-                if let Some(fragment) = Fragment::of(frame.record.ts, frame.data, &layers) {
-                    let what = What::Fragment(Box::new(fragment), label);
+                if let Some(piece) = Piece::of(frame.record.ts, frame.data, &layers) {
+                    let what = What::Fragment(Box::new(piece), label);
                     self.open.push(Open { at, row: None, what });
                 }
                 let is_open = self.open.len() > open;
@@ -173,9 +173,9 @@ impl Part {
         for Open { at, row, what } in &open {
             let (label, ports, issue) = match what {
                 What::Hint(hint) => (state.streams.take(hint), None, None),
-                What::Fragment(fragment, label) => {
+                What::Fragment(piece, label) => {
                     let label = last.filter(|&(of, _)| Some(of) == *at).map_or(*label, |(_, label)| label);
-                    let joined = state.fragments.join(fragment, label);
+                    let joined = state.fragments.join(piece, label);
                     (joined.known.map(|(_, label)| label), joined.known.map(|(ports, _)| ports), joined.issue)
                 }
             };

@@ -68,7 +68,7 @@ impl Scan {
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
         let ScanOptions { columns, batch_size, filter, limit, workers } = options;
         let schema = schema(&columns);
-        let input = Arc::new(Mutex::new(Input { reader, failed: None }));
+        let input = Arc::new(Mutex::new(Input { reader, parts: 0, failed: None }));
         let batch_size = batch_size.clamp(1, MAX_BATCH_SIZE);
         let work = Arc::new(Work::new(schema.clone(), columns, batch_size, filter));
         Self {
@@ -110,6 +110,10 @@ impl Scan {
                 self.rows_left -= rows as u64;
                 return Ok(Some(if rows < batch.num_rows() { batch.slice(0, rows) } else { batch }));
             }
+        }
+        if self.rows_left == 0 {
+            // No more are wanted.
+            self.workers = None;
         }
         Ok(None)
     }
@@ -154,6 +158,8 @@ impl RecordBatchReader for Scan {
 #[derive(Debug)]
 pub(super) struct Input {
     pub reader: Reader,
+    /// How many parts were begun.
+    pub parts: u64,
     /// What ended a source: it is told when the frames before it were handed out.
     failed: Option<Error>,
 }

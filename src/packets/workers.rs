@@ -93,12 +93,11 @@ impl Drop for Workers {
 
 fn run(input: &Mutex<Input>, work: &Work, room: &Room, made: &Sender<(u64, Made)>) {
     loop {
-        let taken = {
-            // Numbers are given out while the input is held, so that they are in the order of the frames.
-            let mut input = lock(input);
-            let Some(number) = room.take() else { return };
-            take(&mut input, work, number)
-        };
+        // Before the input, which nobody is to hold who waits.
+        if !room.take() {
+            return;
+        }
+        let taken = take(&mut lock(input), work);
         let (number, part) = match taken {
             Ok(Taken { number, blocks, interfaces }) => {
                 let mut part = Part::new(work);
@@ -116,8 +115,10 @@ fn run(input: &Mutex<Input>, work: &Work, room: &Room, made: &Sender<(u64, Made)
     }
 }
 
-/// The frames of the next part.
-fn take(input: &mut Input, work: &Work, number: u64) -> Result<Taken, (u64, ArrowError)> {
+/// The frames of the next part. Numbers are given out with the input at hand, so that they are in the order of the frames.
+fn take(input: &mut Input, work: &Work) -> Result<Taken, (u64, ArrowError)> {
+    let number = input.parts;
+    input.parts += 1;
     let mut blocks = Vec::new();
     let mut frames = 0;
     while frames < work.batch_size {
@@ -139,26 +140,24 @@ struct Room {
 #[derive(Debug)]
 struct RoomState {
     free: usize,
-    given: u64,
     closed: bool,
 }
 
 impl Room {
     fn new(free: usize) -> Self {
-        Self { state: Mutex::new(RoomState { free, given: 0, closed: false }), changed: Condvar::new() }
+        Self { state: Mutex::new(RoomState { free, closed: false }), changed: Condvar::new() }
     }
 
-    /// The number of the next part, when there is room for it; none if no more are wanted.
-    fn take(&self) -> Option<u64> {
+    /// Waits until there is room for one more; false if no more are wanted.
+    fn take(&self) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if state.closed {
-                return None;
+                return false;
             }
             if state.free > 0 {
                 state.free -= 1;
-                state.given += 1;
-                return Some(state.given - 1);
+                return true;
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
