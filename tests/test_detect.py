@@ -212,3 +212,41 @@ def test_what_cannot_be_forwarded_was_not_redirected(ttl: int, findings: int, tm
                 packet.time = number + neighbour / 100
                 writer.write(packet)
     assert tapsight.check(str(path)).findings.num_rows == findings
+
+
+MEMORY = 4096
+"""So little that the engine remembers 1,024 packets, as it does at least."""
+
+
+@pytest.mark.parametrize(("packets", "sampled"), [(400, False), (20_000, True)])
+def test_when_memory_runs_short_a_sample_is_compared_and_said(
+    packets: int, sampled: bool, tmp_path: Path
+) -> None:
+    # All within a second; of every tenth packet, the other tap sees a copy in a tunnel.
+    from test_bounds import ipv4, pcap
+
+    def datagram(n: int) -> bytes:
+        udp = (5000).to_bytes(2, "big") + (53).to_bytes(2, "big") + (48).to_bytes(2, "big") + bytes(2)
+        return ipv4(1 + n % 65535, 17, udp + n.to_bytes(8, "big") * 5)
+
+    def tunnelled(n: int) -> bytes:
+        return ipv4(n, 47, bytes.fromhex("00000800") + datagram(n), net=11)
+
+    inside, outside = tmp_path / "inside.pcap", tmp_path / "outside.pcap"
+    inside.write_bytes(pcap(datagram(n) for n in range(packets)))
+    outside.write_bytes(pcap(tunnelled(n) if n % 10 == 0 else datagram(n) for n in range(packets)))
+    result = tapsight.check({"inside": str(inside), "outside": str(outside)}, memory=MEMORY)
+    verdict = {row["check"]: row for row in result.verdicts.to_pylist()}["A1"]
+    claims = [row for row in result.claims.to_pylist() if row["detector"].startswith("A1")]
+    found = sum(row["packets"] for row in claims)
+    assert verdict["in_scope"] == 2 * packets
+    if not sampled:
+        assert (verdict["judged"], found) == (2 * packets, packets // 10)
+        return
+    assert "memory for recent packets was reached at 1970-01-01T00:00:00" in verdict["reason"]
+    assert verdict["coverage"] < 0.5
+    # Both taps keep the same packets: of the copies, about the share that was compared is found, and more than two packets.
+    copies = packets // 10
+    assert 2 < found
+    assert abs(found / copies - verdict["coverage"]) < 0.05
+    assert all(row["judged"] <= row["in_scope"] for row in claims)
