@@ -124,8 +124,11 @@ fn take(input: &mut Input, work: &Work) -> Result<Taken, (u64, ArrowError)> {
     while frames < work.batch_size {
         let block = input.next_block(work.batch_size - frames, frames == 0);
         let Some(block) = block.map_err(|error| (number, error))? else { break };
-        frames += block.len();
-        blocks.push(block);
+        // One without a frame, as blocks of other kinds leave it, would only keep room.
+        if !block.is_empty() {
+            frames += block.len();
+            blocks.push(block);
+        }
     }
     Ok(Taken { number, blocks, interfaces: input.reader.interfaces().to_vec() })
 }
