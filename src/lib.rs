@@ -22,6 +22,7 @@ pub mod classify;
 pub mod detect;
 pub mod dissect;
 pub mod flows;
+mod hash;
 pub mod messages;
 mod named;
 pub mod packets;

@@ -12,17 +12,17 @@ from pathlib import Path
 import pytest
 
 READ = """
-import os, resource, sys, warnings
+import sys, warnings
 warnings.simplefilter("ignore")
 import tapsight
-peak = lambda: int(open("/proc/self/status").read().split("VmHWM:")[1].split()[0]) // 1024 if os.path.exists("/proc/self/status") else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+from tapsight._bench import peak_memory
 import pyarrow  # loaded with the first batch: not what is measured
-before = peak()
+before = peak_memory()
 if sys.argv[2] == "check":
     rows = len(tapsight.check(sys.argv[1], memory=64 << 20).findings)
 else:
     rows = sum(batch.num_rows for batch in tapsight.open(sys.argv[1], columns=sys.argv[2].split(",")))
-print(rows, peak() - before)
+print(rows, (peak_memory() - before) >> 20)
 """
 
 

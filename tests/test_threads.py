@@ -85,9 +85,10 @@ def test_what_earlier_frames_tell_reaches_over_batches(fragments: bytes, threads
     whole = tapsight.open(fragments, columns=names, threads=1, batch_size=65_536)
     rows = pl.from_arrow(as_table(whole))
     assert isinstance(rows, pl.DataFrame)
-    # Three increments prove the series; from then on all of it is media, later fragments too.
+    # Three increments prove the series; from then on all of it is media, later fragments too, but for those of three
+    # first fragments that came before.
     later = rows.filter(pl.col("fragment") == "last")
-    assert (later["app"] == "rtp").all()
+    assert later["app"].to_list() == [None] * 3 + ["rtp"] * 347
     assert (later["src_port"] == 40_000).all()
     assert later["flow_id"].n_unique() == 1
     assert later["community_id"].n_unique() == 1
@@ -114,6 +115,20 @@ def test_filters_know_what_earlier_frames_tell(fragments: bytes, wanted: pl.Expr
         columns = [name for name in everything.columns if name != "community_id"]
         assert pushed.select(columns).collect().equals(everything.select(columns))
         assert pushed.select("frame").collect().equals(everything.select("frame"))
+
+
+def test_rows_that_are_left_out_tell_as_much(fragments: bytes) -> None:
+    # The first fragments came another way than the later ones, and only those that came that way are wanted.
+    frames = bytearray(fragments)
+    at = HEADER
+    while at < len(frames):
+        if frames[at + 16 + 6] == 0 and frames[at + 16 + 7] == 3:
+            frames[at + 16 + 8] = 9
+        at += 16 + struct.unpack_from("<I", frames, at + 8)[0]
+    scan = tapsight.scan(bytes(frames), threads=1)
+    later = scan.filter((pl.col("ttl") == 9) & (pl.col("app") == "rtp")).collect()
+    assert later.height == 350 - 3
+    assert later.equals(scan.collect().filter((pl.col("ttl") == 9) & (pl.col("app") == "rtp")))
 
 
 @pytest.mark.parametrize("threads", THREADS)

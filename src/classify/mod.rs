@@ -66,10 +66,7 @@ impl Classifier {
     /// What this packet is.
     #[inline]
     pub fn classify(&mut self, layers: &Layers<'_>) -> Label {
-        let label = label(layers);
-        let mut better = None;
-        Hint::find(layers, label, |hint| better = self.streams.take(&hint));
-        better.unwrap_or(label)
+        self.streams.refine(layers, label(layers))
     }
 }
 

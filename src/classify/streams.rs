@@ -10,6 +10,7 @@
 use super::data::Data;
 use super::{App, Basis, Label, Media, payload, sdp, voice};
 use crate::dissect::{Layers, Transport};
+use crate::hash::fold;
 use crate::table::Table;
 use crate::wire::ip::{Addr, Ip};
 
@@ -106,6 +107,14 @@ pub struct Streams {
 }
 
 impl Streams {
+    /// The label of a packet, which is this by itself, in the light of those before it. Packets are to be given in order.
+    #[inline]
+    pub fn refine(&mut self, layers: &Layers<'_>, label: Label) -> Label {
+        let mut refined = label;
+        Hint::find(layers, label, |hint| refined = self.take(&hint).unwrap_or(refined));
+        refined
+    }
+
     /// Takes note of a hint, in the order of the capture; gives the label of a packet that proves to be media.
     #[inline]
     pub fn take(&mut self, hint: &Hint) -> Option<Label> {
@@ -141,7 +150,6 @@ impl Streams {
             }
         }
         let (key, sequence) = candidate.series?;
-        // A series whose header proves to be RTP.
         let series = self.series.entry(key)?;
         series.is_proved_by(sequence).then_some(Label::new(App::Rtp, Basis::Behaviour))
     }
@@ -195,11 +203,9 @@ fn address(key: u64, addr: Addr, port: u16) -> u64 {
     mix(mix(key, bits as u64 ^ u64::from(port)), (bits >> 64) as u64)
 }
 
-/// Both halves of a product, of which each bit depends on most bits of the two. These keys never leave this table, so
-/// that speed counts more than a standard: collisions cost recognition only.
+/// Two numbers as one. Whoever makes two pairs of them equal costs us recognition only.
 #[inline]
 fn mix(a: u64, b: u64) -> u64 {
     // Digits of pi.
-    let product = u128::from(a ^ 0x243f_6a88_85a3_08d3) * u128::from(b ^ 0x1319_8a2e_0370_7344);
-    product as u64 ^ (product >> 64) as u64
+    fold(a ^ 0x243f_6a88_85a3_08d3, b ^ 0x1319_8a2e_0370_7344)
 }

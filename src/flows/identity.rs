@@ -1,10 +1,11 @@
 //! Who a packet is from and to, and how it was seen, in a few words.
 
-use super::index::{Secret, fold};
+use super::index::Secret;
 use super::path::{Path, PathId};
 use super::table::FlowKey;
 use crate::classify::{App, Basis, Label};
 use crate::dissect::Mac;
+use crate::hash::fold;
 use crate::packets::Packet;
 use crate::wire::ip::Addr;
 

@@ -8,7 +8,6 @@ mod index;
 mod path;
 mod table;
 
-pub(crate) use index::fold;
 pub use path::{Path, PathId, Paths};
 pub(crate) use table::append_fixed;
 pub use table::{Flow, FlowKey, Flows, Wanted, flow_schema};

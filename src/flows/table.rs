@@ -14,10 +14,11 @@ use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 
 use super::identity::{Identity, hash_more};
-use super::index::{Index, Secret, fold};
+use super::index::{Index, Secret};
 use super::path::{Path, PathId, Paths};
 use crate::classify::{App, Basis, Label, Traffic};
 use crate::dissect::Stack;
+use crate::hash::fold;
 use crate::packets::{Column, Packet, ids};
 use crate::prefetch::prefetch;
 use crate::wire::ip::Addr;

@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 
 use super::fragments::{Fragments, Piece};
 use crate::capture::{Block, Frame, Interface, Reader};
-use crate::classify::{self, Hint, Label, Streams};
+use crate::classify::{self, Label, Streams};
 use crate::dissect::{Layers, dissect_into};
 
 /// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
@@ -66,8 +66,7 @@ impl Frames {
             return Label::default();
         };
         dissect_into(interface.link, frame.data, frame.record.wire_len, layers);
-        let mut label = classify::label(layers);
-        Hint::find(layers, label, |hint| label = self.state.streams.take(&hint).unwrap_or(label));
+        let mut label = self.state.streams.refine(layers, classify::label(layers));
         if let Some(piece) = Piece::of(frame.record.ts, frame.data, layers) {
             let joined = self.state.fragments.join(&piece, label);
             layers.issue = layers.issue.or(joined.issue);

@@ -23,7 +23,7 @@ pub(super) struct Work {
     columns: Vec<Column>,
     /// Frames in a part.
     pub batch_size: usize,
-    pub filter: Filter,
+    filter: Filter,
     // What the columns and the filter make necessary.
     layers: bool,
     label: bool,
@@ -60,7 +60,9 @@ pub(super) struct Part {
 /// A frame that tells something about later ones, or of which earlier ones tell something.
 #[derive(Debug)]
 struct Open {
-    /// Its place in the builder, if it has one.
+    /// Its number: the first fragment of media has several entries.
+    number: u64,
+    /// Its place in the builder, unless its row was left out.
     at: Option<u32>,
     /// The place of its row in [`Part::rows`], if it is needed.
     row: Option<u32>,
@@ -114,12 +116,12 @@ impl Part {
                             // Where there is one there may be many, and to move them costs more than unused room.
                             self.open.reserve(work.batch_size);
                         }
-                        self.open.push(Open { at, row: None, what: What::Hint(hint) });
+                        self.open.push(Open { number, at, row: None, what: What::Hint(hint) });
                     });
                 }
                 if let Some(piece) = Piece::of(frame.record.ts, frame.data, &layers) {
                     let what = What::Fragment(Box::new(piece), label);
-                    self.open.push(Open { at, row: None, what });
+                    self.open.push(Open { number, at, row: None, what });
                 }
                 let is_open = self.open.len() > open;
                 let is_kept = if is_open && work.open_filter {
@@ -164,17 +166,20 @@ impl Part {
     }
 
     /// Adds what earlier frames tell. Parts are to be given in the order of the capture.
-    pub fn settle(self, state: &mut State, filter: &Filter) -> Result<RecordBatch, ArrowError> {
+    pub fn settle(self, state: &mut State, work: &Work) -> Result<RecordBatch, ArrowError> {
         let Self { mut builder, open, mut rows, .. } = self;
-        // Of the frame before, which has several entries if it is the first fragment of media.
-        let mut last: Option<(u32, Label)> = None;
-        let is_filtered = filter.is_told_by_others();
-        let mut keep = vec![true; if is_filtered { builder.len() } else { 0 }];
-        for Open { at, row, what } in &open {
+        // What the last frame that proved to be media is, whether its row is wanted or not.
+        let mut media: Option<(u64, Label)> = None;
+        let mut keep = vec![true; if work.open_filter { builder.len() } else { 0 }];
+        for Open { number, at, row, what } in &open {
             let (label, ports, issue) = match what {
-                What::Hint(hint) => (state.streams.take(hint), None, None),
+                What::Hint(hint) => {
+                    let label = state.streams.take(hint);
+                    media = label.map(|label| (*number, label)).or(media);
+                    (label, None, None)
+                }
                 What::Fragment(piece, label) => {
-                    let label = last.filter(|&(of, _)| Some(of) == *at).map_or(*label, |(_, label)| label);
+                    let label = media.filter(|(of, _)| of == number).map_or(*label, |(_, label)| label);
                     let joined = state.fragments.join(piece, label);
                     (joined.known.map(|(_, label)| label), joined.known.map(|(ports, _)| ports), joined.issue)
                 }
@@ -183,7 +188,6 @@ impl Part {
             let row = row.and_then(|row| rows.get_mut(row as usize));
             if let Some(label) = label {
                 builder.set_label(at as usize, label);
-                last = Some((at, label));
             }
             let Some(row) = row else { continue };
             if let Some(label) = label {
@@ -198,11 +202,11 @@ impl Part {
                 row.set_issue(issue);
                 builder.set_issue(at as usize, row);
             }
-            if is_filtered && let Some(keep) = keep.get_mut(at as usize) {
-                *keep = filter.keeps(row);
+            if let Some(keep) = keep.get_mut(at as usize) {
+                *keep = work.filter.keeps(row);
             }
         }
-        if is_filtered {
+        if work.open_filter {
             builder.retain(&keep);
         }
         builder.finish()

@@ -95,7 +95,7 @@ const LABEL: u64 = bits([Column::App, Column::Basis]);
 const ISSUE: u64 = bits([Column::Issue, Column::IssueOffset]);
 
 /// The number of an issue in the dictionary of its column.
-pub(super) fn issue_key(issue: Issue) -> u16 {
+fn issue_key(issue: Issue) -> u16 {
     issue.header as u16 * Reason::ALL.len() as u16 + issue.reason as u16
 }
 

@@ -104,7 +104,7 @@ impl Scan {
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         while self.rows_left > 0 {
             let Some(part) = self.next_part()? else { break };
-            let batch = part.settle(&mut self.state, &self.work.filter)?;
+            let batch = part.settle(&mut self.state, &self.work)?;
             let rows = batch.num_rows().min(usize::try_from(self.rows_left).unwrap_or(usize::MAX));
             if rows > 0 {
                 self.rows_left -= rows as u64;
