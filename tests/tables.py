@@ -9,6 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from tapsight.detectors import DETECTORS
+
 TS = pa.timestamp("ns", "UTC")
 SECOND = 1_000_000_000
 NOON = 1_767_268_800 * SECOND + 1
@@ -32,6 +34,8 @@ FLOWS = pa.schema(
         **dict.fromkeys(("src_port", "dst_port"), pa.uint16()),
         **dict.fromkeys(("app", "traffic", "basis"), LABEL),
         **dict.fromkeys(("flow_id", "packets", "bytes"), COUNT),
+        "tcp_flags": pa.uint16(),
+        **dict.fromkeys(("first_ttl", "last_ttl"), pa.uint8()),
         **dict.fromkeys(("first_ts", "last_ts"), TS),
         "frames": pa.list_(COUNT),
     }
@@ -48,7 +52,8 @@ CLAIMS = pa.schema(
         **dict.fromkeys(("exporter", "collector"), ADDRESS),
         **dict.fromkeys(("exporter_mac", "collector_mac"), MAC),
         "tunnel_id": pa.uint32(),
-        **dict.fromkeys(("rewritten_from", "rewritten_to"), ADDRESS),
+        **dict.fromkeys(("subject", "rewritten_from", "rewritten_to"), ADDRESS),
+        "detail": TEXT,
         "flows": COUNT,
         "evidence": pa.list_(pa.struct({"tap": TEXT, "frame": COUNT, "role": TEXT})),
         **dict.fromkeys(("apps", "traffic"), pa.list_(TEXT)),
@@ -156,7 +161,8 @@ def claim(detector: str, **other: Any) -> dict[str, Any]:
         **other,
     }
     row |= {
-        name: address(row.get(name)) for name in ("exporter", "collector", "rewritten_from", "rewritten_to")
+        name: address(row.get(name))
+        for name in ("exporter", "collector", "subject", "rewritten_from", "rewritten_to")
     }
     return row | {name: mac(row.get(name)) for name in ("exporter_mac", "collector_mac")}
 
@@ -202,7 +208,7 @@ def examination(**rows: list[dict[str, Any]]) -> FakeExamination:
     return FakeExamination(
         claims=table(rows.get("claims", []), CLAIMS),
         flows=table(rows.get("flows", [flow()]), FLOWS),
-        scopes=table(rows.get("scopes", [scope("A1"), scope("A2"), scope("A5")]), SCOPES),
+        scopes=table(rows.get("scopes", [scope(id_) for id_ in DETECTORS]), SCOPES),
         taps=table(rows.get("taps", [tap()]), TAPS),
         files=table(rows.get("files", files), FILES),
     )

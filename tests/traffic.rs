@@ -12,19 +12,20 @@ use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::ArrowError;
 use tapsight::capture::{Options, Reader, Source};
 use tapsight::detect;
-use tapsight::packets::{Column, Packets, Scan, ScanOptions};
+use tapsight::packets::{Scan, ScanOptions};
 use tapsight::traffic::{Mix, capture};
 
 const PACKETS: usize = 20_000;
 
-fn scan(bytes: Vec<u8>, columns: Vec<Column>) -> Scan {
+fn scan(bytes: Vec<u8>, options: ScanOptions) -> Scan {
     let source = Source::Memory { name: "made".into(), bytes: Arc::new(bytes) };
     let reader = Reader::open(vec![source], Options::default()).unwrap();
-    Scan::new(reader, ScanOptions { columns, batch_size: PACKETS, ..ScanOptions::default() })
+    Scan::new(reader, ScanOptions { batch_size: PACKETS, ..options })
 }
 
 fn rows(mix: Mix) -> RecordBatch {
-    let batches: Vec<_> = scan(capture(mix, PACKETS, 1), Column::default_set()).map(Result::unwrap).collect();
+    let batches: Vec<_> =
+        scan(capture(mix, PACKETS, 1), ScanOptions::default()).map(Result::unwrap).collect();
     assert_eq!(batches.len(), 1);
     batches[0].clone()
 }
@@ -118,7 +119,8 @@ fn applications_are_recognised() {
 #[test]
 fn nothing_is_copied() {
     for &mix in Mix::ALL {
-        let mut tap = scan(capture(mix, PACKETS, 1), Packets::COLUMNS.to_vec());
+        let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options());
+        let mut tap = scan.with_messages();
         let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
         let found = detect::examine(taps, detect::Options::default(), |_| Ok::<_, ArrowError>(())).unwrap();
         assert_eq!(found.claims.num_rows(), 0, "{}: {:?}", mix.name(), found.claims);

@@ -6,7 +6,7 @@ use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::detect;
 use tapsight::dissect::dissect;
-use tapsight::packets::{Column, Packets, Scan, ScanOptions};
+use tapsight::packets::{Column, Scan, ScanOptions};
 use tapsight::traffic;
 
 type Path = fn(&Arc<Vec<u8>>) -> u64;
@@ -27,7 +27,11 @@ fn reader(bytes: &Arc<Vec<u8>>) -> Reader {
 }
 
 fn scan(bytes: &Arc<Vec<u8>>, columns: Vec<Column>) -> Scan {
-    Scan::new(reader(bytes), ScanOptions { columns, ..ScanOptions::default() })
+    scan_with(bytes, ScanOptions { columns, ..ScanOptions::default() })
+}
+
+fn scan_with(bytes: &Arc<Vec<u8>>, options: ScanOptions) -> Scan {
+    Scan::new(reader(bytes), options)
 }
 
 fn records(bytes: &Arc<Vec<u8>>) -> u64 {
@@ -64,7 +68,8 @@ fn without_ids() -> Vec<Column> {
 }
 
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
-    let mut tap = scan(bytes, Packets::COLUMNS.to_vec());
+    let mut scan = scan_with(bytes, detect::scan_options());
+    let mut tap = scan.with_messages();
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), pause).map_or(0, |found| found.flows.num_rows() as u64)

@@ -21,18 +21,10 @@ from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
 from tapsight.checks.i6 import authorised, is_session
+from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
-from tapsight.findings import (
-    Claim,
-    Finding,
-    FrameNumbers,
-    attack,
-    findings_of,
-    findings_table,
-    read_claims,
-    worst,
-)
-from tapsight.policy import Policy
+from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, worst
+from tapsight.policy import Network, Policy
 
 SCHEMA = 1
 """Version of the JSON output. It rises when a key changes its name or meaning, not when one is added."""
@@ -197,7 +189,12 @@ def check(
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
     examination, problems = examine_readable(
-        read_sources(sources), window=window, memory=memory, progress=progress, threads=threads
+        read_sources(sources),
+        window=window,
+        memory=memory,
+        progress=progress,
+        threads=threads,
+        network=policy.network if policy is not None else None,
     )
     return judge(examination, policy, problems)
 
@@ -209,6 +206,7 @@ def examine_readable(
     memory: int = MEMORY,
     progress: Progress | None = None,
     threads: int | None = None,
+    network: Network | None = None,
 ) -> tuple[Examination, list[str]]:
     """Examines what can be read of the taps, and says what could not be, a line each.
 
@@ -227,7 +225,13 @@ def examine_readable(
     def examine() -> Examination:
         listed = [(tap.name, tap.paths) for tap in taps]
         return _engine.examine(
-            listed, window_ns=window_ns, memory=memory, progress=progress, threads=checked_threads(threads)
+            listed,
+            window_ns=window_ns,
+            memory=memory,
+            progress=progress,
+            threads=checked_threads(threads),
+            infrastructure=network.infrastructure if network is not None else (),
+            gateways=network.gateways if network is not None else (),
         )
 
     try:
@@ -283,8 +287,10 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
     options: dict[str, Any] = {
         id_: policy.options(id_) if policy is not None else None for id_ in (*DETECTORS, *CHECKS)
     }
-    sinks = options["I6"] if CHECKS["I6"].has_needs(options["I6"]) and options["I6"].enabled else None
-    seen = Observed(flows_frame(flows), claims, scopes, authorised(claims, sinks))
+    listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
+    sinks = options["I6"] if listed else None
+    network = policy.network if policy is not None else Network()
+    seen = Observed(flows_frame(flows), claims, scopes, authorised(claims, sinks), network)
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
         claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)
@@ -294,8 +300,9 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
     }
     findings = findings_of(live, sinks_listed=sinks is not None, severities=severities)
     verdicts = [_judge_detector(id_, seen, live, options[id_] or Options()) for id_ in DETECTORS]
-    if policy is not None:
-        for check_ in CHECKS.values():
+    for check_ in CHECKS.values():
+        # Without a policy, those that need none.
+        if policy is not None or check_.missing(None, network) is None:
             verdict, found = _judge_check(check_(), seen, options[check_.id])
             verdicts.append(verdict)
             findings += found
@@ -352,17 +359,16 @@ def _judge_check(
     check_: Check[Any], seen: Observed, options: Options | None
 ) -> tuple[Verdict, tuple[Finding, ...]]:
     severity = (options.severity if options is not None else None) or check_.severity
-    if options is None or not check_.has_needs(options):
-        needs = " or ".join(f"`{name}`" for name in check_.needs)
-        judgement = Judgement(Scope(), nothing=f"needs set {needs} in [checks.{check_.id}]")
-    elif options.enabled:
-        judgement = check_.judge(seen, options, severity)
-    else:
+    missing = check_.missing(options, seen.network)
+    options = options if options is not None else check_.options()
+    if not options.enabled:
         judgement = Judgement(Scope())
+    elif missing is not None:
+        judgement = Judgement(Scope(), nothing=missing)
+    else:
+        judgement = check_.judge(seen, options, severity)
     count = len(judgement.findings)
-    verdict = _settle(
-        check_.id, check_.title, judgement, count=count, severity=severity, options=options or Options()
-    )
+    verdict = _settle(check_.id, check_.title, judgement, count=count, severity=severity, options=options)
     return verdict, judgement.findings
 
 

@@ -101,4 +101,6 @@ def examine(
     memory: int | None = None,
     progress: Callable[[int], object] | None = None,
     threads: int | None = None,
+    infrastructure: Sequence[str] | None = None,
+    gateways: Sequence[str] | None = None,
 ) -> Examination: ...

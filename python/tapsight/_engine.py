@@ -33,6 +33,8 @@ def examine(
     memory: int,
     progress: Progress | None = None,
     threads: int | None = None,
+    infrastructure: Sequence[str] = (),
+    gateways: Sequence[str] = (),
 ) -> Examination:
     """Reads all taps once, merged by time. Each is a name and its captures in order; ``-`` is standard input."""
     core = importlib.import_module("tapsight._core")
@@ -42,6 +44,8 @@ def examine(
         memory=memory,
         progress=progress,
         threads=threads,
+        infrastructure=list(infrastructure),
+        gateways=list(gateways),
     )
     return examination
 

@@ -21,7 +21,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | An
 BATCH_SIZE: int = _core.BATCH_SIZE
 MAX_THREADS: int = 1024
 COLUMNS: tuple[str, ...] = tuple(_core.column_names())
-"""All columns of the packets table; those made on request only (``community_id``) among them."""
+"""All columns of the packets table; those made on request only (``payload_head``, ``community_id``) among them."""
 
 
 TABLES: tuple[str, ...] = ("packets", *_core.table_names())
@@ -134,7 +134,7 @@ def open(
             are read in order as one stream whose frame numbers go on.
         table: ``"packets"``, a row a frame; or a side table, a row a message of one protocol, such as ``"dns"`` or ``"sip"``,
             which joins the packets by ``frame``. See :data:`tapsight.TABLES`.
-        columns: The columns to make, in this order; all but ``community_id`` by default. See :data:`tapsight.COLUMNS`.
+        columns: The columns to make, in this order; all but ``payload_head`` and ``community_id`` by default. See :data:`tapsight.COLUMNS`.
         batch_size: Frames that make a batch, at most 65,536: as many rows of packets, less what a filter leaves out.
         tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
         threads: How many threads make packets; all processors by default. What they make is the same. Side tables are made by

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import ipaddress
 import unicodedata
+from collections.abc import Iterable
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
@@ -97,3 +98,39 @@ def listing(words: list[str], limit: int = 3) -> str:
     if len(words) > limit:
         return f"{', '.join(words[:limit])} and {len(words) - limit:,} more"
     return " and ".join(filter(None, (", ".join(words[:-1]), *words[-1:])))
+
+
+_TRAFFIC = {
+    "voice-signalling": "call set-up",
+    "voice-media": "voice",
+    "mobile-signalling": "mobile network signalling",
+    "internet": "internet traffic",
+    "routing": "routing protocols",
+    "management": "network management",
+    "unknown": "unrecognised traffic",
+}
+
+
+def traffic_text(traffic: Iterable[str]) -> str:
+    """Traffic classes in everyday words."""
+    return listing(
+        [_TRAFFIC.get(name, name) for name in sorted(traffic, key=lambda name: (name == "unknown", name))], 4
+    )
+
+
+def span_text(first_ts: int, last_ts: int) -> str:
+    """``from … until …``, or ``at …`` within a second."""
+    first, last = time_text(first_ts), time_text(last_ts)
+    return f"at {first}" if first == last else f"from {first} until {last}"
+
+
+def party(address: bytes | None, mac: bytes | None = None) -> str:
+    """Who, by address or else by MAC address."""
+    if address is not None:
+        return address_text(address)
+    return f"the device with MAC {mac_text(mac)}" if mac is not None else "an unknown device"
+
+
+def begin(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]

@@ -12,100 +12,12 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapsight._options import SEVERITIES, Severity
-from tapsight._text import address_text, duration, listing, mac_text, percent, plural, time_text
+from tapsight._text import address_text, mac_text
+from tapsight.claims import Claim, Frame, Tunnel
+from tapsight.detectors import DETECTORS, Told
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-MIRROR_ONLY = frozenset({"erspan1", "erspan2", "erspan3", "tzsp", "hp-erm", "rpcap"})
-"""Encapsulations that have no use but mirroring, by their names in the ``encap`` column."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Tunnel:
-    """A tunnel in one direction; a mirror session, if it carries copies."""
-
-    encap: str | None = None
-    """The stack of encapsulations, outermost first, such as ``gre/erspan2``."""
-    src: bytes | None = None
-    """Address that it comes from, 16 bytes."""
-    dst: bytes | None = None
-    """Address that it goes to, 16 bytes."""
-    id: int | None = None
-    """VNI, key, TEID or session."""
-
-    @property
-    def is_mirror(self) -> bool:
-        """Whether it is made for mirroring only."""
-        return self.encap is not None and not MIRROR_ONLY.isdisjoint(self.encap.split("/"))
-
-    def __str__(self) -> str:
-        """Its kind and identifier."""
-        return f"tunnel ({self.encap or 'unknown'})" + (f" with id {self.id}" if self.id is not None else "")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame that proves something."""
-
-    tap: str
-    frame: int
-    """Number in the tap's stream."""
-    role: str
-    """Its part: ``original``, ``copy``, ``mirror``, ``redirected`` or ``offending`` (against a policy)."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Claim:
-    """A row of the engine's claims. Fields are its columns."""
-
-    detector: str
-    report: bool
-    kind: str
-    severity: Severity
-    tap: str | None
-    copy_tap: str | None
-    packets: int
-    in_scope: int
-    judged: int
-    first_ts: int
-    last_ts: int
-    lag_ns: int | None
-    tunnel: Tunnel
-    """Encapsulation, exporter, collector and tunnel id."""
-    exporter_mac: bytes | None
-    collector_mac: bytes | None
-    rewritten_from: bytes | None
-    rewritten_to: bytes | None
-    flows: int
-    evidence: tuple[Frame, ...]
-    apps: tuple[str, ...]
-    traffic: tuple[str, ...]
-
-    @property
-    def family(self) -> str:
-        """Id of its detector without the class: ``A5`` of ``A5.forked``."""
-        return self.detector.partition(".")[0]
-
-
-def read_claims(table: pa.Table) -> list[Claim]:
-    """The claims of an examination."""
-    import pyarrow as pa
-
-    for name in ("first_ts", "last_ts"):
-        column = table[name].cast(pa.int64())
-        table = table.set_column(table.schema.get_field_index(name), name, column)
-    claims = []
-    for row in table.to_pylist():
-        tunnel = Tunnel(row.pop("encap"), row.pop("exporter"), row.pop("collector"), row.pop("tunnel_id"))
-        evidence = tuple(
-            Frame(frame["tap"], frame["frame"], frame["role"]) for frame in row.pop("evidence") or ()
-        )
-        apps, traffic = tuple(row.pop("apps") or ()), tuple(row.pop("traffic") or ())
-        names = {field.name for field in dataclasses.fields(Claim)}
-        known = {name: value for name, value in row.items() if name in names}
-        claims.append(Claim(tunnel=tunnel, evidence=evidence, apps=apps, traffic=traffic, **known))
-    return claims
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +49,7 @@ class Finding:
     """The first frames that prove it."""
     sentence: str
     """What happened, for a person who does not know the protocols."""
-    tunnel: Tunnel = Tunnel()
+    tunnel: Tunnel = dataclasses.field(default_factory=Tunnel)
     """Where a copy or a tunnel goes."""
     collector_mac: bytes | None = None
     """The MAC address it goes to."""
@@ -204,7 +116,7 @@ def findings_of(
                 last_ts=claim.last_ts,
                 flows=claim.flows,
                 evidence=claim.evidence,
-                sentence=sentence(claim, mirror, sinks_listed=sinks_listed),
+                sentence=DETECTORS[claim.family].sentence(Told(claim, mirror, sinks_listed)),
                 tunnel=claim.tunnel,
                 collector_mac=claim.collector_mac,
             )
@@ -218,101 +130,10 @@ def _identity(claim: Claim) -> tuple[object, ...]:
     session = (claim.tap, claim.copy_tap, tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
     if claim.family in {"A1", "A2"}:
         return session
-    return (*session, claim.exporter_mac, claim.collector_mac, claim.rewritten_from, claim.rewritten_to)
-
-
-# --- Sentences --------------------------------------------------------------------------------------------------------
-
-_TRAFFIC = {
-    "voice-signalling": "call set-up",
-    "voice-media": "voice",
-    "mobile-signalling": "mobile network signalling",
-    "internet": "internet traffic",
-    "routing": "routing protocols",
-    "management": "network management",
-    "unknown": "unrecognised traffic",
-}
-
-
-def traffic_text(traffic: Iterable[str]) -> str:
-    """Traffic classes in everyday words."""
-    return listing(
-        [_TRAFFIC.get(name, name) for name in sorted(traffic, key=lambda name: (name == "unknown", name))], 4
-    )
-
-
-def span_text(first_ts: int, last_ts: int) -> str:
-    """``from … until …``, or ``at …`` within a second."""
-    first, last = time_text(first_ts), time_text(last_ts)
-    return f"at {first}" if first == last else f"from {first} until {last}"
-
-
-def party(address: bytes | None, mac: bytes | None = None) -> str:
-    """Who, by address or else by MAC address."""
-    if address is not None:
-        return address_text(address)
-    return f"the device with MAC {mac_text(mac)}" if mac is not None else "an unknown device"
-
-
-def begin(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
-
-
-def sentence(claim: Claim, mirror: Claim | None = None, *, sinks_listed: bool = False) -> str:
-    """What a claim means, in a sentence or two for a person who does not know the protocols."""
-    what = f" ({traffic_text(claim.traffic)})" if claim.traffic else ""
-    when = span_text(claim.first_ts, claim.last_ts)
-    seen = f"on tap {claim.copy_tap or claim.tap}" if claim.copy_tap or claim.tap else "in the capture"
-    share = f"{plural(claim.packets, 'packet')}"
-    if claim.in_scope >= claim.packets and claim.in_scope > 0:
-        share = f"{claim.packets:,} of {plural(claim.in_scope, 'packet')} ({percent(claim.packets, claim.in_scope)})"
-    if claim.flows:
-        share += f" in {plural(claim.flows, 'conversation')}"
-    late = claim.lag_ns or 0
-    lag = f" The copy followed {duration(late)} after the original." if late > 0 else ""
-    tunnel = claim.tunnel
-    hop = f"from {party(None, claim.exporter_mac)} to {party(None, claim.collector_mac)}"
-    match claim.detector:
-        case "A1.encapsulated-sibling":
-            made = " Such a tunnel is made for mirroring only." if tunnel.is_mirror else ""
-            more = ""
-            if mirror is not None and mirror.packets > claim.packets:
-                more = f" It carried {plural(mirror.packets, 'packet')} in all."
-            return begin(
-                f"{party(tunnel.src, claim.exporter_mac)} copied {share}{what} and sent the copies to "
-                f"{party(tunnel.dst, claim.collector_mac)} in a {tunnel}, {when} ({seen}).{lag}{made}{more}"
-            )
-        case "A2.mirror-encapsulation":
-            listed = "" if sinks_listed else " No list of authorised sinks was given."
-            return begin(
-                f"{party(tunnel.src, claim.exporter_mac)} sent {plural(claim.packets, 'copied packet')}{what} to "
-                f"{party(tunnel.dst, claim.collector_mac)} in a {tunnel}, which is made for mirroring only, "
-                f"{when} ({seen}).{listed}"
-            )
-        case "A5.forked":
-            return (
-                f"{begin(party(None, claim.exporter_mac))} sent {share}{what} twice: as usual, and once more to "
-                f"{party(None, claim.collector_mac)}, {when} ({seen}).{lag}"
-            )
-        case "A5.late":
-            return (
-                f"{share}{what} came by a second time, {hop}, {when} ({seen}), "
-                f"{duration(late)} after the first: later than forwarding takes."
-            )
-        case "A5.readdressed":
-            return (
-                f"{share}{what} with the address {party(claim.rewritten_from)} were seen again "
-                f"with {party(claim.rewritten_to)} in its place, {when} ({seen}): something in between rewrites them."
-            )
-        case "A5.loop":
-            return (
-                f"{share}{what} came by again and again, {when} ({seen}): "
-                f"a routing loop sends them in circles."
-            )
-        case other:
-            to = f" to {party(tunnel.dst, claim.collector_mac)}" if tunnel.dst or claim.collector_mac else ""
-            return f"{other} saw {share}{what}{to}, {when} ({seen}).{lag}"
+    rewritten = (claim.rewritten_from, claim.rewritten_to)
+    # What a finding was called before these were told stays its name.
+    more = tuple(each for each in (claim.subject, claim.detail) if each is not None)
+    return (*session, claim.exporter_mac, claim.collector_mac, *rewritten, *more)
 
 
 # --- The table --------------------------------------------------------------------------------------------------------

@@ -7,6 +7,10 @@
     voice_vlans  = [210]
     mirror_sinks = []
 
+    [network]                    # what the network is; some checks need to know
+    infrastructure = ["198.51.100.0/28"]
+    gateways       = ["198.51.100.1"]
+
     [checks.V1]                  # voice signalling only between agreed pairs
     pairs = [["voice_peers", "voice_peers"]]
 
@@ -35,7 +39,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from tapsight._options import Options, Set, did_you_mean
+from tapsight._options import Options, Prefixes, Set, did_you_mean
 from tapsight._text import safe
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
@@ -74,6 +78,17 @@ class PolicyError(ValueError):
         super().__init__("\n".join(safe(line) for line in lines))
 
 
+class Network(BaseModel):
+    """What the network is."""
+
+    model_config = _CLOSED
+
+    infrastructure: Prefixes = ()
+    """Addresses of its routers, switches and other devices."""
+    gateways: Prefixes = ()
+    """Addresses that hosts send to, to reach others."""
+
+
 class Policy(BaseModel):
     """What is agreed and allowed."""
 
@@ -81,6 +96,8 @@ class Policy(BaseModel):
 
     sets: dict[str, Set] = Field(default_factory=dict)
     """Lists of addresses and prefixes or of numbers, by name."""
+    network: Network = Network()
+    """What the network is."""
     checks: Any = Field(default_factory=Checks)
     """Options by check, an instance of :data:`Checks`."""
 
@@ -184,8 +201,8 @@ def _where(loc: tuple[int | str, ...]) -> str:
     match loc:
         case ("checks", check, *rest) if rest:
             table = f"[checks.{check}] "
-        case ("sets", *rest) if rest:
-            table = "[sets] "
+        case ("sets" | "network" as name, *rest) if rest:
+            table = f"[{name}] "
         case _:
             return f"[{'.'.join(map(str, loc))}]"
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
@@ -199,9 +216,10 @@ def _inside(above: tuple[int | str, ...]) -> str:
 def _known(above: tuple[int | str, ...]) -> list[str]:
     """The keys that may stand at this place."""
     model: Any = Policy
-    if above:
-        model = Checks
-    for part in above[1:]:
+    for at, part in enumerate(above):
+        if above[0] == "checks" and at == 0:
+            model = Checks
+            continue
         if isinstance(part, str):
             model = _model_within(model.model_fields[part].annotation)
     return list(model.model_fields)

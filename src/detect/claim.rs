@@ -32,6 +32,10 @@ named! {
         Duplicate = "duplicate",
         /// It was put into a tunnel.
         Tunnel = "tunnel",
+        /// Packets were added to it.
+        Injection = "injection",
+        /// A device does what only tampered ones do.
+        Implant = "implant",
     }
 }
 
@@ -62,6 +66,14 @@ named! {
         Mirror = "mirror",
         /// The packet with another address.
         Redirected = "redirected",
+        /// A packet that the one it claims to be from did not send.
+        Injected = "injected",
+        /// A packet that asks for what happened.
+        Trigger = "trigger",
+        /// The answer to one.
+        Answer = "answer",
+        /// A packet that should not be there.
+        Offending = "offending",
     }
 }
 
@@ -105,6 +117,11 @@ pub struct Claim {
     pub encap: Stack,
     /// Identifier of that tunnel.
     pub tunnel_id: Option<u32>,
+    /// Whose traffic is concerned, where there is one address.
+    pub subject: Option<Addr>,
+    /// What else identifies it, in the words of its protocol, such as a name that was asked for. As captured: who shows it has to
+    /// escape what controls a terminal.
+    pub detail: Option<String>,
     /// Address before and after it was rewritten.
     pub rewritten: Option<(Addr, Addr)>,
     /// Packets on the original path, in the flows of which any was copied.
@@ -128,6 +145,8 @@ pub struct Tally {
     pub paths: (Option<PathId>, Option<PathId>),
     /// The first frames that prove it.
     pub evidence: Vec<Evidence>,
+    /// Whose traffic is concerned, for detectors that know one address.
+    pub subject: Option<Addr>,
     /// Conversations concerned, as `flow_id`; at most [`Tally::MAX_FLOWS`].
     pub flows: HashSet<u64>,
     /// Pairs whose copy went to the same MAC as the first copy.
@@ -311,6 +330,8 @@ impl Claim {
             collector_mac: copy.eth_dst,
             encap: copy.encap,
             tunnel_id: copy.tunnel_id,
+            subject: None,
+            detail: None,
             rewritten: None,
             in_scope: 0,
             judged: 0,
@@ -361,6 +382,8 @@ pub fn claim_schema() -> SchemaRef {
         Field::new("exporter_mac", DataType::FixedSizeBinary(6), true),
         Field::new("collector_mac", DataType::FixedSizeBinary(6), true),
         Field::new("tunnel_id", DataType::UInt32, true),
+        Field::new("subject", address(), true),
+        Field::new("detail", DataType::Utf8, true),
         Field::new("rewritten_from", address(), true),
         Field::new("rewritten_to", address(), true),
         Field::new("flows", DataType::UInt64, false),
@@ -387,6 +410,7 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
     let (mut report, mut lag, mut encap, mut tunnel_id) =
         (BooleanBuilder::new(), Int64Builder::new(), text(), UInt32Builder::new());
     let (mut apps, mut traffic) = (texts(), texts());
+    let (mut subject, mut detail) = (address(), text());
     let item = Field::new("item", DataType::Struct(evidence_fields()), false);
     let mut evidence = ListBuilder::new(StructBuilder::from_fields(evidence_fields(), 0)).with_field(item);
     for claim in claims {
@@ -407,6 +431,8 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
         append_fixed(&mut exporter_mac, claim.exporter_mac)?;
         append_fixed(&mut collector_mac, claim.collector_mac)?;
         tunnel_id.append_option(claim.tunnel_id);
+        append_fixed(&mut subject, claim.subject)?;
+        detail.append_option(claim.detail.as_deref());
         append_fixed(&mut from, claim.rewritten.map(|(from, _)| from))?;
         append_fixed(&mut to, claim.rewritten.map(|(_, to)| to))?;
         flows.append_value(tally.flows.len() as u64);
@@ -454,6 +480,8 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
         Arc::new(exporter_mac.finish()),
         Arc::new(collector_mac.finish()),
         Arc::new(tunnel_id.finish()),
+        Arc::new(subject.finish()),
+        Arc::new(detail.finish()),
         Arc::new(from.finish()),
         Arc::new(to.finish()),
         Arc::new(flows.finish()),

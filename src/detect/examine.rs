@@ -6,12 +6,13 @@ use arrow_schema::ArrowError;
 use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
-use super::{Claim, Context, Counts, Outcome, Scope, Seen, claim_schema, detectors};
-use crate::flows::{Flows, Paths, Wanted};
-use crate::packets::{Packet, Packets, ids};
+use super::{Claim, Context, Counts, Network, Outcome, Scope, Seen, Wanted, claim_schema, detectors};
+use crate::flows::{self, Flows, Paths};
+use crate::messages::View;
+use crate::packets::{Batch, Packet, Packets, ids};
 
 /// How to examine.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// How far apart a packet and its copy may lie, in nanoseconds.
     pub window: i64,
@@ -19,16 +20,20 @@ pub struct Options {
     pub late_window: i64,
     /// About how many bytes to use for what is remembered.
     pub memory: usize,
+    /// What the network says of itself.
+    pub network: Network,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 160 << 20 }
+        let network = Network::default();
+        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 160 << 20, network }
     }
 }
 
-/// Where the packets of one or several taps come from: batches with at least [`Packets::COLUMNS`].
-pub type Tap<'a> = &'a mut dyn Iterator<Item = Result<RecordBatch, ArrowError>>;
+/// Where the packets of one or several taps come from: batches with at least [`Packets::COLUMNS`], and as many messages as
+/// there are; [`scan_options`](super::scan_options) makes all that is needed.
+pub type Tap<'a> = &'a mut dyn Iterator<Item = Result<Batch, ArrowError>>;
 
 /// Counts over one tap.
 #[derive(Debug, Clone, Copy)]
@@ -80,14 +85,27 @@ pub struct Examination {
 /// A tap's stream, one batch of it at hand.
 struct Stream<'a> {
     batches: Tap<'a>,
-    batch: Option<RecordBatch>,
+    batch: Option<Batch>,
+    cursor: Cursor,
+}
+
+/// How far a batch was read.
+#[derive(Debug, Default)]
+struct Cursor {
+    /// The row that comes next.
+    row: usize,
+    /// The message that comes next, of each table.
+    messages: Vec<usize>,
+    /// The frame in which it is, over all tables.
+    next_frame: u64,
 }
 
 impl Stream<'_> {
     fn advance(&mut self) -> Result<(), ArrowError> {
         loop {
             self.batch = self.batches.next().transpose()?;
-            if self.batch.as_ref().is_none_or(|batch| batch.num_rows() > 0) {
+            self.cursor = Cursor::default();
+            if self.batch.as_ref().is_none_or(|batch| batch.packets.num_rows() > 0) {
                 return Ok(());
             }
         }
@@ -102,37 +120,47 @@ pub fn examine<E: From<ArrowError>>(
     mut pause: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<Examination, E> {
     let mut streams: Vec<Stream<'_>> =
-        taps.into_iter().map(|batches| Stream { batches, batch: None }).collect();
+        taps.into_iter().map(|batches| Stream { batches, batch: None, cursor: Cursor::default() }).collect();
     let mut state = State::new(options);
     for stream in &mut streams {
         stream.advance()?;
     }
-    let mut cursors = vec![0; streams.len()];
     while streams.iter().any(|stream| stream.batch.is_some()) {
         // With one batch of each tap at hand, go on until one of them is used up.
         let mut open = Vec::with_capacity(streams.len());
+        let mut cursors: Vec<Cursor> =
+            streams.iter_mut().map(|stream| std::mem::take(&mut stream.cursor)).collect();
         for (number, stream) in streams.iter().enumerate() {
             if let Some(batch) = &stream.batch {
-                let packets = Packets::new(batch)?;
+                let packets = Packets::new(&batch.packets)?;
                 let names = packets.taps().iter().map(|name| state.tap(name)).collect::<Vec<_>>();
-                open.push((number, packets, names));
+                let views = batch.messages.iter().map(|(kind, batch)| View::new(*kind, batch));
+                open.push(Open { number, packets, names, messages: views.collect::<Result<_, _>>()? });
             }
         }
         let used_up = state.merge(&open, &mut cursors);
         drop(open);
+        for (stream, cursor) in streams.iter_mut().zip(cursors) {
+            stream.cursor = cursor;
+        }
         if let Some(stream) = used_up.and_then(|number| streams.get_mut(number)) {
             stream.advance()?;
-        }
-        if let Some(cursor) = used_up.and_then(|number| cursors.get_mut(number)) {
-            *cursor = 0;
         }
         pause(state.total.packets)?;
     }
     Ok(state.finish()?)
 }
 
-/// A batch at hand: number of its stream, its rows, and its taps' numbers.
-type Open<'a> = (usize, Packets<'a>, Vec<u16>);
+/// A batch at hand.
+struct Open<'a> {
+    /// Number of its stream.
+    number: usize,
+    /// Its rows.
+    packets: Packets<'a>,
+    /// Its taps' numbers.
+    names: Vec<u16>,
+    messages: Vec<View<'a>>,
+}
 
 struct State {
     options: Options,
@@ -144,6 +172,8 @@ struct State {
     /// Room for earlier sightings of one packet.
     found: [Sighting; MAX_SIGHTINGS],
     detectors: Vec<Box<dyn super::Detector>>,
+    /// Whether any detector wants to see packets that are in no way special.
+    wants_all: bool,
     total: Counts,
 }
 
@@ -156,7 +186,8 @@ const AHEAD: usize = 32;
 struct Next<'a> {
     packet: Packet<'a>,
     tap: u16,
-    flow: Wanted,
+    open: &'a Open<'a>,
+    flow: flows::Wanted,
     /// Its `packet_id` if that is strong, and the hash.
     packet_id: Option<(u64, u64)>,
     /// Its `payload_id` if that is strong, and the hash.
@@ -165,8 +196,8 @@ struct Next<'a> {
 
 impl State {
     fn new(options: Options) -> Self {
+        let detectors = detectors();
         Self {
-            options,
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
@@ -175,8 +206,10 @@ impl State {
             flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
             history: History::new(options.memory / 5 * 3, options.window, options.late_window),
             found: [Sighting::default(); MAX_SIGHTINGS],
-            detectors: detectors(),
+            wants_all: detectors.iter().any(|detector| detector.packets() == Wanted::All),
+            detectors,
             total: Counts::default(),
+            options,
         }
     }
 
@@ -192,7 +225,7 @@ impl State {
     }
 
     /// Takes rows in order of time until one of the batches is used up; returns which.
-    fn merge(&mut self, open: &[Open<'_>], cursors: &mut [usize]) -> Option<usize> {
+    fn merge(&mut self, open: &[Open<'_>], cursors: &mut [Cursor]) -> Option<usize> {
         let mut ahead = Vec::with_capacity(AHEAD);
         if self.total.packets == 0
             && let First::Row(_, packet, _) = first(open, cursors)
@@ -203,10 +236,10 @@ impl State {
             let mut used_up = None;
             while ahead.len() < AHEAD {
                 match first(open, cursors) {
-                    First::Row(number, packet, tap) => {
-                        ahead.push(self.look_up(packet, tap));
-                        if let Some(cursor) = cursors.get_mut(number) {
-                            *cursor += 1;
+                    First::Row(open, packet, tap) => {
+                        ahead.push(self.look_up(packet, tap, open));
+                        if let Some(cursor) = cursors.get_mut(open.number) {
+                            cursor.row += 1;
                         }
                     }
                     First::UsedUp(number) => {
@@ -215,7 +248,7 @@ impl State {
                     }
                 }
             }
-            self.take_all(&ahead);
+            self.take_all(&ahead, cursors);
             ahead.clear();
             if let Some(number) = used_up {
                 return number;
@@ -225,12 +258,13 @@ impl State {
 
     /// Hashes what a packet is looked up by, and asks for the memory where that will be.
     #[inline]
-    fn look_up<'a>(&self, packet: Packet<'a>, tap: u16) -> Next<'a> {
+    fn look_up<'a>(&self, packet: Packet<'a>, tap: u16, open: &'a Open<'a>) -> Next<'a> {
         let hashed =
             |id: Option<u64>| id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.history.hash(id)));
         let next = Next {
             packet,
             tap,
+            open,
             flow: self.flows.wanted(packet, tap),
             packet_id: hashed(packet.packet_id()),
             payload_id: hashed(packet.payload_id()),
@@ -241,7 +275,7 @@ impl State {
         next
     }
 
-    fn take_all(&mut self, ahead: &[Next<'_>]) {
+    fn take_all(&mut self, ahead: &[Next<'_>], cursors: &mut [Cursor]) {
         let mut rows = [None; AHEAD];
         for (row, next) in rows.iter_mut().zip(ahead) {
             *row = self.flows.prefetch_row(&next.flow);
@@ -250,12 +284,14 @@ impl State {
             self.paths.prefetch(flow.path);
         }
         for next in ahead {
-            self.take(next);
+            if let Some(cursor) = cursors.get_mut(next.open.number) {
+                self.take(next, cursor);
+            }
         }
     }
 
-    fn take(&mut self, next: &Next<'_>) {
-        let Next { packet, tap, .. } = *next;
+    fn take(&mut self, next: &Next<'_>, cursor: &mut Cursor) {
+        let Next { packet, tap, open, .. } = *next;
         if let Some(counts) = self.counts.get_mut(usize::from(tap)) {
             counts.add(packet);
         }
@@ -288,11 +324,25 @@ impl State {
             .and_then(|(id, hash)| self.history.same_payload(id, hash, sighting.ts));
         // Of packets that are kept for their payload only, copies may not be.
         let earlier = self.found.get(..n).filter(|_| packet_id.is_some()).unwrap_or_default();
-        if !earlier.is_empty() || same_payload.is_some() || !stack.is_empty() {
-            let context = Context { paths: &self.paths, flows: &self.flows, window: self.options.window };
+        let is_repeated = !earlier.is_empty() || same_payload.is_some() || !stack.is_empty();
+        let has_messages = !open.messages.is_empty() && cursor.next_frame <= packet.frame();
+        if is_repeated || has_messages || self.wants_all {
+            let context = Context {
+                paths: &self.paths,
+                flows: &self.flows,
+                window: self.options.window,
+                network: &self.options.network,
+            };
             let seen = Seen { packet, sighting, earlier, same_payload };
             for detector in &mut self.detectors {
-                detector.observe(&seen, &context);
+                match detector.packets() {
+                    Wanted::All => detector.observe(&seen, &context),
+                    Wanted::Repeated if is_repeated => detector.observe(&seen, &context),
+                    _ => {}
+                }
+            }
+            if has_messages {
+                read_messages(&mut self.detectors, &open.messages, cursor, &seen, &context);
             }
         }
         if is_kept {
@@ -305,7 +355,12 @@ impl State {
     }
 
     fn finish(mut self) -> Result<Examination, ArrowError> {
-        let context = Context { paths: &self.paths, flows: &self.flows, window: self.options.window };
+        let context = Context {
+            paths: &self.paths,
+            flows: &self.flows,
+            window: self.options.window,
+            network: &self.options.network,
+        };
         let (counts, limits) = (self.total, self.history.limits());
         // Claims are counted by the flows, and no longer by what is remembered.
         drop(self.history);
@@ -332,29 +387,57 @@ impl State {
     }
 }
 
+/// Shows the messages in a packet to the detectors that want them.
+fn read_messages(
+    detectors: &mut [Box<dyn super::Detector>],
+    tables: &[View<'_>],
+    cursor: &mut Cursor,
+    seen: &Seen<'_>,
+    context: &Context<'_>,
+) {
+    cursor.messages.resize(tables.len(), 0);
+    cursor.next_frame = u64::MAX;
+    let frame = seen.packet.frame();
+    for (view, row) in tables.iter().zip(&mut cursor.messages) {
+        let mut next = || Some((*row, *view.frames().get(*row)?)).inspect(|_| *row += 1);
+        while let Some((at, of)) = next() {
+            if of > frame {
+                *row -= 1;
+                cursor.next_frame = cursor.next_frame.min(of);
+                break;
+            }
+            // Those of packets that are not in the batch are left out.
+            if of == frame {
+                let wanting = detectors.iter_mut().filter(|detector| detector.tables().has(view.kind()));
+                wanting.for_each(|detector| detector.read(view, at, seen, context));
+            }
+        }
+    }
+}
+
 /// What comes next of the batches at hand.
 enum First<'a> {
-    /// Number of the stream, its row, and the tap.
-    Row(usize, Packet<'a>, u16),
+    /// The batch, its row, and the tap.
+    Row(&'a Open<'a>, Packet<'a>, u16),
     /// No more can be said, as this stream's batch has come to its end.
     UsedUp(Option<usize>),
 }
 
 /// The earliest of the streams' next rows.
 #[inline]
-fn first<'a>(open: &'a [Open<'_>], cursors: &[usize]) -> First<'a> {
+fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor]) -> First<'a> {
     let mut first: Option<(i64, &Open<'_>, usize)> = None;
     for stream in open {
-        let Some(&row) = cursors.get(stream.0) else { return First::UsedUp(None) };
-        let Some(ts) = stream.1.ts(row) else { return First::UsedUp(Some(stream.0)) };
+        let Some(&Cursor { row, .. }) = cursors.get(stream.number) else { return First::UsedUp(None) };
+        let Some(ts) = stream.packets.ts(row) else { return First::UsedUp(Some(stream.number)) };
         if first.is_none_or(|(earliest, ..)| ts < earliest) {
             first = Some((ts, stream, row));
         }
     }
-    let row = first.and_then(|(_, (number, packets, names), row)| {
-        let packet = packets.get(row)?;
-        let tap = names.get(usize::from(packet.tap())).copied().unwrap_or_default();
-        Some(First::Row(*number, packet, tap))
+    let row = first.and_then(|(_, open, row)| {
+        let packet = open.packets.get(row)?;
+        let tap = open.names.get(usize::from(packet.tap())).copied().unwrap_or_default();
+        Some(First::Row(open, packet, tap))
     });
     row.unwrap_or(First::UsedUp(None))
 }

@@ -12,6 +12,7 @@ mod encapsulated;
 mod examine;
 mod history;
 mod mirror;
+mod redirect;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
@@ -20,7 +21,9 @@ pub use history::{History, Limits, Sighting};
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 
 use crate::flows::{Flows, Paths};
-use crate::packets::Packet;
+use crate::messages::{Kinds, View};
+use crate::packets::address::Prefixes;
+use crate::packets::{Packet, Packets, ScanOptions};
 use conversations::Conversations;
 
 /// A packet and what is known of it.
@@ -46,6 +49,17 @@ pub struct Context<'a> {
     pub flows: &'a Flows,
     /// How far apart two sightings of a packet may lie, in nanoseconds.
     pub window: i64,
+    /// What the network says of itself.
+    pub network: &'a Network,
+}
+
+/// What is known of the network beforehand; empty where nothing is.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Addresses of its routers, switches and other devices.
+    pub infrastructure: Prefixes,
+    /// Addresses that hosts send to, to reach others.
+    pub gateways: Prefixes,
 }
 
 /// What there is when all packets have been seen.
@@ -120,26 +134,57 @@ fn time(ts: i64) -> String {
     timestamp_ns_to_datetime(ts).map_or_else(|| format!("{ts} ns"), |time| format!("{time:?}Z"))
 }
 
+/// Which packets a detector is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// None but those with messages.
+    None,
+    /// Those that were seen before, by themselves or by their payload, or that are encapsulated.
+    Repeated,
+    /// All.
+    All,
+}
+
 /// Finds one kind of thing.
 ///
 /// A detector's file says what it sees, what it cannot see, its guards and its thresholds with their source.
-pub trait Detector: Send {
+pub(crate) trait Detector: Send {
     /// Its id in the catalogue, such as `A5`.
     fn id(&self) -> &'static str;
 
-    /// Takes note of a packet that was seen before, by itself or by its payload, or that is encapsulated; nothing can be said
-    /// of the others. Packets come in order of time as far as the captures are.
-    fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>);
+    /// Which packets it wants to see.
+    fn packets(&self) -> Wanted {
+        Wanted::Repeated
+    }
+
+    /// The side tables whose messages it wants to see.
+    fn tables(&self) -> Kinds {
+        Kinds::default()
+    }
+
+    /// Takes note of a packet. Packets come in order of time as far as the captures are.
+    fn observe(&mut self, _seen: &Seen<'_>, _context: &Context<'_>) {}
+
+    /// Takes note of a message, which is a row of `messages`, and of the packet that it was in; a packet is observed before its
+    /// messages are read.
+    fn read(&mut self, _messages: &View<'_>, _row: usize, _seen: &Seen<'_>, _context: &Context<'_>) {}
 
     /// What it found, and how much it could judge.
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope);
 }
 
+/// How to scan what is to be examined: with the columns and side tables that detectors read.
+pub fn scan_options() -> ScanOptions {
+    let tables = detectors().iter().fold(Kinds::default(), |all, detector| all.or(detector.tables()));
+    ScanOptions { columns: Packets::COLUMNS.to_vec(), tables, ..ScanOptions::default() }
+}
+
 /// Every detector, in the order of the catalogue.
-pub fn detectors() -> Vec<Box<dyn Detector>> {
+pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
     vec![
         Box::new(encapsulated::EncapsulatedSibling::default()),
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(duplicate::Duplicate::default()),
+        Box::new(redirect::Redirect::default()),
     ]
 }

@@ -63,6 +63,12 @@ pub struct Flow {
     identity: Identity,
     /// How it was seen.
     pub path: PathId,
+    /// All TCP flags that any packet had.
+    pub tcp_flags: u16,
+    /// TTL or hop limit of the first packet.
+    pub first_ttl: u8,
+    /// TTL or hop limit of the last packet.
+    pub last_ttl: u8,
     /// Packets.
     pub packets: u64,
     /// Packets that were too weak or too short to be told from others.
@@ -84,7 +90,22 @@ impl Flow {
     const fn new(identity: Identity, path: PathId, ts: i64) -> Self {
         let (first_ts, last_ts) = (ts, ts);
         let frames = [0; Self::FRAMES];
-        Self { identity, path, packets: 0, weak: 0, compared: 0, bytes: 0, first_ts, last_ts, frames }
+        let (tcp_flags, first_ttl, last_ttl) = (0, 0, 0);
+        let (packets, weak, compared, bytes) = (0, 0, 0, 0);
+        Self {
+            identity,
+            path,
+            tcp_flags,
+            first_ttl,
+            last_ttl,
+            packets,
+            weak,
+            compared,
+            bytes,
+            first_ts,
+            last_ts,
+            frames,
+        }
     }
 
     #[inline]
@@ -92,6 +113,12 @@ impl Flow {
         if let Some(slot) = self.frames.get_mut(self.packets as usize) {
             *slot = packet.frame();
         }
+        let ttl = packet.ttl().unwrap_or_default();
+        if self.packets == 0 {
+            self.first_ttl = ttl;
+        }
+        self.last_ttl = ttl;
+        self.tcp_flags |= packet.tcp_flags().unwrap_or_default();
         self.packets += 1;
         self.weak += u64::from(!packet.packet_id().is_some_and(ids::is_strong));
         self.compared += u64::from(compared);
@@ -323,6 +350,11 @@ impl Flows {
             self.labels(names(&traffic), |flow| Some(flow.key().label.traffic() as u16))?,
             self.labels(names(&bases), |flow| flow.key().label.basis.map(|basis| basis as u16))?,
             self.numbers::<UInt64Type>(Flow::flow_id),
+            self.numbers::<UInt16Type>(|flow| {
+                Some(flow.tcp_flags).filter(|_| flow.key().protocol == Some(6))
+            }),
+            self.numbers::<UInt8Type>(|flow| Some(flow.first_ttl).filter(|_| flow.key().src.is_some())),
+            self.numbers::<UInt8Type>(|flow| Some(flow.last_ttl).filter(|_| flow.key().src.is_some())),
             count(|flow| flow.packets),
             count(|flow| flow.weak),
             count(|flow| flow.bytes),
@@ -435,6 +467,9 @@ pub fn flow_schema() -> SchemaRef {
         })
         .collect();
     fields.extend([
+        Field::new("tcp_flags", DataType::UInt16, true),
+        Field::new("first_ttl", DataType::UInt8, true),
+        Field::new("last_ttl", DataType::UInt8, true),
         Field::new("packets", DataType::UInt64, false),
         Field::new("weak", DataType::UInt64, false),
         Field::new("bytes", DataType::UInt64, false),

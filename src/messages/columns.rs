@@ -10,22 +10,30 @@ use arrow_array::builder::{
 use arrow_array::types::{
     ArrowPrimitiveType, Int32Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
+    UInt64Array,
+};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use super::Frame;
 use crate::wire::ip::Addr;
 
 /// A kind of column.
-pub(super) trait Kind {
+pub(crate) trait Kind {
     /// A value of it.
     type Value<'a>;
     /// What collects the values.
     type Builder: std::fmt::Debug + Default;
+    /// The array that they become.
+    type Array: Array + std::fmt::Debug + 'static;
 
     fn data_type() -> DataType;
     fn append(builder: &mut Self::Builder, value: Option<Self::Value<'_>>);
     fn finish(builder: &mut Self::Builder) -> ArrayRef;
+
+    /// The value in a row that the array has, and that is not null there.
+    fn value(array: &Self::Array, row: usize) -> Self::Value<'_>;
 
     /// What its values take beyond a row, in rows of about 64 bytes.
     fn extra(_: &Self::Builder) -> usize {
@@ -36,11 +44,16 @@ pub(super) trait Kind {
 macro_rules! primitive {
     ($($kind:ident = $native:ty, $arrow:ty, $data_type:expr;)+) => {$(
         #[derive(Debug)]
-        pub(super) struct $kind;
+        pub(crate) struct $kind;
 
         impl Kind for $kind {
             type Value<'a> = $native;
             type Builder = PrimitiveBuilder<$arrow>;
+            type Array = PrimitiveArray<$arrow>;
+
+            fn value(array: &Self::Array, row: usize) -> $native {
+                array.value(row)
+            }
 
             fn data_type() -> DataType {
                 $data_type
@@ -67,11 +80,16 @@ primitive! {
 
 /// Yes or no.
 #[derive(Debug)]
-pub(super) struct Bool;
+pub(crate) struct Bool;
 
 impl Kind for Bool {
     type Value<'a> = bool;
     type Builder = BooleanBuilder;
+    type Array = BooleanArray;
+
+    fn value(array: &BooleanArray, row: usize) -> bool {
+        array.value(row)
+    }
 
     fn data_type() -> DataType {
         DataType::Boolean
@@ -88,11 +106,16 @@ impl Kind for Bool {
 
 /// Text, as captured: who shows it has to escape what controls a terminal.
 #[derive(Debug)]
-pub(super) struct Text;
+pub(crate) struct Text;
 
 impl Kind for Text {
     type Value<'a> = Cow<'a, str>;
     type Builder = StringBuilder;
+    type Array = StringArray;
+
+    fn value(array: &StringArray, row: usize) -> Cow<'_, str> {
+        array.value(row).into()
+    }
 
     fn data_type() -> DataType {
         DataType::Utf8
@@ -113,11 +136,19 @@ impl Kind for Text {
 
 /// Several texts.
 #[derive(Debug)]
-pub(super) struct Texts;
+pub(crate) struct Texts;
 
 impl Kind for Texts {
     type Value<'a> = Vec<Cow<'a, str>>;
     type Builder = ListBuilder<StringBuilder>;
+    type Array = ListArray;
+
+    fn value(array: &ListArray, row: usize) -> Vec<Cow<'_, str>> {
+        let ends = array.value_offsets();
+        let from_to = ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize);
+        let texts = array.values().as_any().downcast_ref::<StringArray>().zip(from_to);
+        texts.into_iter().flat_map(|(texts, rows)| rows.map(|row| texts.value(row).into())).collect()
+    }
 
     fn data_type() -> DataType {
         DataType::List(Arc::new(Field::new_list_field(DataType::Utf8, true)))
@@ -144,11 +175,11 @@ macro_rules! fixed {
     ($($(#[doc = $doc:literal])+ $kind:ident = $width:literal, $native:ty, $builder:ident;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Debug)]
-        pub(super) struct $kind;
+        pub(crate) struct $kind;
 
         /// A builder that knows the width of its values.
         #[derive(Debug)]
-        pub(super) struct $builder(FixedSizeBinaryBuilder);
+        pub(crate) struct $builder(FixedSizeBinaryBuilder);
 
         impl Default for $builder {
             fn default() -> Self {
@@ -159,6 +190,11 @@ macro_rules! fixed {
         impl Kind for $kind {
             type Value<'a> = $native;
             type Builder = $builder;
+            type Array = FixedSizeBinaryArray;
+
+            fn value(array: &FixedSizeBinaryArray, row: usize) -> $native {
+                array.value(row).try_into().unwrap_or_default()
+            }
 
             fn data_type() -> DataType {
                 DataType::FixedSizeBinary($width)
@@ -252,7 +288,27 @@ pub(super) fn schema(fields: Vec<Field>, description: &str) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Declares a table: what collects its rows, a row with all values optional, and the schema; and what it remembers.
+/// The column of this name, if it has the type of this kind.
+pub(super) fn column<'a, K: Kind>(batch: &'a RecordBatch, name: &str) -> Result<&'a K::Array, ArrowError> {
+    let array = batch.column_by_name(name).and_then(|array| array.as_any().downcast_ref());
+    array.ok_or_else(|| ArrowError::SchemaError(format!("column {name:?} is missing, or of another type")))
+}
+
+/// The numbers of the frames.
+pub(super) fn frames(batch: &RecordBatch) -> Result<&[u64], ArrowError> {
+    let array = batch.column_by_name("frame").and_then(|array| array.as_any().downcast_ref::<UInt64Array>());
+    array
+        .map(|array| &**array.values())
+        .ok_or_else(|| ArrowError::SchemaError("column \"frame\" is missing, or of another type".to_owned()))
+}
+
+/// The value in a row; none if it is null there, or there is no such row.
+pub(super) fn value<K: Kind>(array: &K::Array, row: usize) -> Option<K::Value<'_>> {
+    (row < array.len() && array.is_valid(row)).then(|| K::value(array, row))
+}
+
+/// Declares a table: what collects its rows, a row with all values optional, and the schema; what it remembers; and what
+/// reads a batch of it.
 macro_rules! table {
     (
         $(#[doc = $doc:literal])+
@@ -279,6 +335,35 @@ macro_rules! table {
                 self.common.append(frame);
                 $(<$kind>::append(&mut self.$field, row.$field);)+
             }
+        }
+
+        /// A batch of the table, read back row by row.
+        #[derive(Debug)]
+        pub(crate) struct View<'a> {
+            frames: &'a [u64],
+            $($field: &'a <$kind as $crate::messages::columns::Kind>::Array,)+
+        }
+
+        #[allow(dead_code, reason = "not every column of every table is read by who looks for something")]
+        impl<'a> View<'a> {
+            /// A view of a batch, which must have the columns of the table.
+            pub fn new(batch: &'a arrow_array::RecordBatch) -> Result<Self, arrow_schema::ArrowError> {
+                use $crate::messages::columns::{column, frames};
+                Ok(Self {
+                    frames: frames(batch)?,
+                    $($field: column::<$kind>(batch, stringify!($field).trim_end_matches('_'))?,)+
+                })
+            }
+
+            /// The numbers of the frames that the messages were in.
+            pub fn frames(&self) -> &'a [u64] {
+                self.frames
+            }
+
+            $($(#[doc = $fdoc])+
+            pub fn $field(&self, row: usize) -> Option<<$kind as $crate::messages::columns::Kind>::Value<'a>> {
+                $crate::messages::columns::value::<$kind>(self.$field, row)
+            })+
         }
 
         impl $crate::messages::Columns for $name {

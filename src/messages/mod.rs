@@ -4,24 +4,28 @@
 //! frame, by which they join the packets. Every frame is read by itself: a message that goes on in another segment is
 //! read as far as this one holds it.
 
-mod aaa;
-mod bgp;
+pub(crate) mod aaa;
+pub(crate) mod bgp;
 mod columns;
-mod dhcp;
-mod diameter;
-mod dns;
-mod fhrp;
-mod gtp;
-mod icmp;
-mod neighbor;
-mod rtcp;
-mod rtp;
-mod sample;
-mod sip;
-mod ss7;
-mod tcp;
-mod tls;
+pub(crate) mod dhcp;
+pub(crate) mod diameter;
+pub(crate) mod dns;
+pub(crate) mod fhrp;
+pub(crate) mod gtp;
+pub(crate) mod icmp;
+pub(crate) mod neighbor;
+pub(crate) mod rtcp;
+pub(crate) mod rtp;
+pub(crate) mod sample;
+pub(crate) mod sip;
+pub(crate) mod ss7;
+mod tables;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 mod words;
+
+pub use tables::Kinds;
+pub(crate) use tables::{Ordered, Tables, View};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -84,6 +88,13 @@ pub struct Frame<'a> {
     pub layers: &'a Layers<'a>,
     /// What it is.
     pub label: Label,
+}
+
+impl Frame<'_> {
+    /// Whether it has the label of its first fragment, and no beginning of a message.
+    fn is_later_fragment(&self) -> bool {
+        self.layers.ip.is_some_and(|ip| ip.fragment.is_later())
+    }
 }
 
 /// What an IP packet carries: behind the authentication headers (RFC 4302 section 2), which IPv4 counts to its payload.
@@ -193,11 +204,10 @@ impl Scan {
             let number = block.first_frame() + position as u64;
             position += 1;
             let label = self.frames.read(interfaces, frame, &mut layers);
-            // It has the label of its first fragment, and no beginning of a message.
-            if layers.ip.is_some_and(|ip| ip.fragment.is_later()) {
-                continue;
+            let frame = Frame { number, ts: frame.record.ts, layers: &layers, label };
+            if !frame.is_later_fragment() {
+                self.table.read(&frame);
             }
-            self.table.read(&Frame { number, ts: frame.record.ts, layers: &layers, label });
         }
         position
     }

@@ -158,6 +158,11 @@ impl Prefixes {
         Ok(Self { ranges: disjoint })
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
     /// Whether any prefix holds this address.
     pub fn contains(&self, addr: Addr) -> bool {
         let addr = u128::from_be_bytes(addr);

@@ -447,6 +447,7 @@ impl Values {
             Column::PacketId => self.extend_u64(rows, valid, |row| row.packet_id),
             Column::PayloadId => self.extend_u64(rows, valid, |row| row.payload_id),
             Column::FlowId => self.extend_u64(rows, valid, |row| row.flow_id),
+            Column::PayloadHead => self.extend_u64(rows, valid, |row| row.payload_head),
             Column::CommunityId => {
                 if let Self::Text { ends, bytes, valid: all } = self {
                     for row in rows {

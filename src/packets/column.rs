@@ -86,6 +86,8 @@ named! {
         PayloadId = "payload_id",
         /// The conversation, both directions alike, as a number. See [`super::ids`].
         FlowId = "flow_id",
+        /// The beginning of the payload, as a number, on request only. See [`super::ids`].
+        PayloadHead = "payload_head",
         /// Community ID version 1, on request only.
         CommunityId = "community_id",
         /// The first thing wrong, as `header-reason`, such as `udp-truncated`; null if nothing is.
@@ -96,16 +98,23 @@ named! {
 }
 
 impl Column {
+    /// Whether it is made on request only.
+    pub fn is_on_request(self) -> bool {
+        matches!(self, Self::PayloadHead | Self::CommunityId)
+    }
+
     /// The columns made when none are named: all but those on request.
     pub fn default_set() -> Vec<Self> {
-        Self::ALL.iter().copied().filter(|&column| column != Self::CommunityId).collect()
+        Self::ALL.iter().copied().filter(|column| !column.is_on_request()).collect()
     }
 
     /// Its Arrow type.
     pub fn data_type(self) -> DataType {
         let label = |key| DataType::Dictionary(Box::new(key), Box::new(DataType::Utf8));
         match self {
-            Self::Frame | Self::PacketId | Self::PayloadId | Self::FlowId => DataType::UInt64,
+            Self::Frame | Self::PacketId | Self::PayloadId | Self::FlowId | Self::PayloadHead => {
+                DataType::UInt64
+            }
             Self::Ts => DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())),
             Self::CapLen
             | Self::WireLen

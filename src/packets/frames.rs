@@ -9,6 +9,7 @@ use super::fragments::{Fragments, Piece};
 use crate::capture::{Block, Frame, Interface, Reader};
 use crate::classify::{self, Label, Streams};
 use crate::dissect::{Layers, dissect_into};
+use crate::messages::Ordered;
 
 /// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
 pub type Pause = fn() -> Result<(), ArrowError>;
@@ -85,4 +86,5 @@ impl Frames {
 pub(super) struct State {
     pub streams: Streams,
     pub fragments: Fragments,
+    pub messages: Ordered,
 }

@@ -23,6 +23,9 @@
 //! **`flow_id`**: IP protocol (1 byte), then the two endpoints (16-byte address, 2-byte port) with the smaller byte
 //! string first. Ports are 0 where there are none; a later fragment has those of its first, if that came before. Null if there is no IP packet.
 //!
+//! **`payload_head`**: the first [`HEAD_BYTES`] bytes of the payload of an unfragmented packet; null if fewer were captured. It
+//! tells whether two segments that begin at the same place begin alike, whatever their lengths.
+//!
 //! **Community ID** version 1 with seed 0, as <https://github.com/corelight/community-id-spec> defines it.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -39,6 +42,9 @@ pub const PACKET_BYTES: usize = 96;
 
 /// How many bytes of a payload `payload_id` covers.
 pub const PAYLOAD_BYTES: usize = 64;
+
+/// How many bytes of a payload `payload_head` covers.
+pub const HEAD_BYTES: usize = 20;
 
 /// The three ids of a packet.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -74,6 +80,15 @@ pub(super) fn set(row: &mut Row, layers: &Layers<'_>) {
         let flow = flow_id(row);
         row.set_ids(packet_id(ip, layers.payload_len), payload_id(ip, layers), flow);
     }
+}
+
+/// Sets `payload_head` of a row, which has these layers.
+#[inline]
+pub(super) fn set_head(row: &mut Row, layers: &Layers<'_>) {
+    let whole = layers.ip.is_some_and(|ip| ip.fragment == Fragment::Whole);
+    row.set_payload_head(
+        layers.payload.first_chunk::<HEAD_BYTES>().filter(|_| whole).map(|head| xxh3_64(head)),
+    );
 }
 
 /// Whether an id is strong enough that an equal one proves the same packet.

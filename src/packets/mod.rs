@@ -20,5 +20,6 @@ mod workers;
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
 pub use frames::Pause;
+pub use part::Batch;
 pub use scan::{BATCH_SIZE, Scan, ScanOptions};
 pub use view::{Packet, Packets};

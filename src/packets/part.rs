@@ -15,6 +15,22 @@ use super::row::Row;
 use crate::capture::{Block, Interface};
 use crate::classify::{self, Hint, Label};
 use crate::dissect::{Layers, dissect_into};
+use crate::messages::{self, Kinds, Tables};
+
+/// Rows of frames that follow each other, and the messages in them.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// The packets.
+    pub packets: RecordBatch,
+    /// Their messages, of each table at most one batch, with rows in the order of the packets.
+    pub messages: Vec<(messages::Kind, RecordBatch)>,
+}
+
+impl From<RecordBatch> for Batch {
+    fn from(packets: RecordBatch) -> Self {
+        Self { packets, messages: Vec::new() }
+    }
+}
 
 /// What to make of frames.
 #[derive(Debug)]
@@ -28,22 +44,33 @@ pub(super) struct Work {
     layers: bool,
     label: bool,
     ids: bool,
+    head: bool,
+    /// The side tables that are made beside the packets.
+    tables: Kinds,
     /// Whether earlier frames decide which rows are kept.
     open_filter: bool,
 }
 
 impl Work {
-    pub fn new(schema: SchemaRef, columns: Vec<Column>, batch_size: usize, filter: Filter) -> Self {
+    pub fn new(
+        schema: SchemaRef,
+        columns: Vec<Column>,
+        batch_size: usize,
+        filter: Filter,
+        tables: Kinds,
+    ) -> Self {
         let any = |test: fn(Column) -> bool| columns.iter().any(|&column| test(column));
         let label = filter.needs_label()
+            || !tables.is_empty()
             || any(|column| matches!(column, Column::App | Column::Traffic | Column::Basis));
         let ids = any(|column| matches!(column, Column::PacketId | Column::PayloadId | Column::FlowId));
+        let head = columns.contains(&Column::PayloadHead);
         let is_record = |column| {
             matches!(column, Column::Frame | Column::Ts | Column::Tap | Column::CapLen | Column::WireLen)
         };
         let layers = label || ids || !filter.is_empty() || !columns.iter().all(|&column| is_record(column));
         let open_filter = filter.is_told_by_others();
-        Self { schema, columns, batch_size, filter, layers, label, ids, open_filter }
+        Self { schema, columns, batch_size, filter, layers, label, ids, head, tables, open_filter }
     }
 }
 
@@ -55,6 +82,7 @@ pub(super) struct Part {
     open: Vec<Open>,
     /// Rows of open frames, as far as they are needed.
     rows: Vec<Row>,
+    messages: Tables,
 }
 
 /// A frame that tells something about later ones, or of which earlier ones tell something.
@@ -82,6 +110,7 @@ impl Part {
             frames: 0,
             open: Vec::new(),
             rows: Vec::new(),
+            messages: Tables::new(work.tables),
         }
     }
 
@@ -108,6 +137,11 @@ impl Part {
                 row.set_layers(&layers);
                 let label = if work.label { classify::label(&layers) } else { Label::default() };
                 row.set_label(label);
+                if !work.tables.is_empty() {
+                    let ts = frame.record.ts;
+                    let message = messages::Frame { number, ts, layers: &layers, label };
+                    self.messages.read(&message, (interface.link, frame.record.wire_len, frame.data));
+                }
                 let open = self.open.len();
                 let at = Some((self.builder.len() + len) as u32);
                 if work.label {
@@ -131,6 +165,9 @@ impl Part {
                 };
                 if work.ids && is_kept {
                     ids::set(row, &layers);
+                }
+                if work.head {
+                    ids::set_head(row, &layers);
                 }
                 if is_open {
                     self.keep_open(work, open, row, is_kept);
@@ -166,8 +203,8 @@ impl Part {
     }
 
     /// Adds what earlier frames tell. Parts are to be given in the order of the capture.
-    pub fn settle(self, state: &mut State, work: &Work) -> Result<RecordBatch, ArrowError> {
-        let Self { mut builder, open, mut rows, .. } = self;
+    pub fn settle(self, state: &mut State, work: &Work) -> Result<Batch, ArrowError> {
+        let Self { mut builder, open, mut rows, messages, .. } = self;
         // What the last frame that proved to be media is, whether its row is wanted or not.
         let mut media: Option<(u64, Label)> = None;
         let mut keep = vec![true; if work.open_filter { builder.len() } else { 0 }];
@@ -209,6 +246,6 @@ impl Part {
         if work.open_filter {
             builder.retain(&keep);
         }
-        builder.finish()
+        Ok(Batch { packets: builder.finish()?, messages: messages.finish(&mut state.messages)? })
     }
 }

@@ -18,6 +18,7 @@ pub struct Row {
     pub packet_id: u64,
     pub payload_id: u64,
     pub flow_id: u64,
+    pub payload_head: u64,
     pub encap: Stack,
     pub src: Addr,
     pub dst: Addr,
@@ -216,6 +217,12 @@ impl Row {
             (self.app, self.basis) = (app as u8, basis as u8);
         }
         self.traffic = label.traffic() as u8;
+    }
+
+    /// Sets what the payload begins with, as a number.
+    #[inline]
+    pub fn set_payload_head(&mut self, head: Option<u64>) {
+        self.payload_head = self.or_null(Column::PayloadHead, head);
     }
 
     /// Sets the ids, of which the flow always has one.

@@ -9,9 +9,10 @@ use arrow_schema::{ArrowError, SchemaRef};
 use super::column::{Column, schema};
 use super::filter::Filter;
 use super::frames::{Pause, State};
-use super::part::{Part, Work};
+use super::part::{Batch, Part, Work};
 use super::workers::Workers;
 use crate::capture::{Block, Error, Reader};
+use crate::messages::Kinds;
 
 /// Rows in a batch unless told otherwise: what columns take is then reused before it is given back, and fits into caches.
 pub const BATCH_SIZE: usize = 16_384;
@@ -30,6 +31,8 @@ pub struct ScanOptions {
     pub filter: Filter,
     /// How many rows to make at the most.
     pub limit: Option<u64>,
+    /// Side tables to make beside the packets, of all frames whatever the filter.
+    pub tables: Kinds,
     /// Threads that work beside the one that asks for batches; with none, that one does all. The batches are the same.
     pub workers: usize,
 }
@@ -41,6 +44,7 @@ impl Default for ScanOptions {
             batch_size: BATCH_SIZE,
             filter: Filter::default(),
             limit: None,
+            tables: Kinds::default(),
             workers: 0,
         }
     }
@@ -66,11 +70,11 @@ pub struct Scan {
 impl Scan {
     /// A scan of all that `reader` has.
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
-        let ScanOptions { columns, batch_size, filter, limit, workers } = options;
+        let ScanOptions { columns, batch_size, filter, limit, tables, workers } = options;
         let schema = schema(&columns);
         let input = Arc::new(Mutex::new(Input { reader, parts: 0, failed: None }));
         let batch_size = batch_size.clamp(1, MAX_BATCH_SIZE);
-        let work = Arc::new(Work::new(schema.clone(), columns, batch_size, filter));
+        let work = Arc::new(Work::new(schema.clone(), columns, batch_size, filter, tables));
         Self {
             threads: workers,
             workers: None,
@@ -100,15 +104,18 @@ impl Scan {
         self.input.try_lock().ok().map(ReaderGuard)
     }
 
-    /// The next batch; `None` when the capture has ended.
-    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+    /// The next batch with the messages in its packets; `None` when the capture has ended.
+    pub fn next_with_messages(&mut self) -> Result<Option<Batch>, ArrowError> {
         while self.rows_left > 0 {
             let Some(part) = self.next_part()? else { break };
-            let batch = part.settle(&mut self.state, &self.work)?;
-            let rows = batch.num_rows().min(usize::try_from(self.rows_left).unwrap_or(usize::MAX));
-            if rows > 0 {
+            let Batch { mut packets, messages } = part.settle(&mut self.state, &self.work)?;
+            let rows = packets.num_rows().min(usize::try_from(self.rows_left).unwrap_or(usize::MAX));
+            if rows > 0 || !messages.is_empty() {
                 self.rows_left -= rows as u64;
-                return Ok(Some(if rows < batch.num_rows() { batch.slice(0, rows) } else { batch }));
+                if rows < packets.num_rows() {
+                    packets = packets.slice(0, rows);
+                }
+                return Ok(Some(Batch { packets, messages }));
             }
         }
         if self.rows_left == 0 {
@@ -116,6 +123,16 @@ impl Scan {
             self.workers = None;
         }
         Ok(None)
+    }
+
+    /// What is left of the capture, batch by batch, with the messages in its packets.
+    pub fn with_messages(&mut self) -> impl Iterator<Item = Result<Batch, ArrowError>> {
+        std::iter::from_fn(|| self.next_with_messages().transpose())
+    }
+
+    /// The next batch of packets; `None` when the capture has ended.
+    pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
+        Ok(self.next_with_messages()?.map(|batch| batch.packets))
     }
 
     /// The rows of the next frames.

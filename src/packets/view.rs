@@ -65,16 +65,22 @@ pub struct Packets<'a> {
     src: Nullable<'a, Addr>,
     dst: Nullable<'a, Addr>,
     ttl: Nullable<'a, u8>,
+    tos: Nullable<'a, u8>,
     ip_id: Nullable<'a, u32>,
     protocol: Nullable<'a, u8>,
     src_port: Nullable<'a, u16>,
     dst_port: Nullable<'a, u16>,
     tcp_flags: Nullable<'a, u16>,
+    tcp_seq: Nullable<'a, u32>,
+    tcp_ack: Nullable<'a, u32>,
+    tcp_window: Nullable<'a, u16>,
+    payload_len: Nullable<'a, u32>,
     app: Nullable<'a, u8>,
     basis: Nullable<'a, u8>,
     packet_id: Nullable<'a, u64>,
     payload_id: Nullable<'a, u64>,
     flow_id: Nullable<'a, u64>,
+    payload_head: Nullable<'a, u64>,
     issue: Nullable<'a, u16>,
     /// Whether any row may be encapsulated or labelled.
     has_tunnels: bool,
@@ -122,7 +128,7 @@ fn names<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> Result<Vec<&s
 
 impl<'a> Packets<'a> {
     /// The columns that [`Packets`] reads.
-    pub const COLUMNS: [Column; 29] = [
+    pub const COLUMNS: [Column; 35] = [
         Column::Frame,
         Column::Ts,
         Column::Tap,
@@ -141,16 +147,22 @@ impl<'a> Packets<'a> {
         Column::Src,
         Column::Dst,
         Column::Ttl,
+        Column::Tos,
         Column::IpId,
         Column::Protocol,
         Column::SrcPort,
         Column::DstPort,
         Column::TcpFlags,
+        Column::TcpSeq,
+        Column::TcpAck,
+        Column::TcpWindow,
+        Column::PayloadLen,
         Column::App,
         Column::Basis,
         Column::PacketId,
         Column::PayloadId,
         Column::FlowId,
+        Column::PayloadHead,
         Column::Issue,
     ];
 
@@ -191,16 +203,22 @@ impl<'a> Packets<'a> {
             src: fixed(batch, Column::Src)?,
             dst: fixed(batch, Column::Dst)?,
             ttl: numbers::<UInt8Type>(batch, Column::Ttl)?,
+            tos: numbers::<UInt8Type>(batch, Column::Tos)?,
             ip_id: numbers::<UInt32Type>(batch, Column::IpId)?,
             protocol: numbers::<UInt8Type>(batch, Column::Protocol)?,
             src_port: numbers::<UInt16Type>(batch, Column::SrcPort)?,
             dst_port: numbers::<UInt16Type>(batch, Column::DstPort)?,
             tcp_flags: numbers::<UInt16Type>(batch, Column::TcpFlags)?,
+            tcp_seq: numbers::<UInt32Type>(batch, Column::TcpSeq)?,
+            tcp_ack: numbers::<UInt32Type>(batch, Column::TcpAck)?,
+            tcp_window: numbers::<UInt16Type>(batch, Column::TcpWindow)?,
+            payload_len: numbers::<UInt32Type>(batch, Column::PayloadLen)?,
             app: Nullable::new(app.keys().values(), app.nulls()),
             basis: Nullable::new(basis.keys().values(), basis.nulls()),
             packet_id: numbers::<UInt64Type>(batch, Column::PacketId)?,
             payload_id: numbers::<UInt64Type>(batch, Column::PayloadId)?,
             flow_id: numbers::<UInt64Type>(batch, Column::FlowId)?,
+            payload_head: numbers::<UInt64Type>(batch, Column::PayloadHead)?,
             issue: Nullable::new(issue.keys().values(), issue.nulls()),
             taps: names(tap)?,
             encaps: names(encap)?
@@ -304,6 +322,8 @@ impl Packet<'_> {
         dst: Addr;
         /// Column `ttl`.
         ttl: u8;
+        /// Column `tos`.
+        tos: u8;
         /// Column `ip_id`.
         ip_id: u32;
         /// Column `protocol`.
@@ -314,12 +334,22 @@ impl Packet<'_> {
         dst_port: u16;
         /// Column `tcp_flags`.
         tcp_flags: u16;
+        /// Column `tcp_seq`.
+        tcp_seq: u32;
+        /// Column `tcp_ack`.
+        tcp_ack: u32;
+        /// Column `tcp_window`.
+        tcp_window: u16;
+        /// Column `payload_len`.
+        payload_len: u32;
         /// Column `packet_id`.
         packet_id: u64;
         /// Column `payload_id`.
         payload_id: u64;
         /// Column `flow_id`.
         flow_id: u64;
+        /// Column `payload_head`.
+        payload_head: u64;
     }
 
     /// Column `mpls`, as many labels as [`Labels`] keeps; empty for null.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::builder::{ListBuilder, StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow_schema::ArrowError;
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use super::arrow::Table;
@@ -12,7 +13,8 @@ use super::stream::{check_signals, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Interface, Options, Reader};
 use crate::detect;
-use crate::packets::{Packets, Scan, ScanOptions};
+use crate::packets::address::Prefixes;
+use crate::packets::{Scan, ScanOptions};
 
 /// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
 #[pyclass(frozen, get_all, module = "tapsight._core")]
@@ -33,9 +35,11 @@ pub struct Examination {
 
 /// Reads all taps, each a name or ``None`` and its sources in order, past every detector.
 ///
+/// ``infrastructure`` and ``gateways`` are addresses and prefixes of the network's own devices and of its first hops.
 /// ``progress`` is called now and then with the packets and bytes so far; what it raises ends the work.
 #[pyfunction]
-#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None))]
+#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None, infrastructure=None, gateways=None))]
+#[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn examine(
     py: Python<'_>,
     taps: Vec<(Option<String>, Vec<Bound<'_, PyAny>>)>,
@@ -44,7 +48,15 @@ pub fn examine(
     memory: Option<usize>,
     progress: Option<Py<PyAny>>,
     threads: Option<usize>,
+    infrastructure: Option<Vec<String>>,
+    gateways: Option<Vec<String>>,
 ) -> PyResult<Examination> {
+    let prefixes = |texts: Option<Vec<String>>| {
+        let texts = texts.unwrap_or_default();
+        Prefixes::new(texts.iter().map(String::as_str)).map_err(PyValueError::new_err)
+    };
+    let network =
+        detect::Network { infrastructure: prefixes(infrastructure)?, gateways: prefixes(gateways)? };
     // The detectors have one, the taps share the others.
     let workers = match threads_of(threads) {
         0 | 1 => 0,
@@ -55,7 +67,7 @@ pub fn examine(
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
         let reader =
             py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
-        let options = ScanOptions { columns: Packets::COLUMNS.to_vec(), workers, ..ScanOptions::default() };
+        let options = ScanOptions { workers, ..detect::scan_options() };
         scans.push(Scan::new(reader, options).with_pause(check_signals));
     }
     let defaults = detect::Options::default();
@@ -63,9 +75,11 @@ pub fn examine(
         window: window_ns.unwrap_or(defaults.window),
         late_window: late_window_ns.unwrap_or(defaults.late_window),
         memory: memory.unwrap_or(defaults.memory),
+        network,
     };
     let examination = py.detach(|| {
-        let taps = scans.iter_mut().map(|scan| scan as detect::Tap<'_>).collect();
+        let mut taps: Vec<_> = scans.iter_mut().map(Scan::with_messages).collect();
+        let taps = taps.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
         detect::examine(taps, options, |packets| {
             Python::attach(|py| {
                 py.check_signals()?;

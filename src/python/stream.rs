@@ -242,7 +242,8 @@ impl Stream {
                 // One does all the work; of several, the one that asks has next to none.
                 let workers = if threads > 1 { threads } else { 0 };
                 let columns = self::columns(columns)?;
-                let options = ScanOptions { columns, batch_size, filter, limit, workers };
+                let options =
+                    ScanOptions { columns, batch_size, filter, limit, workers, ..ScanOptions::default() };
                 Rows::Packets(Box::new(Scan::new(reader, options).with_pause(check_signals)))
             }
             Some(kind) => {

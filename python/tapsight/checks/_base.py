@@ -11,11 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from tapsight._options import Options, Severity
-from tapsight.findings import Claim, Finding, Frame, Tunnel
+from tapsight.claims import Claim, Frame, Tunnel
+from tapsight.findings import Finding
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
+
+    from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
 
@@ -42,6 +45,8 @@ class Observed:
     """How much each detector could judge."""
     authorised: frozenset[Tunnel]
     """Mirror sessions that the policy lists."""
+    network: Network
+    """What the policy says of the network itself."""
 
     @functools.cached_property
     def unlisted(self) -> pl.DataFrame:
@@ -97,13 +102,15 @@ class Check(ABC, Generic[O]):
     title: ClassVar[str]
     severity: ClassVar[Severity]
     """Severity of its findings unless the policy says otherwise."""
-    needs: ClassVar[tuple[str, ...]]
-    """Options of which it needs at least one: without them it cannot judge."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """Options of which it needs at least one, if any are named: without them it cannot judge."""
+    network_needs: ClassVar[tuple[str, ...]] = ()
+    """What it needs to know of the network, by the keys of the policy's [network]."""
     options: ClassVar[type[Options]]
 
     @abstractmethod
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
-        """Judges what was seen. Only called when ``options`` hold one of :attr:`needs`."""
+        """Judges what was seen. Only called when nothing is :meth:`missing`."""
 
     @classmethod
     def explain(cls) -> str:
@@ -111,9 +118,13 @@ class Check(ABC, Generic[O]):
         return f"{cls.id}: {cls.title}\n\n{re.sub('``', '`', inspect.getdoc(cls) or '')}"
 
     @classmethod
-    def has_needs(cls, options: Options | None) -> bool:
-        """Whether the policy says what the check has to know."""
-        return options is not None and any(getattr(options, name) is not None for name in cls.needs)
+    def missing(cls, options: Options | None, network: Network) -> str | None:
+        """What the policy does not say and the check has to know; ``None`` if it says all."""
+        if cls.needs and (options is None or all(getattr(options, name) is None for name in cls.needs)):
+            names = " or ".join(f"`{name}`" for name in cls.needs)
+            return f"needs set {names} in [checks.{cls.id}]"
+        unsaid = [name for name in cls.network_needs if not getattr(network, name)]
+        return f"needs set {' and '.join(f'`{name}`' for name in unsaid)} in [network]" if unsaid else None
 
 
 def packets(frame: pl.DataFrame) -> int:

@@ -7,9 +7,10 @@ from pydantic import BaseModel, ConfigDict
 
 from tapsight._engine import inside
 from tapsight._options import Options, Pair, Severity, TunnelId
-from tapsight._text import address_text, listing, plural
+from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
-from tapsight.findings import Finding, Tunnel, span_text
+from tapsight.claims import Tunnel
+from tapsight.findings import Finding
 
 OPAQUE_PROTOCOLS = {50: "esp", 51: "ah", 115: "l2tp"}
 """Tunnels that the engine does not look into, by IP protocol (IANA, Assigned Internet Protocol Numbers)."""

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from tapsight._options import Options, Prefixes, Severity, TunnelId, resolve_prefixes
-from tapsight._text import address_text, plural
+from tapsight._text import address_text, begin, party, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
-from tapsight.findings import Claim, Finding, Tunnel, begin, party, span_text
+from tapsight.claims import Claim, Tunnel
+from tapsight.findings import Finding
 
 
 class Sink(BaseModel):

@@ -6,9 +6,9 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._options import Options, Pair, Severity
-from tapsight._text import address_text, listing, plural
+from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
-from tapsight.findings import Finding, span_text
+from tapsight.findings import Finding
 
 
 class V1Options(Options):

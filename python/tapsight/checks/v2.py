@@ -8,9 +8,10 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._options import Labels, Options, Prefixes, Severity, TunnelIds, Vlans
-from tapsight._text import address_text, listing, plural
+from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import TUNNEL, Check, Judgement, Observed, Scope, group, packets
-from tapsight.findings import Finding, Tunnel, span_text
+from tapsight.claims import Tunnel
+from tapsight.findings import Finding
 
 
 class V2Options(Options):

@@ -1,0 +1,18 @@
+"""The detectors of the engine, described as people ask for them, one file a detector: ``tapsight explain A5``.
+
+The detecting happens in the engine, where each has a file of the same name in ``src/detect``. A new one is a file here and a line
+below.
+"""
+
+from __future__ import annotations
+
+from tapsight.detectors._base import Detector, Question, Told
+from tapsight.detectors.a1 import A1
+from tapsight.detectors.a2 import A2
+from tapsight.detectors.a5 import A5
+from tapsight.detectors.b5 import B5
+
+DETECTORS: dict[str, type[Detector]] = {detector.id: detector for detector in (A1, A2, A5, B5)}
+"""Every detector by its id, in the order of the catalogue."""
+
+__all__ = ["DETECTORS", "Detector", "Question", "Told"]

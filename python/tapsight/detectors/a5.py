@@ -1,0 +1,64 @@
+"""A5, duplicates by class."""
+
+from __future__ import annotations
+
+from tapsight._text import begin, party
+from tapsight.detectors._base import Detector, Told
+
+
+class A5(Detector):
+    """The same packet was seen more than once without a tunnel, and no harmless reason explains it.
+
+    What it looks for:
+        A5.forked: one router sent a packet twice, to two next hops, VLANs or labels. A mirror that no tunnel shows.
+        A5.late: a packet came by again later than any forwarding takes. A replay, or a detour through something.
+        A5.readdressed: the same content was seen with another source or destination address.
+        A5.loop: a packet came by again and again while its TTL fell. A routing loop.
+
+    What it names but does not report:
+        A5.span-both (a mirror port that sees a packet enter and leave), A5.routed-span (both sides of a router on one
+        tap), A5.vlan-copy (a mirror port on two VLANs), A5.forwarded (the normal hop from one tap to the next),
+        A5.translated (address translation), A5.retransmission, A5.multicast (packets meant for many).
+
+    Why it matters:
+        Copying to a second next hop and rewriting addresses are what a router can do without leaving a tunnel.
+
+    What to do:
+        Look at the frames named. Ask for the policy-based routes, access lists with a copy action and translation
+        rules of the device whose MAC address sent both.
+
+    What it cannot see:
+        Packets too alike to be told apart (short ones without IP identification and payload): they are in scope but
+        not judged. Copies that leave on a link without a tap.
+
+    Source: measured classes of duplicates in public captures; the window for late ones is 5 minutes.
+    ATT&CK T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle).
+    """
+
+    id = "A5"
+    title = "The same packet twice on the wire"
+    asks = ("copied", "diverted")
+
+    @classmethod
+    def sentence(cls, told: Told) -> str:
+        """What came by twice, and how."""
+        claim, when = told.claim, f"{told.when} ({told.seen})"
+        match claim.detector:
+            case "A5.forked":
+                return (
+                    f"{begin(party(None, claim.exporter_mac))} sent {told.share}{told.what} twice: as usual, and once "
+                    f"more to {party(None, claim.collector_mac)}, {when}.{told.lag}"
+                )
+            case "A5.late":
+                return (
+                    f"{told.share}{told.what} came by a second time, {told.hop}, {when}, {told.late} after the first: "
+                    f"later than forwarding takes."
+                )
+            case "A5.readdressed":
+                return (
+                    f"{told.share}{told.what} with the address {party(claim.rewritten_from)} were seen again with "
+                    f"{party(claim.rewritten_to)} in its place, {when}: something in between rewrites them."
+                )
+            case "A5.loop":
+                return f"{told.share}{told.what} came by again and again, {when}: a routing loop sends them in circles."
+        return super().sentence(told)

@@ -1,0 +1,240 @@
+//! Side tables that are made beside the packets, in the same pass over the frames.
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+
+use super::{Frame, Kind, Table, table};
+use super::{
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, neighbor, rtcp, rtp, sample, sip, ss7, tcp, tls,
+};
+use crate::capture::LinkType;
+use crate::classify::{App, Label};
+use crate::dissect::{Layers, Transport, dissect_into};
+
+/// A set of side tables.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kinds(u32);
+
+impl Kinds {
+    /// A set of these.
+    pub const fn of(kinds: &[Kind]) -> Self {
+        let mut bits = 0;
+        let mut rest = kinds;
+        while let [first, others @ ..] = rest {
+            bits |= 1 << *first as u8;
+            rest = others;
+        }
+        Self(bits)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether this one is among them.
+    pub const fn has(self, kind: Kind) -> bool {
+        self.0 >> kind as u8 & 1 == 1
+    }
+
+    /// All that are in either set.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// All that are in both sets.
+    const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that may have a row of a frame. What this leaves out, the table would leave out too; but for RTP, which is only known
+    /// by what earlier frames tell, and so is not made beside the packets.
+    fn of_frame(frame: &Frame<'_>) -> Self {
+        let by_transport = match frame.layers.transport {
+            Transport::Icmp { .. } => Self::of(&[Kind::Icmp]),
+            Transport::Icmpv6 { .. } => Self::of(&[Kind::Icmp, Kind::Neighbor]),
+            Transport::Tcp(tcp) if tcp.flags() & 0x02 != 0 => Self::of(&[Kind::Tcp]),
+            Transport::Sctp(_) => Self::of(&[Kind::Ss7]),
+            _ => Self(0),
+        };
+        let by_app = match frame.label.app {
+            Some(App::Arp) => Kind::Neighbor,
+            Some(App::Dns | App::Mdns | App::Llmnr) => Kind::Dns,
+            Some(App::Tls | App::Dtls | App::Quic) => Kind::Tls,
+            Some(App::Rtcp) => Kind::Rtcp,
+            Some(App::Vrrp | App::Carp | App::Hsrp | App::Glbp) => Kind::Fhrp,
+            Some(App::Dhcp | App::Dhcpv6) => Kind::Dhcp,
+            Some(App::Bgp) => Kind::Bgp,
+            Some(App::Radius | App::Tacacs) => Kind::Aaa,
+            Some(App::Diameter) => Kind::Diameter,
+            Some(App::Gtpc) => Kind::Gtp,
+            Some(App::Sflow | App::NetFlow | App::Hep) => Kind::Sample,
+            // Over WebSocket too.
+            Some(App::Sip | App::Http) => Kind::Sip,
+            _ => return by_transport,
+        };
+        by_transport.or(Self::of(&[by_app]))
+    }
+}
+
+/// Tables of which a row may rest on earlier frames: their frames are read in order.
+const ORDERED: Kinds = Kinds::of(&[Kind::Sample]);
+
+/// The messages of some frames that follow each other.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    wanted: Kinds,
+    made: Vec<(Kind, Box<dyn Table>)>,
+    /// Frames for tables that must be read in order.
+    later: Vec<Kept>,
+}
+
+/// A frame, kept.
+#[derive(Debug)]
+struct Kept {
+    kinds: Kinds,
+    number: u64,
+    ts: i64,
+    link: LinkType,
+    wire_len: u32,
+    label: Label,
+    data: Box<[u8]>,
+}
+
+impl Tables {
+    pub fn new(wanted: Kinds) -> Self {
+        Self { wanted, ..Self::default() }
+    }
+
+    /// Adds a row for each message in a frame, of which these are the bytes.
+    #[inline]
+    pub fn read(&mut self, frame: &Frame<'_>, (link, wire_len, data): (LinkType, u32, &[u8])) {
+        let kinds = Kinds::of_frame(frame).and(self.wanted);
+        if !kinds.is_empty() && !frame.is_later_fragment() {
+            self.read_all(kinds, frame, link, wire_len, data);
+        }
+    }
+
+    #[inline(never)]
+    fn read_all(&mut self, kinds: Kinds, frame: &Frame<'_>, link: LinkType, wire_len: u32, data: &[u8]) {
+        let &Frame { number, ts, label, .. } = frame;
+        for &kind in Kind::ALL.iter().filter(|&&kind| kinds.has(kind) && !ORDERED.has(kind)) {
+            read(&mut self.made, kind, frame);
+        }
+        let kinds = kinds.and(ORDERED);
+        if !kinds.is_empty() {
+            self.later.push(Kept { kinds, number, ts, link, wire_len, label, data: data.into() });
+        }
+    }
+
+    /// A batch of each table that has rows. `ordered` has seen all frames before these.
+    pub fn finish(self, ordered: &mut Ordered) -> Result<Vec<(Kind, RecordBatch)>, ArrowError> {
+        let Self { mut made, later, .. } = self;
+        for kept in &later {
+            let mut layers = Layers::default();
+            dissect_into(kept.link, &kept.data, kept.wire_len, &mut layers);
+            let frame = Frame { number: kept.number, ts: kept.ts, layers: &layers, label: kept.label };
+            for &kind in Kind::ALL.iter().filter(|&&kind| kept.kinds.has(kind)) {
+                read(&mut ordered.made, kind, &frame);
+            }
+        }
+        let all = made.iter_mut().chain(&mut ordered.made).filter(|(_, table)| table.len() > 0);
+        all.map(|(kind, table)| Ok((*kind, table.finish()?))).collect()
+    }
+}
+
+/// Tables whose frames are read in the order of the capture, and what they remember.
+#[derive(Debug, Default)]
+pub(crate) struct Ordered {
+    made: Vec<(Kind, Box<dyn Table>)>,
+}
+
+/// Adds the messages of a frame to the table of this kind, which is made if it is not there yet.
+fn read(tables: &mut Vec<(Kind, Box<dyn Table>)>, kind: Kind, frame: &Frame<'_>) {
+    if !tables.iter().any(|(known, _)| *known == kind) {
+        tables.push((kind, table(kind)));
+    }
+    if let Some((_, table)) = tables.iter_mut().find(|(known, _)| *known == kind) {
+        table.read(frame);
+    }
+}
+
+macro_rules! views {
+    ($($module:ident: $variant:ident,)+) => {
+        /// A batch of a side table, read back row by row.
+        #[derive(Debug)]
+        #[allow(dead_code, reason = "not every table is read by who looks for something")]
+        pub(crate) enum View<'a> { $($variant($module::View<'a>),)+ }
+
+        impl<'a> View<'a> {
+            /// A view of a batch of this table.
+            pub fn new(kind: Kind, batch: &'a RecordBatch) -> Result<Self, ArrowError> {
+                Ok(match kind { $(Kind::$variant => Self::$variant($module::View::new(batch)?),)+ })
+            }
+
+            /// Which table it is.
+            pub fn kind(&self) -> Kind {
+                match self { $(Self::$variant(_) => Kind::$variant,)+ }
+            }
+
+            /// The numbers of the frames that the messages were in.
+            pub fn frames(&self) -> &'a [u64] {
+                match self { $(Self::$variant(view) => view.frames(),)+ }
+            }
+        }
+    };
+}
+
+views! {
+    dns: Dns, tls: Tls, tcp: Tcp, sip: Sip, rtp: Rtp, rtcp: Rtcp, icmp: Icmp, neighbor: Neighbor, fhrp: Fhrp, dhcp: Dhcp,
+    bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::{Options, Reader, Source};
+    use crate::messages::{self, schema};
+    use crate::packets::{Scan, ScanOptions};
+
+    /// Every table, made beside the packets in parts of any size, is what it is by itself.
+    #[test]
+    fn tables_beside_packets_are_those_made_alone() {
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/protocols.pcap");
+        let reader = || Reader::open(vec![Source::Path(corpus.clone())], Options::default()).unwrap();
+        for workers in [0, 2] {
+            let tables = Kinds::of(Kind::ALL);
+            let options = ScanOptions { tables, batch_size: 7, workers, ..ScanOptions::default() };
+            let mut scan = Scan::new(reader(), options);
+            let mut batches = Vec::new();
+            while let Some(batch) = scan.next_with_messages().unwrap() {
+                batches.extend(batch.messages);
+            }
+            for &kind in Kind::ALL.iter().filter(|&&kind| kind != Kind::Rtp) {
+                let parts = batches.iter().filter(|(of, _)| *of == kind).map(|(_, batch)| batch);
+                let mut rows = Vec::new();
+                for batch in parts {
+                    assert_eq!(batch.schema(), schema(kind));
+                    let view = View::new(kind, batch).unwrap();
+                    rows.extend(view.frames().iter().map(|frame| format!("{frame}")));
+                    rows.extend(
+                        (0..batch.num_rows()).map(|row| format!("{:?}", batch.slice(row, 1).columns())),
+                    );
+                }
+                let mut alone = Vec::new();
+                for batch in messages::Scan::new(reader(), kind, 1) {
+                    let batch = batch.unwrap();
+                    let view = View::new(kind, &batch).unwrap();
+                    alone.extend(view.frames().iter().map(|frame| format!("{frame}")));
+                    alone.extend(
+                        (0..batch.num_rows()).map(|row| format!("{:?}", batch.slice(row, 1).columns())),
+                    );
+                }
+                rows.sort();
+                alone.sort();
+                assert_eq!(rows, alone, "{kind:?}");
+            }
+        }
+    }
+}
