@@ -179,6 +179,13 @@ def check(
     window: Window = 5.0,
     memory: Memory = 160,
     threads: Threads = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Go on from what an earlier run left here, and leave what this one knows: captures as they come, a day at a time.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
@@ -194,6 +201,7 @@ def check(
                 memory=memory << 20,
                 progress=progress,
                 threads=threads,
+                state=state,
             )
         to_terminal = output in {None, "-"} and sys.stdout.isatty()
         ending = Path(output or "").suffix

@@ -13,12 +13,15 @@ mod examine;
 mod history;
 mod mirror;
 mod redirect;
+mod state;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
 pub use history::{History, Limits, Sighting};
+pub use state::{SavedScan, SavedState, StateError};
 
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
+use serde::{Deserialize, Serialize};
 
 use crate::flows::{Flows, Paths};
 use crate::messages::{Kinds, View};
@@ -75,7 +78,7 @@ pub struct Outcome<'a> {
 }
 
 /// How many packets there were of the kinds that detectors look at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// All.
     pub packets: u64,
@@ -171,7 +174,28 @@ pub(crate) trait Detector: Send {
 
     /// What it found, and how much it could judge.
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope);
+
+    /// All that it knows, as bytes, for [`load`](Self::load) in a later run; written by `saved!`.
+    fn save(&self) -> Result<Vec<u8>, postcard::Error>;
+
+    /// Takes up what another run knew.
+    fn load(&mut self, bytes: &[u8]) -> Result<(), postcard::Error>;
 }
+
+/// The methods of a [`Detector`] by which its state is saved and taken up again.
+macro_rules! saved {
+    () => {
+        fn save(&self) -> Result<Vec<u8>, postcard::Error> {
+            postcard::to_stdvec(self)
+        }
+
+        fn load(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+            *self = postcard::from_bytes(bytes)?;
+            Ok(())
+        }
+    };
+}
+use saved;
 
 /// How to scan what is to be examined: with the columns and side tables that detectors read.
 pub fn scan_options() -> ScanOptions {
