@@ -119,7 +119,7 @@ fn applications_are_recognised() {
 #[test]
 fn nothing_is_copied() {
     for &mix in Mix::ALL {
-        let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options());
+        let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options(None));
         let mut tap = scan.with_messages();
         let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
         let found =

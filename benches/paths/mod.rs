@@ -68,7 +68,7 @@ fn without_ids() -> Vec<Column> {
 }
 
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
-    let mut scan = scan_with(bytes, detect::scan_options());
+    let mut scan = scan_with(bytes, detect::scan_options(None));
     let mut tap = scan.with_messages();
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());

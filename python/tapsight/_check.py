@@ -264,7 +264,7 @@ def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
     if len(paths) < 2 or STDIN in paths:
         return paths
     first = {path: _engine.first_ts(path) for path in paths}
-    return tuple(sorted(paths, key=lambda path: first[path] if first[path] is not None else -1))
+    return tuple(sorted(paths, key=lambda path: first[path] or 0))
 
 
 def read_state(path: str | os.PathLike[str]) -> bytes | None:

@@ -107,4 +107,5 @@ def examine(
     gateways: Sequence[str] | None = None,
     state: bytes | None = None,
     save: bool = False,
+    detectors: Sequence[str] | None = None,
 ) -> Examination: ...

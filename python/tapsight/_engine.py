@@ -28,7 +28,7 @@ class Examination(Protocol):
 
 
 def examine(
-    taps: Sequence[tuple[str | None, Sequence[str]]],
+    taps: Sequence[tuple[str | None, Sequence[str | bytes]]],
     *,
     window_ns: int,
     memory: int,
@@ -38,10 +38,11 @@ def examine(
     gateways: Sequence[str] = (),
     state: bytes | None = None,
     save: bool = False,
+    detectors: Sequence[str] | None = None,
 ) -> Examination:
     """Reads all taps once, merged by time. Each is a name and its captures in order; ``-`` is standard input.
 
-    ``state`` is what an earlier run has saved, which this one goes on from; with ``save``, this one does so too.
+    ``detectors`` are the ids of those to use, without which all are. ``state`` is what an earlier run has saved, which this one goes on from; with ``save``, this one does so too.
     """
     core = importlib.import_module("tapsight._core")
     examination: Examination = core.examine(
@@ -54,6 +55,7 @@ def examine(
         gateways=list(gateways),
         state=state,
         save=save,
+        detectors=list(detectors) if detectors is not None else None,
     )
     return examination
 

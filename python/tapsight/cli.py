@@ -260,6 +260,9 @@ def bench(
         int | None, typer.Option(min=1, help="How many packets to make of each mix; else 64 MiB of them.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often to measure each row.")] = 5,
+    detectors: Annotated[
+        bool, typer.Option("--detectors", help="Measure each detector by itself too.")
+    ] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there as well.")
     ] = None,
@@ -274,7 +277,9 @@ def bench(
         measured = []
         # Opened before the minutes that follow, so that a name that cannot be written is told at once.
         with _files.output(str(json_ or os.devnull)) as file:
-            for source, rows in _bench.bench(files or [], mixes, packets=packets, runs=runs):
+            for source, rows in _bench.bench(
+                files or [], mixes, packets=packets, runs=runs, detectors=detectors
+            ):
                 typer.echo(f"{safe(source)}\n{_bench.header()}")
                 for row in rows:
                     typer.echo(row.line())

@@ -25,6 +25,8 @@ pub struct Options {
     pub memory: usize,
     /// What the network says of itself.
     pub network: Network,
+    /// The detectors to use, by their ids; all if none are named.
+    pub detectors: Option<Vec<String>>,
     /// Whether to say what a later run can go on from.
     pub save: bool,
 }
@@ -32,7 +34,14 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         let network = Network::default();
-        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 160 << 20, network, save: false }
+        Self {
+            window: 5_000_000_000,
+            late_window: 300_000_000_000,
+            memory: 160 << 20,
+            network,
+            detectors: None,
+            save: false,
+        }
     }
 }
 
@@ -213,7 +222,7 @@ struct Next<'a> {
 
 impl State {
     pub fn new(options: Options) -> Self {
-        let detectors = detectors();
+        let detectors = detectors(options.detectors.as_deref());
         let memory = Memory {
             taps: Vec::new(),
             counts: Vec::new(),

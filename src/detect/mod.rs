@@ -197,18 +197,20 @@ macro_rules! saved {
 }
 use saved;
 
-/// How to scan what is to be examined: with the columns and side tables that detectors read.
-pub fn scan_options() -> ScanOptions {
-    let tables = detectors().iter().fold(Kinds::default(), |all, detector| all.or(detector.tables()));
+/// How to scan what is to be examined: with the columns and side tables that these detectors read, or all.
+pub fn scan_options(only: Option<&[String]>) -> ScanOptions {
+    let tables = detectors(only).iter().fold(Kinds::default(), |all, detector| all.or(detector.tables()));
     ScanOptions { columns: Packets::COLUMNS.to_vec(), tables, ..ScanOptions::default() }
 }
 
-/// Every detector, in the order of the catalogue.
-pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
-    vec![
+/// Every detector, or those of these ids, in the order of the catalogue.
+fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
+    let mut all: Vec<Box<dyn Detector>> = vec![
         Box::new(encapsulated::EncapsulatedSibling::default()),
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
-    ]
+    ];
+    all.retain(|detector| only.is_none_or(|only| only.iter().any(|id| id == detector.id())));
+    all
 }

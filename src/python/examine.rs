@@ -39,10 +39,11 @@ pub struct Examination {
 /// Reads all taps, each a name or ``None`` and its sources in order, past every detector.
 ///
 /// ``state`` is that of an earlier call, which this one goes on from; with ``save``, this one says its own. Taps go on by name.
+/// ``detectors`` are the ids of those to use, without which all are.
 /// ``infrastructure`` and ``gateways`` are addresses and prefixes of the network's own devices and of its first hops.
 /// ``progress`` is called now and then with the packets and bytes so far; what it raises ends the work.
 #[pyfunction]
-#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None, infrastructure=None, gateways=None, state=None, save=false))]
+#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None, infrastructure=None, gateways=None, state=None, save=false, detectors=None))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn examine(
     py: Python<'_>,
@@ -56,6 +57,7 @@ pub fn examine(
     gateways: Option<Vec<String>>,
     state: Option<&[u8]>,
     save: bool,
+    detectors: Option<Vec<String>>,
 ) -> PyResult<Examination> {
     let prefixes = |texts: Option<Vec<String>>| {
         let texts = texts.unwrap_or_default();
@@ -87,7 +89,7 @@ pub fn examine(
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
         let reader = py.detach(|| Reader::open(sources, options)).map_err(to_py)?;
-        let options = ScanOptions { workers, ..detect::scan_options() };
+        let options = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
         scans.push(Scan::new(reader, options).with_pause(check_signals).with_carried(carried));
     }
     let defaults = detect::Options::default();
@@ -97,6 +99,7 @@ pub fn examine(
         memory: memory.unwrap_or(defaults.memory),
         network,
         save,
+        detectors,
     };
     let examination = py.detach(|| {
         let mut taps: Vec<_> = scans.iter_mut().map(Scan::with_messages).collect();
