@@ -11,6 +11,7 @@ mod duplicate;
 mod encapsulated;
 mod examine;
 mod history;
+mod injection;
 mod mirror;
 mod redirect;
 
@@ -186,5 +187,6 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
+        Box::new(injection::Injection::default()),
     ]
 }
