@@ -11,6 +11,7 @@ mod duplicate;
 mod encapsulated;
 mod examine;
 mod history;
+mod injection;
 mod mirror;
 mod redirect;
 mod state;
@@ -210,6 +211,7 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
+        Box::new(injection::Injection::default()),
     ];
     all.retain(|detector| only.is_none_or(|only| only.iter().any(|id| id == detector.id())));
     all
