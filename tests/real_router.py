@@ -1,0 +1,235 @@
+"""A router that is Linux itself, with real hosts around it: see docs/router-test.md."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from namespaces import CommandError, Namespace, Network, captured, mac_of
+
+HERE = Path(__file__).parent
+
+PHONE, SUBSCRIBER = "192.0.2.10", "192.0.2.20"
+PHONE6, SUBSCRIBER6 = "2001:db8:1::10", "2001:db8:1::20"
+INSIDE, INSIDE6 = "192.0.2.1", "2001:db8:1::1"
+"""The router, as the hosts inside know it."""
+OUTSIDE, OUTSIDE6 = "10.0.0.1", "2001:db8:2::1"
+"""The router, as its neighbours outside know it."""
+CARRIER_A, CARRIER_A6 = "10.0.0.2", "2001:db8:2::2"
+CARRIER_B, CARRIER_B6 = "10.0.0.3", "2001:db8:2::3"
+LISTENER, LISTENER6 = "10.0.0.9", "2001:db8:2::9"
+SERVER, SERVER6 = "203.0.113.10", "2001:db8:3::10"
+COLLECTOR, COLLECTOR6 = "198.51.100.7", "2001:db8:7::7"
+
+VOICE = {PHONE: 16400, SUBSCRIBER: 16600, PHONE6: 16400}
+"""Who calls the server, and the port that voice is sent from."""
+SERVER_VOICE = 20000
+"""The port that voice is sent to."""
+
+TOOLS = ("sipp", "dnsmasq", "openssl", "ping")
+
+POLICY = f"""\
+[sets]
+voice = ["192.0.2.0/24", "2001:db8:1::/64", "{OUTSIDE}", "203.0.113.0/24", "2001:db8:3::/64"]
+
+[checks.V1]
+pairs = [["voice", "voice"]]
+
+[checks.V2]
+prefixes = "voice"
+
+[checks.I5]
+allow = []
+
+[checks.I6]
+sinks = []
+"""
+
+
+class Site:
+    """The router with its neighbours, and what they say to each other."""
+
+    def __init__(self, network: Network, *, mtu: int = 9000, offload: bool = False) -> None:
+        """Builds it. The hosts' own links have an MTU of 1500, those outside this one."""
+        self.network, folder = network, network.folder
+        self.inside = network.namespace("inside")
+        self.router = network.namespace("router")
+        self.lan = network.namespace("lan")
+        self.carrier_a = network.namespace("carrier-a")
+        self.carrier_b = network.namespace("carrier-b")
+        self.outside = network.namespace("outside")
+        self.listener = network.namespace("listener")
+        self.collector = network.namespace("collector")
+        self.taps = {"inside": folder / "inside.pcap", "outside": folder / "outside.pcap"}
+        self.policy = folder / "policy.toml"
+        self.policy.write_text(POLICY)
+        self._link(mtu, offload)
+        self._address()
+        for source, server in ((SUBSCRIBER, SERVER), (SUBSCRIBER6, SERVER6), (SERVER, COLLECTOR)):
+            self._await_answer(self.outside if source == SERVER else self.inside, source, server)
+
+    def _link(self, mtu: int, offload: bool) -> None:
+        network = self.network
+        self.lan.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        self.lan.ip("link add br0 type bridge", "link set br0 up")
+        cables = [
+            (self.inside, "eth0", self.router, "inside"),
+            (self.lan, "router", self.router, "outside"),
+            (self.lan, "carrier-a", self.carrier_a, "lan"),
+            (self.lan, "carrier-b", self.carrier_b, "lan"),
+            (self.lan, "listener", self.listener, "lan"),
+            (self.outside, "eth0", self.carrier_a, "outside"),
+            (self.outside, "eth1", self.carrier_b, "outside"),
+            (self.collector, "eth0", self.carrier_a, "collector"),
+        ]
+        for one, one_device, other, other_device in cables:
+            network.link(one, one_device, other, other_device, offload=offload)
+            if one is self.lan:
+                one.ip(f"link set {one_device} master br0 mtu {mtu}")
+                other.ip(f"link set {other_device} mtu {mtu}")
+            if one is self.collector:
+                one.ip(f"link set {one_device} mtu {mtu}")
+                other.ip(f"link set {other_device} mtu {mtu}")
+
+    def _address(self) -> None:
+        routers = (self.router, self.carrier_a, self.carrier_b)
+        for router in routers:
+            router.sysctl("net.ipv4.ip_forward", 1)
+            router.sysctl("net.ipv6.conf.all.forwarding", 1)
+            # By addresses and ports: all of a conversation takes one way.
+            router.sysctl("net.ipv4.fib_multipath_hash_policy", 1)
+            router.sysctl("net.ipv6.fib_multipath_hash_policy", 1)
+        self.inside.ip(
+            *(f"addr add {address}/24 dev eth0" for address in (PHONE, SUBSCRIBER)),
+            *(f"addr add {address}/64 dev eth0" for address in (PHONE6, SUBSCRIBER6)),
+            f"route add default via {INSIDE}",
+            f"route add ::/0 via {INSIDE6}",
+        )
+        self.router.ip(
+            f"addr add {INSIDE}/24 dev inside",
+            f"addr add {INSIDE6}/64 dev inside",
+            f"addr add {OUTSIDE}/24 dev outside",
+            f"addr add {OUTSIDE6}/64 dev outside",
+            f"route add default via {CARRIER_A}",
+            f"route add ::/0 via {CARRIER_A6}",
+        )
+        for carrier, number, own, own6 in (
+            (self.carrier_a, 1, CARRIER_A, CARRIER_A6),
+            (self.carrier_b, 2, CARRIER_B, CARRIER_B6),
+        ):
+            carrier.ip(
+                f"addr add {own}/24 dev lan",
+                f"addr add {own6}/64 dev lan",
+                f"addr add 172.16.{number}.1/24 dev outside",
+                f"addr add 2001:db8:f{number}::1/64 dev outside",
+                f"route add 203.0.113.0/24 via 172.16.{number}.2",
+                f"route add 2001:db8:3::/64 via 2001:db8:f{number}::2",
+                f"route add 192.0.2.0/24 via {OUTSIDE}",
+                f"route add 2001:db8:1::/64 via {OUTSIDE6}",
+            )
+        self.carrier_a.ip("addr add 198.51.100.1/24 dev collector", "addr add 2001:db8:7::1/64 dev collector")
+        self.outside.ip(
+            f"addr add {SERVER}/32 dev lo",
+            f"addr add {SERVER6}/128 dev lo",
+            "addr add 172.16.1.2/24 dev eth0",
+            "addr add 172.16.2.2/24 dev eth1",
+            "addr add 2001:db8:f1::2/64 dev eth0",
+            "addr add 2001:db8:f2::2/64 dev eth1",
+            "route add default via 172.16.1.1",
+            "route add ::/0 via 2001:db8:f1::1",
+        )
+        self.listener.ip(f"addr add {LISTENER}/24 dev lan", f"addr add {LISTENER6}/64 dev lan")
+        self.collector.ip(
+            f"addr add {COLLECTOR}/24 dev eth0",
+            f"addr add {COLLECTOR6}/64 dev eth0",
+            "route add default via 198.51.100.1",
+            "route add ::/0 via 2001:db8:7::1",
+        )
+
+    def _await_answer(self, host: Namespace, source: str, other: str) -> None:
+        end = time.monotonic() + 10
+        while True:
+            try:
+                host.run("ping", "-c", "1", "-W", "1", "-I", source, other)
+            except CommandError:
+                if time.monotonic() > end:
+                    raise
+            else:
+                return
+
+    def host(self, where: Namespace, role: str, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Starts what hosts.py has for this role, and waits until it is ready."""
+        program = (sys.executable, "-I", HERE / "hosts.py", role, *arguments)
+        return self.network.start(where, *program, until="ready")
+
+    def implant_mac(self, where: Namespace, device: str = "lan") -> str:
+        """The MAC address of a neighbour of the router."""
+        return mac_of(where, device)
+
+    def exchange(self) -> None:
+        """Captures on both sides of the router what the hosts say to each other: calls, names, pages, bulk, pings.
+
+        Raises:
+            CommandError: Something did not come through.
+        """
+        certificate = self._certificate()
+        shutil.copy(HERE / "call.xml", self.network.folder)
+        (self.network.folder / "voice.ulaw").write_bytes(random.Random(0).randbytes(80_000))
+        self.host(self.outside, "serve", certificate, SERVER, SERVER6)
+        names = ("--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=")
+        addresses = tuple(f"--address=/example/{address}" for address in (SERVER, SERVER6))
+        listen = tuple(f"--listen-address={address}" for address in (SERVER, SERVER6))
+        said = "started"
+        self.network.start(
+            self.outside,
+            "dnsmasq",
+            *names,
+            "--user=root",
+            "--log-facility=-",
+            "--bind-interfaces",
+            *addresses,
+            *listen,
+            until=said,
+        )
+        for server in (SERVER, SERVER6):
+            media = ("-mi", server, "-mp", f"{SERVER_VOICE}")
+            self.network.start(
+                self.outside, "sipp", "-sn", "uas", "-rtp_echo", "-i", server, *media, "-nostdin"
+            )
+        time.sleep(0.5)
+        seen = [(self.inside, "eth0", self.taps["inside"]), (self.lan, "router", self.taps["outside"])]
+        with captured(self.network, seen):
+            self._talk(certificate)
+
+    def _talk(self, certificate: Path) -> None:
+        clients = []
+        start, inside = self.network.start, self.inside
+        for source, port in VOICE.items():
+            server = f"[{SERVER6}]:5060" if ":" in source else f"{SERVER}:5060"
+            scenario = ("-sf", self.network.folder / "call.xml", "-m", "1", "-timeout", "10", "-nostdin")
+            clients.append(
+                start(inside, "sipp", server, *scenario, "-i", source, "-mi", source, "-mp", f"{port}")
+            )
+        for source, server in ((SUBSCRIBER, SERVER), (SUBSCRIBER6, SERVER6)):
+            program = (sys.executable, "-I", HERE / "hosts.py", "use", source, server, certificate)
+            clients.append(start(inside, *program))
+            clients.append(start(inside, "ping", "-q", "-c", "10", "-i", "0.2", "-I", source, server))
+        for client in clients:
+            self.network.finish(client)
+
+    def _certificate(self) -> Path:
+        """A certificate and its key in one file."""
+        path = self.network.folder / "server.pem"
+        subject = ("-subj", "/CN=server.example", "-addext", "subjectAltName=DNS:server.example")
+        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+        command = ("openssl", "req", "-x509", *key, *subject, "-days", "2", "-keyout", path, "-out", path)
+        # The key and the certificate are written one after the other, to one file each.
+        parts = [path.with_suffix(".key"), path.with_suffix(".crt")]
+        command = (*command[:-4], "-keyout", parts[0], "-out", parts[1])
+        subprocess.run(command, check=True, capture_output=True)
+        path.write_text("".join(part.read_text() for part in parts))
+        return path
