@@ -162,6 +162,38 @@ def test_a_fork_is_found(lab: Range, dials: dict[str, Any]) -> None:
         assert (truth.role(frame) == "fork") == (frame["role"] == "copy"), frame
 
 
+def test_the_neighbour_that_takes_no_part_is_the_one_that_gets_copies(tmp_path: Path) -> None:
+    # Linux sends a copy before the original, with Don't Fragment set, and of what comes back too.
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+    from scapy.utils import PcapWriter
+
+    router, gateway, listener = "02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:00:00:00:09"
+    path = tmp_path / "outside.pcap"
+    with PcapWriter(str(path), linktype=1) as writer:
+
+        def write(src: str, dst: str, packet: IP, time: float, **changed: Any) -> None:
+            frame = Ether(src=src, dst=dst) / packet.copy()
+            for name, value in changed.items():
+                setattr(frame[IP], name, value)
+            frame.time = time
+            writer.write(frame)
+
+        for n in range(1, 21):
+            ends = {"src": "192.0.2.10", "dst": "203.0.113.10", "id": n, "ttl": 63}
+            out = IP(**ends) / UDP(sport=16400, dport=20000) / Raw(bytes([n]) + bytes(range(80)))
+            write(router, listener, out, n, flags="DF")
+            write(router, gateway, out, n + 0.00001)
+            ends |= {"src": ends["dst"], "dst": ends["src"], "id": 1000 + n}
+            back = IP(**ends) / UDP(sport=20000, dport=16400) / Raw(bytes([n]) + bytes(range(80)))
+            write(gateway, router, back, n + 0.001)
+            write(router, listener, back, n + 0.00101, ttl=62, flags="DF")
+    (finding,) = findings(tapsight.check(str(path)), "A5")
+    assert (finding["detector"], finding["collector"]["mac"]) == ("A5.forked", listener)
+    assert (finding["packets"], finding["in_scope"]) == (20, 20)
+
+
 def test_a_redirection_is_found(lab: Range) -> None:
     files, truth = lab(implants=(Implant("redirect"),))
     (finding,) = findings(check(files), "A5")

@@ -342,15 +342,20 @@ fn rewritten_address(before: &FlowKey, src: Option<Addr>, dst: Option<Addr>) -> 
     }
 }
 
-/// A fork: the copy's link is the one that carried less of the conversations concerned. If both carried about the same
-/// (taps lose a little), it is the one that the packets took second more often.
+/// A fork: the copy's link is the one whose other end does not take part in the conversations concerned, while that of the
+/// original's sends back what was answered. If that does not tell, it is the link that carried less of them; if both carried
+/// about the same (taps lose a little), the one that the packets took second more often. That comes last, for there are
+/// routers that send the copy first: Linux does.
 fn forked(a: Link, b: Link, tally: Tally, outcome: &Outcome<'_>) -> Claim {
     let context = &outcome.context;
     let carried = |link| outcome.conversations.carried(&tally.flows, link);
     let (on_a, on_b) = (carried(a), carried(b));
+    let (a_answers, b_answers) = (carried(a.back()) > 0, carried(b.back()) > 0);
     let second = tally.paths.1.map(|path| Link::of(context.paths.get(path)));
     let usually_second = if tally.is_usually_first_order() == (second == Some(a)) { a } else { b };
-    let copy = if on_a.abs_diff(on_b) * 10 <= on_a.max(on_b) {
+    let copy = if a_answers != b_answers {
+        if a_answers { b } else { a }
+    } else if on_a.abs_diff(on_b) * 10 <= on_a.max(on_b) {
         usually_second
     } else if on_a < on_b {
         a
