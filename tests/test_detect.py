@@ -202,6 +202,8 @@ def test_a_redirection_is_found(lab: Range) -> None:
     assert finding["collector"]["address"] == COLLECTOR
     assert "203.0.113.20" in finding["sentence"]
     assert 0.9 * truth.packets("redirect") < finding["packets"] <= truth.packets("redirect")
+    # The tap inside saw all of them before they were rewritten, or else they would not be known for it.
+    assert finding["in_scope"] >= finding["packets"]
     assert {truth.role(frame) for frame in finding["evidence"] if frame["role"] == "redirected"} == {
         "redirect"
     }
