@@ -195,7 +195,9 @@ def frames_of(device: str) -> Callable[[], bytes]:
 def encapsulate(device: str, local: str, remote: str, how: str, number: int) -> None:
     """Sends what a device is given to somebody else, in a tunnel."""
     read = frames_of(device)
-    gre, any_ip = socket.IPPROTO_GRE, {4: socket.IPPROTO_IPIP, 6: socket.IPPROTO_IPV6}
+    gre = socket.IPPROTO_GRE
+    # By the Ethernet type of what is inside.
+    any_ip = {0x0800: socket.IPPROTO_IPIP, 0x86DD: socket.IPPROTO_IPV6}
     senders: dict[int, socket.socket] = {}
     for protocol in (gre, *any_ip.values()):
         senders[protocol] = socket.socket(socket.AF_INET, socket.SOCK_RAW, protocol)
@@ -216,7 +218,10 @@ def encapsulate(device: str, local: str, remote: str, how: str, number: int) -> 
                 clock = time.monotonic_ns() // 100_000 & 0xFFFFFFFF
                 protocol, packet = gre, header + struct.pack(">HHIHH", 2 << 12, number, clock, 0, 0) + frame
             case "ipip":  # RFC 2003, and RFC 4213 for IPv6
-                protocol, packet = any_ip[frame[14] >> 4], frame[14:]
+                kind = int.from_bytes(frame[12:14], "big")
+                if kind not in any_ip:
+                    continue
+                protocol, packet = any_ip[kind], frame[14:]
             case _:
                 raise ValueError(how)
         senders[protocol].sendto(packet, (remote, 0))

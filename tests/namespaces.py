@@ -123,7 +123,7 @@ class Network:
     """Namespaces, links between them and programs in them, until the end of a ``with`` statement."""
 
     def __init__(self, folder: Path) -> None:
-        """Programs that are started work in this folder."""
+        """Programs that are started work in this folder, where captures are kept too."""
         self.folder = folder
         self._stack = contextlib.ExitStack()
         self._processes: list[subprocess.Popen[str]] = []
@@ -197,6 +197,17 @@ class Network:
         if process.returncode != 0:
             raise CommandError(f"{process.args}: exit code {process.returncode}\n{out}{err}")
         return err
+
+    def check(self) -> None:
+        """Makes sure that what was started is still at work.
+
+        Raises:
+            CommandError: A program ended though nobody asked it to.
+        """
+        for process in self._processes:
+            if process.poll() is not None:
+                self.finish(process)
+                raise CommandError(f"{process.args} ended by itself")
 
     def _stop(self) -> None:
         for process in self._processes:

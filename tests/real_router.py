@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from namespaces import CommandError, Namespace, Network, captured, mac_of
+from namespaces import CommandError, Namespace, Network, captured
 
 HERE = Path(__file__).parent
 
@@ -34,7 +33,7 @@ TOOLS = ("sipp", "dnsmasq", "openssl", "ping")
 
 POLICY = f"""\
 [sets]
-voice = ["192.0.2.0/24", "2001:db8:1::/64", "{OUTSIDE}", "203.0.113.0/24", "2001:db8:3::/64"]
+voice = ["192.0.2.0/24", "2001:db8:1::/64", "{OUTSIDE}", "{OUTSIDE6}", "203.0.113.0/24", "2001:db8:3::/64"]
 
 [checks.V1]
 pairs = [["voice", "voice"]]
@@ -55,7 +54,7 @@ class Site:
 
     def __init__(self, network: Network, *, mtu: int = 9000, offload: bool = False) -> None:
         """Builds it. The hosts' own links have an MTU of 1500, those outside this one."""
-        self.network, folder = network, network.folder
+        self.network, self.folder = network, network.folder
         self.inside = network.namespace("inside")
         self.router = network.namespace("router")
         self.lan = network.namespace("lan")
@@ -64,8 +63,8 @@ class Site:
         self.outside = network.namespace("outside")
         self.listener = network.namespace("listener")
         self.collector = network.namespace("collector")
-        self.taps = {"inside": folder / "inside.pcap", "outside": folder / "outside.pcap"}
-        self.policy = folder / "policy.toml"
+        self.taps = {"inside": self.folder / "inside.pcap", "outside": self.folder / "outside.pcap"}
+        self.policy = self.folder / "policy.toml"
         self.policy.write_text(POLICY)
         self._link(mtu, offload)
         self._address()
@@ -89,9 +88,8 @@ class Site:
         for one, one_device, other, other_device in cables:
             network.link(one, one_device, other, other_device, offload=offload)
             if one is self.lan:
-                one.ip(f"link set {one_device} master br0 mtu {mtu}")
-                other.ip(f"link set {other_device} mtu {mtu}")
-            if one is self.collector:
+                one.ip(f"link set {one_device} master br0")
+            if one in (self.lan, self.collector):
                 one.ip(f"link set {one_device} mtu {mtu}")
                 other.ip(f"link set {other_device} mtu {mtu}")
 
@@ -166,10 +164,6 @@ class Site:
         program = (sys.executable, "-I", HERE / "hosts.py", role, *arguments)
         return self.network.start(where, *program, until="ready")
 
-    def implant_mac(self, where: Namespace, device: str = "lan") -> str:
-        """The MAC address of a neighbour of the router."""
-        return mac_of(where, device)
-
     def exchange(self) -> None:
         """Captures on both sides of the router what the hosts say to each other: calls, names, pages, bulk, pings.
 
@@ -177,43 +171,35 @@ class Site:
             CommandError: Something did not come through.
         """
         certificate = self._certificate()
-        shutil.copy(HERE / "call.xml", self.network.folder)
-        (self.network.folder / "voice.ulaw").write_bytes(random.Random(0).randbytes(80_000))
+        voice, call = self.folder / "voice.ulaw", self.folder / "call.xml"
+        voice.write_bytes(random.Random(0).randbytes(80_000))
+        call.write_text((HERE / "call.xml").read_text().replace("voice.ulaw", str(voice)))
         self.host(self.outside, "serve", certificate, SERVER, SERVER6)
-        names = ("--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file=")
-        addresses = tuple(f"--address=/example/{address}" for address in (SERVER, SERVER6))
-        listen = tuple(f"--listen-address={address}" for address in (SERVER, SERVER6))
-        said = "started"
-        self.network.start(
-            self.outside,
-            "dnsmasq",
-            *names,
-            "--user=root",
-            "--log-facility=-",
-            "--bind-interfaces",
-            *addresses,
-            *listen,
-            until=said,
-        )
+        self._serve_names()
         for server in (SERVER, SERVER6):
-            media = ("-mi", server, "-mp", f"{SERVER_VOICE}")
-            self.network.start(
-                self.outside, "sipp", "-sn", "uas", "-rtp_echo", "-i", server, *media, "-nostdin"
-            )
+            media = ("-rtp_echo", "-i", server, "-mi", server, "-mp", f"{SERVER_VOICE}")
+            self.network.start(self.outside, "sipp", "-sn", "uas", *media, "-nostdin")
         time.sleep(0.5)
         seen = [(self.inside, "eth0", self.taps["inside"]), (self.lan, "router", self.taps["outside"])]
         with captured(self.network, seen):
-            self._talk(certificate)
+            self._talk(certificate, call)
+        self.network.check()
 
-    def _talk(self, certificate: Path) -> None:
-        clients = []
+    def _serve_names(self) -> None:
+        options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="]
+        options += ["--user=root", "--log-facility=-", "--bind-interfaces"]
+        for address in (SERVER, SERVER6):
+            options += [f"--address=/example/{address}", f"--listen-address={address}"]
+        self.network.start(self.outside, "dnsmasq", *options, until="started")
+
+    def _talk(self, certificate: Path, call: Path) -> None:
         start, inside = self.network.start, self.inside
+        clients = []
         for source, port in VOICE.items():
-            server = f"[{SERVER6}]:5060" if ":" in source else f"{SERVER}:5060"
-            scenario = ("-sf", self.network.folder / "call.xml", "-m", "1", "-timeout", "10", "-nostdin")
-            clients.append(
-                start(inside, "sipp", server, *scenario, "-i", source, "-mi", source, "-mp", f"{port}")
-            )
+            server = f"[{SERVER6}]" if ":" in source else SERVER
+            own = ("-i", source, "-mi", source, "-mp", f"{port}")
+            once = ("-m", "1", "-timeout", "10", "-nostdin")
+            clients.append(start(inside, "sipp", f"{server}:5060", "-sf", call, *once, *own))
         for source, server in ((SUBSCRIBER, SERVER), (SUBSCRIBER6, SERVER6)):
             program = (sys.executable, "-I", HERE / "hosts.py", "use", source, server, certificate)
             clients.append(start(inside, *program))
@@ -222,14 +208,11 @@ class Site:
             self.network.finish(client)
 
     def _certificate(self) -> Path:
-        """A certificate and its key in one file."""
-        path = self.network.folder / "server.pem"
-        subject = ("-subj", "/CN=server.example", "-addext", "subjectAltName=DNS:server.example")
-        key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-        command = ("openssl", "req", "-x509", *key, *subject, "-days", "2", "-keyout", path, "-out", path)
-        # The key and the certificate are written one after the other, to one file each.
-        parts = [path.with_suffix(".key"), path.with_suffix(".crt")]
-        command = (*command[:-4], "-keyout", parts[0], "-out", parts[1])
+        """A file with a certificate of its own and the key."""
+        key, certificate, both = (self.folder / name for name in ("key.pem", "certificate.pem", "server.pem"))
+        kind = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2")
+        name = ("-subj", "/CN=server.example", "-addext", "subjectAltName=DNS:server.example")
+        command = ("openssl", "req", "-x509", *kind, *name, "-keyout", key, "-out", certificate)
         subprocess.run(command, check=True, capture_output=True)
-        path.write_text("".join(part.read_text() for part in parts))
-        return path
+        both.write_text(key.read_text() + certificate.read_text())
+        return both
