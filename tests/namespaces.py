@@ -23,7 +23,7 @@ from pathlib import Path
 CLONE_NEWNET = 0x40000000
 """unshare(2)."""
 
-TOOLS = ("ip", "tc", "bridge", "nft", "ethtool", "tcpdump", "nsenter", "setpriv", "timeout")
+TOOLS = ("ip", "tc", "nft", "iptables", "ip6tables", "ethtool", "tcpdump", "nsenter", "setpriv", "timeout")
 
 
 def missing(*tools: str) -> list[str]:
@@ -50,9 +50,9 @@ class Namespace:
         self.name = name
         self.descriptor = _new_namespace()
         self.path = f"/proc/{os.getpid()}/fd/{self.descriptor}"
-        # Addresses can be used at once, and no interface asks for routers or reports groups by itself.
-        for key in ("accept_dad", "accept_ra", "router_solicitations"):
-            self.sysctl(f"net.ipv6.conf.default.{key}", 0)
+        # Addresses can be used at once, and no interface asks for routers by itself.
+        default = "net.ipv6.conf.default."
+        self.sysctl({default + key: 0 for key in ("accept_dad", "accept_ra", "router_solicitations")})
         self.ip("link set lo up")
 
     def command(self, *arguments: str | Path, seconds: float = 30) -> list[str]:
@@ -88,9 +88,10 @@ class Namespace:
         """Loads a ruleset of nft(8)."""
         self.run("nft", "-f", "-", text=rules)
 
-    def sysctl(self, key: str, value: int) -> None:
-        """Sets a value under /proc/sys, which shows the namespace of who looks."""
-        self.run("sh", "-c", f"echo {value} > /proc/sys/{key.replace('.', '/')}")
+    def sysctl(self, values: dict[str, int]) -> None:
+        """Sets values under /proc/sys, which shows the namespace of who looks."""
+        lines = [f"echo {value} > /proc/sys/{key.replace('.', '/')}" for key, value in values.items()]
+        self.run("sh", "-e", text="\n".join(lines) + "\n")
 
     def close(self) -> None:
         """Lets go of it."""

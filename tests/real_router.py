@@ -73,7 +73,7 @@ class Site:
 
     def _link(self, mtu: int, offload: bool) -> None:
         network = self.network
-        self.lan.sysctl("net.ipv6.conf.default.disable_ipv6", 1)
+        self.lan.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
         self.lan.ip("link add br0 type bridge", "link set br0 up")
         cables = [
             (self.inside, "eth0", self.router, "inside"),
@@ -94,13 +94,11 @@ class Site:
                 other.ip(f"link set {other_device} mtu {mtu}")
 
     def _address(self) -> None:
-        routers = (self.router, self.carrier_a, self.carrier_b)
-        for router in routers:
-            router.sysctl("net.ipv4.ip_forward", 1)
-            router.sysctl("net.ipv6.conf.all.forwarding", 1)
-            # By addresses and ports: all of a conversation takes one way.
-            router.sysctl("net.ipv4.fib_multipath_hash_policy", 1)
-            router.sysctl("net.ipv6.fib_multipath_hash_policy", 1)
+        forward = {"net.ipv4.ip_forward": 1, "net.ipv6.conf.all.forwarding": 1}
+        # By addresses and ports, so that all of a conversation takes one way.
+        balance = {f"net.{family}.fib_multipath_hash_policy": 1 for family in ("ipv4", "ipv6")}
+        for router in (self.router, self.carrier_a, self.carrier_b):
+            router.sysctl(forward | balance)
         self.inside.ip(
             *(f"addr add {address}/24 dev eth0" for address in (PHONE, SUBSCRIBER)),
             *(f"addr add {address}/64 dev eth0" for address in (PHONE6, SUBSCRIBER6)),
