@@ -21,6 +21,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TLS, BULK, ECHO, DNS = 443, 8000, 9000, 53
@@ -32,7 +33,8 @@ UPLOAD = 1_000_000
 
 
 def ready() -> None:
-    print("ready", file=sys.stderr, flush=True)
+    sys.stderr.write("ready\n")
+    sys.stderr.flush()
 
 
 def socket_for(address: str, kind: socket.SocketKind) -> socket.socket:
@@ -101,13 +103,6 @@ def echo(address: str) -> None:
 
 def use(source: str, server: str, certificate: Path) -> None:
     """Names, pages, an upload and datagrams, all at once. Fails if anything does not come back as it should."""
-    errors: list[str] = []
-
-    def attempt(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except Exception as error:
-            errors.append(f"{work.__name__}: {error!r}")
 
     def connect(port: int) -> socket.socket:
         return socket.create_connection((server, port), timeout=10, source_address=(source, 0))
@@ -115,7 +110,9 @@ def use(source: str, server: str, certificate: Path) -> None:
     def names() -> None:
         for number in range(30):
             query = struct.pack(">6H", random.getrandbits(16), 0x0100, 1, 0, 0, 0)
-            query += b"".join(bytes([len(part)]) + part for part in (f"host{number}".encode(), b"example", b""))
+            query += b"".join(
+                bytes([len(part)]) + part for part in (f"host{number}".encode(), b"example", b"")
+            )
             query += struct.pack(">2H", 28 if ":" in server else 1, 1)
             with socket_for(server, socket.SOCK_DGRAM) as client:
                 client.settimeout(5)
@@ -154,11 +151,9 @@ def use(source: str, server: str, certificate: Path) -> None:
                     raise ValueError("another datagram came back")
                 time.sleep(0.01)
 
-    threads = [threading.Thread(target=attempt, args=(work,)) for work in (names, pages, upload, datagrams)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        started = {work.__name__: pool.submit(work) for work in (names, pages, upload, datagrams)}
+    errors = [f"{name}: {error!r}" for name, work in started.items() if (error := work.exception())]
     if errors:
         sys.exit("\n".join(errors))
 

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 CLONE_NEWNET = 0x40000000
 """unshare(2)."""
@@ -129,7 +130,7 @@ class Network:
         self._stack = contextlib.ExitStack()
         self._processes: list[subprocess.Popen[str]] = []
 
-    def __enter__(self) -> Network:
+    def __enter__(self) -> Self:
         self._stack.__enter__()
         self._stack.callback(self._stop)
         return self
@@ -157,9 +158,7 @@ class Network:
             namespace.ip(f"link set {device} address {mac_of(namespace, device)} up")
             if not offload:
                 features = ("rx", "tx", "tso", "gso", "gro")
-                namespace.run(
-                    "ethtool", "-K", device, *(word for name in features for word in (name, "off"))
-                )
+                namespace.run("ethtool", "-K", device, *(word for name in features for word in (name, "off")))
 
     def start(
         self, namespace: Namespace, *arguments: str | Path, until: str | None = None, seconds: float = 60
@@ -178,7 +177,9 @@ class Network:
             _wait_until(process, until, " ".join(map(str, arguments)))
         return process
 
-    def finish(self, process: subprocess.Popen[str], *, signal: int | None = None, seconds: float = 30) -> str:
+    def finish(
+        self, process: subprocess.Popen[str], *, signal: int | None = None, seconds: float = 30
+    ) -> str:
         """Waits for the end of a program, after it was sent a signal if one is given; returns its error output.
 
         Raises:

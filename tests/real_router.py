@@ -184,7 +184,13 @@ class Site:
         self.network.check()
 
     def _serve_names(self) -> None:
-        options = ["--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--pid-file="]
+        options = [
+            "--keep-in-foreground",
+            "--conf-file=/dev/null",
+            "--no-resolv",
+            "--no-hosts",
+            "--pid-file=",
+        ]
         options += ["--user=root", "--log-facility=-", "--bind-interfaces"]
         for address in (SERVER, SERVER6):
             options += [f"--address=/example/{address}", f"--listen-address={address}"]

@@ -258,7 +258,9 @@ def test_a_copy_to_a_neighbour_is_found(network: Network, set_up: Callable[[Site
     listener = mac_of(site.listener, "lan")
     assert (finding["detector"], finding["kind"], finding["severity"]) == ("A5.forked", "copy", "high")
     assert (finding["collector"]["mac"], finding["flows"]) == (listener, len(VOICE))
-    copies = [frame for frame in frames(site.taps["outside"]) if is_to_mac(frame, listener) and is_voice(frame)]
+    copies = [
+        frame for frame in frames(site.taps["outside"]) if is_to_mac(frame, listener) and is_voice(frame)
+    ]
     out = [frame for frame in copies if frame.data.data.dport == SERVER_VOICE]
     assert 0.95 * len(out) <= finding["packets"] <= len(copies)
     assert finding["in_scope"] >= finding["packets"]
