@@ -151,7 +151,7 @@ def use(source: str, server: str, certificate: Path) -> None:
                     raise ValueError("another datagram came back")
                 time.sleep(0.01)
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(4) as pool:
         started = {work.__name__: pool.submit(work) for work in (names, pages, upload, datagrams)}
     errors = [f"{name}: {error!r}" for name, work in started.items() if (error := work.exception())]
     if errors:

@@ -6,6 +6,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from namespaces import CommandError, Namespace, Network, captured
@@ -52,8 +53,12 @@ sinks = []
 class Site:
     """The router with its neighbours, and what they say to each other."""
 
-    def __init__(self, network: Network, *, mtu: int = 9000, offload: bool = False) -> None:
-        """Builds it. The hosts' own links have an MTU of 1500, those outside this one."""
+    def __init__(self, network: Network, *, mtu: int = 9000, offload: Sequence[str] = ()) -> None:
+        """Builds it.
+
+        The hosts' own links have an MTU of 1500, those between the router and its neighbours this one. ``offload`` names
+        sides of the router on which hosts leave the cutting of segments and checksums to devices: ``inside``, ``outside``.
+        """
         self.network, self.folder = network, network.folder
         self.inside = network.namespace("inside")
         self.router = network.namespace("router")
@@ -71,7 +76,7 @@ class Site:
         for source, server in ((SUBSCRIBER, SERVER), (SUBSCRIBER6, SERVER6), (SERVER, COLLECTOR)):
             self._await_answer(self.outside if source == SERVER else self.inside, source, server)
 
-    def _link(self, mtu: int, offload: bool) -> None:
+    def _link(self, mtu: int, offload: Sequence[str]) -> None:
         network = self.network
         self.lan.sysctl({"net.ipv6.conf.default.disable_ipv6": 1})
         self.lan.ip("link add br0 type bridge", "link set br0 up")
@@ -86,7 +91,8 @@ class Site:
             (self.collector, "eth0", self.carrier_a, "collector"),
         ]
         for one, one_device, other, other_device in cables:
-            network.link(one, one_device, other, other_device, offload=offload)
+            side = "inside" if one is self.inside else "outside"
+            network.link(one, one_device, other, other_device, offload=side in offload)
             if one is self.lan:
                 one.ip(f"link set {one_device} master br0")
             if one in (self.lan, self.collector):
