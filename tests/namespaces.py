@@ -33,9 +33,15 @@ def missing(*tools: str) -> list[str]:
     if os.geteuid() != 0:
         return ["root", *lacking]
     try:
-        os.close(_new_namespace())
+        namespace = Namespace("probe")
     except OSError as error:
-        lacking.append(f"network namespaces ({error.strerror})")
+        return [*lacking, f"network namespaces ({error.strerror})"]
+    for kind in ("veth", "bridge"):
+        try:
+            namespace.ip(f"link add type {kind}")
+        except (CommandError, OSError):
+            lacking.append(f"{kind} devices")
+    namespace.close()
     return lacking
 
 

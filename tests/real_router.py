@@ -190,14 +190,8 @@ class Site:
         self.network.check()
 
     def _serve_names(self) -> None:
-        options = [
-            "--keep-in-foreground",
-            "--conf-file=/dev/null",
-            "--no-resolv",
-            "--no-hosts",
-            "--pid-file=",
-        ]
-        options += ["--user=root", "--log-facility=-", "--bind-interfaces"]
+        # As a daemon it would change its groups, and then the kernel no longer kills it with this process.
+        options = ["--no-daemon", "--conf-file=/dev/null", "--no-resolv", "--no-hosts", "--bind-interfaces"]
         for address in (SERVER, SERVER6):
             options += [f"--address=/example/{address}", f"--listen-address={address}"]
         self.network.start(self.outside, "dnsmasq", *options, until="started")
