@@ -17,7 +17,7 @@ use super::conversations::Originals;
 use super::{Context, Outcome, Seen, Sighting};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{PathId, append_fixed};
+use crate::flows::{Flow, PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -205,7 +205,9 @@ impl Tally {
         if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
             self.ip_ids.insert(copy.ip_id);
         }
-        let (flow, label) = (seen.packet.flow_id(), seen.packet.label());
+        // A packet whose address was rewritten belongs to another conversation than its original.
+        let original = original.and_then(|original| context.flows.get(original.flow)).and_then(Flow::flow_id);
+        let (flow, label) = (original.or(seen.packet.flow_id()), seen.packet.label());
         if self.last == Some((flow, label)) {
             return;
         }
