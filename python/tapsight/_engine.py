@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapsight import addresses
@@ -57,6 +57,15 @@ def open_packets(
     """The packets, or the messages of a side table, of captures that follow each other, as something that exports an Arrow stream."""
     tapsight = importlib.import_module("tapsight")
     return tapsight.open(list(source), table=table, columns=columns, tap=tap, threads=threads)
+
+
+def extract(path: str, frames: Sequence[int], *, tap: str, zero_payload: bool) -> Iterator[pa.Table]:
+    """The frames of a capture with these numbers, in order, a row a frame; see ``src/evidence.rs`` for the columns."""
+    import pyarrow as pa
+
+    core = importlib.import_module("tapsight._core")
+    for table in core.Extract([path], frames, tap=tap, zero_payload=zero_payload):
+        yield pa.table(table)
 
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:
