@@ -528,16 +528,18 @@ def _command(run: Run, findings: Sequence[str] | None, max_frames: int, *, zero_
     args += ["--zero-payload"] if zero_payload else []
     for id_ in findings or ():
         args += ["--finding", id_]
-    named = [
-        path if tap.name in {path, Path(path).name} else f"{tap.name}={path}"
+    # A capture that has no name of its own is called as its file.
+    plain = [
+        path if len(tap.paths) == 1 and tap.name in {path, Path(path).name} else f"{tap.name}={path}"
         for tap in run.taps
         for path in tap.paths
     ]
-    try:
-        same = read_sources(named) == list(run.taps) and run.memory == (run.memory >> 20) << 20
-    except SourceError:
-        same = False
-    return shlex.join([*args, "--", *named]) if same else None
+    named = [f"{tap.name}={path}" for tap in run.taps for path in tap.paths]
+    for captures in (plain, named):
+        with contextlib.suppress(SourceError):
+            if read_sources(captures) == list(run.taps) and run.memory % (1 << 20) == 0:
+                return shlex.join([*args, "--", *captures])
+    return None
 
 
 def _readme(manifest: Mapping[str, Any]) -> str:
@@ -572,7 +574,7 @@ def _readme(manifest: Mapping[str, Any]) -> str:
         "    tshark -r FILE.pcapng -T fields -e frame.number -e frame.time -e frame.comment",
         "",
         *_wrapped(
-            'In Wireshark, the display filter frame.comment contains "copy" shows the packets of that role.'
+            'In Wireshark, the display filter frame.comment matches "^copy" shows the packets of that role.'
         ),
         "",
     ]
@@ -591,9 +593,11 @@ def _readme(manifest: Mapping[str, Any]) -> str:
         ),
         "",
         *_wrapped(
-            "That the packets are those of the captures: compare sha256sum CAPTURE with manifest.json, and its frames "
-            "by their numbers with those of the same numbers in the capture."
+            "That the packets are those of the captures: compare sha256sum CAPTURE with manifest.json, and take the "
+            "frames that it names out of the capture yourself:"
         ),
+        "",
+        "    editcap -r CAPTURE own.pcapng FRAME...",
         "",
         *_wrapped("That the findings follow from the captures: check them again."),
         "",

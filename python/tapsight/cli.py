@@ -196,6 +196,8 @@ def check(
 
         if evidence is not None:
             _require_evidence(captures, evidence)
+        elif zero_payload:
+            raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
         with _progress(quiet) as progress:
             result = run(
                 captures,
