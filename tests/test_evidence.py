@@ -262,7 +262,7 @@ def test_the_manifest_says_what_is_there(lab: Path, result: tapsight.Result, fol
         {"tap": tap, "file": str(lab / f"{tap}.pcapng"), "frames": frames[tap], **told(lab / f"{tap}.pcapng")}
         for tap in ("inside", "outside")
     ]
-    assert manifest["policy"] == {"name": str(lab / "policy.toml"), **told(lab / "policy.toml")}
+    assert manifest["policy"] == {"file": str(lab / "policy.toml"), **told(lab / "policy.toml")}
     others = sorted(set(contents(folder)) - {"manifest.json", "SHA256SUMS"})
     assert manifest["outputs"] == [{"file": name, **told(folder / name)} for name in others]
     by_id = {row["id"]: row for row in result.findings.drop_columns(["first_ts", "last_ts"]).to_pylist()}
@@ -333,8 +333,8 @@ def payload_offset(frame: bytes) -> int | None:
         if frame[at - 2 : at] == b"\x08\x00":
             ip = dpkt.ip.IP(frame[at:])
             at += ip.hl << 2
-            if ip.off & 0x3FFF:
-                return at if ip.off & 0x1FFF else None
+            if ip.offset or ip.mf:
+                return at if ip.offset else None
         elif frame[at - 2 : at] == b"\x86\xdd":
             ip = dpkt.ip6.IP6(frame[at:])
             at += 40
@@ -491,13 +491,11 @@ def test_files_of_one_tap_with_two_link_types(tmp_path: Path) -> None:
     manifest = with_findings(checked, row).evidence(tmp_path / "e")
     path = tmp_path / "e" / manifest["findings"][0]["file"]
     assert [(seen.link_type, seen.interface) for seen in read(path)] == [(1, "t"), (101, "t"), (1, "t")]
-    reader = RawPcapNgReader(str(path))
-    list(reader)
+    with RawPcapNgReader(str(path)) as reader:
+        list(reader)
+        snaplens = [(link_type, snaplen) for link_type, snaplen, _ in reader.interfaces]
     # The greatest of the sources; the second holds a frame longer than it says.
-    assert [(link_type, snaplen) for link_type, snaplen, _ in reader.interfaces] == [
-        (1, 200),
-        (101, len(udp(2))),
-    ]
+    assert snaplens == [(1, 200), (101, len(udp(2)))]
 
 
 @needs_tshark
@@ -774,7 +772,7 @@ def test_no_command_where_none_says_the_same(checked: tapsight.Result, tmp_path:
         manifest = tapsight.check(sources, **options).evidence(tmp_path / f"no{number}")
         assert manifest["command"] is None
         assert "with tapsight.check in Python" in (tmp_path / f"no{number}" / "README.txt").read_text()
-    assert manifest["policy"] == {"name": None, "size": None, "sha256": None}
+    assert manifest["policy"] == {"file": None, "size": None, "sha256": None}
 
 
 def test_zeroing_without_evidence_is_an_error(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ class EvidenceError(ValueError):
 class PolicyFile:
     """The policy of a check, as far as it was a file."""
 
-    name: str | None
+    file: str | None
     size: int | None
     sha256: str | None
 
@@ -288,15 +288,20 @@ class _Spool:
 
     def __init__(self, table: pa.Table, places: Mapping[str, tuple[int, Sequence[int]]]) -> None:
         """Takes the frames file by file, with the first row and the sorted numbers of each file's."""
-        self._data = table["data"]
-        self._rest = table.drop_columns(["data"]).append_column("cap_len", pc.binary_length(self._data))
+        self._data, self._taps = table["data"], table["tap"]
+        numbers = table.drop_columns(["data", "tap"]).append_column("cap_len", pc.binary_length(self._data))
+        # Rows are taken out for each finding, which goes over all chunks otherwise.
+        self._numbers = numbers.combine_chunks()
         self._places = places
 
     def rows(self, frames: Sequence[_Frame]) -> list[dict[str, Any]]:
         """What is known of each frame, in the same order, and under ``at`` where its bytes are."""
         at = [self._at(frame) for frame in frames]
-        rows: list[dict[str, Any]] = self._rest.take(pa.array(at, pa.int64())).to_pylist()
-        return [{**row, "at": place} for row, place in zip(rows, at, strict=True)]
+        rows: list[dict[str, Any]] = self._numbers.take(pa.array(at, pa.int64())).to_pylist()
+        return [
+            {**row, "tap": self._taps[place].as_py(), "at": place}
+            for row, place in zip(rows, at, strict=True)
+        ]
 
     def data(self, at: int) -> bytes:
         """The bytes of the frame there."""
@@ -520,9 +525,9 @@ def _command(run: Run, findings: Sequence[str] | None, max_frames: int, *, zero_
     """The command line that writes this evidence again, none if there is none that does."""
     args = ["tapsight", "evidence", "--out", "DIR"]
     if run.policy is not None:
-        if run.policy.name is None:
+        if run.policy.file is None:
             return None
-        args += ["--policy", run.policy.name]
+        args += ["--policy", run.policy.file]
     args += ["--window", repr(float(run.window)), "--memory", str(run.memory >> 20)]
     args += ["--max-frames", str(max_frames)]
     args += ["--zero-payload"] if zero_payload else []
