@@ -184,6 +184,7 @@ fn offset_in(frame: &[u8], part: &[u8]) -> Option<usize> {
 mod tests {
     use arrow_array::cast::AsArray;
     use arrow_array::types::{UInt32Type, UInt64Type};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::capture::{Options, Source};
@@ -319,5 +320,19 @@ mod tests {
         assert_eq!(batches[0]["wire_len"].as_primitive::<UInt32Type>().value(0), 52);
         let batches = extract(&[pcap(&[frame])], &[1], false);
         assert!(batches[0]["zeroed_from"].is_null(0));
+    }
+    proptest! {
+        #[test]
+        fn a_payload_begins_in_the_frame_or_at_its_end(
+            link in prop::sample::select(vec![0_u16, 1, 9, 50, 101, 105, 107, 113, 127, 143, 192, 239, 276, 300]),
+            head in prop::sample::select(vec![Vec::new(), ipv4(4, 99), udp(60, &[]), ipv4(47, 70), ipv4(6, 40)]),
+            rest in prop::collection::vec(any::<u8>(), 0..100),
+            cut: prop::sample::Index,
+            wire_len in 0..200_u32,
+        ) {
+            let frame = [head, rest].concat();
+            let frame = &frame[..cut.index(frame.len() + 1)];
+            prop_assert!(payload_at(LinkType(link), frame, wire_len) <= frame.len());
+        }
     }
 }

@@ -320,6 +320,23 @@ def test_check_writes_evidence_beside_its_report(
     assert contents(tmp_path / "e") == contents(folder)
 
 
+def test_a_report_is_written_whatever_becomes_of_evidence(
+    lab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> str:
+        raise OSError(28, "No space left on device")
+
+    report = tmp_path / "e" / "report.json"
+    args = ["check", lab / "inside.pcapng", "--evidence", tmp_path / "e", "-o"]
+    assert run(*args, report).exit_code in {0, 1}
+    assert {"report.json", "SHA256SUMS"} < set(contents(tmp_path / "e"))
+    shutil.rmtree(tmp_path / "e")
+    monkeypatch.setattr(_evidence, "_readme", broken)
+    done = run(*args, tmp_path / "report.json")
+    assert (done.exit_code, done.stderr) == (2, "tapsight: [Errno 28] No space left on device\n")
+    assert json.loads((tmp_path / "report.json").read_text())["verdicts"]
+
+
 # --- Payloads ---------------------------------------------------------------------------------------------------------
 
 

@@ -218,11 +218,13 @@ def check(
                 width = os.get_terminal_size().columns if to_terminal else 100
                 colour = to_terminal and "NO_COLOR" not in os.environ
                 text = report_text.render(result, width=width, colour=colour)
-        with _files.output(output) as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
-        # Last, so that the report is there whatever comes in the way of this.
-        if evidence is not None:
-            result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
+        try:
+            if evidence is not None:
+                result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
+        finally:
+            # The report is there whatever comes in the way of evidence.
+            with _files.output(output) as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
         _end(result.problems, result.exit_code)
 
 
