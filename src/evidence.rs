@@ -12,7 +12,7 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::ArrowError;
 
 use crate::capture::{BLOCK_RECORDS, Block, Frame, Interface, LinkType, Reader};
-use crate::dissect::dissect;
+use crate::dissect::dissect_to_end;
 use crate::packets::Pause;
 
 /// Bytes of frames that end a batch. The largest frame there can be, 128 MiB, fits behind them.
@@ -158,20 +158,21 @@ impl Rows {
 }
 
 /// Where in a frame that which is no header begins: behind the transport header of the innermost packet, or behind its network
-/// layer where no transport header is read, or behind the link layer where there is no IP packet.
+/// layer where no transport header is read, or behind the link layer where there is no IP packet. The headers of a tunnel
+/// that carries no IP packet are headers too, as far as into the frame that it carries.
 ///
 /// When in doubt it says too early rather than too late: of a header that could not be read nothing counts as header.
 pub fn payload_at(link: LinkType, frame: &[u8], wire_len: u32) -> usize {
-    let layers = dissect(link, frame, wire_len);
-    if let Some(at) = offset_in(frame, layers.payload) {
-        return at;
-    }
-    match (layers.ip, layers.issue) {
+    let (layers, end) = dissect_to_end(link, frame, wire_len);
+    let at = match (offset_in(frame, layers.payload), layers.ip, layers.issue) {
+        (Some(at), Some(_), _) => at.max(end),
+        (Some(at), None, _) => at,
         // The transport header is as long as what was captured of the packet, or longer: what is behind is padding.
-        (Some(ip), _) => offset_in(frame, ip.packet).map_or(0, |at| at + ip.packet.len()),
-        (None, Some(issue)) => (issue.offset as usize).min(frame.len()),
-        (None, None) => 0,
-    }
+        (None, Some(ip), _) => offset_in(frame, ip.packet).map_or(0, |at| at + ip.packet.len()),
+        (None, None, Some(issue)) => issue.offset as usize,
+        (None, None, None) => 0,
+    };
+    at.min(frame.len())
 }
 
 /// Where in the frame its part lies; none if it is no part of it, as an empty slice that stands for nothing.
@@ -296,6 +297,11 @@ mod tests {
         // IP in IP: the innermost.
         let inner = udp(31, b"abc")[14..].to_vec();
         assert_eq!(at(&[ipv4(4, 51), inner].concat()), 62);
+        // ARP in VXLAN (RFC 7348): 8 and 14 bytes of header more.
+        let vxlan = [vec![8, 0, 0, 0, 0, 0, 7, 0], vec![2; 12], vec![8, 6], vec![1; 28]].concat();
+        let mut frame = udp(78, &vxlan);
+        frame[36..38].copy_from_slice(&4789_u16.to_be_bytes());
+        assert_eq!(at(&frame), 64);
         // An inner header of which a part was captured is none.
         assert_eq!(payload_at(LinkType::ETHERNET, &[ipv4(4, 51), vec![0x45; 10]].concat(), 65), 34);
     }
