@@ -463,6 +463,47 @@ def test_one_interface_of_a_file_with_several(tmp_path: Path) -> None:
     assert [frame["frame"] for frame in manifest["findings"][0]["frames"]] == order
 
 
+@pytest.mark.parametrize("layout", ["one file with two interfaces", "rotated and compressed"])
+def test_what_a_check_finds_in_them(layout: str, lab: Path, tmp_path: Path) -> None:
+    seen = {tap: read(lab / f"{tap}.pcapng") for tap in ("inside", "outside")}
+    # Where each frame is: capture and number, by tap and number in the lab's own capture.
+    places: dict[tuple[str, int], tuple[str, int]] = {}
+    if layout == "rotated and compressed":
+        sources: Any = {"inside": str(lab / "inside.pcapng"), "outside": []}
+        places |= {("inside", n): (sources["inside"], n) for n in range(1, len(seen["inside"]) + 1)}
+        for part, first in enumerate(range(0, len(seen["outside"]), 10)):
+            frames = seen["outside"][first : first + 10]
+            path = tmp_path / f"out{part:03}.pcap.gz"
+            path.write_bytes(gzip.compress(pcap(((frame.ts, frame.data) for frame in frames), nanos=True)))
+            sources["outside"].append(str(path))
+            places |= {("outside", first + n): (str(path), n) for n in range(1, len(frames) + 1)}
+        taps = {"inside": "inside", "outside": "outside"}
+    else:
+        path = tmp_path / "both.pcapng"
+        sources = {"router": str(path)}
+        every = [(frame.ts, tap, n, frame) for tap in seen for n, frame in enumerate(seen[tap], 1)]
+        every.sort(key=lambda each: each[:3])
+        interfaces = [(tap.encode(), 1, 9, 0) for tap in seen]
+        numbers = {tap: number for number, tap in enumerate(seen)}
+        path.write_bytes(pcapng(interfaces, ((numbers[tap], ts, frame.data) for ts, tap, _, frame in every)))
+        places |= {(tap, n): (str(path), at) for at, (_, tap, n, _) in enumerate(every, 1)}
+        taps = {"inside": "router/inside", "outside": "router/outside"}
+    names = {name: tap for tap, name in taps.items()}
+    back = {(file, n): key for key, (file, n) in places.items()}
+    manifest = tapsight.check(sources).evidence(tmp_path / "e")
+    [mirror] = [row for row in manifest["findings"] if row["detector"] == "A1.encapsulated-sibling"]
+    roles = set()
+    for frame, made in zip(mirror["frames"], read(tmp_path / "e" / mirror["file"]), strict=True):
+        tap, n = back[frame["file"], frame["frame"]]
+        assert tap == names[frame["tap"]]
+        assert (made.data, made.ts, made.interface) == (seen[tap][n - 1].data, seen[tap][n - 1].ts, taps[tap])
+        # A copy is in GRE, protocol 47, and its original is not.
+        assert (dpkt.ethernet.Ethernet(made.data).data.p == 47) == (frame["role"] == "copy")
+        roles.add(frame["role"])
+    assert roles == {"original", "copy"}
+    assert layout != "rotated and compressed" or len({frame["file"] for frame in mirror["frames"]}) > 2
+
+
 def test_rotated_files_in_all_formats_are_one_tap(tmp_path: Path) -> None:
     def frames(first: int) -> list[tuple[int, bytes]]:
         return [(1_700_000_000 * SECOND + 1000 * n + n % 1000, ethernet(n)) for n in range(first, first + 10)]

@@ -191,7 +191,7 @@ def write(
     zero_payload: bool = False,
 ) -> dict[str, Any]:
     """Writes the evidence of a result; see :meth:`tapsight.Result.evidence`."""
-    from tapsight._check import as_json, version
+    from tapsight._check import version
 
     run, directory = result.run, Path(directory)
     if run is None:
@@ -231,7 +231,7 @@ def write(
         _require_unchanged(run)
         folder.write("README.txt", _readme(manifest))
         manifest["outputs"] = folder.sums()
-        folder.write("manifest.json", as_json(manifest, indent=2) + "\n")
+        folder.write("manifest.json", _pretty(manifest) + "\n")
         lines = [f"{each['sha256']}  {each['file']}\n" for each in folder.sums()]
         folder.write("SHA256SUMS", "".join(lines))
     return manifest
@@ -545,6 +545,20 @@ def _command(run: Run, findings: Sequence[str] | None, max_frames: int, *, zero_
             if read_sources(captures) == list(run.taps) and run.memory % (1 << 20) == 0:
                 return shlex.join([*args, "--", *captures])
     return None
+
+
+def _pretty(value: Any, indent: str = "") -> str:
+    """JSON in ASCII for people: what holds no lists or objects is one line, such as a frame."""
+    from tapsight._check import as_json
+
+    inner = indent + "  "
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if not any(isinstance(item, dict | list) for item in items):
+        return as_json(value)
+    if isinstance(value, dict):
+        lines = [f"{inner}{as_json(key)}: {_pretty(item, inner)}" for key, item in value.items()]
+        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
+    return "[\n" + ",\n".join(inner + _pretty(item, inner) for item in value) + f"\n{indent}]"
 
 
 def _readme(manifest: Mapping[str, Any]) -> str:
