@@ -13,7 +13,9 @@ mod examine;
 mod history;
 mod injection;
 mod mirror;
+mod place;
 mod redirect;
+mod reset;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
@@ -188,5 +190,6 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
         Box::new(injection::Injection::default()),
+        Box::new(reset::Reset::default()),
     ]
 }
