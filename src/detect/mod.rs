@@ -13,7 +13,9 @@ mod examine;
 mod history;
 mod injection;
 mod mirror;
+mod place;
 mod redirect;
+mod reset;
 mod state;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
@@ -212,6 +214,7 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
         Box::new(injection::Injection::default()),
+        Box::new(reset::Reset::default()),
     ];
     all.retain(|detector| only.is_none_or(|only| only.iter().any(|id| id == detector.id())));
     all

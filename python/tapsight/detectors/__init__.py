@@ -12,8 +12,9 @@ from tapsight.detectors.a2 import A2
 from tapsight.detectors.a5 import A5
 from tapsight.detectors.b5 import B5
 from tapsight.detectors.b10 import B10
+from tapsight.detectors.b11 import B11
 
-DETECTORS: dict[str, type[Detector]] = {detector.id: detector for detector in (A1, A2, A5, B5, B10)}
+DETECTORS: dict[str, type[Detector]] = {detector.id: detector for detector in (A1, A2, A5, B5, B10, B11)}
 """Every detector by its id, in the order of the catalogue."""
 
 __all__ = ["DETECTORS", "Detector", "Question", "Told"]
