@@ -290,7 +290,12 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
     listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
     sinks = options["I6"] if listed else None
     network = policy.network if policy is not None else Network()
-    seen = Observed(flows_frame(flows), claims, scopes, authorised(claims, sinks), network)
+    told = [DETECTORS[claim.family].under(claim, options[claim.family]) for claim in claims]
+    # What a detector's own list allows is authorised for the others too.
+    allowed = [old.tunnel for old, new in zip(claims, told, strict=True) if old.report and not new.report]
+    listed_tunnels = authorised(claims, sinks).union(tunnel for tunnel in allowed if tunnel.encap is not None)
+    claims = told
+    seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network)
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
         claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)

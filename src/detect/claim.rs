@@ -297,6 +297,11 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
         self.order.drain(..).filter_map(|key| Some((key, tallies.remove(&key)?))).collect()
     }
 
+    /// How many copies found no room.
+    pub fn overflow(&self) -> u64 {
+        self.overflow
+    }
+
     /// What to say of copies that found no room.
     pub fn missing(&self) -> Option<String> {
         (self.overflow > 0).then(|| format!("{} copies found no room in the table of claims", self.overflow))

@@ -11,6 +11,7 @@ mod duplicate;
 mod encapsulated;
 mod examine;
 mod history;
+mod intercept;
 mod mirror;
 mod redirect;
 
@@ -184,6 +185,7 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
     vec![
         Box::new(encapsulated::EncapsulatedSibling::default()),
         Box::new(mirror::MirrorEncapsulation::default()),
+        Box::new(intercept::InterceptExport::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
     ]
