@@ -80,7 +80,8 @@ def test_a_clean_router_has_no_finding(lab: Range, dials: dict[str, Any]) -> Non
     files, _ = lab(**dials)
     result = check(files, files.policy)
     assert result.findings.num_rows == 0, result.findings.column("sentence").to_pylist()
-    assert set(verdicts(result).values()) == {"pass"}
+    # A VLAN is new after a minute at the earliest, and these are of seconds.
+    assert {id_: word for id_, word in verdicts(result).items() if word != "pass"} == {"A8": "unknown"}
     assert result.exit_code == 0
 
 

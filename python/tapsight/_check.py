@@ -23,7 +23,7 @@ from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
-from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, worst
+from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, grouped, worst
 from tapsight.policy import Network, Policy
 
 SCHEMA = 1
@@ -317,7 +317,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         verdicts=pa.Table.from_pylist(
             [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
         ),
-        findings=findings_table(findings, numbers),
+        findings=findings_table(grouped(findings), numbers),
         taps=pa.table(examination.taps),
         flows=flows,
         claims=claims_table,
@@ -383,7 +383,7 @@ def _settle(
     """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass."""
     scope = judgement.scope
     coverage = scope.judged / scope.in_scope if scope.in_scope else None
-    why = scope.reason if scope.judged < scope.in_scope else None
+    why = scope.reason
     word: Literal["pass", "fail", "unknown"] = "unknown"
     reasons: list[str | None]
     if not options.enabled:

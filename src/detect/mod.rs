@@ -14,6 +14,7 @@ mod history;
 mod intercept;
 mod mirror;
 mod redirect;
+mod sampled;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
@@ -187,6 +188,7 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(intercept::InterceptExport::default()),
         Box::new(duplicate::Duplicate::default()),
+        Box::new(sampled::SampledExport::default()),
         Box::new(redirect::Redirect::default()),
     ]
 }

@@ -93,8 +93,11 @@ class Detector:
 
     @classmethod
     def under(cls, claim: Claim, options: Any) -> Claim:
-        """The claim as a policy has it: what that allows is not reported. ``options`` is ``None`` if it does not mention the
-        detector."""
+        """The claim as a policy has it: what that allows is not reported.
+
+        ``options`` is ``None`` if the policy does not mention the detector.
+        """
+        del options
         return claim
 
     @classmethod

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-import ipaddress
 import re
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
-from tapsight._options import Options, Prefixes, resolve_prefixes
-from tapsight._text import address_text, begin, plural
+from tapsight._options import Options, Prefixes, resolve_prefixes, within
+from tapsight._text import begin, plural
 from tapsight.claims import Claim
 from tapsight.detectors._base import Detector, Told
 
@@ -121,14 +120,7 @@ class A3(Detector):
 def _allows(entry: Mediation, claim: Claim, salt: str) -> bool:
     tunnel = claim.tunnel
     return (
-        _within(tunnel.dst, entry.device)
-        and (entry.exporter is None or _within(tunnel.src, entry.exporter))
+        within(tunnel.dst, entry.device)
+        and (entry.exporter is None or within(tunnel.src, entry.exporter))
         and (entry.ids is None or (tunnel.id is not None and hashed(tunnel.id, salt) in entry.ids))
     )
-
-
-def _within(address: bytes | None, prefixes: tuple[str, ...]) -> bool:
-    if address is None:
-        return False
-    value = ipaddress.ip_address(address_text(address))
-    return any(value in ipaddress.ip_network(prefix) for prefix in prefixes)
