@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -335,7 +336,7 @@ def test_evidence_is_of_all_the_time(tmp_path: Path) -> None:
     numbers = [frame["frame"] for frame in row["evidence"]]
     assert numbers == sorted(set(numbers))
     assert 55 <= len(numbers) <= 80
-    gaps = [after - before for before, after in zip(numbers, numbers[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(numbers)]
     assert set(gaps[:29]) == {1}
     # No stretch of the time is without: half of 48 copies kept, one in 128 of 5,000.
     assert max(gaps) <= 256

@@ -128,7 +128,7 @@ def _identity(claim: Claim) -> tuple[object, ...]:
     """A tunnel identifies a mirror session; copies outside of tunnels are told apart by their MAC addresses too."""
     tunnel = claim.tunnel
     session = (claim.tap, claim.copy_tap, tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
-    if claim.family in {"A1", "A2"}:
+    if claim.family in {"A1", "A2", "A7"}:
         return session
     rewritten = (claim.rewritten_from, claim.rewritten_to)
     # What a finding was called before these were told stays its name.

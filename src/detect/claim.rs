@@ -180,6 +180,18 @@ impl Tally {
         roles: (Role, Role),
         context: &Context<'_>,
     ) {
+        self.count(copy, original, roles, (seen.packet.flow_id(), seen.packet.label()), context);
+    }
+
+    /// Counts a copy of a packet of this conversation and with this label.
+    pub fn count(
+        &mut self,
+        copy: Sighting,
+        original: Option<Sighting>,
+        roles: (Role, Role),
+        (flow, label): (Option<u64>, Label),
+        context: &Context<'_>,
+    ) {
         if self.packets == 0 {
             (self.first_ts, self.last_ts) = (copy.ts, copy.ts);
             self.paths = (original.map(|original| original.path), Some(copy.path));
@@ -224,7 +236,6 @@ impl Tally {
         if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
             self.ip_ids.insert(copy.ip_id);
         }
-        let (flow, label) = (seen.packet.flow_id(), seen.packet.label());
         if self.last == Some((flow, label)) {
             return;
         }

@@ -61,6 +61,9 @@ impl Detector for MirrorEncapsulation {
                 .then(|| "frames whose headers could not be read to the end".into()),
             missing,
         ];
-        (claims.collect(), Scope::new(outcome.counts.packets, outcome.counts.read.saturating_sub(overflow), reasons))
+        (
+            claims.collect(),
+            Scope::new(outcome.counts.packets, outcome.counts.read.saturating_sub(overflow), reasons),
+        )
     }
 }

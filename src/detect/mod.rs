@@ -15,6 +15,7 @@ mod intercept;
 mod mirror;
 mod redirect;
 mod sampled;
+mod shape;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
@@ -189,6 +190,7 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(intercept::InterceptExport::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(sampled::SampledExport::default()),
+        Box::new(shape::EncryptedCopy::default()),
         Box::new(redirect::Redirect::default()),
     ]
 }
