@@ -25,7 +25,7 @@ from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
-from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, worst
+from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, grouped, worst
 from tapsight.policy import Network, Policy
 
 SCHEMA = 1
@@ -376,7 +376,12 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
     listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
     sinks = options["I6"] if listed else None
     network = policy.network if policy is not None else Network()
-    seen = Observed(flows_frame(flows), claims, scopes, authorised(claims, sinks), network)
+    told = [DETECTORS[claim.family].under(claim, options[claim.family]) for claim in claims]
+    # What a detector's own list allows is authorised for the others too.
+    allowed = [old.tunnel for old, new in zip(claims, told, strict=True) if old.report and not new.report]
+    listed_tunnels = authorised(claims, sinks).union(tunnel for tunnel in allowed if tunnel.encap is not None)
+    claims = told
+    seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network)
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
         claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)
@@ -398,7 +403,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         verdicts=pa.Table.from_pylist(
             [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
         ),
-        findings=findings_table(findings, numbers),
+        findings=findings_table(grouped(findings), numbers),
         taps=pa.table(examination.taps),
         flows=flows,
         claims=claims_table,
@@ -464,7 +469,7 @@ def _settle(
     """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass."""
     scope = judgement.scope
     coverage = scope.judged / scope.in_scope if scope.in_scope else None
-    why = scope.reason if scope.judged < scope.in_scope else None
+    why = scope.reason
     word: Literal["pass", "fail", "unknown"] = "unknown"
     reasons: list[str | None]
     if not options.enabled:

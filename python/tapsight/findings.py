@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapsight._options import SEVERITIES, Severity
-from tapsight._text import address_text, mac_text
+from tapsight._text import address_text, mac_text, plural, span_text
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.detectors import DETECTORS, Told
 
@@ -47,7 +47,7 @@ class Finding:
     flows: int
     """Conversations concerned."""
     evidence: tuple[Frame, ...]
-    """The first frames that prove it."""
+    """Frames that prove it: the first ones, and some from all of the time."""
     sentence: str
     """What happened, for a person who does not know the protocols."""
     tunnel: Tunnel = dataclasses.field(default_factory=Tunnel)
@@ -144,12 +144,71 @@ def _identity(claim: Claim) -> tuple[object, ...]:
     """A tunnel identifies a mirror session; copies outside of tunnels are told apart by their MAC addresses too."""
     tunnel = claim.tunnel
     session = (claim.tap, claim.copy_tap, tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
-    if claim.family in {"A1", "A2"}:
+    if claim.family in {"A1", "A2", "A7"}:
         return session
     rewritten = (claim.rewritten_from, claim.rewritten_to)
     # What a finding was called before these were told stays its name.
     more = tuple(each for each in (claim.subject, claim.detail) if each is not None)
     return (*session, claim.exporter_mac, claim.collector_mac, *rewritten, *more)
+
+
+# --- Many of a kind ---------------------------------------------------------------------------------------------------
+
+MOST_OF_A_KIND = 50
+"""Findings of one detector class or check that are listed one by one."""
+
+
+def _rank(finding: Finding) -> tuple[object, ...]:
+    """Most severe first; of those, detectors' before policy checks', then by packets."""
+    severity = -SEVERITIES.index(finding.severity)
+    return severity, finding.check is not None, -finding.packets, finding.first_ts, finding.id
+
+
+def grouped(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings; of those of one kind, what comes after the first 50 is one finding more.
+
+    So traffic that was crafted to make thousands of findings hides none of another kind, and a report stays readable. Those that are not
+    listed are rows of the claims (of a detector) or flows (of a check) all the same.
+    """
+    kinds: dict[tuple[str | None, str | None], list[Finding]] = {}
+    for finding in sorted(findings, key=_rank):
+        kinds.setdefault((finding.check, None if finding.check else finding.detector), []).append(finding)
+    kept = []
+    for (check, detector), all_ in kinds.items():
+        kept += all_[:MOST_OF_A_KIND]
+        if rest := all_[MOST_OF_A_KIND:]:
+            kept.append(_rest(check, detector, rest))
+    return kept
+
+
+def _rest(check: str | None, detector: str | None, rest: list[Finding]) -> Finding:
+    if len(rest) == 1:
+        return rest[0]
+    packets = sum(finding.packets for finding in rest)
+    first, last = min(each.first_ts for each in rest), max(each.last_ts for each in rest)
+    where = "the table of claims" if check is None else "the table of flows"
+    return Finding(
+        detector=detector,
+        check=check,
+        kind=rest[0].kind,
+        severity=worst(finding.severity for finding in rest),
+        identity=("others",),
+        packets=packets,
+        # Packets of one may be those of another, too: only what is concerned adds up.
+        in_scope=packets,
+        judged=packets,
+        first_ts=first,
+        last_ts=last,
+        flows=sum(finding.flows for finding in rest),
+        evidence=tuple(frame for finding in rest[:_REST_EVIDENCE] for frame in finding.evidence[:2]),
+        sentence=(
+            f"{plural(len(rest), 'more finding')} of {check or detector}, of {plural(packets, 'packet')} in all, "
+            f"{span_text(first, last)}: {where} has what they rest on."
+        ),
+    )
+
+
+_REST_EVIDENCE = 16
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -216,11 +275,7 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
     """The findings as a table, most severe first; of those, detectors' before policy checks', then by packets."""
     import pyarrow as pa
 
-    def rank(finding: Finding) -> tuple[object, ...]:
-        severity = -SEVERITIES.index(finding.severity)
-        return severity, finding.check is not None, -finding.packets, finding.first_ts, finding.id
-
-    ranked = sorted(findings, key=rank)
+    ranked = sorted(findings, key=_rank)
     rows, used = [], dict[str, int]()
     for finding in ranked:
         # Two claims that nothing tells apart but their order stay two findings.

@@ -52,7 +52,7 @@ impl Detector for MirrorEncapsulation {
     }
 
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
-        let missing = self.claims.missing();
+        let (missing, overflow) = (self.claims.missing(), self.claims.overflow());
         let claims = self.claims.take().into_iter().map(|(_, tally)| {
             let packets = tally.packets;
             let (kind, severity) = (Kind::Copy, Severity::Medium);
@@ -64,6 +64,9 @@ impl Detector for MirrorEncapsulation {
                 .then(|| "frames whose headers could not be read to the end".into()),
             missing,
         ];
-        (claims.collect(), Scope::new(outcome.counts.packets, outcome.counts.read, reasons))
+        (
+            claims.collect(),
+            Scope::new(outcome.counts.packets, outcome.counts.read.saturating_sub(overflow), reasons),
+        )
     }
 }

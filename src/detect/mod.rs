@@ -12,10 +12,13 @@ mod encapsulated;
 mod examine;
 mod history;
 mod injection;
+mod intercept;
 mod mirror;
 mod place;
 mod redirect;
 mod reset;
+mod sampled;
+mod shape;
 mod state;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
@@ -211,7 +214,10 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
     let mut all: Vec<Box<dyn Detector>> = vec![
         Box::new(encapsulated::EncapsulatedSibling::default()),
         Box::new(mirror::MirrorEncapsulation::default()),
+        Box::new(intercept::InterceptExport::default()),
         Box::new(duplicate::Duplicate::default()),
+        Box::new(sampled::SampledExport::default()),
+        Box::new(shape::EncryptedCopy::default()),
         Box::new(redirect::Redirect::default()),
         Box::new(injection::Injection::default()),
         Box::new(reset::Reset::default()),
