@@ -274,9 +274,10 @@ class Multicast(Honest):
         to = control.group_mac(self.group)
         for n, time in enumerate(range(SECOND // 3, self.end, 10 * MILLISECOND)):
             self.acted += 1
-            packet = Packet(
-                "192.0.2.200", self.group, UDP, 5004, 5004, self.rng.randbytes(700), 60, 0, n % 65535 + 1
-            )
+            # RTP (RFC 2250) with four packets of a transport stream (ISO/IEC 13818-1), here without content.
+            stream = b"".join(b"\x47\x1f\xff\x10" + self.rng.randbytes(184) for _ in range(4))
+            rtp = struct.pack("!BBHII", 0x80, 33, n & 0xFFFF, 900 * n & 0xFFFFFFFF, 0x1BADCAFE) + stream
+            packet = Packet("192.0.2.200", self.group, UDP, 5004, 5004, rtp, 60, 0, n % 65535 + 1)
             arriving = packet.encode()
             flow = f"multicast-{self.group}"
             yield Sent(time, "outside", ethernet(NEIGHBOUR["outside"], to, arriving, VLANS[INTERNET]), flow)

@@ -55,6 +55,8 @@ class Packet(NamedTuple):
     ip_options: bytes = b""
     """Options of IPv4, a multiple of four bytes."""
     urgent: int = 0
+    final: str = ""
+    """The last of the addresses that it is routed by: checksums count that as its destination (RFC 9293 section 3.1)."""
 
     @property
     def is_weak(self) -> bool:
@@ -69,7 +71,7 @@ class Packet(NamedTuple):
     def encode(self) -> bytes:
         """The packet from its IP header on."""
         src, dst = address(self.src), address(self.dst)
-        body = self._transport(src + dst)
+        body = self._transport(src + (address(self.final) if self.final else dst))
         if len(src) == 16:
             first = 6 << 28 | self.tos << 20
             return struct.pack("!IHBB", first, len(body), self.protocol, self.ttl) + src + dst + body

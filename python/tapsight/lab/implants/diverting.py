@@ -20,7 +20,7 @@ from tapsight.lab.network import (
     VLANS,
 )
 from tapsight.lab.packet import ACK, GRE, PSH, RST, SYN, TCP, UDP, Packet, ethernet, link
-from tapsight.lab.traffic import INTERNET, MILLISECOND, SECOND, Event, conversation, dns_answer
+from tapsight.lab.traffic import INTERNET, MILLISECOND, SECOND, Event, conversation, dns_answer, dns_query
 
 ROUTING = 43
 ROGUE_6 = "fe80::bad"
@@ -439,9 +439,10 @@ class SourceRoute(Tampering):
             self.acted += 1
             payload = self.rng.randbytes(120)
             if self.via == "lsrr":
+                target = f"198.51.100.{80 + n}"
                 packet = Packet(
                     "192.0.2.66", LOOPBACK, UDP, 33000 + n, 33434, payload, 50, 0, n + 1,
-                    ip_options=control.source_route([self.dials.collector, f"198.51.100.{80 + n}"]),
+                    ip_options=control.source_route([self.dials.collector, target]), final=target,
                 )  # fmt: skip
             else:
                 source, via, target = "2001:db8:ffff::66", "2001:db8:1::1", f"2001:db8:1::{80 + n:x}"
@@ -472,10 +473,10 @@ class Wccp(Tampering):
         cache = self.dials.collector
         for n, time in enumerate(range(max(self.start, SECOND), self.end, 10 * SECOND)):
             asked = Packet(
-                cache, LOOPBACK, UDP, 2048, 2048, control.wccp_here_i_am(cache, LOOPBACK, n), 50, 0, n + 1
+                cache, LOOPBACK, UDP, 2048, 2048, control.wccp_here_i_am(cache, LOOPBACK, n + 1), 50, 0, n + 1
             )
             yield self.routed(time, asked, outward=False, role="control")
-            said = control.wccp_i_see_you(cache, LOOPBACK, n)
+            said = control.wccp_i_see_you(cache, LOOPBACK, n + 1)
             answer = Packet(LOOPBACK, cache, UDP, 2048, 2048, said, 255, 0, n + 1)
             yield self.routed(time + MILLISECOND, answer, outward=True, role="control")
 
@@ -514,7 +515,9 @@ class Spoofed(Tampering):
             self.acted += 1
             outward = n % 2 == 1
             src, dst = (f"10.6.6.{n}", "192.0.2.53") if outward else (f"198.51.100.{90 + n}", "198.51.100.60")
-            packet = Packet(src, dst, UDP, 1024 + n, 53, self.rng.randbytes(60), 50, 0, n + 1)
+            packet = Packet(
+                src, dst, UDP, 1024 + n, 53, dns_query(n, f"host{n}.of.some.example"), 50, 0, n + 1
+            )
             if n % 4 < 2:
                 packet = Packet(src, dst, TCP, 1024 + n, 80, ttl=50, ip_id=n + 1, seq=n << 20, flags=SYN)
             yield Event(time, packet, outward, INTERNET, f"{self.kind}-{n}", self.kind, self.number)

@@ -67,7 +67,8 @@ class RouterTunnel(OfRouter):
                 yield time, outer._replace(protocol=UDP, src_port=500, dst_port=500, payload=body), outward
                 continue
             hosts = ("10.9.0.2", "10.9.1.2") if outward else ("10.9.1.2", "10.9.0.2")
-            inner = Packet(*hosts, UDP, 4000, 4001, self.rng.randbytes(200), ip_id=k + 1).encode()
+            said = b"<134>core1: line %d of what was said, %d" % (k, self.rng.getrandbits(32))
+            inner = Packet(*hosts, UDP, 514, 514, said, ip_id=k + 1).encode()
             if self.via == "gre":
                 yield time, outer._replace(payload=b"\0\0\x08\0" + inner), outward
                 continue
