@@ -82,7 +82,7 @@ class Generated:
     outside: Path
     """Capture of the outside tap."""
     truth: Path
-    """One line of JSON a frame: ``tap``, ``frame``, ``role``, ``flow``, ``network``, ``packet`` (the same number for all
+    """One line of JSON a frame: ``tap``, ``frame``, ``time`` (as captured, nanoseconds UTC), ``role``, ``flow``, ``network``, ``packet`` (the same number for all
     sightings of one packet), ``implant`` and ``confounder`` (which of the scenario's made it, by index, or null), ``weak``
     (whether the packet holds too little to be told from others)."""
     policy: Path
@@ -216,7 +216,7 @@ def truth_line(number: int, seen: Seen, honest: int) -> str:
             implant = str(cause - honest)
     # All words are the lab's own, and need no escaping.
     return (
-        f'{{"tap": "{seen.tap}", "frame": {number}, "role": "{seen.role}", "flow": "{seen.flow}", '
+        f'{{"tap": "{seen.tap}", "frame": {number}, "time": {START + seen.time}, "role": "{seen.role}", "flow": "{seen.flow}", '
         f'"network": "{seen.network}", "packet": {seen.event}, "implant": {implant}, "confounder": {confounder}, '
         f'"weak": {"true" if seen.weak else "false"}}}\n'
     )
