@@ -17,7 +17,7 @@ from scapy.layers.l2 import Ether  # type: ignore[import-untyped]
 from scapy.utils import RawPcapNgReader  # type: ignore[import-untyped]
 
 import tapsight
-from tapsight.lab import Confounder, Generated, Implant, Scenario, generate
+from tapsight.lab import Confounder, Generated, Implant, Scenario, evaluate, generate
 from tapsight.lab.__main__ import main
 from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.implants import IMPLANTS
@@ -503,3 +503,43 @@ def test_the_command_lists_kinds_and_sets_dials(tmp_path: Path, capsys: pytest.C
     mirror = built["implants"][0]
     assert (mirror["tunnel"], mirror["lag"], mirror["rewrite"]) == ("gre", 3_000_000, ["ttl", "dscp"])
     assert built["confounders"][0]["ms"] == 5
+
+
+# --- The evaluation ----------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_of_wilson() -> None:
+    # Newcombe (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for hits, of, low, high in [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ]:
+        assert evaluate.wilson(hits, of) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_an_evaluation_counts_copies_against_the_truth() -> None:
+    rows, calm = evaluate.run(0.02, "mirror: tunnel", jobs=1, alarms_too=False)
+    by_tunnel = {row.setting: row for row in rows if row.detector == "A1"}
+    assert calm == []
+    assert by_tunnel.keys() == TUNNELS.keys() - {"esp", "wireguard"}
+    for row in by_tunnel.values():
+        assert row.looked_for
+        assert 0 < row.findable < row.made
+        assert row.found == row.findable, row
+        assert row.verdict == "fail"
+    page = evaluate.markdown(rows, calm)
+    assert "| gre | A1 |" in page
+    assert json.loads(evaluate.as_json(rows, calm))["implants"]
+
+
+def test_an_evaluation_counts_false_alarms() -> None:
+    scenario = Scenario(implants=(Implant("mirror"),), **TINY)
+    # An implant that nobody told of is a false alarm in a scenario that is said to be without.
+    told = evaluate.alarms(evaluate.Calm("mirror", scenario))
+    quiet = evaluate.alarms(evaluate.Calm("nothing", Scenario(**TINY)))
+    assert [finding["detector"] for finding in told.findings if finding["severity"] == "high"]
+    assert quiet.findings == []
+    page = evaluate.of_alarms([quiet, told])
+    assert "| nothing |" in page and "mirror: A1" in page

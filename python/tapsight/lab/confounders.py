@@ -126,6 +126,10 @@ class VlanCopy(Honest):
         frame = passage.exit_frame[:14] + (900).to_bytes(2, "big") + passage.exit_frame[16:]
         passage.add(self, passage.leave + 8_000, passage.exit, frame)
 
+    def policy(self) -> dict[str, list[str]]:
+        """The VLAN is listed, for voice too."""
+        return {"voice_vlans": ["900"]}
+
 
 class Microburst(Honest):
     """A burst that a tap cannot follow: for a while it loses most frames."""

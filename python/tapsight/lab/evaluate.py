@@ -10,12 +10,13 @@ import argparse
 import json
 import math
 import multiprocessing
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import tapsight
 from tapsight._check import plain_rows
@@ -27,6 +28,8 @@ from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.implants import IMPLANTS
 from tapsight.lab.scenario import Generated, Scenario, generate
 from tapsight.lab.tunnels import ENCRYPTED, TUNNELS
+
+T = TypeVar("T")
 
 GOAL = 0.99
 """The share of copies that should be found where a copy is made of at least one packet in 1,000."""
@@ -55,7 +58,8 @@ class Experiment:
 
 
 def traffic(packets: float, seconds: float = 60.0, **dials: Any) -> Scenario:
-    """A scenario of about so many packets, three of five of them voice."""
+    """A scenario of about so many packets, three of five of them voice; of few packets, a shorter one."""
+    seconds = min(seconds, max(8.0, packets / 100))
     calls = max(1, round(0.6 * packets / (42.5 * seconds)))
     return Scenario(seconds=seconds, calls=calls, downloads=max(4, round(0.4 * packets / 25)), **dials)
 
@@ -356,7 +360,7 @@ def alarms(calm: Calm) -> Alarms:
     """Runs a scenario without an implant, with the policy that is true of it."""
     with tempfile.TemporaryDirectory() as folder:
         files = generate(calm.scenario, folder)
-        packets = sum(1 for _ in files.truth.open())
+        packets = files.truth.read_bytes().count(b"\n")
         sources = {"inside": str(files.inside), "outside": str(files.outside)}
         result = tapsight.check(sources, policy=files.policy, threads=1)
     findings = [
@@ -419,7 +423,7 @@ a finding of the detector that names the right collector counts it. *Recall* is 
 interval at 95 %. *Seen after* is the time from the first captured copy to the third one that the finding shows as evidence (the
 last, if it shows fewer). Checks run with the policy that is true of the network as it should be.
 
-**Goals.** Recall of {GOAL:.0%} where a copy is made of one packet in 1,000 or more; no false alarm at medium or above on anything
+**Goals.** Recall of {100 * GOAL:g} % where a copy is made of one packet in 1,000 or more; no false alarm at medium or above on anything
 honest; `unknown` where nothing can be known.
 """
 
@@ -449,7 +453,7 @@ def summary(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
             worst = min(goal, key=lambda row: row.recall or 0.0)
             met = all((row.recall or 0) >= GOAL for row in goal)
             lines.append(
-                f"| {kind}: recall ≥ {GOAL:.0%} from 1 in 1,000 | {percent(worst)} at {worst.setting} | {mark(met)} |"
+                f"| {kind}: recall ≥ {100 * GOAL:g} % from 1 in 1,000 | {percent(worst)} at {worst.setting} | {mark(met)} |"
             )
     loud = [each for each in calm if any(_is_loud(finding) for finding in each.findings)]
     said = (
@@ -540,7 +544,7 @@ def stops(rows: Sequence[Row]) -> str:
         if not poor:
             lines.append(f"{detector} tells in every case.")
             continue
-        text = f"{detector} finds less than {GOAL:.0%} at: {'; '.join(poor)}."
+        text = f"{detector} finds less than {100 * GOAL:g} % at: {'; '.join(poor)}."
         lines.append(text + (f" Nothing at: {'; '.join(none)}." if none else ""))
     return "\n" + " ".join(lines) + "\n" if lines else ""
 
@@ -597,11 +601,15 @@ def of_alarms(calm: Sequence[Alarms]) -> str:
         )
     packets = sum(run.packets for run in calm)
     text += f"\nIn all, {packets:,} packets.\n"
-    told = [(run.name, finding) for run in calm for finding in run.findings]
-    if told:
-        text += "\nWhat was said:\n\n"
-        for name, finding in told[:60]:
-            text += f"- {name}: {finding['detector']}, {finding['severity']}, {finding['packets']:,} packets. {finding['sentence']}\n"
+    told: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for run in calm:
+        for finding in run.findings:
+            told.setdefault((run.name, finding["detector"], finding["severity"]), []).append(finding)
+    text += "\nWhat was said, with an example each:\n\n" if told else ""
+    for (name, detector, severity), found in told.items():
+        packets = sum(finding["packets"] for finding in found)
+        times = f"{len(found)} findings" if len(found) > 1 else "one finding"
+        text += f"- {name}: {detector}, {severity}, {times} of {packets:,} packets. {found[0]['sentence']}\n"
     return text
 
 
@@ -619,8 +627,17 @@ def run(
         with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
             measured = pool.map(measure, [chosen[n] for n in order])
             waiting = pool.map(alarms, honest)
-            results, calm = dict(zip(order, measured, strict=True)), list(waiting)
+            total = len(chosen) + len(honest)
+            results = dict(zip(order, progress(measured, 0, total), strict=True))
+            calm = list(progress(waiting, len(chosen), total))
     return merged(row for n in range(len(chosen)) for row in results[n]), calm
+
+
+def progress(results: Iterable[T], done: int, of: int) -> Iterator[T]:
+    """The results, and on standard error how many of them there are."""
+    for number, result in enumerate(results, done + 1):
+        print(f"\r{number} of {of} scenarios", end="", file=sys.stderr, flush=True)  # noqa: T201 - a command
+        yield result
 
 
 def as_json(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
@@ -642,6 +659,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     rows, calm = run(options.scale, options.only, options.jobs)
     options.folder.mkdir(parents=True, exist_ok=True)
+    print(file=sys.stderr)  # noqa: T201 - a command
     (options.folder / "evaluation.md").write_text(markdown(rows, calm))
     (options.folder / "evaluation.json").write_text(as_json(rows, calm))
     return 0

@@ -224,15 +224,18 @@ def truth_line(number: int, seen: Seen, honest: int) -> str:
 
 def policy(honest: Iterable[Effect[Any]]) -> str:
     """What should be true of the example network, with what its confounders add."""
-    added: dict[str, list[str]] = {"I5.allow": [], "I6.sinks": []}
+    added: dict[str, list[str]] = {"I5.allow": [], "I6.sinks": [], "voice_vlans": []}
     for each in honest:
         for name, entries in each.policy().items():
             added.setdefault(name, []).extend(entries)
-    sets = "".join(f"{name} = {json.dumps(entries)}\n" for name, entries in added.items() if "." not in name)
+    listed = {
+        name: "".join(f", {entry}" for entry in added.pop(name)) for name in ("I6.sinks", "voice_vlans")
+    }
     return POLICY.format(
-        sets=sets,
-        allow=", ".join(added["I5.allow"]),
-        sinks="".join(f", {sink}" for sink in added["I6.sinks"]),
+        allow=", ".join(added.pop("I5.allow")),
+        sinks=listed["I6.sinks"],
+        vlans=listed["voice_vlans"],
+        sets="".join(f"{name} = {json.dumps(entries)}\n" for name, entries in added.items()),
     )
 
 
@@ -244,7 +247,7 @@ POLICY = f"""\
 [sets]
 voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}"]
 voice_media = ["{INSIDE_MEDIA}", "{OUTSIDE_MEDIA}"]
-voice_vlans = [210]
+voice_vlans = [210{{vlans}}]
 mirror_sinks = []
 own_prefixes = ["198.51.100.0/24", "2001:db8:1::/48"]
 routers = {json.dumps(ROUTERS)}
