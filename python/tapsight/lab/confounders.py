@@ -437,10 +437,9 @@ class Nat(Honest):
 
 
 class LoadBalancer(Honest):
-    """Clients abroad use a virtual address, and the router spreads them over servers inside (RFC 3022, section 4.4)."""
+    """Clients abroad use a virtual address, and the router spreads them over servers inside (RFC 2391)."""
 
     kind = "load-balancer"
-    uses = ("share",)
 
     def hosts(self, events: list[Event]) -> Iterable[Event]:
         """Adds clients abroad."""
@@ -474,7 +473,6 @@ class RoutingLoop(Honest):
     """The router and its neighbour send packets for a network back and forth until their TTL is used up."""
 
     kind = "routing-loop"
-    usual = 1.0
     uses = ("at",)
 
     def hosts(self, events: list[Event]) -> Iterable[Event]:

@@ -118,7 +118,7 @@ def routing_header(route: Sequence[str], following: int, payload: bytes) -> byte
 
 
 def wccp_here_i_am(cache: str, router: str, number: int) -> bytes:
-    """WCCP version 2, "here I am" of a cache for the standard service, web (draft-mclaggan-wccp-v2rev1, section 5.1)."""
+    """WCCP version 2, "here I am" of a cache for the standard service, web (draft-mclaggan-wccp-v2rev1)."""
     buckets = bytes(32) + struct.pack("!HH", 10_000, 0)
     parts = _part(0, struct.pack("!I", 0)) + _part(1, bytes(24))
     parts += _part(3, address(cache) + struct.pack("!HH", 0, 0) + buckets)
@@ -129,7 +129,7 @@ def wccp_here_i_am(cache: str, router: str, number: int) -> bytes:
 
 
 def wccp_i_see_you(cache: str, router: str, number: int) -> bytes:
-    """WCCP version 2, "I see you" of the router (the same, section 5.2)."""
+    """WCCP version 2, "I see you" of the router (the same draft)."""
     parts = _part(0, struct.pack("!I", 0)) + _part(1, bytes(24))
     parts += _part(
         2,

@@ -56,7 +56,7 @@ class Packet(NamedTuple):
     """Options of IPv4, a multiple of four bytes."""
     urgent: int = 0
     final: str = ""
-    """The last of the addresses that it is routed by: checksums count that as its destination (RFC 9293 section 3.1)."""
+    """The last of the addresses that it is routed by: checksums count that as its destination (RFC 8200 section 8.1)."""
 
     @property
     def is_weak(self) -> bool:

@@ -246,7 +246,7 @@ class ArpSpoof(Inside):
     expects = frozenset({"B6"})
 
     def sends(self) -> Iterator[Sent]:
-        """Gratuitous ARP replies (RFC 5227 section 3), again and again."""
+        """Gratuitous ARP replies (RFC 826), again and again."""
         gateway = GATEWAY["inside"]
         for time in self.times(20):
             body = control.arp(2, ROGUE_MAC, gateway, b"\xff" * 6, gateway)
@@ -481,7 +481,7 @@ class Wccp(Tampering):
             yield self.routed(time + MILLISECOND, answer, outward=True, role="control")
 
     def alters(self, passage: Passage) -> None:
-        """Sends what subscribers send to web servers to the cache, in GRE (draft-mclaggan-wccp-v2rev1, section 4.11)."""
+        """Sends what subscribers send to web servers to the cache, in GRE (draft-mclaggan-wccp-v2rev1)."""
         packet = passage.leaving
         if packet is None or not passage.event.outward or packet.protocol != TCP or ":" in packet.src:
             return
