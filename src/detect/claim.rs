@@ -36,6 +36,10 @@ named! {
         Injection = "injection",
         /// A device does what only tampered ones do.
         Implant = "implant",
+        /// Packets of it were changed on their way.
+        Modification = "modification",
+        /// Packets of it went missing.
+        Loss = "loss",
     }
 }
 
@@ -174,6 +178,18 @@ impl Tally {
         roles: (Role, Role),
         context: &Context<'_>,
     ) {
+        self.add_sighting(copy, original, roles, (seen.packet.flow_id(), seen.packet.label()), context);
+    }
+
+    /// Counts a copy of which the packet is no longer at hand, but its conversation and label.
+    pub(super) fn add_sighting(
+        &mut self,
+        copy: Sighting,
+        original: Option<Sighting>,
+        roles: (Role, Role),
+        (flow, label): (Option<u64>, Label),
+        context: &Context<'_>,
+    ) {
         if self.packets == 0 {
             (self.first_ts, self.last_ts) = (copy.ts, copy.ts);
             self.paths = (original.map(|original| original.path), Some(copy.path));
@@ -204,7 +220,6 @@ impl Tally {
         if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
             self.ip_ids.insert(copy.ip_id);
         }
-        let (flow, label) = (seen.packet.flow_id(), seen.packet.label());
         if self.last == Some((flow, label)) {
             return;
         }

@@ -1,11 +1,16 @@
 //! All taps, in order of time, past every detector.
 
+use std::collections::VecDeque;
+
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
 use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
+use super::taps::align::{Alignment, First};
+use super::taps::judge::Captured;
+use super::taps::{Comparison, Known, Now, compared_schema};
 use super::{Claim, Context, Counts, Network, Outcome, Scope, Seen, Wanted, claim_schema, detectors};
 use crate::flows::{self, Flows, Paths};
 use crate::messages::View;
@@ -76,6 +81,8 @@ pub struct Examination {
     pub claims: RecordBatch,
     /// One row a flow and path, [`crate::flows::flow_schema`].
     pub flows: RecordBatch,
+    /// One row for each class of traffic from one tap to the next, [`compared_schema`](super::compared_schema).
+    pub compared: RecordBatch,
     /// How much each detector could judge.
     pub scopes: Vec<(&'static str, Scope)>,
     /// Packets that are missing from the answers because a table was full, and which table.
@@ -85,6 +92,8 @@ pub struct Examination {
 /// A tap's stream, one batch of it at hand.
 struct Stream<'a> {
     batches: Tap<'a>,
+    /// Batches that were looked at before their time.
+    ahead: VecDeque<Batch>,
     batch: Option<Batch>,
     cursor: Cursor,
 }
@@ -103,7 +112,10 @@ struct Cursor {
 impl Stream<'_> {
     fn advance(&mut self) -> Result<(), ArrowError> {
         loop {
-            self.batch = self.batches.next().transpose()?;
+            self.batch = match self.ahead.pop_front() {
+                Some(batch) => Some(batch),
+                None => self.batches.next().transpose()?,
+            };
             self.cursor = Cursor::default();
             if self.batch.as_ref().is_none_or(|batch| batch.packets.num_rows() > 0) {
                 return Ok(());
@@ -112,19 +124,58 @@ impl Stream<'_> {
     }
 }
 
+/// How many batches of each stream may be looked at beforehand, to find out how far their clocks are apart.
+const PEEK: usize = 4;
+
+/// How far the clocks of the streams are apart, as their first batches tell. More than one batch of each is looked at only if
+/// the first ones have too little in common.
+fn align(streams: &mut [Stream<'_>]) -> Result<Alignment, ArrowError> {
+    let mut first: Vec<First> = streams.iter().map(|_| First::default()).collect();
+    if streams.len() < 2 {
+        return Ok(Alignment::new(first));
+    }
+    for (first, stream) in first.iter_mut().zip(&*streams) {
+        if let Some(batch) = &stream.batch {
+            first.add(&Packets::new(&batch.packets)?);
+        }
+    }
+    for _ in 1..PEEK {
+        if Alignment::is_complete(&first) {
+            break;
+        }
+        for (first, stream) in first.iter_mut().zip(&mut *streams) {
+            if let Some(batch) = stream.batches.next().transpose()? {
+                first.add(&Packets::new(&batch.packets)?);
+                stream.ahead.push_back(batch);
+            }
+        }
+    }
+    Ok(Alignment::new(first))
+}
+
 /// Reads the taps to their ends, merged by time, and says what was found. `pause` is called now and then with the number
 /// of packets so far; its error ends the work.
 pub fn examine<E: From<ArrowError>>(
     taps: Vec<Tap<'_>>,
     options: Options,
-    mut pause: impl FnMut(u64) -> Result<(), E>,
+    pause: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<Examination, E> {
-    let mut streams: Vec<Stream<'_>> =
-        taps.into_iter().map(|batches| Stream { batches, batch: None, cursor: Cursor::default() }).collect();
-    let mut state = State::new(options);
+    examine_with_drops(taps, options, pause, |_| None)
+}
+
+/// The same as [`examine`]. `dropped` is asked in the end how many frames a tap says that it dropped, if it says so.
+pub fn examine_with_drops<E: From<ArrowError>>(
+    taps: Vec<Tap<'_>>,
+    options: Options,
+    mut pause: impl FnMut(u64) -> Result<(), E>,
+    dropped: impl Fn(&str) -> Option<u64>,
+) -> Result<Examination, E> {
+    let stream = |batches| Stream { batches, ahead: VecDeque::new(), batch: None, cursor: Cursor::default() };
+    let mut streams: Vec<Stream<'_>> = taps.into_iter().map(stream).collect();
     for stream in &mut streams {
         stream.advance()?;
     }
+    let mut state = State::new(options, align(&mut streams)?, streams.len());
     while streams.iter().any(|stream| stream.batch.is_some()) {
         // With one batch of each tap at hand, go on until one of them is used up.
         let mut open = Vec::with_capacity(streams.len());
@@ -138,6 +189,9 @@ pub fn examine<E: From<ArrowError>>(
                 open.push(Open { number, packets, names, messages: views.collect::<Result<_, _>>()? });
             }
         }
+        if let Some(comparison) = &mut state.comparison {
+            comparison.go_on(|stream| open.iter().any(|open| open.number == stream));
+        }
         let used_up = state.merge(&open, &mut cursors);
         drop(open);
         for (stream, cursor) in streams.iter_mut().zip(cursors) {
@@ -148,7 +202,7 @@ pub fn examine<E: From<ArrowError>>(
         }
         pause(state.total.packets)?;
     }
-    Ok(state.finish()?)
+    Ok(state.finish(dropped)?)
 }
 
 /// A batch at hand.
@@ -169,8 +223,12 @@ struct State {
     paths: Paths,
     flows: Flows,
     history: History,
-    /// Room for earlier sightings of one packet.
+    /// Room for earlier sightings of one packet, and for their numbers.
     found: [Sighting; MAX_SIGHTINGS],
+    numbers: [u32; MAX_SIGHTINGS],
+    alignment: Alignment,
+    /// What passes between taps, once there are two.
+    comparison: Option<Comparison>,
     detectors: Vec<Box<dyn super::Detector>>,
     /// Whether any detector wants to see packets that are in no way special.
     wants_all: bool,
@@ -185,6 +243,8 @@ const AHEAD: usize = 32;
 #[derive(Clone, Copy)]
 struct Next<'a> {
     packet: Packet<'a>,
+    /// Its time, aligned with other streams.
+    ts: i64,
     tap: u16,
     open: &'a Open<'a>,
     flow: flows::Wanted,
@@ -195,16 +255,20 @@ struct Next<'a> {
 }
 
 impl State {
-    fn new(options: Options) -> Self {
+    fn new(options: Options, alignment: Alignment, streams: usize) -> Self {
         let detectors = detectors();
+        let history = if streams > 1 { History::with_notes } else { History::new };
         Self {
+            alignment,
+            comparison: None,
+            numbers: [0; MAX_SIGHTINGS],
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
             // Two fifths of the memory for conversations, of which one takes about 512 bytes with its row in the table; the
             // rest for recent packets.
             flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
-            history: History::new(options.memory / 5 * 3, options.window, options.late_window),
+            history: history(options.memory / 5 * 3, options.window, options.late_window),
             found: [Sighting::default(); MAX_SIGHTINGS],
             wants_all: detectors.iter().any(|detector| detector.packets() == Wanted::All),
             detectors,
@@ -219,6 +283,10 @@ impl State {
         let number = known.unwrap_or_else(|| {
             self.taps.push(name.to_owned());
             self.counts.push(TapCounts::NONE);
+            if self.taps.len() == 2 {
+                self.history.begin_notes();
+                self.comparison = Some(Comparison::default());
+            }
             self.taps.len() - 1
         });
         number.min(usize::from(u16::MAX)) as u16
@@ -228,21 +296,21 @@ impl State {
     fn merge(&mut self, open: &[Open<'_>], cursors: &mut [Cursor]) -> Option<usize> {
         let mut ahead = Vec::with_capacity(AHEAD);
         if self.total.packets == 0
-            && let First::Row(_, packet, _) = first(open, cursors)
+            && let Earliest::Row(_, packet, _) = first(open, cursors, &self.alignment)
         {
             self.history.begin(packet.ts(), packet.packet_id().unwrap_or_default());
         }
         loop {
             let mut used_up = None;
             while ahead.len() < AHEAD {
-                match first(open, cursors) {
-                    First::Row(open, packet, tap) => {
+                match first(open, cursors, &self.alignment) {
+                    Earliest::Row(open, packet, tap) => {
                         ahead.push(self.look_up(packet, tap, open));
                         if let Some(cursor) = cursors.get_mut(open.number) {
                             cursor.row += 1;
                         }
                     }
-                    First::UsedUp(number) => {
+                    Earliest::UsedUp(number) => {
                         used_up = Some(number);
                         break;
                     }
@@ -263,6 +331,7 @@ impl State {
             |id: Option<u64>| id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.history.hash(id)));
         let next = Next {
             packet,
+            ts: packet.ts().saturating_add(self.alignment.shift(open.number)),
             tap,
             open,
             flow: self.flows.wanted(packet, tap),
@@ -305,7 +374,7 @@ impl State {
         self.total.compared += u64::from(packet_id.is_some());
         let flow = self.flows.add(packet, tap, &next.flow, packet_id.is_some(), &mut self.paths);
         let mut sighting = Sighting {
-            ts: packet.ts(),
+            ts: next.ts,
             frame: packet.frame(),
             packet_id: next.packet_id.map_or(0, |(id, _)| id),
             payload_id: payload_id.map_or(0, |(id, _)| id),
@@ -316,12 +385,15 @@ impl State {
         };
         let is_kept = packet_id.is_some() || payload_id.is_some();
         let n = match next.packet_id.filter(|_| is_kept) {
-            Some((id, hash)) => self.history.same_packet(id, hash, sighting.ts, &mut self.found),
+            Some((id, hash)) => {
+                self.history.same_packet(id, hash, sighting.ts, &mut self.found, &mut self.numbers)
+            }
             None => 0,
         };
-        let same_payload = payload_id
+        let by_payload = payload_id
             .filter(|_| n == 0)
             .and_then(|(id, hash)| self.history.same_payload(id, hash, sighting.ts));
+        let same_payload = by_payload.map(|(sighting, _)| sighting);
         // Of packets that are kept for their payload only, copies may not be.
         let earlier = self.found.get(..n).filter(|_| packet_id.is_some()).unwrap_or_default();
         let is_repeated = !earlier.is_empty() || same_payload.is_some() || !stack.is_empty();
@@ -352,9 +424,46 @@ impl State {
             }
             self.history.add(sighting);
         }
+        if self.comparison.is_some() {
+            self.compare(next, sighting, is_kept, packet_id.is_some(), n, by_payload);
+        }
     }
 
-    fn finish(mut self) -> Result<Examination, ArrowError> {
+    /// Compares what the taps see.
+    #[inline(never)]
+    fn compare(
+        &mut self,
+        next: &Next<'_>,
+        sighting: Sighting,
+        kept: bool,
+        by_packet: bool,
+        found: usize,
+        same_payload: Option<(Sighting, u32)>,
+    ) {
+        let Some(comparison) = &mut self.comparison else { return };
+        let stream = next.open.number;
+        self.alignment.taken(stream, sighting);
+        let now = Now {
+            packet: next.packet,
+            sighting,
+            tap: next.tap,
+            stream,
+            shift: next.ts.saturating_sub(next.packet.ts()),
+            kept,
+            by_packet,
+            earlier: self.found.get(..found).filter(|_| by_packet).unwrap_or_default(),
+            numbers: &self.numbers,
+            same_payload,
+        };
+        let known = Known { flows: &self.flows, paths: &self.paths };
+        if let Some((other, there)) = comparison.observe(&now, &mut self.history, known)
+            && other != stream
+        {
+            self.alignment.common((stream, (sighting.ts, sighting.ttl)), (other, (there.ts, there.ttl)));
+        }
+    }
+
+    fn finish(mut self, dropped: impl Fn(&str) -> Option<u64>) -> Result<Examination, ArrowError> {
         let context = Context {
             paths: &self.paths,
             flows: &self.flows,
@@ -362,6 +471,9 @@ impl State {
             network: &self.options.network,
         };
         let (counts, limits) = (self.total, self.history.limits());
+        if let Some(comparison) = &mut self.comparison {
+            comparison.settle_all(&mut self.history, Known { flows: &self.flows, paths: &self.paths });
+        }
         // Claims are counted by the flows, and no longer by what is remembered.
         drop(self.history);
         let outcome = Outcome { context, counts, limits, conversations: Conversations::new(context) };
@@ -372,6 +484,17 @@ impl State {
             claims.extend(found);
             scopes.push((detector.id(), scope));
         }
+        let captured = |(name, counts): (&String, &TapCounts)| Captured { frames: counts.frames, dropped: dropped(name) };
+        let captured: Vec<Captured> = self.taps.iter().zip(&self.counts).map(captured).collect();
+        let (compared, scope) = match &self.comparison {
+            None => (RecordBatch::new_empty(compared_schema()), Scope::new(0, 0, [Some(ONE_TAP.to_owned())])),
+            Some(comparison) => {
+                let compared = comparison.finish(&outcome, &self.taps, &captured)?;
+                claims.extend(compared.claims);
+                (compared.table, compared.scope)
+            }
+        };
+        scopes.push(("B1", scope));
         let overflows = [("paths", self.paths.overflow()), ("flows", self.flows.overflow())];
         Ok(Examination {
             claims: if claims.is_empty() {
@@ -379,6 +502,7 @@ impl State {
             } else {
                 claims_to_batch(&claims, &self.taps)?
             },
+            compared,
             flows: self.flows.to_batch(&self.paths, &self.taps)?,
             scopes,
             overflows: overflows.into_iter().filter(|&(_, missing)| missing > 0).collect(),
@@ -415,8 +539,11 @@ fn read_messages(
     }
 }
 
+/// What there is to say where nothing can be compared.
+const ONE_TAP: &str = "there is one tap only, and it takes two to compare";
+
 /// What comes next of the batches at hand.
-enum First<'a> {
+enum Earliest<'a> {
     /// The batch, its row, and the tap.
     Row(&'a Open<'a>, Packet<'a>, u16),
     /// No more can be said, as this stream's batch has come to its end.
@@ -425,11 +552,12 @@ enum First<'a> {
 
 /// The earliest of the streams' next rows.
 #[inline]
-fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor]) -> First<'a> {
+fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor], alignment: &Alignment) -> Earliest<'a> {
     let mut first: Option<(i64, &Open<'_>, usize)> = None;
     for stream in open {
-        let Some(&Cursor { row, .. }) = cursors.get(stream.number) else { return First::UsedUp(None) };
-        let Some(ts) = stream.packets.ts(row) else { return First::UsedUp(Some(stream.number)) };
+        let Some(&Cursor { row, .. }) = cursors.get(stream.number) else { return Earliest::UsedUp(None) };
+        let Some(ts) = stream.packets.ts(row) else { return Earliest::UsedUp(Some(stream.number)) };
+        let ts = ts.saturating_add(alignment.shift(stream.number));
         if first.is_none_or(|(earliest, ..)| ts < earliest) {
             first = Some((ts, stream, row));
         }
@@ -437,7 +565,7 @@ fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor]) -> First<'a> {
     let row = first.and_then(|(_, open, row)| {
         let packet = open.packets.get(row)?;
         let tap = open.names.get(usize::from(packet.tap())).copied().unwrap_or_default();
-        Some(First::Row(open, packet, tap))
+        Some(Earliest::Row(open, packet, tap))
     });
-    row.unwrap_or(First::UsedUp(None))
+    row.unwrap_or(Earliest::UsedUp(None))
 }

@@ -21,5 +21,5 @@ pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
 pub use frames::Pause;
 pub use part::Batch;
-pub use scan::{BATCH_SIZE, Scan, ScanOptions};
+pub use scan::{BATCH_SIZE, Scan, ScanOptions, SharedReader};
 pub use view::{Packet, Packets};
