@@ -484,7 +484,10 @@ impl State {
             claims.extend(found);
             scopes.push((detector.id(), scope));
         }
-        let captured = |(name, counts): (&String, &TapCounts)| Captured { frames: counts.frames, dropped: dropped(name) };
+        let captured = |(name, counts): (&String, &TapCounts)| Captured {
+            frames: counts.frames,
+            dropped: dropped(name),
+        };
         let captured: Vec<Captured> = self.taps.iter().zip(&self.counts).map(captured).collect();
         let (compared, scope) = match &self.comparison {
             None => (RecordBatch::new_empty(compared_schema()), Scope::new(0, 0, [Some(ONE_TAP.to_owned())])),

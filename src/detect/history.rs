@@ -542,7 +542,8 @@ mod tests {
         assert_eq!(times(&history, 1, 25), [20, 10, 0]);
         assert_eq!(times(&history, 1, LATE + 10), [20, 10]);
         assert_eq!(times(&history, 2, 25), []);
-        let payload = |ts| history.same_payload(1_000_001, history.hash(1_000_001), ts).map(|(found, _)| found.ts);
+        let payload =
+            |ts| history.same_payload(1_000_001, history.hash(1_000_001), ts).map(|(found, _)| found.ts);
         assert_eq!((payload(25), payload(WINDOW + 21)), (Some(20), None));
     }
 

@@ -10,9 +10,10 @@ from tapsight.detectors._base import Detector, Question, Told
 from tapsight.detectors.a1 import A1
 from tapsight.detectors.a2 import A2
 from tapsight.detectors.a5 import A5
+from tapsight.detectors.b1 import B1
 from tapsight.detectors.b5 import B5
 
-DETECTORS: dict[str, type[Detector]] = {detector.id: detector for detector in (A1, A2, A5, B5)}
+DETECTORS: dict[str, type[Detector]] = {detector.id: detector for detector in (A1, A2, A5, B1, B5)}
 """Every detector by its id, in the order of the catalogue."""
 
 __all__ = ["DETECTORS", "Detector", "Question", "Told"]

@@ -339,7 +339,10 @@ mod tests {
             assert!((solved.offset - offset).abs() <= unsure, "{solved:?}");
             // Half of what both delays together take, and jitter.
             assert!((3 * MS..5 * MS).contains(&unsure), "{solved:?}");
-            assert!((solved.drift.unwrap() - ppm).abs() <= solved.drift_uncertainty.unwrap() + 0.01, "{solved:?}");
+            assert!(
+                (solved.drift.unwrap() - ppm).abs() <= solved.drift_uncertainty.unwrap() + 0.01,
+                "{solved:?}"
+            );
             assert!(solved.drift_uncertainty.unwrap() < 1.0 && solved.steps.is_empty(), "{solved:?}");
             assert!((solved.at(60 * SECOND) - at(60 * SECOND)).abs() <= unsure);
         }

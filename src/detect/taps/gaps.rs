@@ -1,7 +1,7 @@
 //! Where a flow lacks something on one tap.
 
 /// How many holes of a flow are remembered: the latest.
-const HOLES: usize = 3;
+const HOLES: usize = 6;
 /// Sequence numbers further ahead are another connection.
 const FAR: u32 = 1 << 24;
 /// Identifications further ahead are not numbered in sequence.
@@ -78,7 +78,8 @@ impl Gaps {
             return (false, false);
         }
         let end = seq.wrapping_add(len);
-        let fits = |&(from, to): &(u32, u32)| from != to && is_at_or_after(seq, from) && is_at_or_after(to, end);
+        let fits =
+            |&(from, to): &(u32, u32)| from != to && is_at_or_after(seq, from) && is_at_or_after(to, end);
         let missed = self.holes.iter().any(fits);
         (missed, !missed && is_at_or_after(self.next, end))
     }

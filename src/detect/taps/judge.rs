@@ -7,7 +7,7 @@ use arrow_schema::ArrowError;
 use hashbrown::{HashMap, HashSet};
 
 use super::clock::{Solved, median};
-use super::table::{Line, Verdicts, to_batch, wilson};
+use super::table::{Line, Verdicts, at_least, to_batch, wilson};
 use super::{ALONE, Comparison, Group, MISSING, NEW, PARTIAL, Row, Stray, WAIT, direction};
 use crate::classify::{Label, Traffic};
 use crate::detect::claim::Tally;
@@ -24,8 +24,10 @@ const MIN_PACKETS: u64 = 3;
 const MIN_LOST: (u64, f64) = (10, 0.01);
 /// How many times more than the rest of a pair a prefix must lose.
 const LOSES_MORE: f64 = 3.0;
-/// How many times more new packets there must be than the tap before may have missed.
-const MORE_THAN_MISSED: f64 = 2.0;
+/// How many times more new packets there must be than the tap before says it dropped.
+const MORE_THAN_DROPPED: f64 = 2.0;
+/// How probable it may be that what is claimed is chance, over all shares that are looked at.
+const CHANCE: f64 = 0.001;
 /// What shares are compared with: about one in a thousand by chance.
 const Z: f64 = 3.29;
 /// What the rest of a pair says counts from so many packets on.
@@ -413,20 +415,21 @@ impl<'a> Judge<'a> {
             let all = pairs.entry(pair).or_default();
             (all.0, all.1) = (all.0 + 1, all.1 + 1);
         }
+        let tried = shares.len() as f64;
         for ((pair, dst), share) in shares {
             let new = share.found.len() as u64;
             if new < MIN_PACKETS {
                 continue;
             }
             let (all_new, all) = pairs.get(&pair).copied().unwrap_or_default();
-            let (rest_new, rest) = (all_new - new, all - share.of);
             let drops = self.drop_rate(pair.0);
-            let may_be_missed = wilson(rest_new, rest, Z).1.max(drops);
-            let stands_out =
-                rest >= REST && wilson(new, share.of, Z).0 > MORE_THAN_MISSED * may_be_missed;
+            // What a tap misses is spread over all flows.
+            let by_chance = at_least(new, all_new, share.of as f64 / all as f64) * tried;
+            let stands_out = all - share.of >= REST
+                && by_chance < CHANCE
+                && wilson(new, share.of, Z).0 > MORE_THAN_DROPPED * drops;
             // The tap before saw what belongs there, and missed nothing else.
-            let contradicted =
-                share.contradicted >= MIN_PACKETS && !missed.contains(&pair) && drops == 0.0;
+            let contradicted = share.contradicted >= MIN_PACKETS && !missed.contains(&pair) && drops == 0.0;
             let mut tally = Tally::default();
             for one in share.found.iter().filter_map(|&at| lone.get(at)) {
                 self.add(&mut tally, one.stray.sighting, None, Role::Injected);
@@ -463,13 +466,16 @@ impl<'a> Judge<'a> {
             let all = pairs.entry(pair).or_default();
             (all.0, all.1) = (all.0 + 1, all.1 + 1);
         }
+        let tried = shares.len() as f64;
         for ((pair, of), share) in shares {
             let (lost, (all_lost, all)) =
                 (share.found.len() as u64, pairs.get(&pair).copied().unwrap_or_default());
             let (rest_lost, rest) = (all_lost - lost, all - share.of);
-            let usual = wilson(rest_lost, rest, Z).1.max(self.drop_rate(pair.1));
-            let least = wilson(lost, share.of, Z).0;
-            if lost < MIN_LOST.0 || rest < REST || least <= MIN_LOST.1 || least <= LOSES_MORE * usual {
+            let usual = (rest_lost as f64 / rest.max(1) as f64).max(self.drop_rate(pair.1));
+            let by_chance = at_least(lost, all_lost, share.of as f64 / all as f64) * tried;
+            let is_enough = lost >= MIN_LOST.0 && wilson(lost, share.of, Z).0 > MIN_LOST.1;
+            let is_more = lost as f64 > LOSES_MORE * usual * share.of as f64 && by_chance < CHANCE;
+            if rest < REST || !is_enough || !is_more {
                 continue;
             }
             let mut tally = Tally::default();
@@ -520,14 +526,17 @@ impl<'a> Judge<'a> {
             for pair in numbers.chunks(2) {
                 let [number, main] = *pair else { continue };
                 let Some(flow) = self.context.flows.get(number) else { continue };
-                let mut original = self.context.flows.get(main).into_iter().flat_map(|flow| sightings(flow, main));
+                let mut original =
+                    self.context.flows.get(main).into_iter().flat_map(|flow| sightings(flow, main));
                 for sighting in sightings(flow, number) {
                     self.add(&mut tally, sighting, original.next(), Role::Redirected);
                 }
                 let packets = u64::from(self.row(number).arrived);
                 diverted += packets;
                 of += packets + u64::from(self.row(main).arrived);
-                if let (Some(from), tap, traffic) = (self.row(number).prev.tap(), self.tap(flow), traffic(flow)) {
+                if let (Some(from), tap, traffic) =
+                    (self.row(number).prev.tap(), self.tap(flow), traffic(flow))
+                {
                     let group = self.group(from, tap, traffic);
                     group.diverted += packets;
                     group.passed = group.passed.saturating_sub(packets);
@@ -542,7 +551,9 @@ impl<'a> Judge<'a> {
         // Another tap, beside the usual next one and not behind it, is another exit.
         for (_, row, flow) in self.rows() {
             let tap = self.tap(flow);
-            let (Some(to), Some(other)) = (row.next.tap(), u16::from(row.other).checked_sub(1)) else { continue };
+            let (Some(to), Some(other)) = (row.next.tap(), u16::from(row.other).checked_sub(1)) else {
+                continue;
+            };
             if row.elsewhere == 0 || row.next.votes < ESTABLISHED {
                 continue;
             }
@@ -557,9 +568,9 @@ impl<'a> Judge<'a> {
                 continue;
             }
             let mut tally = Tally::default();
-            let exit = self.rows().find(|(_, _, exit)| {
-                self.tap(exit) == other && direction(exit) == direction(flow)
-            });
+            let exit = self
+                .rows()
+                .find(|(_, _, exit)| self.tap(exit) == other && direction(exit) == direction(flow));
             if let Some((number, _, exit)) = exit {
                 for sighting in sightings(exit, number) {
                     self.add(&mut tally, sighting, None, Role::Redirected);
@@ -606,6 +617,10 @@ impl<'a> Judge<'a> {
     fn claim(&self, detector: &'static str, kind: Kind, severity: Severity, tally: Tally) -> Claim {
         let mut claim = Claim::new(detector, kind, severity, tally, &self.context);
         (claim.in_scope, claim.judged) = (claim.tally.packets, claim.tally.packets);
+        if kind != Kind::Diversion {
+            // Whoever got them next is who should.
+            claim.collector_mac = None;
+        }
         claim
     }
 
@@ -627,7 +642,12 @@ impl<'a> Judge<'a> {
             }
             for (ts, step) in &clocks.steps {
                 let step = *step as f64 / 1e9;
-                reasons.push(format!("the clock of {} against {} stepped by {step} s at {}", name(high), name(low), time(*ts)));
+                reasons.push(format!(
+                    "the clock of {} against {} stepped by {step} s at {}",
+                    name(high),
+                    name(low),
+                    time(*ts)
+                ));
             }
             solved.insert((low, high), clocks);
         }
@@ -737,7 +757,8 @@ fn traffic(flow: &Flow) -> u8 {
 /// The prefix of a flow's destination: 24 bits of IPv4, 48 of IPv6.
 fn prefix(flow: &Flow) -> Option<(Addr, u8)> {
     let dst = flow.key().dst?;
-    let (kept, bits) = if dst.starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]) { (15, 24) } else { (6, 48) };
+    let (kept, bits) =
+        if dst.starts_with(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]) { (15, 24) } else { (6, 48) };
     let mut addr = dst;
     addr.iter_mut().skip(kept).for_each(|byte| *byte = 0);
     Some((addr, bits))

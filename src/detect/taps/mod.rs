@@ -23,10 +23,10 @@
 //! *Guards*: capture loss is told by holes in the sequence numbers of a TCP flow (or the identifications of a flow numbered in
 //! sequence) that the other tap fills, by many packets in a row that only one tap has, and by the tap's own count of dropped
 //! frames. Behind address translation, only packets known by their payload are judged. Group addresses are left out.
-//! *Thresholds*: `B1.lost` from 10 packets and 1 % on, three times what the rest of that pair loses; `B1.inserted` from 3 on, and
-//! more than twice what the upstream tap may have missed; `B1.modified` and `B1.diverted` from 3 on. Shares are compared by their Wilson
-//! intervals (z = 3.29 for claims, so that chance makes one in a thousand; 1.96 in the table). None is measured: they are this
-//! module's own.
+//! *Thresholds*: `B1.lost` from 10 packets and 1 % on (the lower end of the Wilson interval at z = 3.29), three times what the rest
+//! of that pair loses; `B1.inserted` from 3 on, either where the tap before saw what belongs in their place and missed nothing, or
+//! where they are too many for one destination to be what it missed; `B1.modified` and `B1.diverted` from 3 on. Too many is what has
+//! a chance below 1 in 1000, over all destinations together. None is measured: they are this module's own.
 //! ATT&CK: T1557 (Adversary-in-the-Middle), T1659 (Content Injection).
 
 pub(super) mod align;
@@ -77,6 +77,8 @@ const MISSING: u8 = 16;
 const NEW: u8 = 32;
 /// It was settled when nothing of its flow was on another tap.
 const ALONE: u8 = 64;
+/// When it came, there was a hole in its flow on the tap before where it belongs.
+const MISSED: u8 = 128;
 
 /// When a tap captured, by aligned time.
 #[derive(Debug, Clone, Copy)]
@@ -290,12 +292,7 @@ impl Comparison {
         self.rows.get_mut(number)
     }
 
-    fn take(
-        &mut self,
-        now: &Now<'_>,
-        history: &mut History,
-        known: Known<'_>,
-    ) -> Option<(u16, Sighting)> {
+    fn take(&mut self, now: &Now<'_>, history: &mut History, known: Known<'_>) -> Option<(u16, Sighting)> {
         let Now { packet, sighting, tap, .. } = *now;
         if tap >= MAX_TAPS {
             return None;
@@ -313,9 +310,11 @@ impl Comparison {
         let len = packet.payload_len().unwrap_or_default();
         let seq = packet.tcp_seq();
         if let Some(row) = self.row(sighting.flow) {
-            match seq {
-                Some(seq) => row.gaps.segment(seq, len),
-                None => row.gaps.numbered(sighting.ip_id as u16),
+            match (seq, packet.protocol()) {
+                (Some(seq), _) => row.gaps.segment(seq, len),
+                // Of TCP, a later fragment.
+                (None, Some(6)) => {}
+                (None, _) => row.gaps.numbered(sighting.ip_id as u16),
             }
         }
         if !now.kept {
@@ -350,12 +349,36 @@ impl Comparison {
             return None;
         }
         let mine = Seen { sighting, number, tap };
-        if now.earlier.is_empty() {
-            let (other, other_number) = now.same_payload?;
-            let theirs = Seen { sighting: other, number: other_number, tap: tap_of(&other) };
-            return self.rewritten(packet, theirs, mine, history, known);
+        let found = if let Some((other, number)) = now.same_payload
+            && now.earlier.is_empty()
+        {
+            let theirs = Seen { sighting: other, number, tap: tap_of(&other) };
+            self.rewritten(packet, theirs, mine, history, known)
+        } else {
+            self.place(mine, now.earlier.iter().zip(now.numbers), history, known)
+        };
+        // Of a fast flow, holes are soon forgotten.
+        if found.is_none()
+            && let Some(prev) = self.rows.get(sighting.flow as usize).map(|row| row.prev)
+            && prev.tap != 0
+            && self.gap(prev.row, sighting, &note, known).0
+            && let Some((_, note)) = history.noted(number)
+        {
+            note.flags |= MISSED;
         }
-        self.place(mine, now.earlier.iter().zip(now.numbers), history, known)
+        found
+    }
+
+    /// Of a packet that a row of its flow on another tap does not have: whether there is a hole where it belongs, and whether there
+    /// is none, though the flow went on.
+    fn gap(&self, row: u32, sighting: Sighting, note: &Note, known: Known<'_>) -> (bool, bool) {
+        let Some(Row { gaps, .. }) = self.rows.get(row as usize) else { return (false, false) };
+        let protocol = known.flows.get(sighting.flow).and_then(|flow| flow.key().protocol);
+        if protocol == Some(6) {
+            gaps.of_segment(note.seq, note.len.into())
+        } else {
+            gaps.of_number(sighting.ip_id as u16)
+        }
     }
 
     /// Finds the place of a sighting between those of its packet on other taps.
@@ -610,7 +633,8 @@ impl Comparison {
 
     /// Whether every tap captured around this time.
     fn all_cover(&self, tap: u16, ts: i64) -> bool {
-        let mut others = (0..self.spans.len() as u16).filter(|&other| other != tap && self.span(other).is_some());
+        let mut others =
+            (0..self.spans.len() as u16).filter(|&other| other != tap && self.span(other).is_some());
         others.clone().next().is_some() && others.all(|other| self.covers(other, ts))
     }
 
@@ -636,13 +660,8 @@ impl Comparison {
             self.overflow += 1;
             return;
         }
-        let is_tcp = known.flows.get(mine.sighting.flow).is_some_and(|flow| flow.key().protocol == Some(6));
-        let gaps = self.rows.get(mate as usize).map(|row| row.gaps).unwrap_or_default();
-        let (missed, contradicted) = if is_tcp {
-            gaps.of_segment(note.seq, note.len.into())
-        } else {
-            gaps.of_number(mine.sighting.ip_id as u16)
-        };
+        let (missed, contradicted) = self.gap(mate, mine.sighting, &note, known);
+        let missed = missed || (kind == NEW && note.flags & MISSED != 0);
         let note = Note { flags: note.flags | kind, ..note };
         let stray = Stray { sighting: mine.sighting, note, missed, contradicted };
         let kept = self.strays.entry((mine.tap, mine.sighting.frame)).or_insert(stray);

@@ -56,6 +56,24 @@ pub(super) fn wilson(k: u64, n: u64, z: f64) -> (f64, f64) {
     (((middle - half) / whole).max(0.0), ((middle + half) / whole).min(1.0))
 }
 
+/// How probable it is that of `n` things, each of which falls into a share of all by chance, at least `k` do.
+pub(super) fn at_least(k: u64, n: u64, share: f64) -> f64 {
+    if k == 0 || share >= 1.0 {
+        return 1.0;
+    }
+    if k > n || share <= 0.0 {
+        return 0.0;
+    }
+    let ways: f64 = (1..=k).map(|i| ((n - k + i) as f64 / i as f64).ln()).sum();
+    let mut exactly = (ways + k as f64 * share.ln() + (n - k) as f64 * (1.0 - share).ln()).exp();
+    let mut sum = 0.0;
+    for i in k..=n {
+        sum += exactly;
+        exactly *= (n - i) as f64 / (i + 1) as f64 * share / (1.0 - share);
+    }
+    sum.min(1.0)
+}
+
 /// For 95 %.
 const Z: f64 = 1.96;
 
@@ -139,8 +157,11 @@ pub(super) fn to_batch(lines: &[Line], taps: &[String]) -> Result<RecordBatch, A
     }
     let (mut p50, mut p99, mut unsure) = (Int64Builder::new(), Int64Builder::new(), Int64Builder::new());
     let (mut drift, mut drift_unsure) = (Float64Builder::new(), Float64Builder::new());
-    let mut steps = ListBuilder::new(StructBuilder::from_fields(steps_fields(), 0))
-        .with_field(Field::new("item", DataType::Struct(steps_fields()), false));
+    let mut steps = ListBuilder::new(StructBuilder::from_fields(steps_fields(), 0)).with_field(Field::new(
+        "item",
+        DataType::Struct(steps_fields()),
+        false,
+    ));
     for line in lines {
         p50.append_option(line.delays.map(|(p50, _)| p50));
         p99.append_option(line.delays.map(|(_, p99)| p99));
@@ -187,6 +208,16 @@ mod tests {
         ] {
             let (from, to) = wilson(k, n, 1.959_964);
             assert!((from - low).abs() < 5e-5 && (to - high).abs() < 5e-5, "{k} of {n}: {from} to {to}");
+        }
+    }
+
+    #[test]
+    fn a_binomial_tail() {
+        // Of ten throws of a coin, eight and more heads: (45 + 10 + 1) / 1024. Three sixes with three dice: 1 / 216.
+        for (k, n, share, expected) in
+            [(8, 10, 0.5, 56.0 / 1024.0), (3, 3, 1.0 / 6.0, 1.0 / 216.0), (0, 5, 0.1, 1.0), (4, 3, 0.5, 0.0)]
+        {
+            assert!((at_least(k, n, share) - expected).abs() < 1e-12);
         }
     }
 
