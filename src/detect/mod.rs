@@ -20,11 +20,13 @@ mod reset;
 mod sampled;
 mod shape;
 mod state;
+mod taps;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
-pub use examine::{Examination, Options, Tap, TapCounts, examine};
+pub use examine::{Examination, Options, Tap, TapCounts, examine, examine_with_drops};
 pub use history::{History, Limits, Sighting};
 pub use state::{SavedScan, SavedState, StateError};
+pub use taps::compared_schema;
 
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 use serde::{Deserialize, Serialize};
