@@ -96,6 +96,9 @@ GTP2 = bytes.fromhex(
 RADIUS = bytes.fromhex("01070024") + bytes(16) + bytes.fromhex("0104616c 0406c0000201 050600000001")
 TACACS = bytes.fromhex("c0010101 00000007 00000004 61626364 c0010200 00000007 00000000")
 HEP1 = bytes.fromhex("01100211 13c413c4 c6336401 c6336402") + SIP[:40]
+# The header of a capture (draft-ietf-opsawg-pcap section 4), little-endian, and a section header of pcapng.
+PCAP = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
+PCAPNG = bytes.fromhex("0a0d0d0a 1c000000 4d3c2b1a 0100 0000 ffffffffffffffff 1c000000")
 WEBSOCKET = b"\x81\xfe" + len(SIP).to_bytes(2, "big") + bytes(4) + SIP
 
 
@@ -166,6 +169,13 @@ def frames() -> list[Packet]:
         PACKET / UDP(sport=2123, dport=2123) / Raw(GTP2),
         PACKET / UDP(sport=1812, dport=1812) / Raw(RADIUS),
         PACKET / TCP(sport=40000, dport=49, flags="PA") / Raw(TACACS),
+        PACKET / UDP(sport=40000, dport=69) / Raw(b"\0\x02tac.pcap\0octet\0"),
+        PACKET / UDP(sport=40000, dport=40001) / Raw(b"\0\x03\0\x01" + PCAP),
+        PACKET / TCP(sport=40000, dport=21, flags="PA") / Raw(b"STOR mycap.pcap\r\nRETR running-config\r\n"),
+        PACKET / TCP(sport=20, dport=40000, flags="PA") / Raw(PCAPNG),
+        PACKET
+        / TCP(sport=40000, dport=80, flags="PA")
+        / Raw(b"PUT /1.pcap HTTP/1.1\r\nHost: a\r\n\r\n" + PCAP),
     ]
 
 

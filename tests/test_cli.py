@@ -59,8 +59,7 @@ class Engine:
         memory: int,
         progress: Any,
         threads: int | None,
-        infrastructure: Any,
-        gateways: Any,
+        **_: Any,
     ) -> FakeExamination:
         assert memory > 0
         assert threads is None

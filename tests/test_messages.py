@@ -371,6 +371,33 @@ PEERS = {
         },
         20,
     ),
+    "transfer of TFTP": Peer(
+        {"tftp"},
+        "tftp.opcode == 1",
+        {
+            "operation": ("tftp.opcode", {"1": "RRQ"}.__getitem__),
+            "name": ("tftp.source_file", str),
+        },
+        5,
+    ),
+    "transfer of FTP": Peer(
+        {"ftp"},
+        'ftp.request.command in {"RETR", "STOR", "STOU", "APPE"}',
+        {
+            "operation": ("ftp.request.command", str),
+            "name": ("ftp.request.arg", str),
+        },
+        10,
+    ),
+    "transfer of HTTP": Peer(
+        {"http"},
+        'http.request.method in {"PUT", "POST"}',
+        {
+            "operation": ("http.request.method", str),
+            "name": ("http.request.uri", str),
+        },
+        50,
+    ),
 }
 
 
@@ -895,6 +922,45 @@ def test_a_wide_path_takes_the_place_of_what_old_speakers_passed_on() -> None:
     row = one(buffer.getvalue(), "bgp")
     assert (row["as_path"], row["first_as"], row["origin_as"]) == ("64999 65541 65542", 64999, 65542)
     assert row["announced"] == ["203.0.113.0/24", "10.0.0.0/8"]
+
+
+PCAP, PCAPNG = bytes.fromhex("d4c3b2a1 0200 0400"), bytes.fromhex("0a0d0d0a 0000001c 1a2b3c4d")
+
+
+@pytest.mark.parametrize(
+    ("port", "payload", "wanted"),
+    [
+        # draft-ietf-opsawg-pcap section 4 and draft-ietf-opsawg-pcapng section 4.1, in both orders of bytes.
+        (20, PCAP, (None, None, None, "pcap")),
+        (40000, bytes.fromhex("a1b23c4d 0002 0004"), (None, None, None, "pcap")),
+        (40000, PCAPNG, (None, None, None, "pcapng")),
+        (40000, PCAPNG[:8] + bytes.fromhex("4d3c2b1a"), (None, None, None, "pcapng")),
+        (80, b"PUT /a HTTP/1.1\r\n\r\n" + PCAP, ("http", "PUT", "/a", "pcap")),
+        (80, b"HTTP/1.1 200 OK\r\n\r\n" + PCAPNG, ("http", None, None, "pcapng")),
+        (21, b"stor a b\r\n", ("ftp", "STOR", "a b", None)),
+        (21, b"STOU\r\n", ("ftp", "STOU", None, None)),
+        # An empty line of text, another version, another command, another method.
+        (40000, b"\n\r\r\n" + bytes(8), None),
+        (40000, bytes.fromhex("d4c3b2a1 0300 0400"), None),
+        (21, b"STORE a\r\n", None),
+        (80, b"GET /mycap.pcap HTTP/1.1\r\n\r\n", None),
+    ],
+)
+def test_files_and_captures_that_are_transferred(port: int, payload: bytes, wanted: Any) -> None:
+    from scapy.layers.inet import IP, TCP
+
+    rows = tapsight.open(wrapped(IP() / TCP(sport=40001, dport=port, flags="PA") / payload), table="transfer")
+    columns = ["protocol", "operation", "name", "content"]
+    found = [tuple(row.values()) for row in rows.to_pyarrow().select(columns).to_pylist()]
+    assert found == ([] if wanted is None else [wanted])
+
+
+def test_a_capture_begins_in_the_first_block_of_tftp() -> None:
+    # RFC 1350 section 5: operation 3, number of the block, 512 bytes.
+    rows = [tapsight.open(capture(bytes([0, 3, 0, n]) + PCAP, 40000), table="transfer") for n in (1, 2)]
+    assert [table.to_pyarrow().num_rows for table in rows] == [1, 0]
+    row = one(capture(b"\0\x02tac.pcap\0octet\0", 69), "transfer")
+    assert (row["protocol"], row["operation"], row["name"]) == ("tftp", "WRQ", "tac.pcap")
 
 
 def test_rtcp_that_is_encrypted_is_not_read() -> None:

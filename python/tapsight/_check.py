@@ -7,7 +7,9 @@ import dataclasses
 import html
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -170,20 +172,24 @@ def check(
     memory: int = MEMORY,
     progress: Progress | None = None,
     threads: int | None = None,
+    state: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
 
     Args:
         sources: Captures: a path, several paths or ``NAME=path``, or a mapping of tap names to a path or paths. ``-`` is
-            standard input. Captures under one name are one tap, read in order.
+            standard input. Captures under one name are one tap, read in the order of the times of their first frames.
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
         memory: About how many bytes to use for what is remembered of recent packets.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
         threads: How many threads to use; all processors by default. What they find is the same.
+        state: A file that keeps what is known from one run to the next: the run goes on from it if it is there, and writes it
+            anew. So captures can be given as they come, a day at a time, and the answer is that of one run over all. A tap
+            goes on by its name: ``NAME=path``.
 
     Raises:
-        SourceError: No capture could be read, or one was named twice.
+        SourceError: No capture could be read, or one was named twice, or the state cannot be used.
         PolicyError: The policy cannot be used.
     """
     if policy is not None and not isinstance(policy, Policy):
@@ -195,6 +201,7 @@ def check(
         progress=progress,
         threads=threads,
         network=policy.network if policy is not None else None,
+        state=state,
     )
     return judge(examination, policy, problems)
 
@@ -207,6 +214,7 @@ def examine_readable(
     progress: Progress | None = None,
     threads: int | None = None,
     network: Network | None = None,
+    state: str | os.PathLike[str] | None = None,
 ) -> tuple[Examination, list[str]]:
     """Examines what can be read of the taps, and says what could not be, a line each.
 
@@ -219,12 +227,13 @@ def examine_readable(
     if not 0 < memory < 1 << 60:
         raise ValueError(f"memory is {memory} bytes, which no machine has")
     problems: list[str] = []
+    saved = read_state(state) if state is not None else None
     taps = readable_taps(taps, problem_with, problems)
     window_ns = round(window * 1e9)
 
     def examine() -> Examination:
-        listed = [(tap.name, tap.paths) for tap in taps]
-        return _engine.examine(
+        listed = [(tap.name, in_order_of_time(tap.paths)) for tap in taps]
+        examination = _engine.examine(
             listed,
             window_ns=window_ns,
             memory=memory,
@@ -232,7 +241,12 @@ def examine_readable(
             threads=checked_threads(threads),
             infrastructure=network.infrastructure if network is not None else (),
             gateways=network.gateways if network is not None else (),
+            state=saved,
+            save=state is not None,
         )
+        if state is not None and examination.state is not None:
+            write_state(state, examination.state)
+        return examination
 
     try:
         return examine(), problems
@@ -243,6 +257,43 @@ def examine_readable(
         if len(problems) == count:
             raise SourceError(str(error)) from error
     return examine(), problems
+
+
+def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The captures of a tap by the times of their first frames: rotated files, in whichever order they were named."""
+    if len(paths) < 2 or STDIN in paths:
+        return paths
+    first = {path: _engine.first_ts(path) for path in paths}
+    return tuple(sorted(paths, key=lambda path: first[path] or 0))
+
+
+def read_state(path: str | os.PathLike[str]) -> bytes | None:
+    """What an earlier run has saved; ``None`` if there was none.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SourceError(f"{os.fspath(path)}: {error.strerror}") from error
+
+
+def write_state(path: str | os.PathLike[str], state: bytes) -> None:
+    """Saves what a run knows; what was there stays until all is written.
+
+    Raises:
+        SourceError: It cannot be written.
+    """
+    target = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            file.write(state)
+        Path(file.name).replace(target)
+    except OSError as error:
+        raise SourceError(f"{os.fspath(path)}: {error.strerror}") from error
 
 
 def readable_taps(

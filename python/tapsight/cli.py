@@ -179,6 +179,13 @@ def check(
     window: Window = 5.0,
     memory: Memory = 160,
     threads: Threads = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Go on from what an earlier run left here, and leave what this one knows: captures as they come, a day at a time.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
@@ -194,6 +201,7 @@ def check(
                 memory=memory << 20,
                 progress=progress,
                 threads=threads,
+                state=state,
             )
         to_terminal = output in {None, "-"} and sys.stdout.isatty()
         ending = Path(output or "").suffix
@@ -252,6 +260,9 @@ def bench(
         int | None, typer.Option(min=1, help="How many packets to make of each mix; else 64 MiB of them.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often to measure each row.")] = 5,
+    detectors: Annotated[
+        bool, typer.Option("--detectors", help="Measure each detector by itself too.")
+    ] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there as well.")
     ] = None,
@@ -266,7 +277,9 @@ def bench(
         measured = []
         # Opened before the minutes that follow, so that a name that cannot be written is told at once.
         with _files.output(str(json_ or os.devnull)) as file:
-            for source, rows in _bench.bench(files or [], mixes, packets=packets, runs=runs):
+            for source, rows in _bench.bench(
+                files or [], mixes, packets=packets, runs=runs, detectors=detectors
+            ):
                 typer.echo(f"{safe(source)}\n{_bench.header()}")
                 for row in rows:
                     typer.echo(row.line())

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.resources
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -80,6 +81,21 @@ def attack() -> tuple[str, dict[str, list[str]]]:
 def worst(severities: Iterable[Severity]) -> Severity:
     """The most severe."""
     return max(severities, key=SEVERITIES.index)
+
+
+def share_interval(part: int, whole: int) -> tuple[float, float] | tuple[None, None]:
+    """Between what the share of the part in all traffic lies, with a confidence of 95 %, as far as packets are independent.
+
+    The score interval of Wilson (1927), "Probable Inference, the Law of Succession, and Statistical Inference". Without a whole, or with a
+    part that is more than that, there is none.
+    """
+    if not 0 <= part <= whole or whole == 0:
+        return None, None
+    z = 1.959963984540054  # The 97.5th percentile of the normal distribution.
+    share, spread = part / whole, z * z / whole
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 # --- Claims → findings ------------------------------------------------------------------------------------------------
@@ -221,6 +237,7 @@ class FrameNumbers:
 def finding_schema() -> pa.Schema:
     """The schema of the findings table. Fields mean what those of :class:`Finding` do; addresses are text.
 
+    ``share_low`` and ``share_high`` bound the share of ``packets`` among those ``judged``, see :func:`share_interval`.
     ``sentence`` and names may hold text from captures: pass them through :func:`tapsight._text.safe` before a terminal.
     """
     import pyarrow as pa
@@ -239,6 +256,8 @@ def finding_schema() -> pa.Schema:
             pa.field("packets", count, nullable=False),
             pa.field("in_scope", count, nullable=False),
             pa.field("judged", count, nullable=False),
+            pa.field("share_low", pa.float64()),
+            pa.field("share_high", pa.float64()),
             pa.field("first_ts", time, nullable=False),
             pa.field("last_ts", time, nullable=False),
             pa.field("exporter", text),
@@ -263,6 +282,7 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
         used[finding.id] = used.get(finding.id, 0) + 1
         id_ = finding.id if used[finding.id] == 1 else f"{finding.id}-{used[finding.id]}"
         tunnel = finding.tunnel
+        low, high = share_interval(finding.packets, finding.judged)
         evidence = []
         for frame in finding.evidence:
             file, number = numbers.locate(frame)
@@ -278,6 +298,8 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
                 "packets": finding.packets,
                 "in_scope": finding.in_scope,
                 "judged": finding.judged,
+                "share_low": low,
+                "share_high": high,
                 "first_ts": finding.first_ts,
                 "last_ts": finding.last_ts,
                 "exporter": address_text(tunnel.src) if tunnel.src is not None else None,

@@ -11,6 +11,7 @@ use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::conversations::Originals;
 use super::{Context, Outcome, Seen, Sighting};
@@ -78,7 +79,7 @@ named! {
 }
 
 /// A frame that proves a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Number of the tap.
     pub tap: u16,
@@ -133,7 +134,7 @@ pub struct Claim {
 }
 
 /// Counts of the packets behind a claim.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Copies counted.
     pub packets: u64,
@@ -297,7 +298,11 @@ impl Tally {
 }
 
 /// Claims in the making, told apart by a key. Bounded: what comes after [`Claims::MAX`] keys is only counted.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "K: Serialize + Eq + std::hash::Hash",
+    deserialize = "K: Deserialize<'de> + Eq + std::hash::Hash"
+))]
 pub struct Claims<K> {
     tallies: HashMap<K, Tally>,
     order: Vec<K>,

@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::classify::Label;
@@ -11,7 +12,7 @@ use crate::dissect::{Labels, Mac};
 use crate::flows::{Flow, FlowKey, Path, PathId};
 
 /// Where a frame was seen, and from whom to whom it went. VLANs are left out: a fork of two VLANs is one fork.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Link {
     pub tap: u16,
     src: Option<Mac>,

@@ -28,10 +28,11 @@
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::conversations::{Link, Originals};
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::dissect::Mac;
 use crate::flows::{Flow, FlowKey, Path};
 use crate::packets::ids;
@@ -47,7 +48,7 @@ const MIN_PACKETS: u64 = 3;
 const MIN_IP_IDS: usize = 3;
 const UNPROVEN: &str = "A5.unproven";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 enum Class {
     // From the most harmless explanation to the least.
     SpanBoth,
@@ -82,7 +83,7 @@ impl Class {
 }
 
 /// What tells one claim from another. Harmless classes are told apart by tap only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Key {
     /// Class, tap of the original, tap of the copy.
     Named(Class, u16, u16),
@@ -95,7 +96,7 @@ enum Key {
 }
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Duplicate {
     claims: Claims<Key>,
     rewrites: HashMap<(Addr, Addr), Opening>,
@@ -103,7 +104,7 @@ pub(super) struct Duplicate {
 }
 
 /// How conversations between a pair of addresses, of which one stands for the other, were opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Opening {
     /// Whether the first packet seen had its destination rewritten.
     first_at_destination: bool,
@@ -116,7 +117,7 @@ struct Opening {
 }
 
 /// The usual time from one tap to another.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Lags {
     first: Vec<i64>,
     usual: Option<i64>,
@@ -141,6 +142,8 @@ impl Lags {
 const MAX_REWRITES: usize = 1 << 16;
 
 impl Detector for Duplicate {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A5"
     }

@@ -13,8 +13,9 @@
 //! ATT&CK: T1020.001 (Traffic Duplication).
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::dissect::{Encap, Stack};
 use crate::hash::fold;
 use crate::table::Table;
@@ -31,7 +32,7 @@ type Export = (u16, Option<Addr>, Option<Addr>);
 type Intercept = (Export, Stack, Option<u32>);
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct InterceptExport {
     claims: Claims<Intercept>,
     exports: HashMap<Export, Steadiness>,
@@ -40,7 +41,7 @@ pub(super) struct InterceptExport {
 }
 
 /// Whether ids stay.
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone, Copy, Serialize, Deserialize)]
 struct Steadiness {
     packets: u64,
     /// Packets of conversations that were seen before, and those of them whose id had changed.
@@ -58,6 +59,8 @@ impl Steadiness {
 }
 
 impl Detector for InterceptExport {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A3"
     }

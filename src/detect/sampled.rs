@@ -15,9 +15,10 @@
 //! ATT&CK: T1020.001 (Traffic Duplication).
 
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
 use crate::messages::{self, Kinds, View};
 use crate::wire::ip::Addr;
 
@@ -30,7 +31,7 @@ const MAX_FLOWS: usize = 1 << 16;
 /// Tap, exporter, collector, carrier.
 type Key = (u16, Option<Addr>, Option<Addr>, Carrier);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Carrier {
     Sflow,
     Ipfix,
@@ -60,7 +61,7 @@ impl Carrier {
 }
 
 /// What one exporter sends to one collector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Export {
     samples: u64,
     /// Those of which the exporter says that every packet is sampled.
@@ -72,7 +73,7 @@ struct Export {
 }
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SampledExport {
     claims: Claims<Key>,
     exports: HashMap<Key, Export>,
@@ -82,6 +83,8 @@ pub(super) struct SampledExport {
 }
 
 impl Detector for SampledExport {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A6"
     }

@@ -22,9 +22,12 @@
 //! ATT&CK: T1020.001 (Traffic Duplication), T1573 (Encrypted Channel).
 
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::conversations::Link;
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted};
+use super::{
+    Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
+};
 use crate::classify::App;
 use crate::flows::{Flow, PathId};
 use crate::wire::ip::Addr;
@@ -61,7 +64,7 @@ const SURROGATES: i64 = 199;
 type Tunnel = (u16, Option<Addr>, Option<Addr>, u8, (u16, u16));
 
 /// A packet in the log.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Entry {
     ts: i64,
     frame: u64,
@@ -70,7 +73,7 @@ struct Entry {
 }
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct EncryptedCopy {
     log: Vec<Entry>,
     /// Packets that are still to pass before the next log.
@@ -81,7 +84,7 @@ pub(super) struct EncryptedCopy {
 }
 
 /// What is known of a claim.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Facts {
     /// Whether the originals went on in the clear.
     is_copy: bool,
@@ -112,6 +115,8 @@ struct Peak {
 }
 
 impl Detector for EncryptedCopy {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A7"
     }

@@ -22,6 +22,7 @@ pub(crate) mod ss7;
 mod tables;
 pub(crate) mod tcp;
 pub(crate) mod tls;
+pub(crate) mod transfer;
 mod words;
 
 pub use tables::Kinds;
@@ -74,6 +75,8 @@ named! {
         Ss7 = "ss7",
         /// Frames that sFlow, IPFIX, NetFlow and HEP carry copies of.
         Sample = "sample",
+        /// Requests for files, and captures that are sent.
+        Transfer = "transfer",
     }
 }
 
@@ -139,6 +142,7 @@ fn table(kind: Kind) -> Box<dyn Table> {
         Kind::Neighbor => Box::<neighbor::Neighbor>::default(),
         Kind::Rtcp => Box::<rtcp::Rtcp>::default(),
         Kind::Sample => Box::<sample::Sample>::default(),
+        Kind::Transfer => Box::<transfer::Transfer>::default(),
     }
 }
 

@@ -5,7 +5,7 @@ use arrow_schema::ArrowError;
 
 use super::{Frame, Kind, Table, table};
 use super::{
-    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, neighbor, rtcp, rtp, sample, sip, ss7, tcp, tls,
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, neighbor, rtcp, rtp, sample, sip, ss7, tcp, tls, transfer,
 };
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
@@ -58,6 +58,10 @@ impl Kinds {
             Transport::Sctp(_) => Self::of(&[Kind::Ss7]),
             _ => Self(0),
         };
+        let by_transport = match transfer::beginning(frame) {
+            Some(_) => by_transport.or(Self::of(&[Kind::Transfer])),
+            None => by_transport,
+        };
         let by_app = match frame.label.app {
             Some(App::Arp) => Kind::Neighbor,
             Some(App::Dns | App::Mdns | App::Llmnr) => Kind::Dns,
@@ -70,8 +74,10 @@ impl Kinds {
             Some(App::Diameter) => Kind::Diameter,
             Some(App::Gtpc) => Kind::Gtp,
             Some(App::Sflow | App::NetFlow | App::Hep) => Kind::Sample,
-            // Over WebSocket too.
-            Some(App::Sip | App::Http) => Kind::Sip,
+            Some(App::Tftp | App::Ftp) => Kind::Transfer,
+            // SIP over WebSocket too.
+            Some(App::Http) => return by_transport.or(Self::of(&[Kind::Sip, Kind::Transfer])),
+            Some(App::Sip) => Kind::Sip,
             _ => return by_transport,
         };
         by_transport.or(Self::of(&[by_app]))
@@ -188,7 +194,7 @@ macro_rules! views {
 
 views! {
     dns: Dns, tls: Tls, tcp: Tcp, sip: Sip, rtp: Rtp, rtcp: Rtcp, icmp: Icmp, neighbor: Neighbor, fhrp: Fhrp, dhcp: Dhcp,
-    bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample,
+    bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample, transfer: Transfer,
 }
 
 #[cfg(test)]
@@ -233,6 +239,7 @@ mod tests {
                 }
                 rows.sort();
                 alone.sort();
+                assert!(!alone.is_empty(), "{kind:?}");
                 assert_eq!(rows, alone, "{kind:?}");
             }
         }
