@@ -263,31 +263,35 @@ impl EncryptedCopy {
         strong: bool,
         context: &Context<'_>,
     ) {
-        let pairs = traffic.pairs(entries, peak);
+        let path =
+            entries.first().and_then(|&at| context.flows.get(traffic.at(at)?.flow)).map(|flow| flow.path);
+        let Some(path) = path else { return };
+        // Of a conversation that is copied, most packets are followed, on each path on which it is seen.
+        let followed = traffic.followed(entries, peak);
+        let mut by_path: HashMap<(Direction, PathId), (u64, u64)> = HashMap::new();
+        for (&number, &(all, fits)) in &followed {
+            let of = (direction(number, context), context.flows.get(number).map_or(0, |flow| flow.path));
+            let sum = by_path.entry(of).or_default();
+            *sum = (sum.0 + all, sum.1 + fits);
+        }
+        let sender = context.paths.get(path).eth_src;
+        let mut totals: HashMap<Direction, u64> = HashMap::new();
+        let mut ranks: HashMap<Direction, u8> = HashMap::new();
+        for ((of, at), (all, fits)) in by_path {
+            let total = totals.entry(of).or_default();
+            *total = all.max(*total);
+            let rank = u8::from(fits * 2 >= all)
+                + u8::from(fits * 10 >= all * 9) * 2
+                + u8::from(fits * 2 >= all && sender.is_some() && context.paths.get(at).eth_src == sender);
+            let known = ranks.entry(of).or_default();
+            *known = rank.max(*known);
+        }
+        // Where packets of several fit, the more plausible: those that are followed more often, and leave by the same device.
+        let rank = |flow| ranks.get(&direction(flow, context)).copied().unwrap_or_default();
+        let pairs = traffic.pairs(entries, peak, rank);
         let mut copied_of: HashMap<Direction, u64> = HashMap::new();
         for (original, _) in &pairs {
             *copied_of.entry(direction(original.flow, context)).or_default() += 1;
-        }
-        // Of a conversation that is copied, most packets are; the others are there by chance. On each path it has all of them.
-        let span = entries.first().zip(entries.last());
-        let Some((first, last)) = span.and_then(|(&a, &b)| Some((traffic.at(a)?.ts, traffic.at(b)?.ts)))
-        else {
-            return;
-        };
-        let mut by_flow: HashMap<u32, u64> = HashMap::new();
-        let (from, to) = (first.saturating_sub(peak.lag.1), last.saturating_sub(peak.lag.0));
-        for entry in traffic.log.iter().filter(|entry| (from..=to).contains(&entry.ts)) {
-            *by_flow.entry(entry.flow).or_default() += 1;
-        }
-        let mut by_path: HashMap<(Direction, PathId), u64> = HashMap::new();
-        for (number, packets) in by_flow {
-            let path = context.flows.get(number).map_or(0, |flow| flow.path);
-            *by_path.entry((direction(number, context), path)).or_default() += packets;
-        }
-        let mut totals: HashMap<Direction, u64> = HashMap::new();
-        for ((of, _), packets) in by_path {
-            let total = totals.entry(of).or_default();
-            *total = packets.max(*total);
         }
         let total = |of: &Direction| totals.get(of).copied().unwrap_or_default();
         copied_of.retain(|of, copied| *copied * 2 >= total(of));
@@ -295,11 +299,6 @@ impl EncryptedCopy {
         if copied * 2 < entries.len() as u64 {
             return;
         }
-        let Some(path) =
-            entries.first().and_then(|&at| context.flows.get(traffic.at(at)?.flow)).map(|flow| flow.path)
-        else {
-            return;
-        };
         let clear = in_clear(&copied_of, path, tunnel.1, context);
         let Some(tally) = self.claims.entry(tunnel) else { return };
         for (original, copy) in &pairs {
@@ -443,7 +442,7 @@ impl Traffic<'_> {
             self.visit(at as usize, entry.ts, reach, |other| {
                 let (Some(more), lag) = (
                     usize::from(entry.size).checked_sub(usize::from(other.size) + MIN_OVERHEAD),
-                    entry.ts - other.ts,
+                    entry.ts.saturating_sub(other.ts),
                 ) else {
                     return;
                 };
@@ -499,7 +498,7 @@ impl Traffic<'_> {
             let mut fitting = Vec::new();
             self.visit(at as usize, entry.ts, reach, |other| {
                 if peak.fits(&entry, other) {
-                    fitting.push(entry.ts - other.ts);
+                    fitting.push(entry.ts.saturating_sub(other.ts));
                 }
             });
             lags.push(fitting);
@@ -540,7 +539,7 @@ impl Traffic<'_> {
         let around = at.saturating_sub(REACH)..(at + REACH).min(self.log.len());
         for number in around {
             if let Some(other) = self.log.get(number)
-                && (other.ts - ts).saturating_abs() <= reach
+                && other.ts.saturating_sub(ts).saturating_abs() <= reach
                 && self.may_be_original(number)
             {
                 show(other);
@@ -548,19 +547,44 @@ impl Traffic<'_> {
         }
     }
 
-    /// Packets of the tunnel, each with an original of its own.
-    fn pairs(&self, entries: &[u32], peak: Peak) -> Vec<(Entry, Entry)> {
+    /// Of each flow, how many packets there were while the tunnel was there, and how many of them a packet of the tunnel follows.
+    fn followed(&self, entries: &[u32], peak: Peak) -> HashMap<u32, (u64, u64)> {
+        let copies: Vec<&Entry> = entries.iter().filter_map(|&at| self.at(at)).collect();
+        let span = copies.first().zip(copies.last());
+        let Some((from, to)) = span
+            .map(|(first, last)| (first.ts.saturating_sub(peak.lag.1), last.ts.saturating_sub(peak.lag.0)))
+        else {
+            return HashMap::new();
+        };
+        let mut flows: HashMap<u32, (u64, u64)> = HashMap::new();
+        for (at, entry) in self.log.iter().enumerate() {
+            if (from..=to).contains(&entry.ts) && self.may_be_original(at) {
+                let start = copies.partition_point(|copy| copy.ts < entry.ts.saturating_add(peak.lag.0));
+                let later = copies.iter().skip(start).take(REACH);
+                let mut later = later.take_while(|copy| copy.ts < entry.ts.saturating_add(peak.lag.1));
+                let flow = flows.entry(entry.flow).or_default();
+                flow.0 += 1;
+                flow.1 += u64::from(later.any(|copy| peak.fits(copy, entry)));
+            }
+        }
+        flows
+    }
+
+    /// Packets of the tunnel, each with an original of its own: of those that fit the one of the highest rank, and none of rank 0.
+    fn pairs(&self, entries: &[u32], peak: Peak, rank: impl Fn(u32) -> u8) -> Vec<(Entry, Entry)> {
         let mut used: HashSet<usize> = HashSet::new();
         let mut pairs = Vec::new();
         for copy in entries.iter().filter_map(|&at| self.at(at)) {
             let (from, to) = (copy.ts.saturating_sub(peak.lag.1), copy.ts.saturating_sub(peak.lag.0));
-            let start = self.log.partition_point(|entry| entry.ts < from);
+            let start = self.log.partition_point(|entry| entry.ts <= from);
             let rest = self.log.iter().enumerate().skip(start).take(REACH);
-            let mut rest = rest.take_while(|(_, entry)| entry.ts <= to);
-            let fits = |&(at, entry): &(usize, &Entry)| {
+            let rest = rest.take_while(|(_, entry)| entry.ts <= to);
+            let fits = rest.filter(|&(at, entry)| {
                 peak.fits(copy, entry) && self.may_be_original(at) && !used.contains(&at)
-            };
-            if let Some((at, original)) = rest.find(fits) {
+            });
+            let best = fits.map(|(at, entry)| (rank(entry.flow), std::cmp::Reverse(at), entry));
+            let best = best.filter(|&(rank, ..)| rank > 0).max_by_key(|&(rank, at, _)| (rank, at));
+            if let Some((_, std::cmp::Reverse(at), original)) = best {
                 used.insert(at);
                 pairs.push((*original, *copy));
             }
