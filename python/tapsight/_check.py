@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from tapsight import _engine
+from tapsight import _engine, _evidence
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
 from tapsight._scan import checked_threads
@@ -83,6 +83,8 @@ class Result:
     """Was traffic copied, was it diverted?"""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
+    run: _evidence.Run | None = None
+    """What was asked, and of which captures; what :meth:`evidence` needs."""
 
     @property
     def exit_code(self) -> int:
@@ -140,6 +142,35 @@ class Result:
         lines += [{"type": "explained", **row} for row in data["explained"]]
         return "".join(as_json(line) + "\n" for line in lines)
 
+    def evidence(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        findings: Iterable[str] | None = None,
+        max_frames: int = _evidence.MAX_FRAMES,
+        zero_payload: bool = False,
+    ) -> dict[str, Any]:
+        """Writes a folder to hand on: for each finding a pcapng of the packets that prove it, and what to verify it by.
+
+        Captures are read once more. The same captures and options make the same bytes, and nothing is overwritten.
+
+        Args:
+            directory: Where to; it is made, or empty.
+            findings: Ids of the findings that are wanted; all by default.
+            max_frames: How many packets of one finding to write.
+            zero_payload: Set all bytes behind the innermost transport header to zero.
+
+        Returns:
+            What is in ``manifest.json``; see ``docs/evidence.md``.
+
+        Raises:
+            EvidenceError: The directory is not empty, no finding has an id, or a capture has changed since.
+            SourceError: A capture can be read only once, as standard input.
+        """
+        return _evidence.write(
+            self, directory, findings=findings, max_frames=max_frames, zero_payload=zero_payload
+        )
+
     def __repr__(self) -> str:
         """The answers and verdicts in a few lines."""
         lines = [f"{answer.question} {answer.answer} ({answer.because})" for answer in self.answers]
@@ -192,10 +223,13 @@ def check(
         SourceError: No capture could be read, or one was named twice, or the state cannot be used.
         PolicyError: The policy cannot be used.
     """
+    named = policy
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
+    taps = read_sources(sources)
+    run = _evidence.Run.begin(taps, _evidence.PolicyFile.of(named), window=window, memory=memory)
     examination, problems = examine_readable(
-        read_sources(sources),
+        taps,
         window=window,
         memory=memory,
         progress=progress,
@@ -203,7 +237,8 @@ def check(
         network=policy.network if policy is not None else None,
         state=state,
     )
-    return judge(examination, policy, problems)
+    run = run.end(pa.table(examination.files).to_pylist())
+    return dataclasses.replace(judge(examination, policy, problems), run=run)
 
 
 def examine_readable(

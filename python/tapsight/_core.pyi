@@ -10,6 +10,7 @@ __all__ = [
     "Array",
     "CaptureError",
     "Examination",
+    "Extract",
     "Stream",
     "Table",
     "__version__",
@@ -81,6 +82,19 @@ class Examination:
     def warnings(self) -> list[str]: ...
     @property
     def state(self) -> bytes | None: ...
+
+@final
+class Extract:
+    def __new__(
+        cls,
+        sources: Sequence[Any],
+        frames: Sequence[int],
+        *,
+        tap: str | None = None,
+        zero_payload: bool = False,
+    ) -> Extract: ...
+    def __iter__(self) -> Extract: ...
+    def __next__(self) -> Table: ...
 
 def column_names() -> list[str]: ...
 def schema(names: Sequence[str] | None = None) -> Table: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapsight import addresses
@@ -81,6 +81,15 @@ def first_ts(path: str) -> int | None:
     stream = core.Stream([path], columns=["ts"], limit=1, threads=1)
     ts = pa.RecordBatchReader.from_stream(stream).read_all()["ts"].cast(pa.int64()).to_pylist()
     return int(ts[0]) if ts else None
+
+
+def extract(path: str, frames: Sequence[int], *, tap: str, zero_payload: bool) -> Iterator[pa.Table]:
+    """The frames of a capture with these numbers, in order, a row a frame; see ``src/evidence.rs`` for the columns."""
+    import pyarrow as pa
+
+    core = importlib.import_module("tapsight._core")
+    for table in core.Extract([path], frames, tap=tap, zero_payload=zero_payload):
+        yield pa.table(table)
 
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
@@ -147,6 +148,22 @@ def _pair(value: object) -> tuple[object, object]:
     return value[0], value[1]
 
 
+def _macs(value: object) -> tuple[bytes, ...]:
+    items: list[Any] = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, str) or not re.fullmatch(r"(?i)[0-9a-f]{2}(?::[0-9a-f]{2}){5}", item):
+            raise _error(f"must be a MAC address, such as 00:1b:54:ab:cd:ef, not {item!r}", item)
+    return tuple(bytes.fromhex(item.replace(":", "")) for item in items)
+
+
+def _names(value: object) -> tuple[str, ...]:
+    items: list[Any] = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, str):
+            raise _error(f"must be the name of a tap, not {item!r}", item)
+    return tuple(items)
+
+
 Prefixes = Annotated[tuple[str, ...], BeforeValidator(resolve_prefixes)]
 """Addresses and prefixes, inline or by the names of sets."""
 
@@ -155,6 +172,15 @@ Pair = Annotated[tuple[Prefixes, Prefixes], BeforeValidator(_pair)]
 
 Vlans = Annotated[tuple[int, ...], _numbers("VLAN id", 4094)]
 """VLAN ids (IEEE 802.1Q)."""
+
+Macs = Annotated[tuple[bytes, ...], BeforeValidator(_macs)]
+"""MAC addresses."""
+
+Taps = Annotated[tuple[str, ...], BeforeValidator(_names)]
+"""Names of taps."""
+
+Ports = Annotated[tuple[int, ...], _numbers("port", 2**16 - 1)]
+"""Ports of TCP, UDP or SCTP."""
 
 Labels = Annotated[tuple[int, ...], _numbers("MPLS label", 2**20 - 1)]
 """MPLS labels (RFC 3032, section 2.1)."""

@@ -17,7 +17,7 @@ use super::conversations::Originals;
 use super::{Context, Outcome, Seen, Sighting};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{PathId, append_fixed};
+use crate::flows::{Flow, PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -181,7 +181,10 @@ impl Tally {
         roles: (Role, Role),
         context: &Context<'_>,
     ) {
-        self.count(copy, original, roles, (seen.packet.flow_id(), seen.packet.label()), context);
+        // A packet whose address was rewritten belongs to another conversation than its original.
+        let flow = original.and_then(|original| context.flows.get(original.flow)).and_then(Flow::flow_id);
+        let flow = flow.or(seen.packet.flow_id());
+        self.count(copy, original, roles, (flow, seen.packet.label()), context);
     }
 
     /// Counts a copy of a packet of this conversation and with this label.

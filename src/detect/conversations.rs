@@ -24,6 +24,11 @@ impl Link {
     pub fn of(path: &Path) -> Self {
         Self { tap: path.tap, src: path.eth_src, dst: path.eth_dst, labels: path.mpls }
     }
+
+    /// The same link, the other way.
+    pub fn back(self) -> Self {
+        Self { src: self.dst, dst: self.src, ..self }
+    }
 }
 
 /// The paths of the originals of a claim.

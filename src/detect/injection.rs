@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::conversations::Originals;
+use super::place::Place;
 use super::{
     Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
 };
@@ -64,7 +65,7 @@ type Key = (u16, Option<Addr>, Option<Addr>, Class);
 /// What is remembered of a segment.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Segment {
-    sighting: Sighting,
+    place: Place,
     /// `payload_head`.
     head: u64,
     /// `payload_id`, 0 if there is none.
@@ -107,8 +108,8 @@ impl Stream {
     /// The latest segment that is neither of these.
     fn before(&self, frames: [u64; 2]) -> Option<&Segment> {
         let known = self.segments.iter().take(self.len as usize);
-        let others = known.filter(|segment| !frames.contains(&segment.sighting.frame));
-        others.max_by_key(|segment| (segment.sighting.ts, segment.sighting.frame))
+        let others = known.filter(|segment| !frames.contains(&segment.place.frame));
+        others.max_by_key(|segment| (segment.place.ts, segment.place.frame))
     }
 
     #[inline]
@@ -120,8 +121,8 @@ impl Stream {
         // So that it never overflows, and still says that all places are taken.
         self.len = if self.len as usize == 2 * SEGMENTS - 1 { SEGMENTS as u32 } else { self.len + 1 };
         if self.ahead == 0 {
-            (self.ttl, self.ahead) = (segment.sighting.ttl, 1);
-        } else if self.ttl == segment.sighting.ttl {
+            (self.ttl, self.ahead) = (segment.place.ttl, 1);
+        } else if self.ttl == segment.place.ttl {
             self.ahead = self.ahead.saturating_add(1);
         } else {
             self.ahead -= 1;
@@ -183,7 +184,7 @@ impl Detector for Injection {
             return;
         }
         let segment = Segment {
-            sighting: now,
+            place: now.into(),
             head,
             payload_id: packet.payload_id().unwrap_or_default(),
             packet_id: packet.packet_id().unwrap_or_default(),
@@ -206,7 +207,7 @@ impl Detector for Injection {
             && let Some(tally) = self.claims.entry((tap, packet.src(), packet.dst(), class))
         {
             let roles = (Role::Original, Role::Injected);
-            tally.add(seen, injected.sighting, Some(original.sighting), roles, context);
+            tally.add(seen, injected.place.into(), Some(original.place.into()), roles, context);
         }
     }
 
@@ -239,7 +240,7 @@ impl Injection {
             self.oldest = (at + 1) % STREAMS;
             let stream = self.streams.get_mut(at)?;
             let known = stream.segments.iter().take(stream.len as usize);
-            let recent = known.filter(|segment| now.saturating_sub(segment.sighting.ts) <= WINDOW);
+            let recent = known.filter(|segment| now.saturating_sub(segment.place.ts) <= WINDOW);
             self.displaced += recent.count() as u64;
             *stream = Stream::new(key);
             at
@@ -260,7 +261,7 @@ fn key(packet: Packet<'_>, tap: u16) -> u64 {
 
 /// What the two are to each other, if it is worth a claim.
 fn compare(old: &Segment, new: &Segment, context: &Context<'_>) -> Option<Class> {
-    let (a, b) = (&old.sighting, &new.sighting);
+    let (a, b) = (&old.place, &new.place);
     let gap = b.ts.saturating_sub(a.ts);
     let same = old.packet_id == new.packet_id && old.packet_id != 0;
     if same || !(0..=WINDOW).contains(&gap) || (old.elsewhere && new.elsewhere) {
@@ -271,7 +272,7 @@ fn compare(old: &Segment, new: &Segment, context: &Context<'_>) -> Option<Class>
     if !differ(old, new) {
         return (old.len != new.len && hops >= 2 && other_ip_id).then_some(Class::TwoSenders);
     }
-    let mac = |sighting: &Sighting| context.paths.get(sighting.path).eth_src;
+    let mac = |place: &Place| context.paths.get(place.path).eth_src;
     Some(match (hops, other_ip_id) {
         (1, _) if a.ip_id == b.ip_id && a.ip_id != 0 && mac(a) != mac(b) => Class::Rewritten,
         (0, false) => Class::Differs,
@@ -293,7 +294,7 @@ fn distance(a: u32, b: u32) -> u32 {
 
 /// The two, the original first.
 fn order(stream: &Stream, opening: Option<u8>, old: Segment, new: Segment) -> (Segment, Segment) {
-    let (a, b) = (old.sighting, new.sighting);
+    let (a, b) = (old.place, new.place);
     let usual = opening.filter(|&ttl| ttl == a.ttl || ttl == b.ttl).unwrap_or(stream.ttl);
     if a.ttl != b.ttl && (a.ttl == usual || b.ttl == usual) {
         return if a.ttl == usual { (old, new) } else { (new, old) };
@@ -301,7 +302,7 @@ fn order(stream: &Stream, opening: Option<u8>, old: Segment, new: Segment) -> (S
     if let Some(before) = stream.before([a.frame, b.frame])
         && a.ip_id != b.ip_id
     {
-        let from = before.sighting.ip_id;
+        let from = before.place.ip_id;
         if distance(from, a.ip_id) < distance(from, b.ip_id) {
             return (old, new);
         }

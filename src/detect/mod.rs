@@ -15,7 +15,9 @@ mod history;
 mod injection;
 mod intercept;
 mod mirror;
+mod place;
 mod redirect;
+mod reset;
 mod sampled;
 mod shape;
 mod state;
@@ -220,6 +222,7 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
         Box::new(exfiltration::Exfiltration::default()),
         Box::new(redirect::Redirect::default()),
         Box::new(injection::Injection::default()),
+        Box::new(reset::Reset::default()),
     ];
     all.retain(|detector| only.is_none_or(|only| only.iter().any(|id| id == detector.id())));
     all

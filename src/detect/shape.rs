@@ -100,7 +100,7 @@ struct Facts {
 }
 
 /// Packets of one tunnel in the log.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Group {
     tunnel: Tunnel,
     /// Whether it is made to be one.
@@ -110,7 +110,7 @@ struct Group {
 }
 
 /// Pairs of which one lies in a range of lags and overheads.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Peak {
     overhead: usize,
     pad: usize,

@@ -5,7 +5,8 @@
 //!
 //! **`packet_id`**: the first [`PACKET_BYTES`] bytes of the innermost IP packet, header included and as far as its
 //! length field reaches, with what routers change set to zero:
-//! for IPv4 byte 1 (DSCP, ECN), byte 8 (TTL) and bytes 10 and 11 (header checksum);
+//! for IPv4 byte 1 (DSCP, ECN), bit 0x40 of byte 6 (Don't Fragment: routers clear it before tunnels, and Linux sets it on
+//! the copies that it makes), byte 8 (TTL) and bytes 10 and 11 (header checksum);
 //! for IPv6 bytes 0 to 3 (version, traffic class and flow label) and byte 7 (hop limit).
 //! (RFC 5475 section 6.2 recommends invariant fields in the same sense.) The transport checksum is among the bytes,
 //! so what lies beyond them counts too. Null if there is no IP packet, or fewer of those bytes were captured.
@@ -34,6 +35,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::column::Column;
 use super::row::Row;
+use super::xxh3::{self, Pair};
 use crate::dissect::{Layers, Transport};
 use crate::wire::ip::{Addr, Fragment, Ip};
 
@@ -67,7 +69,7 @@ impl Ids {
             payload: payload_id(ip, layers),
             flow: Some({
                 let (src_port, dst_port) = layers.ports().unwrap_or_default();
-                flow(ip.protocol, (ip.src(), src_port), (ip.dst(), dst_port))
+                flow(ip.version, ip.protocol, (ip.src(), src_port), (ip.dst(), dst_port))
             }),
         }
     }
@@ -102,36 +104,41 @@ const fn with_strength(hash: u64, strong: bool) -> u64 {
     hash & !1 | strong as u64
 }
 
+/// What routers change in the first 16 bytes of a packet.
+const CHANGED_V4: Pair = Pair::from_le_bytes([0, 0xff, 0, 0, 0, 0, 0x40, 0, 0xff, 0, 0xff, 0xff, 0, 0, 0, 0]);
+/// As [`CHANGED_V4`].
+const CHANGED_V6: Pair = Pair::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
+
 #[inline]
 fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
-    // Most packets fill the array, and are hashed as what it is: its length is known when this is compiled.
-    let hash = if let Some(&(mut message)) = ip.packet.first_chunk::<PACKET_BYTES>() {
-        clear(&mut message, ip.version);
-        xxh3_64(&message)
-    } else {
-        let len = ip.packet.len();
-        if len < PACKET_BYTES.min(ip.total_len as usize) {
-            return None;
-        }
-        let mut message = [0; PACKET_BYTES];
-        let message = message.get_mut(..len)?;
-        message.copy_from_slice(ip.packet);
-        clear(message, ip.version);
-        xxh3_64(message)
-    };
+    let packet = ip.packet.get(..PACKET_BYTES).unwrap_or(ip.packet);
+    if packet.len() < PACKET_BYTES.min(ip.total_len as usize) {
+        return None;
+    }
+    let changed = if ip.version == 4 { CHANGED_V4 } else { CHANGED_V6 };
+    let hash = match packet.len() {
+        65.. => unchanged::<3>(packet, changed),
+        33.. => unchanged::<2>(packet, changed),
+        _ => unchanged::<1>(packet, changed),
+    }?;
     let identified = ip.id.is_some_and(|id| id != 0);
     Some(with_strength(hash, ip.total_len >= 48 && (identified || payload_len > 0)))
 }
 
-/// Sets to zero what routers change.
+/// The hash of a packet, of which what is `changed` is taken for zero.
 #[inline]
-fn clear(packet: &mut [u8], version: u8) {
-    if let (4, Some(header)) = (version, packet.first_chunk_mut::<12>()) {
-        (header[1], header[8], header[10], header[11]) = (0, 0, 0, 0);
-    } else if let Some(header) = packet.first_chunk_mut::<8>() {
-        header[..4].fill(0);
-        header[7] = 0;
+fn unchanged<const PAIRS: usize>(packet: &[u8], changed: Pair) -> Option<u64> {
+    let mut head = packet.as_chunks().0.first_chunk::<PAIRS>()?.map(Pair::from_le_bytes);
+    let mut tail = packet.as_rchunks().1.last_chunk::<PAIRS>()?.map(Pair::from_le_bytes);
+    if let Some(first) = head.first_mut() {
+        *first &= !changed;
     }
+    // A tail of three pairs begins behind that.
+    if let (..=2, Some(first)) = (PAIRS, tail.first_mut()) {
+        let at = packet.len() - 16 * PAIRS;
+        *first &= !changed.checked_shr(8 * at as u32).unwrap_or(0);
+    }
+    Some(xxh3::medium(packet.len(), head, tail))
 }
 
 #[inline]
@@ -141,46 +148,69 @@ fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
         return None;
     }
     let payload = layers.payload.get(..PAYLOAD_BYTES).unwrap_or(layers.payload);
-    let [a, b, c, d] = layers.payload_len.to_be_bytes();
-    let start = [ip.protocol, a, b, c, d];
+    let start = Pair::from(ip.protocol) | Pair::from(layers.payload_len.swap_bytes()) << 8;
+    let number = |bytes: [u8; 4]| Pair::from(u32::from_le_bytes(bytes));
     let hash = match layers.transport {
         Transport::Tcp(tcp) => {
-            let mut head = [0; 14];
-            head[..5].copy_from_slice(&start);
-            head[5..9].copy_from_slice(&tcp.seq.to_bytes());
-            head[9..13].copy_from_slice(&tcp.ack.to_bytes());
-            head[13] = (tcp.flags() & 0x3f) as u8;
-            joined::<14, { 14 + PAYLOAD_BYTES }>(head, payload)
+            let numbers = number(tcp.seq.to_bytes()) << 40 | number(tcp.ack.to_bytes()) << 72;
+            joined::<14>(start | numbers | Pair::from(tcp.flags() & 0x3f) << 104, payload)
         }
-        Transport::Sctp(sctp) => {
-            let mut head = [0; 9];
-            head[..5].copy_from_slice(&start);
-            head[5..].copy_from_slice(&sctp.tag.to_bytes());
-            joined::<9, { 9 + PAYLOAD_BYTES }>(head, payload)
-        }
-        _ => joined::<5, { 5 + PAYLOAD_BYTES }>(start, payload),
+        Transport::Sctp(sctp) => joined::<9>(start | number(sctp.tag.to_bytes()) << 40, payload),
+        _ => joined::<5>(start, payload),
     };
-    Some(with_strength(hash, has_variety(payload)))
+    Some(with_strength(hash?, has_variety(payload)))
 }
 
-/// The hash of `head` and the payload behind it, `N` bytes at the most.
+/// The hash of the lowest `HEAD` bytes of `head`, 5 to 14 of them, and of the payload behind them. Always some.
 #[inline]
-fn joined<const HEAD: usize, const N: usize>(head: [u8; HEAD], payload: &[u8]) -> u64 {
-    let mut message = [0; N];
-    let (start, rest) = message.split_at_mut(HEAD);
-    start.copy_from_slice(&head);
-    // As in packet_id: a length that is known is hashed faster.
-    if let (Ok(rest), Some(payload)) =
-        (<&mut [u8; PAYLOAD_BYTES]>::try_from(&mut *rest), payload.first_chunk::<PAYLOAD_BYTES>())
-    {
-        *rest = *payload;
-        return xxh3_64(&message);
+fn joined<const HEAD: usize>(head: Pair, payload: &[u8]) -> Option<u64> {
+    let len = HEAD + payload.len();
+    if HEAD > 8 && payload.is_empty() {
+        return Some(xxh3::short(len, head));
     }
-    let len = payload.len().min(rest.len());
-    if let (Some(rest), Some(payload)) = (rest.get_mut(..len), payload.get(..len)) {
-        rest.copy_from_slice(payload);
+    let at = |at: usize| payload.get(at..)?.first_chunk().copied().map(Pair::from_le_bytes);
+    let Some(start) = at(0) else { return Some(of_few::<HEAD>(head, payload)) };
+    let first = head | start << (8 * HEAD);
+    // The second and third pair of the message are these of the payload.
+    let (second, third) = (|| at(16 - HEAD), || at(32 - HEAD));
+    Some(match len {
+        65.. => {
+            let tail = payload.as_rchunks().1.last_chunk()?.map(Pair::from_le_bytes);
+            xxh3::medium(len, [first, second()?, third()?], tail)
+        }
+        33.. => {
+            let second = second()?;
+            let begin = match payload.len().checked_sub(32) {
+                Some(begin) => at(begin)?,
+                None => between(first, second, len - 32),
+            };
+            xxh3::medium(len, [first, second], [begin, at(payload.len() - 16)?])
+        }
+        _ => xxh3::medium(len, [first], [at(payload.len() - 16)?]),
+    })
+}
+
+/// [`joined`] of less than 16 bytes.
+#[inline]
+fn of_few<const HEAD: usize>(head: Pair, payload: &[u8]) -> u64 {
+    let len = HEAD + payload.len();
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(payload) {
+        *to = *from;
     }
-    xxh3_64(message.get(..HEAD + len).unwrap_or_default())
+    let payload = Pair::from_le_bytes(bytes);
+    let (first, rest) = (head | payload << (8 * HEAD), payload >> (128 - 8 * HEAD));
+    match len {
+        17.. => xxh3::medium(len, [first], [between(first, rest, len - 16)]),
+        9.. => xxh3::short(len, first),
+        _ => xxh3_64(first.to_le_bytes().get(..len).unwrap_or_default()),
+    }
+}
+
+/// Of two pairs that follow each other, the one that begins with byte `at`, 1 to 15.
+#[inline]
+fn between(low: Pair, high: Pair, at: usize) -> Pair {
+    low >> (8 * at) | high << (128 - 8 * at)
 }
 
 /// Whether a payload has at least 16 bytes and its first 16 are not all the same.
@@ -195,21 +225,40 @@ fn has_variety(payload: &[u8]) -> bool {
 /// `flow_id` of a row with an IP packet.
 #[inline]
 pub(super) fn flow_id(row: &Row) -> u64 {
-    flow(row.protocol, (row.src, row.src_port), (row.dst, row.dst_port))
+    flow(row.ip_version, row.protocol, (row.src, row.src_port), (row.dst, row.dst_port))
 }
 
 #[inline]
-fn flow(protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
+fn flow(version: u8, protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
+    if version != 4 {
+        return flow_v6(protocol, src, dst);
+    }
+    // What is not the same in all mapped addresses makes one number with the port.
+    let end = |([.., a, b, c, d], port): (Addr, u16)| {
+        u64::from(u32::from_be_bytes([a, b, c, d])) << 16 | u64::from(port)
+    };
+    let bytes = |end: u64| Pair::from(end.swap_bytes() >> 16);
+    let (src, dst) = (end(src), end(dst));
+    let (low, high) = (bytes(src.min(dst)), bytes(src.max(dst)));
+    let mapped: Pair = 0xffff;
+    let head = [Pair::from(protocol) | mapped << 88 | low << 104, low >> 24 | mapped << 104 | high << 120];
+    let tail = [mapped << 48 | low << 64, mapped << 64 | high << 80];
+    xxh3::medium(FLOW_BYTES, head, tail)
+}
+
+/// Bytes that a flow is hashed from: the protocol, then twice an address and a port.
+const FLOW_BYTES: usize = 1 + 2 * (16 + 2);
+
+#[inline(never)]
+fn flow_v6(protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
     // As numbers, for that is one comparison.
     let order = |(addr, port): (Addr, u16)| (u128::from_be_bytes(addr), port);
+    let bytes = |(addr, port): (Addr, u16)| (Pair::from_le_bytes(addr), Pair::from(port.swap_bytes()));
     let (low, high) = if order(src) <= order(dst) { (src, dst) } else { (dst, src) };
-    let mut message = [0; 37];
-    message[0] = protocol;
-    message[1..17].copy_from_slice(&low.0);
-    message[17..19].copy_from_slice(&low.1.to_be_bytes());
-    message[19..35].copy_from_slice(&high.0);
-    message[35..].copy_from_slice(&high.1.to_be_bytes());
-    xxh3_64(&message)
+    let ((low, low_port), (high, high_port)) = (bytes(low), bytes(high));
+    let head = [Pair::from(protocol) | low << 8, low >> 120 | low_port << 8 | high << 24];
+    let tail = [low >> 32 | low_port << 96 | high << 112, high >> 16 | high_port << 112];
+    xxh3::medium(FLOW_BYTES, head, tail)
 }
 
 /// Community ID version 1, seed 0, of a row with an IP packet. For ICMP it is made from type and code, as its
@@ -294,7 +343,7 @@ mod tests {
             ),
             (
                 ACK,
-                0xaf33_9ed5_63dc_e114,
+                0xc877_5145_eec0_54d8,
                 0xa2ef_5f9c_b5cc_6f72,
                 0x7056_8a2c_9768_3be9,
                 "1:MZMcbpjZnVFG8ZjTMZyHV7Y0p1w=",
@@ -313,7 +362,7 @@ mod tests {
     #[test]
     fn what_routers_change_is_left_out() {
         let original = bytes(UDP);
-        for (at, mask) in [(1, 0xff), (8, 0xff), (10, 0xff), (11, 0xff)] {
+        for (at, mask) in [(1, 0xff), (6, 0x40), (8, 0xff), (10, 0xff), (11, 0xff)] {
             let mut changed = original.clone();
             changed[at] ^= mask;
             assert_eq!(ids(&changed).0, ids(&original).0, "byte {at}");
@@ -367,5 +416,91 @@ mod tests {
         assert_eq!((cut(95).packet, cut(123).payload), (None, None));
         let whole = ids(&packet).0;
         assert_eq!((cut(96).packet, cut(124).payload), (whole.packet, whole.payload));
+    }
+
+    /// The ids as the module's documentation has them, word by word.
+    fn as_documented(layers: &Layers<'_>) -> Ids {
+        let Some(ip) = layers.ip else { return Ids::default() };
+        let mut packet = ip.packet[..ip.packet.len().min(PACKET_BYTES)].to_vec();
+        let zeroed: &[usize] = if ip.version == 4 { &[1, 8, 10, 11] } else { &[0, 1, 2, 3, 7] };
+        for &at in zeroed {
+            packet[at] = 0;
+        }
+        let payload = &layers.payload[..layers.payload.len().min(PAYLOAD_BYTES)];
+        let mut start = [&[ip.protocol][..], &layers.payload_len.to_be_bytes()].concat();
+        match layers.transport {
+            Transport::Tcp(tcp) => {
+                start.extend([tcp.seq.to_bytes(), tcp.ack.to_bytes()].concat());
+                start.push((tcp.flags() & 0x3f) as u8);
+            }
+            Transport::Sctp(sctp) => start.extend(sctp.tag.to_bytes()),
+            _ => {}
+        }
+        let (src_port, dst_port) = layers.ports().unwrap_or_default();
+        let mut ends = [(ip.src(), src_port), (ip.dst(), dst_port)]
+            .map(|(addr, port)| [&addr[..], &port.to_be_bytes()].concat());
+        ends.sort();
+        let id = |message: &[u8], is_strong| xxh3_64(message) & !1 | u64::from(is_strong);
+        let identified = ip.id.is_some_and(|id| id != 0) || layers.payload_len > 0;
+        let varies = payload.len() >= 16 && payload[..16].iter().any(|&byte| byte != payload[0]);
+        let is_captured = |bytes: &[u8], covered, len| bytes.len() >= usize::min(covered, len as usize);
+        Ids {
+            packet: is_captured(ip.packet, PACKET_BYTES, ip.total_len)
+                .then(|| id(&packet, ip.total_len >= 48 && identified)),
+            payload: (ip.fragment == Fragment::Whole
+                && is_captured(layers.payload, PAYLOAD_BYTES, layers.payload_len))
+            .then(|| id(&[&start, payload].concat(), varies)),
+            flow: Some(xxh3_64(&[&[ip.protocol][..], &ends[0], &ends[1]].concat())),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn ids_are_as_documented(
+            is_v6: bool,
+            protocol in proptest::sample::select(vec![6_u8, 17, 132, 136, 89]),
+            header in proptest::array::uniform32(proptest::num::u8::ANY),
+            transport in proptest::array::uniform20(proptest::num::u8::ANY),
+            payload in proptest::collection::vec(proptest::num::u8::ANY, 0..120),
+            same: bool,
+            offset in 0_u8..2,
+            uncaptured in 0_usize..3,
+        ) {
+            let mut transport = transport.to_vec();
+            match protocol {
+                6 => transport[12] = 0x50,
+                17 => {
+                    transport.truncate(8);
+                    transport[4..6].copy_from_slice(&(8 + payload.len() as u16).to_be_bytes());
+                }
+                132 => transport.truncate(12),
+                136 => transport.truncate(8),
+                _ => transport.clear(),
+            }
+            let carried = [&transport[..], &payload].concat();
+            let mut packet = if is_v6 {
+                [&[0x60][..], &header, &header[..7]].concat()
+            } else {
+                [&[0x45][..], &header[..19]].concat()
+            };
+            if is_v6 {
+                packet[4..6].copy_from_slice(&(carried.len() as u16).to_be_bytes());
+                packet[6] = protocol;
+            } else {
+                packet[2..4].copy_from_slice(&(20 + carried.len() as u16).to_be_bytes());
+                packet[6..8].copy_from_slice(&[0, offset]);
+                packet[9] = protocol;
+            }
+            packet.extend(carried);
+            if same {
+                // Both ends are one but for their ports, and all bytes of the payload are one.
+                let (at, len) = if is_v6 { (8, 16) } else { (12, 4) };
+                packet.copy_within(at..at + len, at + len);
+                let payload = packet.len() - payload.len();
+                packet[payload..].fill(7);
+            }
+            let layers = dissect(LinkType::RAW, &packet[..packet.len() - uncaptured], packet.len() as u32);
+            proptest::prop_assert_eq!(Ids::of(&layers), as_documented(&layers));
+        }
     }
 }

@@ -16,6 +16,7 @@ mod row;
 mod scan;
 mod view;
 mod workers;
+mod xxh3;
 
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};

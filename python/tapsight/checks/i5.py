@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
@@ -78,27 +80,10 @@ class I5(Check[I5Options]):
 
     def judge(self, seen: Observed, options: I5Options, severity: Severity) -> Judgement:
         """Judges each tunnel by its kind, ends and id."""
-        protocol = pl.col("protocol").replace_strict(OPAQUE_PROTOCOLS, default=None, return_dtype=pl.String)
-        app = pl.when(pl.col("app").is_in(OPAQUE_APPS)).then(pl.col("app"))
-        bare = pl.col("encap").is_null()
-        tunnels = seen.unlisted.with_columns(
-            name=pl.coalesce("encap", protocol, app),
-            guessed=(bare & protocol.is_null() & (pl.col("basis") == "port")).fill_null(value=False),
-            near=pl.when(bare).then("src").otherwise("outer_src"),
-            far=pl.when(bare).then("dst").otherwise("outer_dst"),
-        ).filter(pl.col("name").is_not_null())
+        tunnels = tunnels_in(seen.unlisted)
         guessed = packets(tunnels.filter("guessed"))
         tunnels = tunnels.filter(~pl.col("guessed"))
-        listed = pl.Series(values=[False] * len(tunnels), dtype=pl.Boolean)
-        for rule in options.allow or []:
-            left, right = rule.between
-            forth = inside(tunnels["near"], left) & inside(tunnels["far"], right)
-            back = inside(tunnels["near"], right) & inside(tunnels["far"], left)
-            named = (tunnels["name"] == rule.encap) | (
-                tunnels["name"].str.split("/").list.first() == rule.encap
-            )
-            same = True if rule.id is None else (tunnels["tunnel_id"] == rule.id).fill_null(value=False)
-            listed |= named & (forth | back) & same
+        listed = are_listed(tunnels, options.allow or [])
         violations = tunnels.filter(~listed).with_columns(*ordered_ends("near", "far"))
         total = packets(seen.flows)
         headers = seen.scopes.get("A2", Scope())
@@ -136,3 +121,29 @@ class I5(Check[I5Options]):
                 )
             )
         return Judgement(scope, tuple(findings), nothing="no packets were seen")
+
+
+def tunnels_in(flows: pl.DataFrame) -> pl.DataFrame:
+    """The flows that are tunnels, with ``name`` of their kind, ends ``near`` and ``far``, and whether only the port says so (``guessed``)."""
+    protocol = pl.col("protocol").replace_strict(OPAQUE_PROTOCOLS, default=None, return_dtype=pl.String)
+    app = pl.when(pl.col("app").is_in(OPAQUE_APPS)).then(pl.col("app"))
+    bare = pl.col("encap").is_null()
+    return flows.with_columns(
+        name=pl.coalesce("encap", protocol, app),
+        guessed=(bare & protocol.is_null() & (pl.col("basis") == "port")).fill_null(value=False),
+        near=pl.when(bare).then("src").otherwise("outer_src"),
+        far=pl.when(bare).then("dst").otherwise("outer_dst"),
+    ).filter(pl.col("name").is_not_null())
+
+
+def are_listed(tunnels: pl.DataFrame, allow: Sequence[Allowed]) -> pl.Series:
+    """Which of the :func:`tunnels_in` may exist."""
+    listed = pl.Series(values=[False] * len(tunnels), dtype=pl.Boolean)
+    for rule in allow:
+        left, right = rule.between
+        forth = inside(tunnels["near"], left) & inside(tunnels["far"], right)
+        back = inside(tunnels["near"], right) & inside(tunnels["far"], left)
+        named = (tunnels["name"] == rule.encap) | (tunnels["name"].str.split("/").list.first() == rule.encap)
+        same = True if rule.id is None else (tunnels["tunnel_id"] == rule.id).fill_null(value=False)
+        listed |= named & (forth | back) & same
+    return listed
