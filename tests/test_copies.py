@@ -340,3 +340,28 @@ def test_evidence_is_of_all_the_time(tmp_path: Path) -> None:
     assert set(gaps[:29]) == {1}
     # No stretch of the time is without: half of 48 copies kept, one in 128 of 5,000.
     assert max(gaps) <= 256
+
+
+def test_a_flood_of_tunnels_around_a_packet_each_hides_no_mirror(tmp_path: Path) -> None:
+    from test_bounds import ipv4, pcap
+
+    def udp(n: int) -> bytes:
+        return ipv4(1 + n % 65535, 17, struct.pack("!HHHH", 5000, 53, 48, 0) + n.to_bytes(8, "big") * 5)
+
+    def frames() -> Iterable[bytes]:
+        for n in range(5_060):
+            yield udp(n)
+            key = n if n < 5_000 else 70_000
+            yield ipv4(min(n, 5_000), 47, struct.pack("!HHI", 0x2000, 0x0800, key) + udp(n), net=11)
+
+    path = tmp_path / "flood.pcap"
+    path.write_bytes(pcap(frames()))
+    result = tapsight.check(str(path))
+    rows = result.findings.select(["detector", "packets", "collector"]).to_pylist()
+    mirrors = [
+        (row["packets"], row["collector"]["tunnel_id"]) for row in rows if row["detector"].startswith("A1")
+    ]
+    assert mirrors == [(60, 70_000)]
+    (row,) = (row for row in result.verdicts.to_pylist() if row["check"] == "A1")
+    # 4,096 claims find room; each of the others takes the place of one.
+    assert f"{5_001 - 4_096} copies found no room" in row["reason"]

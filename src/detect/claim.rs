@@ -314,17 +314,22 @@ pub struct Claims<K> {
     tallies: HashMap<K, Tally>,
     order: Vec<K>,
     overflow: u64,
+    /// Where a claim was replaced last.
+    hand: usize,
 }
 
 impl<K> Default for Claims<K> {
     fn default() -> Self {
-        Self { tallies: HashMap::new(), order: Vec::new(), overflow: 0 }
+        Self { tallies: HashMap::new(), order: Vec::new(), overflow: 0, hand: 0 }
     }
 }
 
 impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
     /// How many claims are told apart.
     pub const MAX: usize = 4096;
+    /// How many of the first are never replaced, and how many others are looked at to find one that may be.
+    const KEPT: usize = Self::MAX / 4 * 3;
+    const TRIES: usize = 16;
     /// How many have evidence from all of the time, and not only the first frames.
     const WITH_LATER: usize = 256;
 
@@ -343,6 +348,26 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
                 None
             }
         }
+    }
+
+    /// The tally of this key and, if there were too many, the key that had to go for it: a late one, behind which there is no more than one
+    /// packet. For detectors to whom one packet proves nothing: however many tunnels are crafted around a packet each, a mirror
+    /// that comes later still finds room.
+    pub fn entry_or_replace(&mut self, key: K) -> (Option<&mut Tally>, Option<K>) {
+        if self.order.len() >= Self::MAX && !self.tallies.contains_key(&key) {
+            for _ in 0..Self::TRIES {
+                self.hand =
+                    if self.hand + 1 < Self::MAX { (self.hand + 1).max(Self::KEPT) } else { Self::KEPT };
+                let Some(place) = self.order.get_mut(self.hand) else { break };
+                if self.tallies.get(place).is_some_and(|tally| tally.packets <= 1) {
+                    self.tallies.remove(place);
+                    self.overflow += 1;
+                    let replaced = std::mem::replace(place, key);
+                    return (Some(self.tallies.entry(key).or_default()), Some(replaced));
+                }
+            }
+        }
+        (self.entry(key), None)
     }
 
     /// All of them, in the order they appeared.

@@ -119,7 +119,11 @@ impl EncapsulatedSibling {
     fn count(&mut self, seen: &Seen<'_>, copy: Sighting, original: Sighting, context: &Context<'_>) {
         let path = context.paths.get(copy.path);
         let key = (path.tap, path.outer_src, path.outer_dst, path.tunnel_id);
-        let Some(tally) = self.claims.entry(key) else { return };
+        let (tally, replaced) = self.claims.entry_or_replace(key);
+        if let Some(replaced) = replaced {
+            self.originals.remove(&replaced);
+        }
+        let Some(tally) = tally else { return };
         tally.add(seen, copy, Some(original), (Role::Original, Role::Copy), context);
         let originals = self.originals.entry(key).or_default();
         if originals.len() < MAX_ORIGINALS {

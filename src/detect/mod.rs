@@ -10,6 +10,7 @@ mod conversations;
 mod duplicate;
 mod encapsulated;
 mod examine;
+mod exfiltration;
 mod history;
 mod injection;
 mod intercept;
@@ -220,6 +221,7 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
         Box::new(duplicate::Duplicate::default()),
         Box::new(sampled::SampledExport::default()),
         Box::new(shape::EncryptedCopy::default()),
+        Box::new(exfiltration::Exfiltration::default()),
         Box::new(redirect::Redirect::default()),
         Box::new(injection::Injection::default()),
         Box::new(reset::Reset::default()),

@@ -9,14 +9,15 @@
 //! as much of other traffic; copies of a few packets now and then; copies at such a rate that 1,536 packets pass within the lag.
 //! *Guards*: what the peak is measured against is the same traffic: pairs at other lags, also such where the "copy" comes first, have
 //! the same lengths, rates and bursts (they are the surrogates). Calls that send equal packets at a fixed rate have equal peaks
-//! every 20 ms, and so prove nothing. A tunnel's own reverse, and the same tunnel on another tap, are no originals. A VPN's head-end looks the same, but for
+//! every 20 ms, and so prove nothing: what counts is packets that have an original at the one lag and none at the other. A tunnel's own reverse, and the same tunnel on another tap, are no originals. A VPN's head-end looks the same, but for
 //! one thing: what enters the VPN does not also go on in the clear. So a tunnel is reported only if most of the packets it follows
 //! were seen on two links outside of it, or left the same device (by MAC address) as it; else it is named (`A7.follows`). A tunnel that
 //! comes from where the packets went (a relay, a proxy) is named too.
 //! *Thresholds*, proposals that were measured over public captures and the engine's own traffic (none reported): at least 200 packets in the
-//! tunnel; at least half of them paired; the peak at least twice the highest of all other lags; above all of 199 surrogates (p = 0.005, the
-//! least that so many can tell); 20 to 159 bytes more, as tunnels add (AES-GCM pads ESP to 4 bytes, CBC and `WireGuard` to 16, so up to 16
-//! differences in a row count as one). Medium; high if nine in ten packets are paired and no surrogate has a tenth.
+//! tunnel, at least half of them paired. Of 384 of them, for each of 199 surrogates, at least 30 have an original at the lag and not at the
+//! surrogate's, and at most a tenth as many the other way round (for equal chances, a sign test gives less than 10⁻⁵, and the rank among
+//! surrogates 1 in 200). 20 to 159 bytes more, as tunnels add (AES-GCM pads ESP to 4 bytes, CBC and `WireGuard` to 16, so up to 16
+//! differences in a row count as one). Medium; high if nine in ten packets are paired, and 60 samples tell the lag from any other.
 //! *Bounds*: 131,072 packets are logged from the first packet of a tunnel on, then compared, then three times as many pass; four tunnels
 //! each time, those that are made to be tunnels first, then by bytes.
 //! ATT&CK: T1020.001 (Traffic Duplication), T1573 (Encrypted Channel).
@@ -59,6 +60,9 @@ const AROUND: usize = 40;
 const PADS: [usize; 3] = [1, 4, 16];
 const SPREADS: [usize; 3] = [2, 8, 32];
 const SURROGATES: i64 = 199;
+/// Samples that have an original at the lag and not at any one other.
+const MIN_PROOF: u32 = 30;
+const STRONG_PROOF: u32 = 60;
 
 /// A tunnel in one direction: tap, source, destination, protocol, ports.
 type Tunnel = (u16, Option<Addr>, Option<Addr>, u8, (u16, u16));
@@ -259,42 +263,49 @@ impl EncryptedCopy {
         strong: bool,
         context: &Context<'_>,
     ) {
-        let pairs = traffic.pairs(entries, peak);
-        let mut flows: HashMap<u32, u64> = HashMap::new();
+        let path =
+            entries.first().and_then(|&at| context.flows.get(traffic.at(at)?.flow)).map(|flow| flow.path);
+        let Some(path) = path else { return };
+        // Of a conversation that is copied, most packets are followed, on each path on which it is seen.
+        let followed = traffic.followed(entries, peak);
+        let mut by_path: HashMap<(Direction, PathId), (u64, u64)> = HashMap::new();
+        for (&number, &(all, fits)) in &followed {
+            let of = (direction(number, context), context.flows.get(number).map_or(0, |flow| flow.path));
+            let sum = by_path.entry(of).or_default();
+            *sum = (sum.0 + all, sum.1 + fits);
+        }
+        let sender = context.paths.get(path).eth_src;
+        let mut totals: HashMap<Direction, u64> = HashMap::new();
+        let mut ranks: HashMap<Direction, u8> = HashMap::new();
+        for ((of, at), (all, fits)) in by_path {
+            let total = totals.entry(of).or_default();
+            *total = all.max(*total);
+            let rank = u8::from(fits * 2 >= all)
+                + u8::from(fits * 10 >= all * 9) * 2
+                + u8::from(fits * 2 >= all && sender.is_some() && context.paths.get(at).eth_src == sender);
+            let known = ranks.entry(of).or_default();
+            *known = rank.max(*known);
+        }
+        // Where packets of several fit, the more plausible: those that are followed more often, and leave by the same device.
+        let rank = |flow| ranks.get(&direction(flow, context)).copied().unwrap_or_default();
+        let pairs = traffic.pairs(entries, peak, rank);
+        let mut copied_of: HashMap<Direction, u64> = HashMap::new();
         for (original, _) in &pairs {
-            *flows.entry(original.flow).or_default() += 1;
+            *copied_of.entry(direction(original.flow, context)).or_default() += 1;
         }
-        // Of a flow that is copied, most packets are; the others are there by chance.
-        let span = entries.first().zip(entries.last());
-        let Some((first, last)) = span.and_then(|(&a, &b)| Some((traffic.at(a)?.ts, traffic.at(b)?.ts)))
-        else {
-            return;
-        };
-        let mut totals: HashMap<u32, u64> = HashMap::new();
-        let (from, to) = (first.saturating_sub(peak.lag.1), last.saturating_sub(peak.lag.0));
-        for entry in traffic.log.iter().filter(|entry| (from..=to).contains(&entry.ts)) {
-            if flows.contains_key(&entry.flow) {
-                *totals.entry(entry.flow).or_default() += 1;
-            }
-        }
-        let total = |flow| totals.get(&flow).copied().unwrap_or_default();
-        flows.retain(|&flow, matched| *matched * 2 >= total(flow));
-        let copied: u64 = flows.values().sum();
+        let total = |of: &Direction| totals.get(of).copied().unwrap_or_default();
+        copied_of.retain(|of, copied| *copied * 2 >= total(of));
+        let copied: u64 = copied_of.values().sum();
         if copied * 2 < entries.len() as u64 {
             return;
         }
-        let Some(path) =
-            entries.first().and_then(|&at| context.flows.get(traffic.at(at)?.flow)).map(|flow| flow.path)
-        else {
-            return;
-        };
-        let clear = in_clear(&flows, path, tunnel.1, context);
+        let clear = in_clear(&copied_of, path, tunnel.1, context);
         let Some(tally) = self.claims.entry(tunnel) else { return };
         for (original, copy) in &pairs {
-            let Some(flow) = context.flows.get(original.flow).filter(|_| flows.contains_key(&original.flow))
-            else {
+            let Some(flow) = context.flows.get(original.flow) else { continue };
+            if !copied_of.contains_key(&direction(original.flow, context)) {
                 continue;
-            };
+            }
             let sighting = |entry: &Entry| Sighting {
                 ts: entry.ts,
                 frame: entry.frame,
@@ -309,33 +320,41 @@ impl EncryptedCopy {
         facts.is_copy |= clear * 2 >= copied;
         facts.is_clear |= strong && copied * 10 >= entries.len() as u64 * 9;
         facts.overhead = peak.overhead;
-        facts.in_scope += flows.keys().map(|&flow| total(flow)).sum::<u64>();
+        facts.in_scope += copied_of.keys().map(total).sum::<u64>();
         facts.tunnel_id = context.paths.get(path).tunnel_id;
     }
 }
 
-/// Of the packets of these flows, how many went on in the clear: they were seen on two links, or left the device that the tunnel left.
-fn in_clear(flows: &HashMap<u32, u64>, path: PathId, exporter: Option<Addr>, context: &Context<'_>) -> u64 {
-    let id = |flow: &Flow| Some((flow.flow_id()?, flow.key().src));
-    let of = |number: &u32| context.flows.get(*number);
-    let wanted: HashSet<_> = flows.keys().filter_map(|number| id(of(number)?)).collect();
-    let mut links: HashMap<_, (Link, bool)> = HashMap::new();
-    for flow in context.flows.iter() {
+/// A direction of a conversation, on whichever path: `flow_id` and source; of what has none, the number of the flow.
+type Direction = (u64, Option<Addr>);
+
+fn direction(number: u32, context: &Context<'_>) -> Direction {
+    let flow = context.flows.get(number);
+    flow.and_then(|flow| Some((flow.flow_id()?, flow.key().src))).unwrap_or((number.into(), None))
+}
+
+/// Of the packets of these conversations, how many went on in the clear: they were seen on two links, or left the device that the
+/// tunnel left, and were not addressed to the tunnel's source.
+fn in_clear(
+    copied: &HashMap<Direction, u64>,
+    path: PathId,
+    exporter: Option<Addr>,
+    context: &Context<'_>,
+) -> u64 {
+    let sender = context.paths.get(path).eth_src;
+    // The first link, and whether the conversation went on.
+    let mut links: HashMap<Direction, (Link, bool)> = HashMap::new();
+    for (number, flow) in context.flows.iter().enumerate() {
         let other = context.paths.get(flow.path);
-        if let Some(id) = id(flow).filter(|id| other.encap.is_empty() && wanted.contains(id)) {
+        let of = direction(number as u32, context);
+        if other.encap.is_empty() && flow.key().dst != exporter && copied.contains_key(&of) {
             let link = Link::of(other);
-            let (first, has_two) = links.entry(id).or_insert((link, false));
-            *has_two |= *first != link;
+            let (first, goes_on) = links.entry(of).or_insert((link, false));
+            *goes_on |= *first != link || (sender.is_some() && other.eth_src == sender);
         }
     }
-    let sender = context.paths.get(path).eth_src;
-    let is_clear = |flow: &Flow| {
-        let left_same = sender.is_some() && context.paths.get(flow.path).eth_src == sender;
-        let went_to_exporter = flow.key().dst == exporter;
-        let has_two = id(flow).and_then(|id| links.get(&id)).is_some_and(|&(_, has_two)| has_two);
-        !went_to_exporter && (left_same || has_two)
-    };
-    flows.iter().filter(|(number, _)| of(number).is_some_and(is_clear)).map(|(_, matched)| matched).sum()
+    let goes_on = |of: &Direction| links.get(of).is_some_and(|&(_, goes_on)| goes_on);
+    copied.iter().filter(|(of, _)| goes_on(of)).map(|(_, packets)| packets).sum()
 }
 
 /// Whether two tunnels have the same ends, in whichever direction and on whichever tap.
@@ -423,7 +442,7 @@ impl Traffic<'_> {
             self.visit(at as usize, entry.ts, reach, |other| {
                 let (Some(more), lag) = (
                     usize::from(entry.size).checked_sub(usize::from(other.size) + MIN_OVERHEAD),
-                    entry.ts - other.ts,
+                    entry.ts.saturating_sub(other.ts),
                 ) else {
                     return;
                 };
@@ -451,42 +470,68 @@ impl Traffic<'_> {
                 let highest = count(&(more, bucket));
                 let elsewhere = windows().filter(|&(_, other)| other.abs_diff(bucket) > AROUND + spread);
                 let chance = elsewhere.map(|window| count(&window)).max().unwrap_or(highest);
-                let contrast = highest.saturating_sub(chance);
-                if highest * 2 >= taken
-                    && highest >= 2 * chance
-                    && best.is_none_or(|(most, _)| contrast > most)
+                // A first look that costs little: no peak, no copy.
+                if highest * 2 < taken || highest * 5 < chance * 6 {
+                    continue;
+                }
+                let from = (bucket as i64 - HALF as i64) * width;
+                let lag = (from, from + spread as i64 * width);
+                let peak = Peak { overhead: more + MIN_OVERHEAD, pad, lag };
+                let gap = (AROUND as i64 * width).max(2 * (lag.1 - lag.0));
+                if let Some(proof) = self.proof(entries, peak, reach, gap)
+                    && best.is_none_or(|(most, _)| proof > most)
                 {
-                    let from = (bucket as i64 - HALF as i64) * width;
-                    let lag = (from, from + spread as i64 * width);
-                    best = Some((contrast, Peak { overhead: more + MIN_OVERHEAD, pad, lag }));
+                    best = Some((proof, peak));
                 }
             }
         }
-        let (_, peak) = best?;
-        // The same once more, each packet of the tunnel counted once, and beside it at other lags.
-        let share = |shift: i64| {
-            let lag = (peak.lag.0 + shift, peak.lag.1 + shift);
-            let found = self.samples(entries).filter(|(at, entry)| {
-                let mut found = false;
-                self.visit(*at as usize, entry.ts, reach, |other| {
-                    found |= (lag.0..lag.1).contains(&(entry.ts - other.ts)) && peak.fits(entry, other);
-                });
-                found
+        let (proof, peak) = best?;
+        Some((peak, proof >= STRONG_PROOF))
+    }
+
+    /// How many samples have an original at this lag and none at another: the least over all surrogates, if that is enough and hardly any
+    /// has one there and none here.
+    fn proof(&self, entries: &[u32], peak: Peak, reach: i64, gap: i64) -> Option<u32> {
+        // Of each sample, the lags at which there is a packet of the right size, descending.
+        let mut lags: Vec<Vec<i64>> = Vec::new();
+        for (at, entry) in self.samples(entries) {
+            let mut fitting = Vec::new();
+            self.visit(at as usize, entry.ts, reach, |other| {
+                if peak.fits(&entry, other) {
+                    fitting.push(entry.ts.saturating_sub(other.ts));
+                }
             });
-            found.count() as u32
+            lags.push(fitting);
+        }
+        let has_at = |fitting: &Vec<i64>, shift: i64| {
+            let (from, to) = (peak.lag.0 + shift, peak.lag.1 + shift);
+            fitting.get(fitting.partition_point(|&lag| lag >= to)).is_some_and(|&lag| lag >= from)
         };
-        let found = share(0);
+        let here: Vec<bool> = lags.iter().map(|fitting| has_at(fitting, 0)).collect();
+        let found = here.iter().filter(|&&here| here).count();
+        if found * 2 < here.len() {
+            return None;
+        }
         // On both sides, as far as there is traffic to compare with, but not next to the peak.
-        let gap = (AROUND as i64 * width).max(2 * (peak.lag.1 - peak.lag.0));
-        let step = |surrogate: i64| gap + (reach - gap).max(0) * (surrogate / 2) / (SURROGATES / 2 + 1);
         let shifts = (0..SURROGATES).map(|surrogate| {
-            let shift = step(surrogate);
+            let shift = gap + (reach - gap).max(0) * (surrogate / 2) / (SURROGATES / 2 + 1);
             let to_past = surrogate % 2 == 1 || peak.lag.1 + shift > reach;
             if to_past && peak.lag.0 - shift > -reach { -shift } else { shift }
         });
-        let highest = shifts.map(share).max()?;
-        let beyond = found * 2 >= taken && found > highest && found >= 2 * highest;
-        beyond.then_some((peak, highest * 10 <= taken))
+        let mut least = u32::MAX;
+        for shift in shifts {
+            let (mut only_here, mut only_there) = (0, 0);
+            for (&here, fitting) in here.iter().zip(&lags) {
+                let there = has_at(fitting, shift);
+                only_here += u32::from(here && !there);
+                only_there += u32::from(there && !here);
+            }
+            if only_here < MIN_PROOF || only_there * 10 > only_here {
+                return None;
+            }
+            least = least.min(only_here);
+        }
+        Some(least)
     }
 
     /// Shows what may be originals of a packet: those around it.
@@ -494,7 +539,7 @@ impl Traffic<'_> {
         let around = at.saturating_sub(REACH)..(at + REACH).min(self.log.len());
         for number in around {
             if let Some(other) = self.log.get(number)
-                && (other.ts - ts).saturating_abs() <= reach
+                && other.ts.saturating_sub(ts).saturating_abs() <= reach
                 && self.may_be_original(number)
             {
                 show(other);
@@ -502,19 +547,44 @@ impl Traffic<'_> {
         }
     }
 
-    /// Packets of the tunnel, each with an original of its own.
-    fn pairs(&self, entries: &[u32], peak: Peak) -> Vec<(Entry, Entry)> {
+    /// Of each flow, how many packets there were while the tunnel was there, and how many of them a packet of the tunnel follows.
+    fn followed(&self, entries: &[u32], peak: Peak) -> HashMap<u32, (u64, u64)> {
+        let copies: Vec<&Entry> = entries.iter().filter_map(|&at| self.at(at)).collect();
+        let span = copies.first().zip(copies.last());
+        let Some((from, to)) = span
+            .map(|(first, last)| (first.ts.saturating_sub(peak.lag.1), last.ts.saturating_sub(peak.lag.0)))
+        else {
+            return HashMap::new();
+        };
+        let mut flows: HashMap<u32, (u64, u64)> = HashMap::new();
+        for (at, entry) in self.log.iter().enumerate() {
+            if (from..=to).contains(&entry.ts) && self.may_be_original(at) {
+                let start = copies.partition_point(|copy| copy.ts < entry.ts.saturating_add(peak.lag.0));
+                let later = copies.iter().skip(start).take(REACH);
+                let mut later = later.take_while(|copy| copy.ts < entry.ts.saturating_add(peak.lag.1));
+                let flow = flows.entry(entry.flow).or_default();
+                flow.0 += 1;
+                flow.1 += u64::from(later.any(|copy| peak.fits(copy, entry)));
+            }
+        }
+        flows
+    }
+
+    /// Packets of the tunnel, each with an original of its own: of those that fit the one of the highest rank, and none of rank 0.
+    fn pairs(&self, entries: &[u32], peak: Peak, rank: impl Fn(u32) -> u8) -> Vec<(Entry, Entry)> {
         let mut used: HashSet<usize> = HashSet::new();
         let mut pairs = Vec::new();
         for copy in entries.iter().filter_map(|&at| self.at(at)) {
             let (from, to) = (copy.ts.saturating_sub(peak.lag.1), copy.ts.saturating_sub(peak.lag.0));
-            let start = self.log.partition_point(|entry| entry.ts < from);
+            let start = self.log.partition_point(|entry| entry.ts <= from);
             let rest = self.log.iter().enumerate().skip(start).take(REACH);
-            let mut rest = rest.take_while(|(_, entry)| entry.ts <= to);
-            let fits = |&(at, entry): &(usize, &Entry)| {
+            let rest = rest.take_while(|(_, entry)| entry.ts <= to);
+            let fits = rest.filter(|&(at, entry)| {
                 peak.fits(copy, entry) && self.may_be_original(at) && !used.contains(&at)
-            };
-            if let Some((at, original)) = rest.find(fits) {
+            });
+            let best = fits.map(|(at, entry)| (rank(entry.flow), std::cmp::Reverse(at), entry));
+            let best = best.filter(|&(rank, ..)| rank > 0).max_by_key(|&(rank, at, _)| (rank, at));
+            if let Some((_, std::cmp::Reverse(at), original)) = best {
                 used.insert(at);
                 pairs.push((*original, *copy));
             }
