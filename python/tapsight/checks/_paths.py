@@ -138,11 +138,10 @@ def hop_changes(flows: pl.DataFrame) -> Changes:
     )
     last = flows.filter(~both).select(*shared, ttl="last_ttl", first="last_ts", last="last_ts", n="packets")
     seen = pl.concat([first, last])
-    initial = pl.col("ttl").cast(pl.Int64).cut(list(INITIAL[:-1]), labels=[str(ttl) for ttl in INITIAL])
-    seen = seen.with_columns(initial=initial.cast(pl.String).cast(pl.Int64))
-    seen = seen.with_columns(hops=pl.col("initial") - pl.col("ttl").cast(pl.Int64)).filter(
-        pl.col("hops") <= MAX_HOPS
-    )
+    ttl = pl.col("ttl").cast(pl.Int64)
+    initial = pl.min_horizontal(pl.when(ttl <= first).then(first) for first in INITIAL)
+    seen = seen.with_columns(initial=initial)
+    seen = seen.with_columns(hops=pl.col("initial") - ttl).filter(pl.col("hops") <= MAX_HOPS)
     host = ["tap", "prefix", "src", "initial"]
     levels = (
         seen.group_by(*host, "hops")
@@ -345,7 +344,9 @@ def rtt_changes(flows: pl.DataFrame) -> Changes:
     )
     sides = sums.with_columns(late=pl.col("place") > pl.col("at"))
     # Servers that were asked on one side only may be elsewhere: another server is no longer way.
-    sides = sides.filter(pl.col("late").any().over(*by, "server"), (~pl.col("late")).any().over(*by, "server"))
+    sides = sides.filter(
+        pl.col("late").any().over(*by, "server"), (~pl.col("late")).any().over(*by, "server")
+    )
     middle = rtt.median().over(*by, "late")
     sides = sides.with_columns(middle=middle, off=(rtt - middle).abs())
     summed = sides.group_by(*by, "late").agg(
