@@ -363,8 +363,9 @@ def rtt_changes(flows: pl.DataFrame) -> Changes:
     steps = early.join(late, on=by, suffix="_b").with_columns(
         step=(pl.col("middle_b") - pl.col("middle")).abs()
     )
-    # A quarter of one side may be slower than the other's middle, not more: a busy server is no longer way.
-    apart = (pl.col("high") < pl.col("low_b")) | (pl.col("low") > pl.col("high_b"))
+    # Three quarters of the one side and of the other lie apart by half of the step at least: a busy server is no longer way.
+    gap = pl.max_horizontal(pl.col("low_b") - pl.col("high"), pl.col("low") - pl.col("high_b"))
+    apart = gap > pl.col("step") / 2
     steps = steps.filter(pl.min_horizontal("n", "n_b") >= CONNECTIONS)
     steps = steps.filter(pl.col("step") > STEP, pl.col("step") > DEVIATIONS * pl.col("off"), apart)
     steps = steps.sort("first_ts_b", "prefix", "tap").head(MOST)

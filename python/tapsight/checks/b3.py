@@ -17,7 +17,7 @@ class B3(Check[Options]):
 
     What it looks for:
         A prefix (/24 of IPv4, /48 of IPv6) whose servers answered SYN sooner or later from some time on: a step of more than 10 ms and of
-        5 median absolute deviations, with 10 connections on either side, of which three quarters lie apart.
+        5 median absolute deviations, with 10 connections on either side, of which three quarters lie apart by half of the step.
 
     Why it matters:
         A detour takes time: 1 ms of round trip is at most 100 km of fibre each way.
