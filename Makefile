@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-rust test-python build install lint format bench instructions record history fuzz docs clean
+.PHONY: help evaluate demo test test-rust test-python build install lint format bench instructions record history fuzz docs clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -70,6 +70,9 @@ record: build ## add counts and times to benches/record
 
 history: ## draw benches/record, into target/history.svg
 	@$(PYTHON) benches/history.py
+
+evaluate: build ## run the lab through a check, and write docs/evaluation.md (5 to 25 minutes)
+	$(BIN)/python -m tapsight.lab.evaluate docs
 
 fuzz: ## look for input that breaks the engine (FUZZ_SECONDS=60 a target)
 	./fuzz/run.sh $(or $(FUZZ_SECONDS),60)

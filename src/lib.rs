@@ -13,6 +13,7 @@
 //! | [`messages`] | frames | one Arrow row a message of one protocol |
 //! | [`flows`] | packets | one row a conversation and path |
 //! | [`detect`] | packets | claims of copying and diversion |
+//! | [`evidence`] | numbers of frames | those frames, as they were captured |
 //! | [`traffic`] | a seed | captures made for measuring |
 //!
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
@@ -21,6 +22,7 @@ pub mod capture;
 pub mod classify;
 pub mod detect;
 pub mod dissect;
+pub mod evidence;
 pub mod flows;
 mod hash;
 pub mod messages;

@@ -3,6 +3,8 @@
 //! Set-associative with a fixed hash: what is in it depends on the packets and their order only, and crafted collisions
 //! cost recognition, not time.
 
+use serde::{Deserialize, Serialize};
+
 /// Entries that share a set, of which the one that was not seen for longest makes room.
 const WAYS: usize = 4;
 
@@ -10,14 +12,14 @@ const WAYS: usize = 4;
 const SETS: usize = 1 << 14;
 
 /// A table of fixed size, made on first use: most captures have no voice.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Table<T> {
     sets: Vec<[Entry<T>; WAYS]>,
     /// Counts uses, to tell which entry is the oldest.
     clock: u32,
 }
 
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Entry<T> {
     /// 0 if the entry is free.
     key: u64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scapy.layers.dns import DNS, DNSQR, DNSRR
-from scapy.layers.inet import ICMP, IP, TCP, UDP
+from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrRouting
 from scapy.layers.l2 import ARP, GRE, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkData
@@ -96,6 +96,15 @@ GTP2 = bytes.fromhex(
 RADIUS = bytes.fromhex("01070024") + bytes(16) + bytes.fromhex("0104616c 0406c0000201 050600000001")
 TACACS = bytes.fromhex("c0010101 00000007 00000004 61626364 c0010200 00000007 00000000")
 HEP1 = bytes.fromhex("01100211 13c413c4 c6336401 c6336402") + SIP[:40]
+# The header of a capture (draft-ietf-opsawg-pcap section 4), little-endian, and a section header of pcapng.
+PCAP = bytes.fromhex("d4c3b2a1 0200 0400 00000000 00000000 00000400 01000000")
+PCAPNG = bytes.fromhex("0a0d0d0a 1c000000 4d3c2b1a 0100 0000 ffffffffffffffff 1c000000")
+# RFC 1157: version 2c, private, a set request of ciscoConfigCopy's server address.
+SNMP = bytes.fromhex(
+    "3031 020101 0407 70726976617465 a323 020101 020100 020100 3018 3016 060e 2b0601040109096001010101 0501 4004 c0000209"
+)
+# draft-mclaggan-wccp-v2rev1 section 6: here I am, without security, for the standard service 0.
+WCCP = bytes.fromhex("0000000a 0200 0024 0000 0004 00000000 0001 0018 00000000") + bytes(20)
 WEBSOCKET = b"\x81\xfe" + len(SIP).to_bytes(2, "big") + bytes(4) + SIP
 
 
@@ -166,6 +175,19 @@ def frames() -> list[Packet]:
         PACKET / UDP(sport=2123, dport=2123) / Raw(GTP2),
         PACKET / UDP(sport=1812, dport=1812) / Raw(RADIUS),
         PACKET / TCP(sport=40000, dport=49, flags="PA") / Raw(TACACS),
+        PACKET / UDP(sport=40000, dport=161) / Raw(SNMP),
+        PACKET / UDP(sport=2048, dport=2048) / Raw(WCCP),
+        PACKET / GRE(proto=0x883E) / Raw(bytes(4)) / INNER,
+        ETHER
+        / IP(src="192.0.2.1", dst="192.0.2.2", options=[IPOption_LSRR(routers=["192.0.2.3", "192.0.2.4"])])
+        / UDP(sport=5, dport=6),
+        PACKET / UDP(sport=40000, dport=69) / Raw(b"\0\x02tac.pcap\0octet\0"),
+        PACKET / UDP(sport=40000, dport=40001) / Raw(b"\0\x03\0\x01" + PCAP),
+        PACKET / TCP(sport=40000, dport=21, flags="PA") / Raw(b"STOR mycap.pcap\r\nRETR running-config\r\n"),
+        PACKET / TCP(sport=20, dport=40000, flags="PA") / Raw(PCAPNG),
+        PACKET
+        / TCP(sport=40000, dport=80, flags="PA")
+        / Raw(b"PUT /1.pcap HTTP/1.1\r\nHost: a\r\n\r\n" + PCAP),
     ]
 
 

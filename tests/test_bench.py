@@ -16,7 +16,11 @@ from tapsight.cli import app
 
 HOSTILE = "evil\x1b[31m\u202e.pcap"
 THREADS = sorted({1, os.cpu_count() or 1})
-PLACES = {"all columns": {"memory", "file", "gzip", "zstd"}, "check: flows, all detectors": {"file"}}
+PLACES = {
+    "all columns": {"memory", "file", "gzip", "zstd"},
+    "all columns, from a pipe": {"file"},
+    "check: flows, all detectors": {"file"},
+}
 
 
 def run(*args: str) -> Result:
@@ -39,7 +43,7 @@ def one_row(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_row_of_a_mix(tmp_path: Path) -> None:
     written = tmp_path / "numbers.json"
-    result = run("--mix", "rtp", "--packets", "2000", "--runs", "1", "--json", str(written))
+    result = run("--mix", "rtp", "--packets", "2000", "--runs", "1", "--detectors", "--json", str(written))
     assert (result.exit_code, result.stderr) == (0, "")
     title, head, *lines = result.stdout.splitlines()
     assert title.startswith("rtp, ")
@@ -48,7 +52,7 @@ def test_every_row_of_a_mix(tmp_path: Path) -> None:
     assert {"tapsight", "debug", "python", "system", "processor", "processors"} == set(numbers["machine"])
     wanted = [
         (row.name, place, threads)
-        for row in _bench.ROWS
+        for row in (*_bench.ROWS, *_bench.DETECTOR_ROWS)
         for place in sorted(PLACES.get(row.name, {"memory"}))
         for threads in THREADS
     ]

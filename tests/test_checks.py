@@ -8,6 +8,7 @@ import pytest
 from tables import NOON, SECOND, claim, examination, flow, mirror, rtp, scope, sip
 
 from tapsight._check import Result, judge, plain_rows
+from tapsight.findings import share_interval
 from tapsight.policy import Policy
 
 PEERS = '[sets]\npeers = ["192.0.2.10", "203.0.113.10"]\n[checks.V1]\npairs = [["peers", "peers"]]\n'
@@ -348,3 +349,24 @@ def test_most_severe_first() -> None:
     assert run(None, claims=claims).findings["severity"].to_pylist() == ["critical", "high", "low"]
     result = run("[checks.A1]\nseverity = 'low'\n", claims=claims)
     assert set(result.findings["severity"].to_pylist()) == {"low"}
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "low", "high"),
+    [
+        # Newcombe (1998), Statistics in Medicine 17, table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_intervals_of_shares_are_those_of_the_literature(
+    part: int, whole: int, low: float, high: float
+) -> None:
+    assert share_interval(part, whole) == pytest.approx((low, high), abs=0.0001)
+
+
+@pytest.mark.parametrize(("part", "whole"), [(0, 0), (2, 1)])
+def test_there_is_no_share_of_nothing(part: int, whole: int) -> None:
+    assert share_interval(part, whole) == (None, None)

@@ -165,6 +165,89 @@ def test_a_fork_is_found(lab: Range, dials: dict[str, Any]) -> None:
         assert (truth.role(frame) == "fork") == (frame["role"] == "copy"), frame
 
 
+ROUTER, ROUTER_INSIDE = "02:00:00:00:00:01", "02:00:00:00:00:0a"
+GATEWAY, LISTENER, HOST = "02:00:00:00:00:02", "02:00:00:00:00:09", "02:00:00:00:00:0b"
+
+
+class Capture:
+    """Frames of a call's packets, which are numbered, as taps see them."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._frames: list[Any] = []
+
+    def out(self, src: str, dst: str, n: int, time: float, **fields: Any) -> None:
+        ends = {"src": "192.0.2.10", "dst": "203.0.113.10", "id": n}
+        self._write(src, dst, ends | fields, (16400, 20000), n, time)
+
+    def back(self, src: str, dst: str, n: int, time: float, **fields: Any) -> None:
+        ends = {"src": "203.0.113.10", "dst": "192.0.2.10", "id": 1000 + n}
+        self._write(src, dst, ends | fields, (20000, 16400), n, time)
+
+    def _write(
+        self, src: str, dst: str, fields: dict[str, Any], ports: tuple[int, int], n: int, time: float
+    ) -> None:
+        from scapy.layers.inet import IP, UDP
+        from scapy.layers.l2 import Ether
+        from scapy.packet import Raw
+
+        frame = Ether(src=src, dst=dst) / IP(**fields) / UDP(sport=ports[0], dport=ports[1])
+        frame /= Raw(bytes([n]) + bytes(range(80)))
+        frame.time = n + time
+        self._frames.append(frame)
+
+    def written(self) -> Path:
+        from scapy.utils import wrpcap
+
+        wrpcap(str(self._path), self._frames, nano=True)
+        return self._path
+
+
+def test_the_neighbour_that_takes_no_part_is_the_one_that_gets_copies(tmp_path: Path) -> None:
+    # Linux sends a copy before the original, with Don't Fragment set, and of what comes back too.
+    outside = Capture(tmp_path / "outside.pcap")
+    for n in range(1, 21):
+        outside.out(ROUTER, LISTENER, n, 0, ttl=63, flags="DF")
+        outside.out(ROUTER, GATEWAY, n, 0.00001, ttl=63)
+        outside.back(GATEWAY, ROUTER, n, 0.001, ttl=63)
+        outside.back(ROUTER, LISTENER, n, 0.00101, ttl=62, flags="DF")
+    (finding,) = findings(tapsight.check(str(outside.written())), "A5")
+    assert (finding["detector"], finding["collector"]["mac"]) == ("A5.forked", LISTENER)
+    assert (finding["packets"], finding["in_scope"]) == (20, 20)
+
+
+@pytest.mark.parametrize("first", ["copy", "original"])
+def test_what_is_sent_on_and_also_back_is_a_copy(first: str, tmp_path: Path) -> None:
+    outside, inside = Capture(tmp_path / "outside.pcap"), Capture(tmp_path / "inside.pcap")
+    early, late = 0.00001, 0.00002
+    copied, went_on = (early, late) if first == "copy" else (late, early)
+    for n in range(1, 21):
+        inside.out(HOST, ROUTER_INSIDE, n, 0, ttl=64)
+        outside.out(ROUTER, GATEWAY, n, 0.00001, ttl=63)
+        outside.back(GATEWAY, ROUTER, n, 0.001, ttl=63)
+        outside.back(ROUTER, LISTENER, n, 0.001 + copied, ttl=62)
+        inside.back(ROUTER_INSIDE, HOST, n, 0.001 + went_on, ttl=62)
+    result = tapsight.check({"inside": inside.written(), "outside": outside.written()})
+    (finding,) = findings(result, "A5")
+    assert (finding["detector"], finding["collector"]["mac"]) == ("A5.forked", LISTENER)
+    assert (finding["packets"], finding["in_scope"]) == (20, 20)
+    assert {(each["tap"], each["role"]) for each in finding["evidence"]} == {
+        ("inside", "original"),
+        ("outside", "copy"),
+    }
+
+
+@pytest.mark.parametrize(("macs", "ttl"), [((ROUTER, GATEWAY), 62), ((GATEWAY, HOST), 61)])
+def test_a_router_with_one_arm_copies_nothing(macs: tuple[str, str], ttl: int, tmp_path: Path) -> None:
+    # The second tap is on the link that the router sends packets back to, or behind the next router.
+    one, other = Capture(tmp_path / "one.pcap"), Capture(tmp_path / "other.pcap")
+    for n in range(1, 21):
+        one.out(HOST, ROUTER, n, 0, ttl=63)
+        one.out(ROUTER, GATEWAY, n, 0.00001, ttl=62)
+        other.out(*macs, n, 0.00002, ttl=ttl)
+    assert tapsight.check({"one": one.written(), "other": other.written()}).findings.num_rows == 0
+
+
 def test_a_redirection_is_found(lab: Range) -> None:
     files, truth = lab(implants=(Implant("redirect"),))
     (finding,) = findings(check(files), "A5")
@@ -173,6 +256,8 @@ def test_a_redirection_is_found(lab: Range) -> None:
     assert finding["collector"]["address"] == COLLECTOR
     assert "203.0.113.20" in finding["sentence"]
     assert 0.9 * truth.packets("redirect") < finding["packets"] <= truth.packets("redirect")
+    # The tap inside saw all of them before they were rewritten, or else they would not be known for it.
+    assert finding["in_scope"] >= finding["packets"]
     assert {truth.role(frame) for frame in finding["evidence"] if frame["role"] == "redirected"} == {
         "redirect"
     }

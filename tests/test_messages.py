@@ -68,6 +68,9 @@ PEERS = {
         "tcp.flags.syn == 1",
         {
             "seq": ("tcp.seq_raw", number),
+            "ack": ("tcp.ack_raw", number),
+            "urgent": ("tcp.urgent_pointer", number),
+            "options": ("tcp.options", lambda text: text.replace(":", "")),
             "window": ("tcp.window_size_value", number),
             "mss": ("tcp.options.mss_val", number),
             "window_scale": ("tcp.options.wscale.shift", number),
@@ -124,6 +127,8 @@ PEERS = {
         {
             "type": ("icmp.type", number),
             "code": ("icmp.code", number),
+            "id": ("icmp.ident", number),
+            "sequence": ("icmp.seq", number),
             "gateway": ("icmp.redir_gw", address),
         },
         100,
@@ -370,6 +375,78 @@ PEERS = {
             "isup_type": ("isup.message_type", number),
         },
         20,
+    ),
+    "snmp": Peer(
+        {"snmp"},
+        "snmp.version and not snmp.version == 3",
+        {
+            "version": ("snmp.version", {"0": 1, "1": 2}.__getitem__),
+            "pdu": ("snmp.data", number),
+            "request": ("snmp.request_id", lambda text: number(text) & 0xFFFFFFFF),
+            "error": ("snmp.error_status", number),
+            "oids": ("snmp.name", str),
+            "community_len": ("snmp.community", len),
+        },
+        50,
+    ),
+    "snmp of version 3": Peer(
+        {"snmp"},
+        "snmp.msgVersion == 3",
+        {
+            "version": ("snmp.msgVersion", number),
+            "pdu": ("snmp.data", number),
+            "is_authenticated": ("snmp.v3.flags.auth", truth),
+            "is_encrypted": ("snmp.v3.flags.crypt", truth),
+        },
+        5,
+    ),
+    "wccp": Peer(
+        {"wccp"},
+        "wccp",
+        {
+            "message": ("wccp.message", number),
+            "version": ("wccp.message_header_version", number),
+            "service": ("wccp.service_info_std_id", number),
+            "is_dynamic": ("wccp.service_info_type", truth),
+            "has_password": ("wccp.security_info_option", truth),
+        },
+        20,
+    ),
+    "wccp of redirected packets": Peer(
+        {"gre-wccp"},
+        "gre.proto == 0x883e",
+        {
+            "service": ("gre.wccp.service_id", number),
+            "is_dynamic": ("gre.wccp.dynamic_service", truth),
+        },
+        1,
+    ),
+    "transfer of TFTP": Peer(
+        {"tftp"},
+        "tftp.opcode == 1",
+        {
+            "operation": ("tftp.opcode", {"1": "RRQ"}.__getitem__),
+            "name": ("tftp.source_file", str),
+        },
+        5,
+    ),
+    "transfer of FTP": Peer(
+        {"ftp"},
+        'ftp.request.command in {"RETR", "STOR", "STOU", "APPE"}',
+        {
+            "operation": ("ftp.request.command", str),
+            "name": ("ftp.request.arg", str),
+        },
+        10,
+    ),
+    "transfer of HTTP": Peer(
+        {"http"},
+        'http.request.method in {"PUT", "POST"}',
+        {
+            "operation": ("http.request.method", str),
+            "name": ("http.request.uri", str),
+        },
+        50,
     ),
 }
 
@@ -895,6 +972,138 @@ def test_a_wide_path_takes_the_place_of_what_old_speakers_passed_on() -> None:
     row = one(buffer.getvalue(), "bgp")
     assert (row["as_path"], row["first_as"], row["origin_as"]) == ("64999 65541 65542", 64999, 65542)
     assert row["announced"] == ["203.0.113.0/24", "10.0.0.0/8"]
+
+
+PCAP, PCAPNG = bytes.fromhex("d4c3b2a1 0200 0400"), bytes.fromhex("0a0d0d0a 0000001c 1a2b3c4d")
+
+
+@pytest.mark.parametrize(
+    ("port", "payload", "wanted"),
+    [
+        # draft-ietf-opsawg-pcap section 4 and draft-ietf-opsawg-pcapng section 4.1, in both orders of bytes.
+        (20, PCAP, (None, None, None, "pcap")),
+        (40000, bytes.fromhex("a1b23c4d 0002 0004"), (None, None, None, "pcap")),
+        (40000, PCAPNG, (None, None, None, "pcapng")),
+        (40000, PCAPNG[:8] + bytes.fromhex("4d3c2b1a"), (None, None, None, "pcapng")),
+        (80, b"PUT /a HTTP/1.1\r\n\r\n" + PCAP, ("http", "PUT", "/a", "pcap")),
+        (80, b"HTTP/1.1 200 OK\r\n\r\n" + PCAPNG, ("http", None, None, "pcapng")),
+        (21, b"stor a b\r\n", ("ftp", "STOR", "a b", None)),
+        (21, b"STOU\r\n", ("ftp", "STOU", None, None)),
+        # An empty line of text, another version, another command, another method.
+        (40000, b"\n\r\r\n" + bytes(8), None),
+        (40000, bytes.fromhex("d4c3b2a1 0300 0400"), None),
+        (21, b"STORE a\r\n", None),
+        (80, b"GET /mycap.pcap HTTP/1.1\r\n\r\n", None),
+    ],
+)
+def test_files_and_captures_that_are_transferred(port: int, payload: bytes, wanted: Any) -> None:
+    from scapy.layers.inet import IP, TCP
+
+    rows = tapsight.open(wrapped(IP() / TCP(sport=40001, dport=port, flags="PA") / payload), table="transfer")
+    columns = ["protocol", "operation", "name", "content"]
+    found = [tuple(row.values()) for row in rows.to_pyarrow().select(columns).to_pylist()]
+    assert found == ([] if wanted is None else [wanted])
+
+
+def test_a_capture_begins_in_the_first_block_of_tftp() -> None:
+    # RFC 1350 section 5: operation 3, number of the block, 512 bytes.
+    rows = [tapsight.open(capture(bytes([0, 3, 0, n]) + PCAP, 40000), table="transfer") for n in (1, 2)]
+    assert [table.to_pyarrow().num_rows for table in rows] == [1, 0]
+    row = one(capture(b"\0\x02tac.pcap\0octet\0", 69), "transfer")
+    assert (row["protocol"], row["operation"], row["name"]) == ("tftp", "WRQ", "tac.pcap")
+
+
+def test_ways_that_packets_name_agree_with_tshark(tmp_path: Path) -> None:
+    from scapy.layers.inet import IP, UDP, IPOption_LSRR, IPOption_RR, IPOption_SSRR
+    from scapy.layers.inet6 import IPv6, IPv6ExtHdrRouting, IPv6ExtHdrSegmentRouting
+
+    hops = ["192.0.2.3", "192.0.2.4"]
+    six = ["2001:db8::3", "2001:db8::4"]
+    packets = [
+        IP(options=[IPOption_LSRR(routers=hops)]) / UDP(),
+        # The second of the two is next.
+        IP(options=[IPOption_SSRR(routers=hops, pointer=8)]) / UDP(),
+        # One place of three is filled.
+        IP(options=[IPOption_RR(routers=["192.0.2.3", "0.0.0.0", "0.0.0.0"], pointer=8)]) / UDP(),
+        IPv6() / IPv6ExtHdrRouting(type=0, addresses=six, segleft=1) / UDP(),
+        # RFC 8754 section 2: the last segment first.
+        IPv6() / IPv6ExtHdrSegmentRouting(addresses=six, segleft=1, lastentry=1) / UDP(),
+    ]
+    path = tmp_path / "ways.pcap"
+    path.write_bytes(wrapped(*packets))
+    rows = our_frames(path, "path_options")
+    found = [(r["kind"], r["hops"], r["pointer"], r["routing"], r["last"]) for r in rows.values()]
+    assert found == [
+        ("lsrr", 2, 4, None, address("192.0.2.4")),
+        ("ssrr", 2, 8, None, address("192.0.2.4")),
+        ("rr", 1, 8, None, address("192.0.2.3")),
+        ("rh0", 2, 1, 0, address("2001:db8::4")),
+        ("srh", 2, 1, 4, address("2001:db8::3")),
+    ]
+    if not is_available():
+        pytest.skip("tshark is not installed")
+    kinds = {"lsrr": "131", "ssrr": "137", "rr": "7"}
+    four = Peer(set(), "ip", {"kind": ("ip.opt.type", str), "pointer": ("ip.opt.ptr", number)}, 0)
+    for frame, theirs in tshark_frames(path, four).items():
+        assert theirs == {"kind": kinds[rows[frame]["kind"]], "pointer": str(rows[frame]["pointer"])}
+    routing = {"routing": ("ipv6.routing.type", number), "pointer": ("ipv6.routing.segleft", number)}
+    for frame, theirs in tshark_frames(path, Peer(set(), "ipv6", routing, 0)).items():
+        assert theirs == {column: str(rows[frame][column]) for column in routing}
+
+
+def test_ways_of_labels_and_service_paths() -> None:
+    # RFC 3032 section 2.1: label 1 is router alert; RFC 8300 section 2: version 0, length 6, type 1, IPv4, path 7, index 255.
+    from scapy.contrib.mpls import MPLS
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    alert = MPLS(label=1, s=0) / MPLS(label=100, s=1) / IP(src="192.0.2.1") / UDP(sport=3503, dport=3503)
+    service = Ether(type=0x894F) / (bytes.fromhex("0fc60101 000007ff") + bytes(16) + bytes(IP() / UDP()))
+    plain = IP() / UDP()
+    kinds = [
+        tapsight.open(wrapped(packet), table="path_options").to_pyarrow()["kind"].to_pylist()
+        for packet in (alert, plain)
+    ]
+    assert kinds == [["mpls-alert"], []]
+    buffer = io.BytesIO()
+    from scapy.utils import PcapWriter
+
+    PcapWriter(buffer, linktype=1).write(service)
+    assert one(buffer.getvalue(), "path_options")["kind"] == "nsh"
+
+
+def test_communities_are_not_kept() -> None:
+    # RFC 1157 section 4.1.1: version 2c, a set request of ciscoConfigCopy's server address.
+    def message(community: bytes) -> dict[str, Any]:
+        rest = bytes.fromhex(
+            "a323 020101 020100 020100 3018 3016 060e 2b0601040109096001010101 0501 4004 c0000209"
+        )
+        body = b"\x02\x01\x01\x04" + bytes([len(community)]) + community + rest
+        return one(capture(b"\x30" + bytes([len(body)]) + body, 161), "snmp")
+
+    row = message(b"private")
+    assert (row["version"], row["pdu"], row["community"], row["community_len"]) == (2, 3, "private", 7)
+    assert row["oids"] == ["1.3.6.1.4.1.9.9.96.1.1.1.1.5.1"]
+    assert row["address"] == address("192.0.2.9")
+    row = message(b"s3cret")
+    assert (row["community"], row["community_len"]) == (None, 6)
+    assert "s3cret" not in str(row)
+
+
+def test_addresses_of_answers_are_a_set() -> None:
+    from scapy.layers.dns import DNS, DNSQR, DNSRR
+
+    def message(*answers: str) -> dict[str, Any]:
+        records = [DNSRR(rrname="a.example", type="A", rdata=answer) for answer in answers]
+        return one(capture(bytes(DNS(qr=1, qd=DNSQR(qname="a.example"), an=records)), 53), "dns")
+
+    one_way, other_way = message("192.0.2.1", "192.0.2.2"), message("192.0.2.2", "192.0.2.1")
+    assert (one_way["addresses"], one_way["address_set"]) == (2, other_way["address_set"])
+    assert message("192.0.2.1")["address_set"] != message("192.0.2.2")["address_set"]
+    cut = bytes(DNS(qr=1, qd=DNSQR(qname="a.example"), an=[DNSRR(rrname="a.example", rdata="192.0.2.1")]))[
+        :-2
+    ]
+    assert one(capture(cut, 53), "dns")["address_set"] is None
 
 
 def test_rtcp_that_is_encrypted_is_not_read() -> None:

@@ -119,10 +119,11 @@ fn applications_are_recognised() {
 #[test]
 fn nothing_is_copied() {
     for &mix in Mix::ALL {
-        let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options());
+        let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options(None));
         let mut tap = scan.with_messages();
         let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
-        let found = detect::examine(taps, detect::Options::default(), |_| Ok::<_, ArrowError>(())).unwrap();
+        let found =
+            detect::examine(taps, detect::Options::default(), None, |_| Ok::<_, ArrowError>(())).unwrap();
         assert_eq!(found.claims.num_rows(), 0, "{}: {:?}", mix.name(), found.claims);
         assert!(found.flows.num_rows() >= 100, "{}", mix.name());
     }

@@ -68,9 +68,10 @@ fn without_ids() -> Vec<Column> {
 }
 
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
-    let mut scan = scan_with(bytes, detect::scan_options());
+    let mut scan = scan_with(bytes, detect::scan_options(None));
     let mut tap = scan.with_messages();
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
-    detect::examine(taps, detect::Options::default(), pause).map_or(0, |found| found.flows.num_rows() as u64)
+    detect::examine(taps, detect::Options::default(), None, pause)
+        .map_or(0, |found| found.flows.num_rows() as u64)
 }

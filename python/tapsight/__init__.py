@@ -12,6 +12,7 @@ from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, op
 
 if TYPE_CHECKING:
     from tapsight._check import Result, check
+    from tapsight._evidence import EvidenceError
     from tapsight.policy import Policy, PolicyError
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "TABLES",
     "CaptureError",
     "CaptureWarning",
+    "EvidenceError",
     "Policy",
     "PolicyError",
     "Result",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EvidenceError": "tapsight._evidence",
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapsight import _core
+from tapsight.detectors import DETECTORS
 
 MIXES: tuple[str, ...] = tuple(_core.mix_names())
 """The kinds of traffic that can be made."""
@@ -78,6 +79,27 @@ def _check(source: str | bytes, threads: int) -> int:
     assert isinstance(source, str)  # noqa: S101 - rows of files have files
     tapsight.check([source], threads=threads)
     return 0
+
+
+def _examined(detectors: Sequence[str]) -> Callable[[str | bytes, int], int]:
+    def run(source: str | bytes, threads: int) -> int:
+        from tapsight import _engine
+
+        taps: list[tuple[str, Sequence[Any]]] = [("tap", [source])]
+        window = 5_000_000_000
+        _engine.examine(taps, window_ns=window, memory=160 << 20, threads=threads, detectors=detectors)
+        return 0
+
+    return run
+
+
+def _pipe(source: str | bytes, threads: int) -> int:
+    """All columns, from a pipe: one thread reads, the others dissect."""
+    assert isinstance(source, str)  # noqa: S101 - rows of files have files
+    command = ["cat", "--", source]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as cat:  # noqa: S603 - a file that was named
+        assert cat.stdout is not None  # noqa: S101 - it was asked for
+        return _drain(None)(f"/dev/fd/{cat.stdout.fileno()}", threads)
 
 
 def _parquet(source: str | bytes, threads: int) -> int:
@@ -132,11 +154,17 @@ ROWS = (
     Row("4 columns", _drain(FOUR)),
     Row("all columns without ids", _without_ids),
     Row("all columns", _drain(None), ("memory", "file", "gzip", "zstd")),
+    Row("all columns, from a pipe", _pipe, ("file",)),
+    Row("flows", _examined([])),
     Row("check: flows, all detectors", _check, ("file",)),
     Row("to Parquet (zstd)", _parquet),
     Row("to Polars", _polars),
     Row("DuckDB: packets by application", _duckdb),
 )
+
+
+DETECTOR_ROWS = tuple(Row(f"flows and {id_}", _examined([id_])) for id_ in DETECTORS)
+"""What each detector of the engine costs; beside the row of flows, as they share that."""
 
 
 @dataclass(frozen=True)
@@ -207,9 +235,16 @@ def _processor() -> str:
 
 
 def bench(
-    files: Sequence[str], mixes: Sequence[str], *, packets: int | None = None, runs: int = 5
+    files: Sequence[str],
+    mixes: Sequence[str],
+    *,
+    packets: int | None = None,
+    runs: int = 5,
+    detectors: bool = False,
 ) -> Iterator[tuple[str, Iterator[Measured]]]:
     """Measures all rows over files and mixes: for each its name, and the rows as they are measured.
+
+    On request, also those of each detector by itself.
 
     Raises:
         ValueError: A mix does not exist, or a file cannot be read or is no capture.
@@ -222,17 +257,18 @@ def bench(
     problems = [problem for file in files if (problem := _no_file(file) or format_problem(file))]
     if problems:
         raise ValueError("\n".join(problems))
+    rows = ROWS + (DETECTOR_ROWS if detectors else ())
     with tempfile.TemporaryDirectory(prefix="tapsight-bench-") as folder:
         for mix in mixes:
             path = Path(folder) / f"{mix}.pcap"
             _child({"make": mix, "packets": packets, "path": str(path)})
             yield (
                 f"{mix}, {path.stat().st_size / 2**20:.0f} MiB",
-                _rows(mix, path, "memory", Path(folder), runs),
+                _rows(rows, mix, path, "memory", Path(folder), runs),
             )
             path.unlink()
         for file in files:
-            yield file, _rows(file, Path(file), "file", Path(folder), runs)
+            yield file, _rows(rows, file, Path(file), "file", Path(folder), runs)
 
 
 def _no_file(path: str) -> str | None:
@@ -244,9 +280,11 @@ def _no_file(path: str) -> str | None:
     return problem_with(path)
 
 
-def _rows(source: str, path: Path, home: Place, folder: Path, runs: int) -> Iterator[Measured]:
+def _rows(
+    rows: Sequence[Row], source: str, path: Path, home: Place, folder: Path, runs: int
+) -> Iterator[Measured]:
     """The rows over a capture, which lies at ``home`` unless a row says where; copies of it are made in ``folder``."""
-    for row in ROWS:
+    for row in rows:
         for place in row.places or (home,):
             for threads in dict.fromkeys((1, os.cpu_count() or 1)):
                 task = {"row": row.name, "place": place, "threads": threads, "runs": runs}
@@ -342,7 +380,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def _measure(name: str, path: str, place: Place, threads: int, runs: int) -> dict[str, Any]:
-    row = next(row for row in ROWS if row.name == name)
+    row = next(row for row in (*ROWS, *DETECTOR_ROWS) if row.name == name)
     source = Path(path).read_bytes() if place == "memory" else path
     packets = frame_bytes = 0
     for batch in _scan(source, ["cap_len"], threads):

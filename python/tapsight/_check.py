@@ -7,12 +7,14 @@ import dataclasses
 import html
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from tapsight import _engine
+from tapsight import _engine, _evidence
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
 from tapsight._scan import checked_threads
@@ -23,7 +25,7 @@ from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
-from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, worst
+from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, grouped, worst
 from tapsight.policy import Network, Policy
 
 SCHEMA = 1
@@ -81,6 +83,8 @@ class Result:
     """Was traffic copied, was it diverted?"""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
+    run: _evidence.Run | None = None
+    """What was asked, and of which captures; what :meth:`evidence` needs."""
 
     @property
     def exit_code(self) -> int:
@@ -138,6 +142,35 @@ class Result:
         lines += [{"type": "explained", **row} for row in data["explained"]]
         return "".join(as_json(line) + "\n" for line in lines)
 
+    def evidence(
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        findings: Iterable[str] | None = None,
+        max_frames: int = _evidence.MAX_FRAMES,
+        zero_payload: bool = False,
+    ) -> dict[str, Any]:
+        """Writes a folder to hand on: for each finding a pcapng of the packets that prove it, and what to verify it by.
+
+        Captures are read once more. The same captures and options make the same bytes, and nothing is overwritten.
+
+        Args:
+            directory: Where to; it is made, or empty.
+            findings: Ids of the findings that are wanted; all by default.
+            max_frames: How many packets of one finding to write.
+            zero_payload: Set all bytes behind the innermost transport header to zero.
+
+        Returns:
+            What is in ``manifest.json``; see ``docs/evidence.md``.
+
+        Raises:
+            EvidenceError: The directory is not empty, no finding has an id, or a capture has changed since.
+            SourceError: A capture can be read only once, as standard input.
+        """
+        return _evidence.write(
+            self, directory, findings=findings, max_frames=max_frames, zero_payload=zero_payload
+        )
+
     def __repr__(self) -> str:
         """The answers and verdicts in a few lines."""
         lines = [f"{answer.question} {answer.answer} ({answer.because})" for answer in self.answers]
@@ -170,33 +203,42 @@ def check(
     memory: int = MEMORY,
     progress: Progress | None = None,
     threads: int | None = None,
+    state: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
 
     Args:
         sources: Captures: a path, several paths or ``NAME=path``, or a mapping of tap names to a path or paths. ``-`` is
-            standard input. Captures under one name are one tap, read in order.
+            standard input. Captures under one name are one tap, read in the order of the times of their first frames.
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
         memory: About how many bytes to use for what is remembered of recent packets.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
         threads: How many threads to use; all processors by default. What they find is the same.
+        state: A file that keeps what is known from one run to the next: the run goes on from it if it is there, and writes it
+            anew. So captures can be given as they come, a day at a time, and the answer is that of one run over all. A tap
+            goes on by its name: ``NAME=path``.
 
     Raises:
-        SourceError: No capture could be read, or one was named twice.
+        SourceError: No capture could be read, or one was named twice, or the state cannot be used.
         PolicyError: The policy cannot be used.
     """
+    named = policy
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
+    taps = read_sources(sources)
+    run = _evidence.Run.begin(taps, _evidence.PolicyFile.of(named), window=window, memory=memory)
     examination, problems = examine_readable(
-        read_sources(sources),
+        taps,
         window=window,
         memory=memory,
         progress=progress,
         threads=threads,
         network=policy.network if policy is not None else None,
+        state=state,
     )
-    return judge(examination, policy, problems)
+    run = run.end(pa.table(examination.files).to_pylist())
+    return dataclasses.replace(judge(examination, policy, problems), run=run)
 
 
 def examine_readable(
@@ -207,6 +249,7 @@ def examine_readable(
     progress: Progress | None = None,
     threads: int | None = None,
     network: Network | None = None,
+    state: str | os.PathLike[str] | None = None,
 ) -> tuple[Examination, list[str]]:
     """Examines what can be read of the taps, and says what could not be, a line each.
 
@@ -219,12 +262,13 @@ def examine_readable(
     if not 0 < memory < 1 << 60:
         raise ValueError(f"memory is {memory} bytes, which no machine has")
     problems: list[str] = []
+    saved = read_state(state) if state is not None else None
     taps = readable_taps(taps, problem_with, problems)
     window_ns = round(window * 1e9)
 
     def examine() -> Examination:
-        listed = [(tap.name, tap.paths) for tap in taps]
-        return _engine.examine(
+        listed = [(tap.name, in_order_of_time(tap.paths)) for tap in taps]
+        examination = _engine.examine(
             listed,
             window_ns=window_ns,
             memory=memory,
@@ -232,7 +276,12 @@ def examine_readable(
             threads=checked_threads(threads),
             infrastructure=network.infrastructure if network is not None else (),
             gateways=network.gateways if network is not None else (),
+            state=saved,
+            save=state is not None,
         )
+        if state is not None and examination.state is not None:
+            write_state(state, examination.state)
+        return examination
 
     try:
         return examine(), problems
@@ -243,6 +292,43 @@ def examine_readable(
         if len(problems) == count:
             raise SourceError(str(error)) from error
     return examine(), problems
+
+
+def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The captures of a tap by the times of their first frames: rotated files, in whichever order they were named."""
+    if len(paths) < 2 or STDIN in paths:
+        return paths
+    first = {path: _engine.first_ts(path) for path in paths}
+    return tuple(sorted(paths, key=lambda path: first[path] or 0))
+
+
+def read_state(path: str | os.PathLike[str]) -> bytes | None:
+    """What an earlier run has saved; ``None`` if there was none.
+
+    Raises:
+        SourceError: It cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SourceError(f"{os.fspath(path)}: {error.strerror}") from error
+
+
+def write_state(path: str | os.PathLike[str], state: bytes) -> None:
+    """Saves what a run knows; what was there stays until all is written.
+
+    Raises:
+        SourceError: It cannot be written.
+    """
+    target = Path(path)
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            file.write(state)
+        Path(file.name).replace(target)
+    except OSError as error:
+        raise SourceError(f"{os.fspath(path)}: {error.strerror}") from error
 
 
 def readable_taps(
@@ -290,7 +376,12 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
     listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
     sinks = options["I6"] if listed else None
     network = policy.network if policy is not None else Network()
-    seen = Observed(flows_frame(flows), claims, scopes, authorised(claims, sinks), network)
+    told = [DETECTORS[claim.family].under(claim, options[claim.family]) for claim in claims]
+    # What a detector's own list allows is authorised for the others too.
+    allowed = [old.tunnel for old, new in zip(claims, told, strict=True) if old.report and not new.report]
+    listed_tunnels = authorised(claims, sinks).union(tunnel for tunnel in allowed if tunnel.encap is not None)
+    claims = told
+    seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network)
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
         claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)
@@ -312,7 +403,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         verdicts=pa.Table.from_pylist(
             [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
         ),
-        findings=findings_table(findings, numbers),
+        findings=findings_table(grouped(findings), numbers),
         taps=pa.table(examination.taps),
         flows=flows,
         claims=claims_table,
@@ -378,7 +469,7 @@ def _settle(
     """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass."""
     scope = judgement.scope
     coverage = scope.judged / scope.in_scope if scope.in_scope else None
-    why = scope.reason if scope.judged < scope.in_scope else None
+    why = scope.reason
     word: Literal["pass", "fail", "unknown"] = "unknown"
     reasons: list[str | None]
     if not options.enabled:

@@ -10,6 +10,7 @@ __all__ = [
     "Array",
     "CaptureError",
     "Examination",
+    "Extract",
     "Stream",
     "Table",
     "__version__",
@@ -79,6 +80,21 @@ class Examination:
     def files(self) -> Table: ...
     @property
     def warnings(self) -> list[str]: ...
+    @property
+    def state(self) -> bytes | None: ...
+
+@final
+class Extract:
+    def __new__(
+        cls,
+        sources: Sequence[Any],
+        frames: Sequence[int],
+        *,
+        tap: str | None = None,
+        zero_payload: bool = False,
+    ) -> Extract: ...
+    def __iter__(self) -> Extract: ...
+    def __next__(self) -> Table: ...
 
 def column_names() -> list[str]: ...
 def schema(names: Sequence[str] | None = None) -> Table: ...
@@ -103,4 +119,7 @@ def examine(
     threads: int | None = None,
     infrastructure: Sequence[str] | None = None,
     gateways: Sequence[str] | None = None,
+    state: bytes | None = None,
+    save: bool = False,
+    detectors: Sequence[str] | None = None,
 ) -> Examination: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tapsight import addresses
@@ -24,10 +24,11 @@ class Examination(Protocol):
     scopes: Any
     taps: Any
     files: Any
+    state: bytes | None
 
 
 def examine(
-    taps: Sequence[tuple[str | None, Sequence[str]]],
+    taps: Sequence[tuple[str | None, Sequence[str | bytes]]],
     *,
     window_ns: int,
     memory: int,
@@ -35,8 +36,14 @@ def examine(
     threads: int | None = None,
     infrastructure: Sequence[str] = (),
     gateways: Sequence[str] = (),
+    state: bytes | None = None,
+    save: bool = False,
+    detectors: Sequence[str] | None = None,
 ) -> Examination:
-    """Reads all taps once, merged by time. Each is a name and its captures in order; ``-`` is standard input."""
+    """Reads all taps once, merged by time. Each is a name and its captures in order; ``-`` is standard input.
+
+    ``detectors`` are the ids of those to use, without which all are. ``state`` is what an earlier run has saved, which this one goes on from; with ``save``, this one does so too.
+    """
     core = importlib.import_module("tapsight._core")
     examination: Examination = core.examine(
         [(name, list(paths)) for name, paths in taps],
@@ -46,6 +53,9 @@ def examine(
         threads=threads,
         infrastructure=list(infrastructure),
         gateways=list(gateways),
+        state=state,
+        save=save,
+        detectors=list(detectors) if detectors is not None else None,
     )
     return examination
 
@@ -61,6 +71,25 @@ def open_packets(
     """The packets, or the messages of a side table, of captures that follow each other, as something that exports an Arrow stream."""
     tapsight = importlib.import_module("tapsight")
     return tapsight.open(list(source), table=table, columns=columns, tap=tap, threads=threads)
+
+
+def first_ts(path: str) -> int | None:
+    """When the first frame of a capture was captured, nanoseconds UTC; ``None`` if it has none."""
+    import pyarrow as pa
+
+    core = importlib.import_module("tapsight._core")
+    stream = core.Stream([path], columns=["ts"], limit=1, threads=1)
+    ts = pa.RecordBatchReader.from_stream(stream).read_all()["ts"].cast(pa.int64()).to_pylist()
+    return int(ts[0]) if ts else None
+
+
+def extract(path: str, frames: Sequence[int], *, tap: str, zero_payload: bool) -> Iterator[pa.Table]:
+    """The frames of a capture with these numbers, in order, a row a frame; see ``src/evidence.rs`` for the columns."""
+    import pyarrow as pa
+
+    core = importlib.import_module("tapsight._core")
+    for table in core.Extract([path], frames, tap=tap, zero_payload=zero_payload):
+        yield pa.table(table)
 
 
 def inside(column: pl.Series, prefixes: Sequence[str]) -> pl.Series:

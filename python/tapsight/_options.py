@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from tapsight._text import address_text
+
 Severity = Literal["info", "low", "medium", "high", "critical"]
 """How much it matters, least first."""
 
@@ -123,6 +125,14 @@ def _is_fine(check: Callable[[object], object], item: object) -> bool:
 def resolve_prefixes(value: object, info: ValidationInfo) -> tuple[str, ...]:
     """The addresses and prefixes of a list, or of the sets that it names."""
     return _members(value, info, check_prefix, str, "addresses or prefixes")
+
+
+def within(address: bytes | None, prefixes: Iterable[str]) -> bool:
+    """Whether an address of the engine, if there is one, is in one of the prefixes."""
+    if address is None:
+        return False
+    value = ipaddress.ip_address(address_text(address))
+    return any(value in ipaddress.ip_network(prefix) for prefix in prefixes)
 
 
 def _numbers(what: str, largest: int) -> BeforeValidator:

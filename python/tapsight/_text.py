@@ -132,5 +132,5 @@ def party(address: bytes | None, mac: bytes | None = None) -> str:
 
 
 def begin(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[:1].upper() + text[1:]
+    """The text with a capital first letter, unless it begins with an address."""
+    return text if ":" in text.partition(" ")[0] else text[:1].upper() + text[1:]

@@ -51,6 +51,11 @@ Threads = Annotated[
         min=1, max=1024, help="How many threads to use; else all processors. The result is the same."
     ),
 ]
+PolicyFile = Annotated[Path | None, typer.Option(metavar="FILE", help="What is agreed and allowed (TOML).")]
+MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one finding the evidence has.")]
+ZeroPayload = Annotated[
+    bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
+]
 Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for what is remembered.")]
 
 
@@ -168,17 +173,27 @@ def classify(
 @app.command()
 def check(
     captures: Captures,
-    policy: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What is agreed and allowed (TOML).")
-    ] = None,
+    policy: PolicyFile = None,
     form: Annotated[
         Literal["text", "json", "ndjson"] | None,
         typer.Option("--format", help="How to write it; else as the ending of FILE says, else text."),
     ] = None,
     output: Output = None,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the packets that prove each finding there.")
+    ] = None,
+    max_frames: MaxFrames = 1000,
+    zero_payload: ZeroPayload = False,
     window: Window = 5.0,
     memory: Memory = 160,
     threads: Threads = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Go on from what an earlier run left here, and leave what this one knows: captures as they come, a day at a time.",
+        ),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
@@ -186,6 +201,10 @@ def check(
         from tapsight import _files, report_text
         from tapsight._check import check as run
 
+        if evidence is not None:
+            _require_evidence(captures, evidence)
+        elif zero_payload:
+            raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
         with _progress(quiet) as progress:
             result = run(
                 captures,
@@ -194,6 +213,7 @@ def check(
                 memory=memory << 20,
                 progress=progress,
                 threads=threads,
+                state=state,
             )
         to_terminal = output in {None, "-"} and sys.stdout.isatty()
         ending = Path(output or "").suffix
@@ -206,8 +226,51 @@ def check(
                 width = os.get_terminal_size().columns if to_terminal else 100
                 colour = to_terminal and "NO_COLOR" not in os.environ
                 text = report_text.render(result, width=width, colour=colour)
-        with _files.output(output) as file:
-            file.write(text.encode("utf-8", "backslashreplace"))
+        try:
+            if evidence is not None:
+                result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
+        finally:
+            # The report is there whatever comes in the way of evidence.
+            with _files.output(output) as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
+        _end(result.problems, result.exit_code)
+
+
+@app.command()
+def evidence(
+    captures: Captures,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="A new or an empty folder.")],
+    finding: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only this finding; can be given several times.")
+    ] = None,
+    policy: PolicyFile = None,
+    max_frames: MaxFrames = 1000,
+    zero_payload: ZeroPayload = False,
+    window: Window = 5.0,
+    memory: Memory = 160,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write a folder to hand on: the packets that prove each finding, where they came from, and sums to verify it by."""
+    with _errors():
+        from tapsight._check import check as run
+
+        _require_evidence(captures, out)
+        with _progress(quiet) as progress:
+            result = run(
+                captures,
+                policy=policy,
+                window=window,
+                memory=memory << 20,
+                progress=progress,
+                threads=threads,
+            )
+        manifest = result.evidence(
+            out, findings=finding or None, max_frames=max_frames, zero_payload=zero_payload
+        )
+        for each in manifest["findings"]:
+            where = str(out / each["file"]) if each["file"] else "(no packets)"
+            typer.echo(safe(f"{where}: {each['sentence']}"))
         _end(result.problems, result.exit_code)
 
 
@@ -252,6 +315,9 @@ def bench(
         int | None, typer.Option(min=1, help="How many packets to make of each mix; else 64 MiB of them.")
     ] = None,
     runs: Annotated[int, typer.Option(min=1, help="How often to measure each row.")] = 5,
+    detectors: Annotated[
+        bool, typer.Option("--detectors", help="Measure each detector by itself too.")
+    ] = False,
     json_: Annotated[
         Path | None, typer.Option("--json", metavar="FILE", help="Write all numbers there as well.")
     ] = None,
@@ -266,7 +332,9 @@ def bench(
         measured = []
         # Opened before the minutes that follow, so that a name that cannot be written is told at once.
         with _files.output(str(json_ or os.devnull)) as file:
-            for source, rows in _bench.bench(files or [], mixes, packets=packets, runs=runs):
+            for source, rows in _bench.bench(
+                files or [], mixes, packets=packets, runs=runs, detectors=detectors
+            ):
                 typer.echo(f"{safe(source)}\n{_bench.header()}")
                 for row in rows:
                     typer.echo(row.line())
@@ -286,6 +354,15 @@ def lab(context: typer.Context) -> None:
 
         sys.argv = ["tapsight lab", *context.args]
         runpy.run_module("tapsight.lab", run_name="__main__", alter_sys=False)
+
+
+def _require_evidence(captures: list[str], directory: Path) -> None:
+    """What would keep evidence from being written is told before captures are read."""
+    from tapsight import _evidence
+    from tapsight._sources import read_sources
+
+    _evidence.require_files(read_sources(captures))
+    _evidence.require_room(directory)
 
 
 def _end(problems: list[str] | tuple[str, ...], code: int = 0) -> None:

@@ -7,12 +7,13 @@ import dataclasses
 import functools
 import hashlib
 import importlib.resources
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapsight._options import SEVERITIES, Severity
-from tapsight._text import address_text, mac_text
+from tapsight._text import address_text, mac_text, plural, span_text
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.detectors import DETECTORS, Told
 
@@ -46,7 +47,7 @@ class Finding:
     flows: int
     """Conversations concerned."""
     evidence: tuple[Frame, ...]
-    """The first frames that prove it."""
+    """Frames that prove it: the first ones, and some from all of the time."""
     sentence: str
     """What happened, for a person who does not know the protocols."""
     tunnel: Tunnel = dataclasses.field(default_factory=Tunnel)
@@ -80,6 +81,21 @@ def attack() -> tuple[str, dict[str, list[str]]]:
 def worst(severities: Iterable[Severity]) -> Severity:
     """The most severe."""
     return max(severities, key=SEVERITIES.index)
+
+
+def share_interval(part: int, whole: int) -> tuple[float, float] | tuple[None, None]:
+    """Between what the share of the part in all traffic lies, with a confidence of 95 %, as far as packets are independent.
+
+    The score interval of Wilson (1927), "Probable Inference, the Law of Succession, and Statistical Inference". Without a whole, or with a
+    part that is more than that, there is none.
+    """
+    if not 0 <= part <= whole or whole == 0:
+        return None, None
+    z = 1.959963984540054  # The 97.5th percentile of the normal distribution.
+    share, spread = part / whole, z * z / whole
+    middle = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 # --- Claims → findings ------------------------------------------------------------------------------------------------
@@ -128,12 +144,71 @@ def _identity(claim: Claim) -> tuple[object, ...]:
     """A tunnel identifies a mirror session; copies outside of tunnels are told apart by their MAC addresses too."""
     tunnel = claim.tunnel
     session = (claim.tap, claim.copy_tap, tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
-    if claim.family in {"A1", "A2"}:
+    if claim.family in {"A1", "A2", "A7"}:
         return session
     rewritten = (claim.rewritten_from, claim.rewritten_to)
     # What a finding was called before these were told stays its name.
     more = tuple(each for each in (claim.subject, claim.detail) if each is not None)
     return (*session, claim.exporter_mac, claim.collector_mac, *rewritten, *more)
+
+
+# --- Many of a kind ---------------------------------------------------------------------------------------------------
+
+MOST_OF_A_KIND = 50
+"""Findings of one detector class or check that are listed one by one."""
+
+
+def _rank(finding: Finding) -> tuple[object, ...]:
+    """Most severe first; of those, detectors' before policy checks', then by packets."""
+    severity = -SEVERITIES.index(finding.severity)
+    return severity, finding.check is not None, -finding.packets, finding.first_ts, finding.id
+
+
+def grouped(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings; of those of one kind, what comes after the first 50 is one finding more.
+
+    So traffic that was crafted to make thousands of findings hides none of another kind, and a report stays readable. Those that are not
+    listed are rows of the claims (of a detector) or flows (of a check) all the same.
+    """
+    kinds: dict[tuple[str | None, str | None], list[Finding]] = {}
+    for finding in sorted(findings, key=_rank):
+        kinds.setdefault((finding.check, None if finding.check else finding.detector), []).append(finding)
+    kept = []
+    for (check, detector), all_ in kinds.items():
+        kept += all_[:MOST_OF_A_KIND]
+        if rest := all_[MOST_OF_A_KIND:]:
+            kept.append(_rest(check, detector, rest))
+    return kept
+
+
+def _rest(check: str | None, detector: str | None, rest: list[Finding]) -> Finding:
+    if len(rest) == 1:
+        return rest[0]
+    packets = sum(finding.packets for finding in rest)
+    first, last = min(each.first_ts for each in rest), max(each.last_ts for each in rest)
+    where = "the table of claims" if check is None else "the table of flows"
+    return Finding(
+        detector=detector,
+        check=check,
+        kind=rest[0].kind,
+        severity=worst(finding.severity for finding in rest),
+        identity=("others",),
+        packets=packets,
+        # Packets of one may be those of another, too: only what is concerned adds up.
+        in_scope=packets,
+        judged=packets,
+        first_ts=first,
+        last_ts=last,
+        flows=sum(finding.flows for finding in rest),
+        evidence=tuple(frame for finding in rest[:_REST_EVIDENCE] for frame in finding.evidence[:2]),
+        sentence=(
+            f"{plural(len(rest), 'more finding')} of {check or detector}, of {plural(packets, 'packet')} in all, "
+            f"{span_text(first, last)}: {where} has what they rest on."
+        ),
+    )
+
+
+_REST_EVIDENCE = 16
 
 
 # --- The table --------------------------------------------------------------------------------------------------------
@@ -162,6 +237,7 @@ class FrameNumbers:
 def finding_schema() -> pa.Schema:
     """The schema of the findings table. Fields mean what those of :class:`Finding` do; addresses are text.
 
+    ``share_low`` and ``share_high`` bound the share of ``packets`` among those ``judged``, see :func:`share_interval`.
     ``sentence`` and names may hold text from captures: pass them through :func:`tapsight._text.safe` before a terminal.
     """
     import pyarrow as pa
@@ -180,6 +256,8 @@ def finding_schema() -> pa.Schema:
             pa.field("packets", count, nullable=False),
             pa.field("in_scope", count, nullable=False),
             pa.field("judged", count, nullable=False),
+            pa.field("share_low", pa.float64()),
+            pa.field("share_high", pa.float64()),
             pa.field("first_ts", time, nullable=False),
             pa.field("last_ts", time, nullable=False),
             pa.field("exporter", text),
@@ -197,17 +275,14 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
     """The findings as a table, most severe first; of those, detectors' before policy checks', then by packets."""
     import pyarrow as pa
 
-    def rank(finding: Finding) -> tuple[object, ...]:
-        severity = -SEVERITIES.index(finding.severity)
-        return severity, finding.check is not None, -finding.packets, finding.first_ts, finding.id
-
-    ranked = sorted(findings, key=rank)
+    ranked = sorted(findings, key=_rank)
     rows, used = [], dict[str, int]()
     for finding in ranked:
         # Two claims that nothing tells apart but their order stay two findings.
         used[finding.id] = used.get(finding.id, 0) + 1
         id_ = finding.id if used[finding.id] == 1 else f"{finding.id}-{used[finding.id]}"
         tunnel = finding.tunnel
+        low, high = share_interval(finding.packets, finding.judged)
         evidence = []
         for frame in finding.evidence:
             file, number = numbers.locate(frame)
@@ -223,6 +298,8 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
                 "packets": finding.packets,
                 "in_scope": finding.in_scope,
                 "judged": finding.judged,
+                "share_low": low,
+                "share_high": high,
                 "first_ts": finding.first_ts,
                 "last_ts": finding.last_ts,
                 "exporter": address_text(tunnel.src) if tunnel.src is not None else None,

@@ -39,7 +39,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from tapsight._options import Options, Prefixes, Set, did_you_mean
+from tapsight._options import Prefixes, Set, did_you_mean
 from tapsight._text import safe
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
@@ -49,7 +49,7 @@ _CLOSED = ConfigDict(extra="forbid", frozen=True)
 Checks: type[BaseModel] = create_model(
     "Checks",
     __config__=_CLOSED,
-    **{id_: (Options | None, None) for id_ in DETECTORS},  # type: ignore[call-overload]
+    **{id_: (detector.options | None, None) for id_, detector in DETECTORS.items()},  # type: ignore[call-overload]
     **{id_: (check.options | None, None) for id_, check in CHECKS.items()},
 )
 """The tables under [checks]: one for each check and detector."""

@@ -14,6 +14,8 @@ _COLOURS |= {"no sign": 32, "pass": 32}
 
 _MOST = 20
 """Findings shown; the others are counted."""
+_LOOKED_UP = 32
+"""Frames of a file that a display filter names; JSON has all."""
 
 
 class _Page:
@@ -148,7 +150,7 @@ def evidence_lines(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str
         texts = [f"{role} {', '.join(map(str, sorted(numbers)[:4]))}" for role, numbers in roles.items()]
         more = sum(max(0, len(numbers) - 4) for numbers in roles.values())
         lines.append(("frames", f"{file}: {'; '.join(texts)}" + (f" and {more} more" if more else "")))
-        lines.append(("look up", display_filter(frame["frame"] for frame in frames)))
+        lines.append(("look up", display_filter(frame["frame"] for frame in frames[:_LOOKED_UP])))
     return lines
 
 

@@ -19,11 +19,13 @@ pub struct Options {
     /// Whether regular files are mapped into memory, which is fastest. A file that another process shortens meanwhile
     /// ends this process then (`SIGBUS`); turn it off for files that are rotated in place.
     pub mmap: bool,
+    /// Number of the first frame: 1, unless these sources follow others.
+    pub first_frame: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { tap: None, mmap: true }
+        Self { tap: None, mmap: true, first_frame: 1 }
     }
 }
 
@@ -98,6 +100,7 @@ impl Reader {
     /// Opens the first source, and makes sure that the others exist. Waits for the first bytes of a pipe; a signal
     /// before them is an [`Error::Io`] of the kind `Interrupted`.
     pub fn open(sources: Vec<Source>, options: Options) -> Result<Self, Error> {
+        let next_frame = options.first_frame;
         let mut reader = Self {
             options,
             waiting: sources.into(),
@@ -105,7 +108,7 @@ impl Reader {
             interfaces: Vec::new(),
             files: Vec::new(),
             warnings: Warnings::default(),
-            next_frame: 1,
+            next_frame,
         };
         reader.waiting.iter().try_for_each(Source::check)?;
         reader.begin()?;

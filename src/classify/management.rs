@@ -15,11 +15,11 @@ pub(super) fn is_telnet(data: Data) -> bool {
 
 /// FTP, RFC 959 section 4 (and RFC 2228, RFC 2389, RFC 2428, RFC 3659): a reply or a command.
 pub(super) fn is_ftp(data: Data) -> bool {
-    const COMMANDS: [&[u8]; 42] = [
+    const COMMANDS: [&[u8]; 43] = [
         b"ABOR", b"ACCT", b"ALLO", b"APPE", b"AUTH", b"CDUP", b"CLNT", b"CWD", b"DELE", b"EPRT", b"EPSV",
         b"FEAT", b"HELP", b"LIST", b"MDTM", b"MKD", b"MLSD", b"MLST", b"MODE", b"NLST", b"NOOP", b"OPTS",
         b"PASS", b"PASV", b"PBSZ", b"PORT", b"PROT", b"PWD", b"QUIT", b"REIN", b"REST", b"RETR", b"RMD",
-        b"RNFR", b"RNTO", b"SITE", b"SIZE", b"STAT", b"STOR", b"SYST", b"TYPE", b"USER",
+        b"RNFR", b"RNTO", b"SITE", b"SIZE", b"STAT", b"STOR", b"STOU", b"SYST", b"TYPE", b"USER",
     ];
     data.is_reply() || data.is_command(&COMMANDS)
 }

@@ -27,9 +27,10 @@ pub use streams::{Candidate, Hint, Streams};
 use crate::dissect::{Layers, Transport};
 use crate::wire::ip::Fragment;
 use data::Data;
+use serde::{Deserialize, Serialize};
 
 /// What a packet is taken for, and on what basis.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Label {
     /// The application, if one was recognised.
     pub app: Option<App>,

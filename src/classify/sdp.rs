@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use crate::wire::ip::Addr;
+use serde::{Deserialize, Serialize};
 
 /// What is announced for an endpoint.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Media {
     /// RTP.
     pub rtp: bool,

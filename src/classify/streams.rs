@@ -13,6 +13,7 @@ use crate::dissect::{Layers, Transport};
 use crate::hash::fold;
 use crate::table::Table;
 use crate::wire::ip::{Addr, Ip};
+use serde::{Deserialize, Serialize};
 
 /// What a packet tells about later ones, or may turn out to be in the light of earlier ones. Made from the packet alone,
 /// so in any order; [`Streams`] takes it in the order of the capture.
@@ -100,7 +101,7 @@ fn series(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<(u64, u16)> 
 }
 
 /// What earlier packets told about later ones.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Streams {
     announced: Table<Media>,
     series: Table<Series>,
@@ -156,7 +157,7 @@ impl Streams {
 }
 
 /// What is known of a series of datagrams that could be RTP.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Series {
     last: u16,
     has_begun: bool,

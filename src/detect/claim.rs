@@ -11,12 +11,13 @@ use arrow_array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use hashbrown::hash_map::Entry;
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::conversations::Originals;
 use super::{Context, Outcome, Seen, Sighting};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{PathId, append_fixed};
+use crate::flows::{Flow, PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -78,7 +79,7 @@ named! {
 }
 
 /// A frame that proves a claim.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
     /// Number of the tap.
     pub tap: u16,
@@ -133,7 +134,7 @@ pub struct Claim {
 }
 
 /// Counts of the packets behind a claim.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Tally {
     /// Copies counted.
     pub packets: u64,
@@ -143,8 +144,12 @@ pub struct Tally {
     pub last_ts: i64,
     /// How the first original and its copy were seen.
     pub paths: (Option<PathId>, Option<PathId>),
-    /// The first frames that prove it.
+    /// Frames that prove it: the first ones, and of the first claims of a detector also some from all of the time.
     pub evidence: Vec<Evidence>,
+    /// Copies after the first ones, one in `stride` of them, with their originals.
+    later: Vec<(Option<Evidence>, Evidence)>,
+    /// One in so many copies is in `later`; 0 where only the first ones are kept.
+    stride: u64,
     /// Whose traffic is concerned, for detectors that know one address.
     pub subject: Option<Addr>,
     /// Conversations concerned, as `flow_id`; at most [`Tally::MAX_FLOWS`].
@@ -162,6 +167,8 @@ impl Tally {
     /// How many conversations are told apart.
     pub const MAX_FLOWS: usize = 65_536;
     const MAX_EVIDENCE: usize = 32;
+    /// Copies from all of the time that are kept beside the first ones; half of them are dropped when there are more.
+    const MAX_LATER: usize = 48;
     const MAX_LAGS: usize = 1024;
     const MAX_IP_IDS: usize = 4;
 
@@ -172,6 +179,21 @@ impl Tally {
         copy: Sighting,
         original: Option<Sighting>,
         roles: (Role, Role),
+        context: &Context<'_>,
+    ) {
+        // A packet whose address was rewritten belongs to another conversation than its original.
+        let flow = original.and_then(|original| context.flows.get(original.flow)).and_then(Flow::flow_id);
+        let flow = flow.or(seen.packet.flow_id());
+        self.count(copy, original, roles, (flow, seen.packet.label()), context);
+    }
+
+    /// Counts a copy of a packet of this conversation and with this label.
+    pub fn count(
+        &mut self,
+        copy: Sighting,
+        original: Option<Sighting>,
+        roles: (Role, Role),
+        (flow, label): (Option<u64>, Label),
         context: &Context<'_>,
     ) {
         if self.packets == 0 {
@@ -186,15 +208,29 @@ impl Tally {
             u64::from(self.paths.1 == Some(copy.path) || to(self.paths.1) == to(Some(copy.path)));
         self.first_ts = self.first_ts.min(copy.ts);
         self.last_ts = self.last_ts.max(copy.ts);
+        let at = |sighting: Sighting, role| Evidence {
+            tap: context.paths.get(sighting.path).tap,
+            frame: sighting.frame,
+            role,
+            path: sighting.path,
+        };
         if self.evidence.len() + 2 <= Self::MAX_EVIDENCE {
-            let at = |sighting: Sighting, role| Evidence {
-                tap: context.paths.get(sighting.path).tap,
-                frame: sighting.frame,
-                role,
-                path: sighting.path,
-            };
             self.evidence.extend(original.map(|original| at(original, roles.0)));
             self.evidence.push(at(copy, roles.1));
+        } else if self.stride > 0 && self.packets.is_multiple_of(self.stride) {
+            if self.later.len() == Self::MAX_LATER {
+                // Every second one: those whose number is a multiple of twice the stride.
+                let first = self.packets / self.stride - self.later.len() as u64;
+                let mut number = first;
+                self.later.retain(|_| {
+                    number += 1;
+                    (number - 1).is_multiple_of(2)
+                });
+                self.stride *= 2;
+            }
+            if self.packets.is_multiple_of(self.stride) {
+                self.later.push((original.map(|original| at(original, roles.0)), at(copy, roles.1)));
+            }
         }
         if let Some(original) = original
             && self.lags.len() < Self::MAX_LAGS
@@ -204,7 +240,6 @@ impl Tally {
         if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
             self.ip_ids.insert(copy.ip_id);
         }
-        let (flow, label) = (seen.packet.flow_id(), seen.packet.label());
         if self.last == Some((flow, label)) {
             return;
         }
@@ -230,6 +265,12 @@ impl Tally {
         self.same_order * 2 >= self.packets
     }
 
+    /// All frames that are kept as proof.
+    fn all_evidence(&self) -> impl Iterator<Item = &Evidence> {
+        let later = self.later.iter().flat_map(|(original, copy)| original.iter().chain([copy]));
+        self.evidence.iter().chain(later)
+    }
+
     /// Says which paths the copies took: the frames' roles follow from that.
     #[must_use]
     pub fn with_copies(mut self, is_copy: impl Fn(PathId) -> bool) -> Self {
@@ -238,7 +279,8 @@ impl Tally {
         {
             self.paths = (Some(copy), Some(original));
         }
-        for frame in &mut self.evidence {
+        let later = self.later.iter_mut().flat_map(|(original, copy)| original.iter_mut().chain([copy]));
+        for frame in self.evidence.iter_mut().chain(later) {
             frame.role = if is_copy(frame.path) { Role::Copy } else { Role::Original };
         }
         self
@@ -259,7 +301,11 @@ impl Tally {
 }
 
 /// Claims in the making, told apart by a key. Bounded: what comes after [`Claims::MAX`] keys is only counted.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(
+    serialize = "K: Serialize + Eq + std::hash::Hash",
+    deserialize = "K: Deserialize<'de> + Eq + std::hash::Hash"
+))]
 pub struct Claims<K> {
     tallies: HashMap<K, Tally>,
     order: Vec<K>,
@@ -275,14 +321,18 @@ impl<K> Default for Claims<K> {
 impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
     /// How many claims are told apart.
     pub const MAX: usize = 4096;
+    /// How many have evidence from all of the time, and not only the first frames.
+    const WITH_LATER: usize = 256;
 
     /// The tally of this key, unless there are too many.
     pub fn entry(&mut self, key: K) -> Option<&mut Tally> {
         match self.tallies.entry(key) {
             Entry::Occupied(entry) => Some(entry.into_mut()),
             Entry::Vacant(entry) if self.order.len() < Self::MAX => {
+                // Evidence is dear: however many claims are crafted, memory for it is bounded.
+                let stride = u64::from(self.order.len() < Self::WITH_LATER);
                 self.order.push(key);
-                Some(entry.insert(Tally::default()))
+                Some(entry.insert(Tally { stride, ..Tally::default() }))
             }
             Entry::Vacant(_) => {
                 self.overflow += 1;
@@ -295,6 +345,11 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
     pub fn take(&mut self) -> Vec<(K, Tally)> {
         let tallies = &mut self.tallies;
         self.order.drain(..).filter_map(|key| Some((key, tallies.remove(&key)?))).collect()
+    }
+
+    /// How many copies found no room.
+    pub fn overflow(&self) -> u64 {
+        self.overflow
     }
 
     /// What to say of copies that found no room.
@@ -436,7 +491,7 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
         append_fixed(&mut from, claim.rewritten.map(|(from, _)| from))?;
         append_fixed(&mut to, claim.rewritten.map(|(_, to)| to))?;
         flows.append_value(tally.flows.len() as u64);
-        for frame in &tally.evidence {
+        for frame in tally.all_evidence() {
             let row = evidence.values();
             if let Some(field) = row.field_builder::<StringBuilder>(0) {
                 field.append_value(name(frame.tap));

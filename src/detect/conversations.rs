@@ -4,6 +4,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::Context;
 use crate::classify::Label;
@@ -11,7 +12,7 @@ use crate::dissect::{Labels, Mac};
 use crate::flows::{Flow, FlowKey, Path, PathId};
 
 /// Where a frame was seen, and from whom to whom it went. VLANs are left out: a fork of two VLANs is one fork.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) struct Link {
     pub tap: u16,
     src: Option<Mac>,
@@ -22,6 +23,11 @@ pub(super) struct Link {
 impl Link {
     pub fn of(path: &Path) -> Self {
         Self { tap: path.tap, src: path.eth_src, dst: path.eth_dst, labels: path.mpls }
+    }
+
+    /// The same link, the other way.
+    pub fn back(self) -> Self {
+        Self { src: self.dst, dst: self.src, ..self }
     }
 }
 

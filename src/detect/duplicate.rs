@@ -15,6 +15,7 @@
 //! | `translated` | same payload, a source address rewritten | address translation |
 //! | `unproven` | as one of those below, but of too few packets | a lead |
 //! | **`forked`** | same source MAC, other destination MAC or other label | the router sent it to a second next hop |
+//! | | as `routed-span`, sent by the MAC that it came to, and with the same TTL on another tap | as well as on, it sent it back to where it came from |
 //! | **`late`** | numbered by its host, and more than 10 ms apart, TTL falls by more than one, or rises | replay, tee, injection |
 //! | **`readdressed`** | same payload and number, destination rewritten | relay, man in the middle |
 //!
@@ -28,10 +29,11 @@
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.
 
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::conversations::{Link, Originals};
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::dissect::Mac;
 use crate::flows::{Flow, FlowKey, Path};
 use crate::packets::ids;
@@ -47,7 +49,7 @@ const MIN_PACKETS: u64 = 3;
 const MIN_IP_IDS: usize = 3;
 const UNPROVEN: &str = "A5.unproven";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 enum Class {
     // From the most harmless explanation to the least.
     SpanBoth,
@@ -82,7 +84,7 @@ impl Class {
 }
 
 /// What tells one claim from another. Harmless classes are told apart by tap only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Key {
     /// Class, tap of the original, tap of the copy.
     Named(Class, u16, u16),
@@ -95,7 +97,7 @@ enum Key {
 }
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Duplicate {
     claims: Claims<Key>,
     rewrites: HashMap<(Addr, Addr), Opening>,
@@ -103,7 +105,7 @@ pub(super) struct Duplicate {
 }
 
 /// How conversations between a pair of addresses, of which one stands for the other, were opened.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct Opening {
     /// Whether the first packet seen had its destination rewritten.
     first_at_destination: bool,
@@ -116,7 +118,7 @@ struct Opening {
 }
 
 /// The usual time from one tap to another.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Lags {
     first: Vec<i64>,
     usual: Option<i64>,
@@ -141,6 +143,8 @@ impl Lags {
 const MAX_REWRITES: usize = 1 << 16;
 
 impl Detector for Duplicate {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A5"
     }
@@ -153,6 +157,13 @@ impl Detector for Duplicate {
         let path = context.paths.get(now.path);
         // Copies in tunnels are A1's. That a packet passed another tap explains its first sighting here, not a second one.
         let comparable = |earlier: &&Sighting| path.same_tunnel(context.paths.get(earlier.path));
+        if let Some((onward, back)) = sent_back(seen, path, context) {
+            let [a, b] = [onward, back].map(|sighting| Link::of(context.paths.get(sighting.path)));
+            if let Some(tally) = self.claims.entry(Key::Forked(a.min(b), a.max(b))) {
+                tally.add(seen, back, Some(onward), (Role::Original, Role::Copy), context);
+            }
+            return;
+        }
         let here = |earlier: &&Sighting| context.paths.get(earlier.path).tap == path.tap;
         let was_here = seen.earlier.iter().filter(comparable).any(|earlier| here(&earlier));
         let explained = seen
@@ -342,15 +353,20 @@ fn rewritten_address(before: &FlowKey, src: Option<Addr>, dst: Option<Addr>) -> 
     }
 }
 
-/// A fork: the copy's link is the one that carried less of the conversations concerned. If both carried about the same
-/// (taps lose a little), it is the one that the packets took second more often.
+/// A fork: the copy's link is the one whose other end does not take part in the conversations concerned, while that of the
+/// original's sends back what was answered. If that does not tell, it is the link that carried less of them; if both carried
+/// about the same (taps lose a little), the one that the packets took second more often. That comes last, for there are
+/// routers that send the copy first: Linux does.
 fn forked(a: Link, b: Link, tally: Tally, outcome: &Outcome<'_>) -> Claim {
     let context = &outcome.context;
     let carried = |link| outcome.conversations.carried(&tally.flows, link);
     let (on_a, on_b) = (carried(a), carried(b));
+    let (a_answers, b_answers) = (carried(a.back()) > 0, carried(b.back()) > 0);
     let second = tally.paths.1.map(|path| Link::of(context.paths.get(path)));
     let usually_second = if tally.is_usually_first_order() == (second == Some(a)) { a } else { b };
-    let copy = if on_a.abs_diff(on_b) * 10 <= on_a.max(on_b) {
+    let copy = if a_answers != b_answers {
+        if a_answers { b } else { a }
+    } else if on_a.abs_diff(on_b) * 10 <= on_a.max(on_b) {
         usually_second
     } else if on_a < on_b {
         a
@@ -368,6 +384,39 @@ fn forked(a: Link, b: Link, tally: Tally, outcome: &Outcome<'_>) -> Claim {
 /// A packet seen again long after: a late copy if its host numbers packets, else perhaps sent again by the host.
 fn late_or_again(now: Sighting) -> Class {
     if now.ip_id != 0 { Class::Late } else { Class::Retransmission }
+}
+
+/// A packet that a router sent on to another tap, and also back to where it came from: the two sightings of that, if this
+/// packet is the later of them. A router with one arm does not send packets on, and the next router's TTL is lower.
+fn sent_back(seen: &Seen<'_>, path: &Path, context: &Context<'_>) -> Option<(Sighting, Sighting)> {
+    if seen.earlier.len() < 2 || is_group(seen, path) {
+        return None;
+    }
+    let now = seen.sighting;
+    let path_of = |sighting: Sighting| context.paths.get(sighting.path);
+    let comparable = || seen.earlier.iter().copied().filter(|&earlier| path.same_tunnel(path_of(earlier)));
+    if comparable().any(|earlier| Link::of(path_of(earlier)) == Link::of(path)) {
+        return None;
+    }
+    let is_back = |back: Sighting| {
+        comparable().any(|came: Sighting| {
+            let (before, after) = (path_of(came), path_of(back));
+            before.tap == after.tap
+                && i16::from(came.ttl) - i16::from(back.ttl) == 1
+                && (0..=ARTEFACT).contains(&back.ts.saturating_sub(came.ts))
+                && after.eth_src.is_some()
+                && after.eth_src == before.eth_dst
+        })
+    };
+    let is_onward = |onward: Sighting, back: Sighting| {
+        let (onward_path, back_path) = (path_of(onward), path_of(back));
+        onward_path.tap != back_path.tap
+            && onward.ttl == back.ttl
+            && (onward_path.eth_src, onward_path.eth_dst) != (back_path.eth_src, back_path.eth_dst)
+    };
+    let last_came_back = || comparable().find(|&onward| is_onward(onward, now)).filter(|_| is_back(now));
+    let last_went_on = || comparable().find(|&back| is_onward(now, back) && is_back(back));
+    last_came_back().map(|onward| (onward, now)).or_else(|| last_went_on().map(|back| (now, back)))
 }
 
 /// Whether each sighting's TTL is below the one before, over three or more.

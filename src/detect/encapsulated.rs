@@ -12,10 +12,11 @@
 //! ATT&CK: T1020.001 (Traffic Duplication), T1040 (Network Sniffing).
 
 use hashbrown::{HashMap, HashSet};
+use serde::{Deserialize, Serialize};
 
 use super::conversations::Originals;
 use super::mirror::is_mirror;
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::dissect::Stack;
 use crate::flows::PathId;
 use crate::wire::ip::Addr;
@@ -30,7 +31,7 @@ type Tunnel = (u16, Option<Addr>, Option<Addr>, Option<u32>);
 type Ends = (Option<Addr>, Option<Addr>, Stack);
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct EncapsulatedSibling {
     claims: Claims<Tunnel>,
     /// Paths of the originals of each claim.
@@ -40,6 +41,8 @@ pub(super) struct EncapsulatedSibling {
 const MAX_ORIGINALS: usize = 1 << 10;
 
 impl Detector for EncapsulatedSibling {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A1"
     }

@@ -2,11 +2,14 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use serde::{Deserialize, Serialize};
 
 use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
-use super::{Claim, Context, Counts, Network, Outcome, Scope, Seen, Wanted, claim_schema, detectors};
+use super::{
+    Claim, Context, Counts, Network, Outcome, SavedState, Scope, Seen, Wanted, claim_schema, detectors,
+};
 use crate::flows::{self, Flows, Paths};
 use crate::messages::View;
 use crate::packets::{Batch, Packet, Packets, ids};
@@ -22,12 +25,23 @@ pub struct Options {
     pub memory: usize,
     /// What the network says of itself.
     pub network: Network,
+    /// The detectors to use, by their ids; all if none are named.
+    pub detectors: Option<Vec<String>>,
+    /// Whether to say what a later run can go on from.
+    pub save: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let network = Network::default();
-        Self { window: 5_000_000_000, late_window: 300_000_000_000, memory: 160 << 20, network }
+        Self {
+            window: 5_000_000_000,
+            late_window: 300_000_000_000,
+            memory: 160 << 20,
+            network,
+            detectors: None,
+            save: false,
+        }
     }
 }
 
@@ -36,7 +50,7 @@ impl Default for Options {
 pub type Tap<'a> = &'a mut dyn Iterator<Item = Result<Batch, ArrowError>>;
 
 /// Counts over one tap.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct TapCounts {
     /// Frames.
     pub frames: u64,
@@ -80,6 +94,8 @@ pub struct Examination {
     pub scopes: Vec<(&'static str, Scope)>,
     /// Packets that are missing from the answers because a table was full, and which table.
     pub overflows: Vec<(&'static str, u64)>,
+    /// What a later run goes on from, if that was asked for.
+    pub state: Option<SavedState>,
 }
 
 /// A tap's stream, one batch of it at hand.
@@ -112,16 +128,20 @@ impl Stream<'_> {
     }
 }
 
-/// Reads the taps to their ends, merged by time, and says what was found. `pause` is called now and then with the number
-/// of packets so far; its error ends the work.
+/// Reads the taps to their ends, merged by time, and says what was found, in these and in what an `earlier` run has read.
+/// `pause` is called now and then with the number of packets so far; its error ends the work.
 pub fn examine<E: From<ArrowError>>(
     taps: Vec<Tap<'_>>,
     options: Options,
+    earlier: Option<SavedState>,
     mut pause: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<Examination, E> {
     let mut streams: Vec<Stream<'_>> =
         taps.into_iter().map(|batches| Stream { batches, batch: None, cursor: Cursor::default() }).collect();
-    let mut state = State::new(options);
+    let mut state = match earlier {
+        Some(saved) => saved.into_state(options).map_err(|error| ArrowError::ExternalError(error.into()))?,
+        None => State::new(options),
+    };
     for stream in &mut streams {
         stream.advance()?;
     }
@@ -146,7 +166,7 @@ pub fn examine<E: From<ArrowError>>(
         if let Some(stream) = used_up.and_then(|number| streams.get_mut(number)) {
             stream.advance()?;
         }
-        pause(state.total.packets)?;
+        pause(state.memory.total.packets)?;
     }
     Ok(state.finish()?)
 }
@@ -162,18 +182,24 @@ struct Open<'a> {
     messages: Vec<View<'a>>,
 }
 
-struct State {
-    options: Options,
+pub(super) struct State {
+    pub options: Options,
+    pub memory: Memory,
+    /// Room for earlier sightings of one packet.
+    found: [Sighting; MAX_SIGHTINGS],
+    pub detectors: Vec<Box<dyn super::Detector>>,
+    /// Whether any detector wants to see packets that are in no way special.
+    wants_all: bool,
+}
+
+/// What is remembered of packets, apart from the detectors.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Memory {
     taps: Vec<String>,
     counts: Vec<TapCounts>,
     paths: Paths,
     flows: Flows,
     history: History,
-    /// Room for earlier sightings of one packet.
-    found: [Sighting; MAX_SIGHTINGS],
-    detectors: Vec<Box<dyn super::Detector>>,
-    /// Whether any detector wants to see packets that are in no way special.
-    wants_all: bool,
     total: Counts,
 }
 
@@ -195,9 +221,9 @@ struct Next<'a> {
 }
 
 impl State {
-    fn new(options: Options) -> Self {
-        let detectors = detectors();
-        Self {
+    pub fn new(options: Options) -> Self {
+        let detectors = detectors(options.detectors.as_deref());
+        let memory = Memory {
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
@@ -205,21 +231,24 @@ impl State {
             // rest for recent packets.
             flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
             history: History::new(options.memory / 5 * 3, options.window, options.late_window),
+            total: Counts::default(),
+        };
+        Self {
+            options,
+            memory,
             found: [Sighting::default(); MAX_SIGHTINGS],
             wants_all: detectors.iter().any(|detector| detector.packets() == Wanted::All),
             detectors,
-            total: Counts::default(),
-            options,
         }
     }
 
     /// The number of the tap with this name.
     fn tap(&mut self, name: &str) -> u16 {
-        let known = self.taps.iter().position(|known| known == name);
+        let known = self.memory.taps.iter().position(|known| known == name);
         let number = known.unwrap_or_else(|| {
-            self.taps.push(name.to_owned());
-            self.counts.push(TapCounts::NONE);
-            self.taps.len() - 1
+            self.memory.taps.push(name.to_owned());
+            self.memory.counts.push(TapCounts::NONE);
+            self.memory.taps.len() - 1
         });
         number.min(usize::from(u16::MAX)) as u16
     }
@@ -227,10 +256,10 @@ impl State {
     /// Takes rows in order of time until one of the batches is used up; returns which.
     fn merge(&mut self, open: &[Open<'_>], cursors: &mut [Cursor]) -> Option<usize> {
         let mut ahead = Vec::with_capacity(AHEAD);
-        if self.total.packets == 0
+        if self.memory.total.packets == 0
             && let First::Row(_, packet, _) = first(open, cursors)
         {
-            self.history.begin(packet.ts(), packet.packet_id().unwrap_or_default());
+            self.memory.history.begin(packet.ts(), packet.packet_id().unwrap_or_default());
         }
         loop {
             let mut used_up = None;
@@ -259,29 +288,30 @@ impl State {
     /// Hashes what a packet is looked up by, and asks for the memory where that will be.
     #[inline]
     fn look_up<'a>(&self, packet: Packet<'a>, tap: u16, open: &'a Open<'a>) -> Next<'a> {
-        let hashed =
-            |id: Option<u64>| id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.history.hash(id)));
+        let hashed = |id: Option<u64>| {
+            id.filter(|&id| ids::is_strong(id)).map(|id| (id, self.memory.history.hash(id)))
+        };
         let next = Next {
             packet,
             tap,
             open,
-            flow: self.flows.wanted(packet, tap),
+            flow: self.memory.flows.wanted(packet, tap),
             packet_id: hashed(packet.packet_id()),
             payload_id: hashed(packet.payload_id()),
         };
-        self.flows.prefetch_index(&next.flow);
+        self.memory.flows.prefetch_index(&next.flow);
         let hash = |(_, hash)| hash;
-        self.history.prefetch(next.packet_id.map(hash), next.payload_id.map(hash));
+        self.memory.history.prefetch(next.packet_id.map(hash), next.payload_id.map(hash));
         next
     }
 
     fn take_all(&mut self, ahead: &[Next<'_>], cursors: &mut [Cursor]) {
         let mut rows = [None; AHEAD];
         for (row, next) in rows.iter_mut().zip(ahead) {
-            *row = self.flows.prefetch_row(&next.flow);
+            *row = self.memory.flows.prefetch_row(&next.flow);
         }
-        for flow in rows.into_iter().flatten().filter_map(|number| self.flows.get(number)) {
-            self.paths.prefetch(flow.path);
+        for flow in rows.into_iter().flatten().filter_map(|number| self.memory.flows.get(number)) {
+            self.memory.paths.prefetch(flow.path);
         }
         for next in ahead {
             if let Some(cursor) = cursors.get_mut(next.open.number) {
@@ -292,44 +322,45 @@ impl State {
 
     fn take(&mut self, next: &Next<'_>, cursor: &mut Cursor) {
         let Next { packet, tap, open, .. } = *next;
-        if let Some(counts) = self.counts.get_mut(usize::from(tap)) {
+        if let Some(counts) = self.memory.counts.get_mut(usize::from(tap)) {
             counts.add(packet);
         }
-        let packet_id = next.packet_id.filter(|&(_, hash)| self.history.keeps(hash));
-        let payload_id = next.payload_id.filter(|&(_, hash)| self.history.keeps(hash));
+        let packet_id = next.packet_id.filter(|&(_, hash)| self.memory.history.keeps(hash));
+        let payload_id = next.payload_id.filter(|&(_, hash)| self.memory.history.keeps(hash));
         let stack = packet.encap();
-        self.total.packets += 1;
-        self.total.read += u64::from(!packet.has_issue() || !stack.is_empty());
-        self.total.ip += u64::from(packet.src().is_some());
-        self.total.strong += u64::from(next.packet_id.is_some());
-        self.total.compared += u64::from(packet_id.is_some());
-        let flow = self.flows.add(packet, tap, &next.flow, packet_id.is_some(), &mut self.paths);
+        self.memory.total.packets += 1;
+        self.memory.total.read += u64::from(!packet.has_issue() || !stack.is_empty());
+        self.memory.total.ip += u64::from(packet.src().is_some());
+        self.memory.total.strong += u64::from(next.packet_id.is_some());
+        self.memory.total.compared += u64::from(packet_id.is_some());
+        let flow =
+            self.memory.flows.add(packet, tap, &next.flow, packet_id.is_some(), &mut self.memory.paths);
         let mut sighting = Sighting {
             ts: packet.ts(),
             frame: packet.frame(),
             packet_id: next.packet_id.map_or(0, |(id, _)| id),
             payload_id: payload_id.map_or(0, |(id, _)| id),
-            path: self.flows.get(flow).map_or(0, |flow| flow.path),
+            path: self.memory.flows.get(flow).map_or(0, |flow| flow.path),
             flow,
             ip_id: packet.ip_id().unwrap_or_default(),
             ttl: packet.ttl().unwrap_or_default(),
         };
         let is_kept = packet_id.is_some() || payload_id.is_some();
         let n = match next.packet_id.filter(|_| is_kept) {
-            Some((id, hash)) => self.history.same_packet(id, hash, sighting.ts, &mut self.found),
+            Some((id, hash)) => self.memory.history.same_packet(id, hash, sighting.ts, &mut self.found),
             None => 0,
         };
         let same_payload = payload_id
             .filter(|_| n == 0)
-            .and_then(|(id, hash)| self.history.same_payload(id, hash, sighting.ts));
+            .and_then(|(id, hash)| self.memory.history.same_payload(id, hash, sighting.ts));
         // Of packets that are kept for their payload only, copies may not be.
         let earlier = self.found.get(..n).filter(|_| packet_id.is_some()).unwrap_or_default();
         let is_repeated = !earlier.is_empty() || same_payload.is_some() || !stack.is_empty();
         let has_messages = !open.messages.is_empty() && cursor.next_frame <= packet.frame();
         if is_repeated || has_messages || self.wants_all {
             let context = Context {
-                paths: &self.paths,
-                flows: &self.flows,
+                paths: &self.memory.paths,
+                flows: &self.memory.flows,
                 window: self.options.window,
                 network: &self.options.network,
             };
@@ -350,20 +381,21 @@ impl State {
             if n > 0 {
                 sighting.payload_id = 0;
             }
-            self.history.add(sighting);
+            self.memory.history.add(sighting);
         }
     }
 
     fn finish(mut self) -> Result<Examination, ArrowError> {
+        let state = if self.options.save { Some(SavedState::of(&self)?) } else { None };
         let context = Context {
-            paths: &self.paths,
-            flows: &self.flows,
+            paths: &self.memory.paths,
+            flows: &self.memory.flows,
             window: self.options.window,
             network: &self.options.network,
         };
-        let (counts, limits) = (self.total, self.history.limits());
+        let (counts, limits) = (self.memory.total, self.memory.history.limits());
         // Claims are counted by the flows, and no longer by what is remembered.
-        drop(self.history);
+        drop(self.memory.history);
         let outcome = Outcome { context, counts, limits, conversations: Conversations::new(context) };
         let mut claims: Vec<Claim> = Vec::new();
         let mut scopes = Vec::new();
@@ -372,17 +404,18 @@ impl State {
             claims.extend(found);
             scopes.push((detector.id(), scope));
         }
-        let overflows = [("paths", self.paths.overflow()), ("flows", self.flows.overflow())];
+        let overflows = [("paths", self.memory.paths.overflow()), ("flows", self.memory.flows.overflow())];
         Ok(Examination {
             claims: if claims.is_empty() {
                 RecordBatch::new_empty(claim_schema())
             } else {
-                claims_to_batch(&claims, &self.taps)?
+                claims_to_batch(&claims, &self.memory.taps)?
             },
-            flows: self.flows.to_batch(&self.paths, &self.taps)?,
+            flows: self.memory.flows.to_batch(&self.memory.paths, &self.memory.taps)?,
             scopes,
             overflows: overflows.into_iter().filter(|&(_, missing)| missing > 0).collect(),
-            taps: self.taps.into_iter().zip(self.counts).collect(),
+            state,
+            taps: self.memory.taps.into_iter().zip(self.memory.counts).collect(),
         })
     }
 }

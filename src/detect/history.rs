@@ -11,9 +11,10 @@
 use crate::flows::PathId;
 use crate::hash::fold;
 use crate::prefetch::prefetch;
+use serde::{Deserialize, Serialize};
 
 /// One sighting of a packet.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sighting {
     /// Capture time, nanoseconds UTC.
     pub ts: i64,
@@ -48,7 +49,7 @@ const MAX_HALVINGS: u32 = 24;
 type IdHash = u64;
 
 /// The sightings whose ids belong here, a ring of their own.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[repr(C, align(64))]
 struct Set {
     /// Two tags in each.
@@ -103,7 +104,7 @@ impl Set {
 }
 
 /// Where in the ring ids were seen.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Index {
     sets: Vec<Set>,
     /// How many sightings were added.
@@ -155,7 +156,7 @@ impl Index {
 ///
 /// Sightings are numbered; number *n* lies at *n* modulo capacity in the ring, so a number tells whether its sighting is
 /// still there. Indexes know the lower half of a number: what is found is compared with the id that is looked for.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct History {
     ring: Vec<Sighting>,
     capacity: usize,
@@ -172,7 +173,7 @@ pub struct History {
 }
 
 /// What a history could not keep.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// When the sample was halved for the first time, and to what: one id in so many.
     pub first: Option<(i64, u64)>,

@@ -27,11 +27,14 @@
 //! ATT&CK: T1557 (Adversary-in-the-Middle), T1659 (Content Injection).
 
 use hashbrown::HashSet;
+use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::conversations::Originals;
 use super::place::Place;
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted};
+use super::{
+    Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
+};
 use crate::packets::address::address_text;
 use crate::packets::{Packet, ids};
 use crate::table::Table;
@@ -48,7 +51,7 @@ const STREAMS: usize = 1 << 16;
 const TCP: u8 = 6;
 const SYN: u16 = 0x02;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Class {
     Injected,
     TwoSenders,
@@ -60,7 +63,7 @@ enum Class {
 type Key = (u16, Option<Addr>, Option<Addr>, Class);
 
 /// What is remembered of a segment.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Segment {
     place: Place,
     /// `payload_head`.
@@ -77,7 +80,7 @@ struct Segment {
 }
 
 /// A direction of a connection on a tap.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Stream {
     key: u64,
     /// Sequence numbers of the segments, apart from them so that they are compared at once.
@@ -128,7 +131,7 @@ impl Stream {
 }
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Injection {
     claims: Claims<Key>,
     /// Numbers of streams, counted from 1.
@@ -147,6 +150,8 @@ pub(super) struct Injection {
 }
 
 impl Detector for Injection {
+    saved!();
+
     fn id(&self) -> &'static str {
         "B10"
     }

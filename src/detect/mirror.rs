@@ -8,9 +8,10 @@
 //! TZSP needs its port and its fields, the others a packet inside that proves itself.
 //! ATT&CK: T1020.001 (Traffic Duplication).
 
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, saved};
 use crate::dissect::{Encap, Stack};
 use crate::wire::ip::Addr;
+use serde::{Deserialize, Serialize};
 
 /// Whether an encapsulation serves only to carry copies.
 pub(super) fn is_mirror(stack: Stack) -> bool {
@@ -27,12 +28,14 @@ pub(super) fn is_mirror(stack: Stack) -> bool {
 type Session = (u16, Option<Addr>, Option<Addr>, Stack, Option<u32>);
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct MirrorEncapsulation {
     claims: Claims<Session>,
 }
 
 impl Detector for MirrorEncapsulation {
+    saved!();
+
     fn id(&self) -> &'static str {
         "A2"
     }
@@ -49,7 +52,7 @@ impl Detector for MirrorEncapsulation {
     }
 
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
-        let missing = self.claims.missing();
+        let (missing, overflow) = (self.claims.missing(), self.claims.overflow());
         let claims = self.claims.take().into_iter().map(|(_, tally)| {
             let packets = tally.packets;
             let (kind, severity) = (Kind::Copy, Severity::Medium);
@@ -61,6 +64,9 @@ impl Detector for MirrorEncapsulation {
                 .then(|| "frames whose headers could not be read to the end".into()),
             missing,
         ];
-        (claims.collect(), Scope::new(outcome.counts.packets, outcome.counts.read, reasons))
+        (
+            claims.collect(),
+            Scope::new(outcome.counts.packets, outcome.counts.read.saturating_sub(overflow), reasons),
+        )
     }
 }

@@ -12,16 +12,22 @@ mod encapsulated;
 mod examine;
 mod history;
 mod injection;
+mod intercept;
 mod mirror;
 mod place;
 mod redirect;
 mod reset;
+mod sampled;
+mod shape;
+mod state;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
 pub use history::{History, Limits, Sighting};
+pub use state::{SavedScan, SavedState, StateError};
 
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
+use serde::{Deserialize, Serialize};
 
 use crate::flows::{Flows, Paths};
 use crate::messages::{Kinds, View};
@@ -78,7 +84,7 @@ pub struct Outcome<'a> {
 }
 
 /// How many packets there were of the kinds that detectors look at.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// All.
     pub packets: u64,
@@ -174,22 +180,48 @@ pub(crate) trait Detector: Send {
 
     /// What it found, and how much it could judge.
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope);
+
+    /// All that it knows, as bytes, for [`load`](Self::load) in a later run; written by `saved!`.
+    fn save(&self) -> Result<Vec<u8>, postcard::Error>;
+
+    /// Takes up what another run knew.
+    fn load(&mut self, bytes: &[u8]) -> Result<(), postcard::Error>;
 }
 
-/// How to scan what is to be examined: with the columns and side tables that detectors read.
-pub fn scan_options() -> ScanOptions {
-    let tables = detectors().iter().fold(Kinds::default(), |all, detector| all.or(detector.tables()));
+/// The methods of a [`Detector`] by which its state is saved and taken up again.
+macro_rules! saved {
+    () => {
+        fn save(&self) -> Result<Vec<u8>, postcard::Error> {
+            postcard::to_stdvec(self)
+        }
+
+        fn load(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+            *self = postcard::from_bytes(bytes)?;
+            Ok(())
+        }
+    };
+}
+use saved;
+
+/// How to scan what is to be examined: with the columns and side tables that these detectors read, or all.
+pub fn scan_options(only: Option<&[String]>) -> ScanOptions {
+    let tables = detectors(only).iter().fold(Kinds::default(), |all, detector| all.or(detector.tables()));
     ScanOptions { columns: Packets::COLUMNS.to_vec(), tables, ..ScanOptions::default() }
 }
 
-/// Every detector, in the order of the catalogue.
-pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
-    vec![
+/// Every detector, or those of these ids, in the order of the catalogue.
+fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
+    let mut all: Vec<Box<dyn Detector>> = vec![
         Box::new(encapsulated::EncapsulatedSibling::default()),
         Box::new(mirror::MirrorEncapsulation::default()),
+        Box::new(intercept::InterceptExport::default()),
         Box::new(duplicate::Duplicate::default()),
+        Box::new(sampled::SampledExport::default()),
+        Box::new(shape::EncryptedCopy::default()),
         Box::new(redirect::Redirect::default()),
         Box::new(injection::Injection::default()),
         Box::new(reset::Reset::default()),
-    ]
+    ];
+    all.retain(|detector| only.is_none_or(|only| only.iter().any(|id| id == detector.id())));
+    all
 }

@@ -1,10 +1,12 @@
 //! As much of a sighting as evidence needs: what detectors keep that remember many.
 
+use serde::{Deserialize, Serialize};
+
 use super::Sighting;
 use crate::flows::PathId;
 
 /// Where and when a packet was seen. Fields mean what those of [`Sighting`] do.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Place {
     pub ts: i64,
     pub frame: u64,

@@ -11,21 +11,24 @@
 //! ATT&CK: T1557 (Adversary-in-the-Middle).
 
 use super::claim::Tally;
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
 use crate::messages::{self, Kinds, View};
 use crate::wire::ip::Addr;
+use serde::{Deserialize, Serialize};
 
 /// Tap, sender, whether it is a redirect, and to which gateway.
 type Key = (u16, Option<Addr>, bool, Option<Addr>);
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Redirect {
     claims: Claims<Key>,
     messages: u64,
 }
 
 impl Detector for Redirect {
+    saved!();
+
     fn id(&self) -> &'static str {
         "B5"
     }
@@ -54,9 +57,9 @@ impl Detector for Redirect {
     }
 
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
-        let missing = self.claims.missing();
+        let (missing, overflow) = (self.claims.missing(), self.claims.overflow());
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.messages, self.messages, [missing]))
+        (claims.collect(), Scope::new(self.messages, self.messages.saturating_sub(overflow), [missing]))
     }
 }
 

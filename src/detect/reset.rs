@@ -22,9 +22,11 @@
 //! TTLs that differ by 1 are what paths of equal cost make.
 //! ATT&CK: T1557 (Adversary-in-the-Middle).
 
+use serde::{Deserialize, Serialize};
+
 use super::claim::Tally;
 use super::place::Place;
-use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted};
+use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
 use crate::dissect::Mac;
 use crate::packets::Packet;
 use crate::table::Table;
@@ -44,7 +46,7 @@ const RST: u16 = 0x04;
 const ACK: u16 = 0x10;
 const TCP: u8 = 6;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Class {
     Ignored,
     Behind,
@@ -57,7 +59,7 @@ enum Class {
 type Key = (u16, Option<Mac>, Class);
 
 /// A direction of a connection.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Stream {
     /// The number behind the last byte sent, if anything but resets was seen.
     end: Option<u32>,
@@ -90,7 +92,7 @@ impl Stream {
 }
 
 /// The detector.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reset {
     claims: Claims<Key>,
     streams: Table<Stream>,
@@ -99,6 +101,8 @@ pub(super) struct Reset {
 }
 
 impl Detector for Reset {
+    saved!();
+
     fn id(&self) -> &'static str {
         "B11"
     }

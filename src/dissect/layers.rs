@@ -2,6 +2,7 @@
 
 use crate::named::named;
 use crate::wire::{Issue, dccp::Dccp, ip::Ip, sctp::Sctp, tcp::Tcp, udp::Udp};
+use serde::{Deserialize, Serialize};
 
 /// A MAC address.
 pub type Mac = [u8; 6];
@@ -92,7 +93,7 @@ pub enum Transport<'a> {
 }
 
 /// MPLS labels, top of stack first. Labels beyond [`Labels::MAX`] are walked over but not kept.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Labels {
     labels: [u32; Self::MAX],
     len: u8,
@@ -178,7 +179,7 @@ named! {
 }
 
 /// A stack of encapsulations, outermost first, packed so that comparing two is comparing two integers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stack(u64);
 
 impl Stack {

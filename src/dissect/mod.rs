@@ -12,4 +12,4 @@ mod walk;
 
 pub use layers::{Encap, Labels, Layers, Mac, Stack, Transport};
 pub use walk::dissect;
-pub(crate) use walk::dissect_into;
+pub(crate) use walk::{dissect_into, dissect_to_end};

@@ -28,14 +28,22 @@ pub(crate) fn dissect_into<'a>(link: LinkType, frame: &'a [u8], wire_len: u32, l
     }
 }
 
-/// Reads header by header.
+/// [`dissect`], and where in the frame the last header ended that could be read, be it of a tunnel. What is read in one go
+/// does not count: where that ends, the payload begins.
+pub(crate) fn dissect_to_end(link: LinkType, frame: &[u8], wire_len: u32) -> (Layers<'_>, usize) {
+    let mut layers = Layers::default();
+    let end = walk(link, frame, frame.len().max(wire_len as usize), false, &mut layers);
+    (layers, end)
+}
+
+/// Reads header by header, and says where it ended.
 pub(super) fn walk<'a>(
     link: LinkType,
     frame: &'a [u8],
     wire_end: usize,
     may_be_plain: bool,
     layers: &mut Layers<'a>,
-) {
+) -> usize {
     let mut walk = Walk {
         layers,
         frame,
@@ -100,10 +108,11 @@ pub(super) fn walk<'a>(
             Next::Capwap => walk.capwap(),
             Next::Tzsp => walk.tzsp(),
             Next::Shim => walk.shim(),
-            Next::Nothing => return,
+            Next::Nothing => return walk.at,
         };
     }
     walk.note(Header::Link, Reason::TooDeep);
+    walk.at
 }
 
 /// Headers in one frame, VLAN tags counted, label stacks and extension headers of one packet counted as one.

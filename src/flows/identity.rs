@@ -8,13 +8,14 @@ use crate::dissect::Mac;
 use crate::hash::fold;
 use crate::packets::Packet;
 use crate::wire::ip::Addr;
+use serde::{Deserialize, Serialize};
 
 /// What tells flows apart, but for tunnels and MPLS labels, of which it only says whether there are any: packed, so that two are
 /// compared and hashed at once.
 ///
 /// The words: source address (2), destination address (2), `flow_id`, source MAC and tap, destination MAC and flags, ports
 /// and VLANs, and the rest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Identity([u64; 9]);
 
 // Flags: a bit for each field that is null, and one for what is not among the words.

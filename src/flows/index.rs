@@ -3,12 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 
 use crate::prefetch::prefetch;
+use serde::{Deserialize, Serialize};
 
 /// Where the rows of a table are, by hash: open addressing, from which nothing is ever removed.
 ///
 /// A slot holds the upper half of the hash and the row's number, so that most rows that are not meant need not be looked
 /// at, and the table can grow without them.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
     slots: Vec<u64>,
     len: usize,
@@ -76,7 +77,7 @@ impl Index {
 }
 
 /// Numbers that nobody can know beforehand, so that nobody can make rows that share a hash.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Secret(pub [u64; 4]);
 
 impl Default for Secret {

@@ -3,6 +3,7 @@
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use serde::{Deserialize, Serialize};
 
 use crate::dissect::{Labels, Mac, Stack};
 use crate::packets::Packet;
@@ -10,7 +11,7 @@ use crate::prefetch::prefetch;
 use crate::wire::ip::Addr;
 
 /// How a packet was seen. Field meanings are those of the packets table; `tap` is a number given by the caller.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields are columns of the packets table, documented there")]
 pub struct Path {
     pub tap: u16,
@@ -71,13 +72,37 @@ pub type PathId = u32;
 
 /// All paths seen, numbered as they appear. Bounded: what comes after [`Paths::MAX`] shares one path a tap that says
 /// nothing but the tap.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "Saved", into = "Saved")]
 pub struct Paths {
     all: Vec<Path>,
     numbers: HashTable<PathId>,
     hasher: DefaultHashBuilder,
     nowhere: Path,
     overflow: u64,
+}
+
+/// What is saved of them: the rest follows from it.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    all: Vec<Path>,
+    overflow: u64,
+}
+
+impl From<Saved> for Paths {
+    fn from(Saved { all, overflow }: Saved) -> Self {
+        let mut paths = Self { overflow, ..Self::default() };
+        for path in &all {
+            paths.number_of(path);
+        }
+        paths
+    }
+}
+
+impl From<Paths> for Saved {
+    fn from(Paths { all, overflow, .. }: Paths) -> Self {
+        Self { all, overflow }
+    }
 }
 
 impl Paths {

@@ -12,6 +12,7 @@ use arrow_array::{
 use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, hash_more};
 use super::index::{Index, Secret};
@@ -57,7 +58,7 @@ impl FlowKey {
 
 /// One row: a direction of a conversation on one path, under one label.
 // All that is read and written of most packets lies in two cache lines.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[repr(C, align(64))]
 pub struct Flow {
     identity: Identity,
@@ -154,7 +155,7 @@ pub struct Wanted {
 
 /// Flows, numbered as they appear. Bounded: beyond `capacity` rows, packets are counted by path and label only, and
 /// beyond twice as many by tap only.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Flows {
     all: Vec<Flow>,
     index: Index,

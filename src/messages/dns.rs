@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::columns::{Address, Bool, Text, U8, U16, U32, table};
+use super::columns::{Address, Bool, Text, U8, U16, U32, U64, table};
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
 use crate::dissect::Transport;
+use crate::hash::fold;
 use crate::wire::ip::Addr;
 
 table! {
@@ -37,6 +38,10 @@ table! {
         address: Address,
         /// Seconds that this answer may be kept.
         ttl: U32,
+        /// Answers of type A and AAAA; null if the message is cut short before their end.
+        addresses: U16,
+        /// A number that is the same for the same addresses in any order; null where `addresses` is.
+        address_set: U64,
     }
 }
 
@@ -101,12 +106,13 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
         }
         at = behind + 4;
     }
+    let (mut addresses, mut set) = (0, 0);
     for _ in 0..answers {
-        let Some(behind) = name_end(message, at) else { break };
+        let Some(behind) = name_end(message, at) else { return Some(row) };
         let Some(&[t_hi, t_lo, _, _, a, b, c, d, l_hi, l_lo]) =
             message.get(behind..).and_then(|rest| rest.first_chunk())
         else {
-            break;
+            return Some(row);
         };
         let (data_at, length) = (behind + 10, usize::from(u16::from_be_bytes([l_hi, l_lo])));
         let address = match (u16::from_be_bytes([t_hi, t_lo]), message.get(data_at..data_at + length)) {
@@ -114,14 +120,24 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
             (28, Some(bytes)) => Addr::try_from(bytes).ok(),
             _ => None,
         };
-        if address.is_some() {
-            row.address = address;
-            row.ttl = Some(u32::from_be_bytes([a, b, c, d]));
-            break;
+        if let Some(address) = address {
+            row.ttl = row.ttl.or(Some(u32::from_be_bytes([a, b, c, d])));
+            row.address = row.address.or(Some(address));
+            addresses += 1;
+            set = u64::wrapping_add(set, digest(address));
         }
         at = data_at + length;
     }
+    if at <= message.len() {
+        (row.addresses, row.address_set) = (Some(addresses), Some(set));
+    }
     Some(row)
+}
+
+/// What an address adds to the number of a set.
+fn digest(address: Addr) -> u64 {
+    let bits = u128::from_be_bytes(address);
+    fold((bits >> 64) as u64 ^ 0x9e37_79b9_7f4a_7c15, bits as u64 ^ 0xd1b5_4a32_d192_ed03)
 }
 
 /// Where what follows the name at `at` begins.

@@ -16,6 +16,10 @@ table! {
         type_: U8,
         /// Code.
         code: U8,
+        /// Identifier of an echo request or reply (IPv4 types 8 and 0, IPv6 types 128 and 129).
+        id: U16,
+        /// Sequence number of an echo request or reply.
+        sequence: U16,
         /// Gateway that a redirect (IPv4 type 5, IPv6 type 137) names.
         gateway: Address,
         /// Source of the packet that is quoted.
@@ -43,6 +47,12 @@ impl Table for Icmp {
         };
         let mut row = Row { version: Some(version), type_: Some(kind), code: Some(code), ..Row::default() };
         let message = carried(&ip);
+        if let (4, 0 | 8) | (6, 128 | 129) = (version, kind)
+            && let Some(&[id_hi, id_lo, seq_hi, seq_lo]) = message.get(4..8)
+        {
+            row.id = Some(u16::from_be_bytes([id_hi, id_lo]));
+            row.sequence = Some(u16::from_be_bytes([seq_hi, seq_lo]));
+        }
         // RFC 792; RFC 4861 section 4.5.
         let quoted = match (version, kind) {
             (4, 3 | 4 | 5 | 11 | 12) | (6, 1..=4) => message.get(8..),

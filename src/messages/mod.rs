@@ -14,14 +14,18 @@ pub(crate) mod fhrp;
 pub(crate) mod gtp;
 pub(crate) mod icmp;
 pub(crate) mod neighbor;
+pub(crate) mod path_options;
 pub(crate) mod rtcp;
 pub(crate) mod rtp;
 pub(crate) mod sample;
 pub(crate) mod sip;
+pub(crate) mod snmp;
 pub(crate) mod ss7;
 mod tables;
 pub(crate) mod tcp;
 pub(crate) mod tls;
+pub(crate) mod transfer;
+pub(crate) mod wccp;
 mod words;
 
 pub use tables::Kinds;
@@ -74,6 +78,14 @@ named! {
         Ss7 = "ss7",
         /// Frames that sFlow, IPFIX, NetFlow and HEP carry copies of.
         Sample = "sample",
+        /// Requests for files, and captures that are sent.
+        Transfer = "transfer",
+        /// SNMP messages.
+        Snmp = "snmp",
+        /// Source routes and what else packets say of their way.
+        PathOptions = "path_options",
+        /// WCCP messages, and packets that are redirected.
+        Wccp = "wccp",
     }
 }
 
@@ -139,6 +151,10 @@ fn table(kind: Kind) -> Box<dyn Table> {
         Kind::Neighbor => Box::<neighbor::Neighbor>::default(),
         Kind::Rtcp => Box::<rtcp::Rtcp>::default(),
         Kind::Sample => Box::<sample::Sample>::default(),
+        Kind::Transfer => Box::<transfer::Transfer>::default(),
+        Kind::Snmp => Box::<snmp::Snmp>::default(),
+        Kind::PathOptions => Box::<path_options::PathOptions>::default(),
+        Kind::Wccp => Box::<wccp::Wccp>::default(),
     }
 }
 

@@ -5,7 +5,8 @@ use arrow_schema::ArrowError;
 
 use super::{Frame, Kind, Table, table};
 use super::{
-    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, neighbor, rtcp, rtp, sample, sip, ss7, tcp, tls,
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, neighbor, path_options, rtcp, rtp, sample, sip, snmp,
+    ss7, tcp, tls, transfer, wccp,
 };
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
@@ -58,6 +59,11 @@ impl Kinds {
             Transport::Sctp(_) => Self::of(&[Kind::Ss7]),
             _ => Self(0),
         };
+        let some = |has: bool, kind| if has { Self::of(&[kind]) } else { Self(0) };
+        let by_bytes = some(transfer::beginning(frame).is_some(), Kind::Transfer)
+            .or(some(path_options::may_have(frame.layers), Kind::PathOptions))
+            .or(some(wccp::is_redirected(frame.layers), Kind::Wccp));
+        let by_transport = by_transport.or(by_bytes);
         let by_app = match frame.label.app {
             Some(App::Arp) => Kind::Neighbor,
             Some(App::Dns | App::Mdns | App::Llmnr) => Kind::Dns,
@@ -70,8 +76,12 @@ impl Kinds {
             Some(App::Diameter) => Kind::Diameter,
             Some(App::Gtpc) => Kind::Gtp,
             Some(App::Sflow | App::NetFlow | App::Hep) => Kind::Sample,
-            // Over WebSocket too.
-            Some(App::Sip | App::Http) => Kind::Sip,
+            Some(App::Tftp | App::Ftp) => Kind::Transfer,
+            Some(App::Snmp) => Kind::Snmp,
+            Some(App::Wccp) => Kind::Wccp,
+            // SIP over WebSocket too.
+            Some(App::Http) => return by_transport.or(Self::of(&[Kind::Sip, Kind::Transfer])),
+            Some(App::Sip) => Kind::Sip,
             _ => return by_transport,
         };
         by_transport.or(Self::of(&[by_app]))
@@ -188,7 +198,8 @@ macro_rules! views {
 
 views! {
     dns: Dns, tls: Tls, tcp: Tcp, sip: Sip, rtp: Rtp, rtcp: Rtcp, icmp: Icmp, neighbor: Neighbor, fhrp: Fhrp, dhcp: Dhcp,
-    bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample,
+    bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample, transfer: Transfer,
+    snmp: Snmp, path_options: PathOptions, wccp: Wccp,
 }
 
 #[cfg(test)]
@@ -233,6 +244,7 @@ mod tests {
                 }
                 rows.sort();
                 alone.sort();
+                assert!(!alone.is_empty(), "{kind:?}");
                 assert_eq!(rows, alone, "{kind:?}");
             }
         }

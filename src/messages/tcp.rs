@@ -1,6 +1,8 @@
 //! TCP options of segments that begin a connection.
 
-use super::columns::{Bool, U8, U16, U32, table};
+use std::fmt::Write as _;
+
+use super::columns::{Bool, Text, U8, U16, U32, table};
 use super::{Frame, Table, carried};
 use crate::dissect::Transport;
 
@@ -11,6 +13,10 @@ table! {
         is_answer: Bool,
         /// Sequence number.
         seq: U32,
+        /// Acknowledgment number, also where the flag is not set that makes it one.
+        ack: U32,
+        /// Urgent pointer, also where the flag is not set that makes it one.
+        urgent: U16,
         /// Window.
         window: U16,
         /// Maximum segment size, RFC 9293 section 3.7.1.
@@ -27,6 +33,8 @@ table! {
         has_md5: Bool,
         /// Key of the authentication option, RFC 5925 section 2.2.
         ao_key: U8,
+        /// All options, in hexadecimal digits.
+        options: Text,
     }
 }
 
@@ -39,15 +47,26 @@ impl Table for Tcp {
         let mut row = Row {
             is_answer: Some(tcp.flags() & 0x10 != 0),
             seq: Some(tcp.seq.get()),
+            ack: Some(tcp.ack.get()),
+            urgent: Some(tcp.urgent.get()),
             window: Some(tcp.window.get()),
             sack_permitted: Some(false),
             has_md5: Some(false),
             ..Row::default()
         };
         let header = carried(&ip);
-        options(header.get(20..tcp.header_len()).or_else(|| header.get(20..)).unwrap_or_default(), &mut row);
+        let bytes = header.get(20..tcp.header_len()).or_else(|| header.get(20..)).unwrap_or_default();
+        options(bytes, &mut row);
+        row.options = (!bytes.is_empty()).then(|| hexadecimal(bytes).into());
         self.push(frame, row);
     }
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn options(mut options: &[u8], row: &mut Row<'_>) {

@@ -1,5 +1,6 @@
 //! Which packet a fragment is a part of: the first fragment has the ports, the others only an identification.
 
+use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::classify::Label;
@@ -58,13 +59,13 @@ impl Piece {
 }
 
 /// Fragmented packets of late: as many as fit into a table of fixed size.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Fragments {
     packets: Table<Fragmented>,
 }
 
 /// What is known of a fragmented packet.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 struct Fragmented {
     /// When its first seen fragment was captured.
     since: i64,

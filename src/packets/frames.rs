@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use arrow_schema::ArrowError;
+use serde::{Deserialize, Serialize};
 
 use super::fragments::{Fragments, Piece};
 use crate::capture::{Block, Frame, Interface, Reader};
@@ -50,7 +51,7 @@ impl Blocks {
 /// Dissects and labels frames, in the order of the capture.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
-    state: State,
+    carried: Carried,
 }
 
 impl Frames {
@@ -67,9 +68,9 @@ impl Frames {
             return Label::default();
         };
         dissect_into(interface.link, frame.data, frame.record.wire_len, layers);
-        let mut label = self.state.streams.refine(layers, classify::label(layers));
+        let mut label = self.carried.streams.refine(layers, classify::label(layers));
         if let Some(piece) = Piece::of(frame.record.ts, frame.data, layers) {
-            let joined = self.state.fragments.join(&piece, label);
+            let joined = self.carried.fragments.join(&piece, label);
             layers.issue = layers.issue.or(joined.issue);
             if let Some((ports, of_first)) = joined.known {
                 layers.joined_ports = Some(ports);
@@ -82,9 +83,11 @@ impl Frames {
 
 /// What earlier frames tell about later ones. Small, and updated by few frames, so that this can be done in the order of the
 /// capture after the frames were dissected in any.
-#[derive(Debug, Default)]
-pub(super) struct State {
-    pub streams: Streams,
-    pub fragments: Fragments,
-    pub messages: Ordered,
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Carried {
+    pub(super) streams: Streams,
+    pub(super) fragments: Fragments,
+    // Exporters send their templates again and again.
+    #[serde(skip)]
+    pub(super) messages: Ordered,
 }

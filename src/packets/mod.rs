@@ -19,7 +19,7 @@ mod workers;
 
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
-pub use frames::Pause;
+pub use frames::{Carried, Pause};
 pub use part::Batch;
 pub use scan::{BATCH_SIZE, Scan, ScanOptions};
 pub use view::{Packet, Packets};

@@ -9,7 +9,7 @@ use super::builder::{Builder, CHUNK};
 use super::column::Column;
 use super::filter::Filter;
 use super::fragments::Piece;
-use super::frames::State;
+use super::frames::Carried;
 use super::ids;
 use super::row::Row;
 use crate::capture::{Block, Interface};
@@ -203,7 +203,7 @@ impl Part {
     }
 
     /// Adds what earlier frames tell. Parts are to be given in the order of the capture.
-    pub fn settle(self, state: &mut State, work: &Work) -> Result<Batch, ArrowError> {
+    pub fn settle(self, carried: &mut Carried, work: &Work) -> Result<Batch, ArrowError> {
         let Self { mut builder, open, mut rows, messages, .. } = self;
         // What the last frame that proved to be media is, whether its row is wanted or not.
         let mut media: Option<(u64, Label)> = None;
@@ -211,13 +211,13 @@ impl Part {
         for Open { number, at, row, what } in &open {
             let (label, ports, issue) = match what {
                 What::Hint(hint) => {
-                    let label = state.streams.take(hint);
+                    let label = carried.streams.take(hint);
                     media = label.map(|label| (*number, label)).or(media);
                     (label, None, None)
                 }
                 What::Fragment(piece, label) => {
                     let label = media.filter(|(of, _)| of == number).map_or(*label, |(_, label)| label);
-                    let joined = state.fragments.join(piece, label);
+                    let joined = carried.fragments.join(piece, label);
                     (joined.known.map(|(_, label)| label), joined.known.map(|(ports, _)| ports), joined.issue)
                 }
             };
@@ -246,6 +246,6 @@ impl Part {
         if work.open_filter {
             builder.retain(&keep);
         }
-        Ok(Batch { packets: builder.finish()?, messages: messages.finish(&mut state.messages)? })
+        Ok(Batch { packets: builder.finish()?, messages: messages.finish(&mut carried.messages)? })
     }
 }

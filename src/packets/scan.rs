@@ -8,7 +8,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 
 use super::column::{Column, schema};
 use super::filter::Filter;
-use super::frames::{Pause, State};
+use super::frames::{Carried, Pause};
 use super::part::{Batch, Part, Work};
 use super::workers::Workers;
 use crate::capture::{Block, Error, Reader};
@@ -59,7 +59,7 @@ pub struct Scan {
     input: Arc<Mutex<Input>>,
     schema: SchemaRef,
     work: Arc<Work>,
-    state: State,
+    carried: Carried,
     threads: usize,
     /// Made with the first batch.
     workers: Option<Workers>,
@@ -81,7 +81,7 @@ impl Scan {
             input,
             schema,
             work,
-            state: State::default(),
+            carried: Carried::default(),
             pause: None,
             rows_left: limit.unwrap_or(u64::MAX),
         }
@@ -92,6 +92,18 @@ impl Scan {
     pub fn with_pause(mut self, pause: Pause) -> Self {
         self.pause = Some(pause);
         self
+    }
+
+    /// The same scan, which knows what an earlier one over the same tap has carried.
+    #[must_use]
+    pub fn with_carried(mut self, carried: Carried) -> Self {
+        self.carried = carried;
+        self
+    }
+
+    /// What the frames so far tell of later ones.
+    pub fn carried(&mut self) -> Carried {
+        std::mem::take(&mut self.carried)
     }
 
     /// The reader, for its interfaces, files and warnings so far. Waits for the thread that reads at the moment.
@@ -108,7 +120,7 @@ impl Scan {
     pub fn next_with_messages(&mut self) -> Result<Option<Batch>, ArrowError> {
         while self.rows_left > 0 {
             let Some(part) = self.next_part()? else { break };
-            let Batch { mut packets, messages } = part.settle(&mut self.state, &self.work)?;
+            let Batch { mut packets, messages } = part.settle(&mut self.carried, &self.work)?;
             let rows = packets.num_rows().min(usize::try_from(self.rows_left).unwrap_or(usize::MAX));
             if rows > 0 || !messages.is_empty() {
                 self.rows_left -= rows as u64;

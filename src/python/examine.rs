@@ -7,12 +7,13 @@ use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray, 
 use arrow_schema::ArrowError;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
 
 use super::arrow::Table;
 use super::stream::{check_signals, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Interface, Options, Reader};
-use crate::detect;
+use crate::detect::{self, SavedState, StateError};
 use crate::packets::address::Prefixes;
 use crate::packets::{Scan, ScanOptions};
 
@@ -31,14 +32,18 @@ pub struct Examination {
     files: Py<Table>,
     /// What was wrong with the captures, a line each.
     warnings: Vec<String>,
+    /// What a later call goes on from, if that was asked for.
+    state: Option<Py<PyBytes>>,
 }
 
 /// Reads all taps, each a name or ``None`` and its sources in order, past every detector.
 ///
+/// ``state`` is that of an earlier call, which this one goes on from; with ``save``, this one says its own. Taps go on by name.
+/// ``detectors`` are the ids of those to use, without which all are.
 /// ``infrastructure`` and ``gateways`` are addresses and prefixes of the network's own devices and of its first hops.
 /// ``progress`` is called now and then with the packets and bytes so far; what it raises ends the work.
 #[pyfunction]
-#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None, infrastructure=None, gateways=None))]
+#[pyo3(signature = (taps, *, window_ns=None, late_window_ns=None, memory=None, progress=None, threads=None, infrastructure=None, gateways=None, state=None, save=false, detectors=None))]
 #[expect(clippy::too_many_arguments, reason = "they are keywords in Python")]
 pub fn examine(
     py: Python<'_>,
@@ -50,6 +55,9 @@ pub fn examine(
     threads: Option<usize>,
     infrastructure: Option<Vec<String>>,
     gateways: Option<Vec<String>>,
+    state: Option<&[u8]>,
+    save: bool,
+    detectors: Option<Vec<String>>,
 ) -> PyResult<Examination> {
     let prefixes = |texts: Option<Vec<String>>| {
         let texts = texts.unwrap_or_default();
@@ -62,13 +70,27 @@ pub fn examine(
         0 | 1 => 0,
         threads => ((threads - 1) / taps.len().max(1)).max(1),
     };
+    let wrong = |error: StateError| PyValueError::new_err(format!("the saved state {error}"));
+    let mut earlier =
+        state.map(|bytes| py.detach(|| SavedState::from_bytes(bytes))).transpose().map_err(wrong)?;
+    let mut before = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.scans)).unwrap_or_default();
     let mut scans = Vec::with_capacity(taps.len());
-    for (tap, sources) in taps {
+    for (tap, sources) in &taps {
+        let names = sources.iter().filter_map(|source| source.extract::<&str>().ok());
+        if let Some(saved) = tap.as_ref().and_then(|tap| before.get(tap))
+            && let Some(name) =
+                names.into_iter().find(|name| saved.files.iter().any(|(known, ..)| known == name))
+        {
+            return Err(PyValueError::new_err(format!("{name}: the saved state knows it already")));
+        }
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-        let reader =
-            py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
-        let options = ScanOptions { workers, ..detect::scan_options() };
-        scans.push(Scan::new(reader, options).with_pause(check_signals));
+        let saved = tap.as_ref().and_then(|tap| before.get_mut(tap));
+        let first_frame = saved.as_ref().map_or(1, |saved| saved.next_frame());
+        let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
+        let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
+        let reader = py.detach(|| Reader::open(sources, options)).map_err(to_py)?;
+        let options = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
+        scans.push(Scan::new(reader, options).with_pause(check_signals).with_carried(carried));
     }
     let defaults = detect::Options::default();
     let options = detect::Options {
@@ -76,11 +98,13 @@ pub fn examine(
         late_window: late_window_ns.unwrap_or(defaults.late_window),
         memory: memory.unwrap_or(defaults.memory),
         network,
+        save,
+        detectors,
     };
     let examination = py.detach(|| {
         let mut taps: Vec<_> = scans.iter_mut().map(Scan::with_messages).collect();
         let taps = taps.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
-        detect::examine(taps, options, |packets| {
+        detect::examine(taps, options, earlier, |packets| {
             Python::attach(|py| {
                 py.check_signals()?;
                 progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (packets,)).map(drop))
@@ -88,17 +112,36 @@ pub fn examine(
             .map_err(|error| ArrowError::ExternalError(Box::new(error)))
         })
     });
-    let examination = examination.map_err(arrow_to_py)?;
+    let mut examination = examination.map_err(arrow_to_py)?;
+    let mut files = Vec::new();
+    for (tap, saved) in &before {
+        files.extend(saved.files.iter().map(|file| (tap.clone(), file.clone())));
+    }
+    if let Some(state) = &mut examination.state {
+        for ((tap, _), scan) in taps.iter().zip(&mut scans) {
+            let Some(tap) = tap else { continue };
+            let saved = before.entry(tap.clone()).or_default();
+            saved.carried = scan.carried();
+            let read = scan.reader();
+            saved
+                .files
+                .extend(read.files().iter().map(|file| (file.name.clone(), file.first_frame, file.frames)));
+        }
+        state.scans = before;
+    }
+    let state = examination.state.take().map(|state| py.detach(move || state.to_bytes()));
+    let state = state.transpose().map_err(arrow_to_py)?.map(|bytes| PyBytes::new(py, &bytes).unbind());
     let readers: Vec<_> = scans.iter().map(Scan::reader).collect();
     let readers: Vec<&Reader> = readers.iter().map(|reader| &**reader).collect();
     let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
     Ok(Examination {
         scopes: table(scopes(&examination))?,
         taps: table(taps_table(&examination, &readers))?,
-        files: table(files_table(&readers))?,
+        files: table(files_table(&readers, &files))?,
         warnings: readers.iter().flat_map(|reader| reader.warnings()).map(ToString::to_string).collect(),
         claims: table(Ok(examination.claims))?,
         flows: table(Ok(examination.flows))?,
+        state,
     })
 }
 
@@ -205,9 +248,19 @@ fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<
 /// Interfaces without frames are listed too, as far as this many rows.
 const MAX_SILENT_TAPS: usize = 1024;
 
-fn files_table(readers: &[&Reader]) -> Result<RecordBatch, ArrowError> {
+/// One row a file and tap, those that an earlier run has read first: tap, and name, first frame and frames.
+fn files_table(
+    readers: &[&Reader],
+    earlier: &[(String, (String, u64, u64))],
+) -> Result<RecordBatch, ArrowError> {
     let (mut file, mut tap, mut first_frame, mut frames) =
         (StringBuilder::new(), StringBuilder::new(), UInt64Builder::new(), UInt64Builder::new());
+    for (of, (name, first, count)) in earlier {
+        file.append_value(name);
+        tap.append_value(of);
+        first_frame.append_value(*first);
+        frames.append_value(*count);
+    }
     for reader in readers {
         for interface in reader.interfaces() {
             let Some(info) = reader.files().get(interface.file) else { continue };

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod arrow;
+mod evidence;
 mod examine;
 mod measure;
 mod stream;
@@ -59,6 +60,8 @@ mod _core {
     use super::arrow::{
         Array, Table, addresses_from_text, addresses_to_text, macs_from_text, macs_to_text, match_prefixes,
     };
+    #[pymodule_export]
+    use super::evidence::Extract;
     #[pymodule_export]
     use super::examine::{Examination, examine};
     #[pymodule_export]

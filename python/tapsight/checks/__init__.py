@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tapsight.checks._base import Check
+from tapsight.checks.a8 import A8
 from tapsight.checks.b2 import B2
 from tapsight.checks.b3 import B3
 from tapsight.checks.b4 import B4
@@ -19,6 +20,6 @@ from tapsight.checks.v1 import V1
 from tapsight.checks.v2 import V2
 
 CHECKS: dict[str, type[Check[Any]]] = {
-    check.id: check for check in (B2, B3, B4, B22, C1, C2, C3, C4, V1, V2, I5, I6)
+    check.id: check for check in (A8, B2, B3, B4, B22, C1, C2, C3, C4, V1, V2, I5, I6)
 }
 """Every check by its id, in the order of the catalogue."""

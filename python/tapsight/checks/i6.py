@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import ipaddress
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-from tapsight._options import Options, Prefixes, Severity, TunnelId, resolve_prefixes
-from tapsight._text import address_text, begin, party, plural, span_text
+from tapsight._options import Options, Prefixes, Severity, TunnelId, resolve_prefixes, within
+from tapsight._text import begin, party, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.claims import Claim, Tunnel
 from tapsight.findings import Finding
@@ -32,18 +31,11 @@ class Sink(BaseModel):
     def authorises(self, session: Tunnel) -> bool:
         """Whether this mirror session is one of those meant."""
         return (
-            _within(session.dst, self.sink)
-            and (self.exporter is None or _within(session.src, self.exporter))
+            within(session.dst, self.sink)
+            and (self.exporter is None or within(session.src, self.exporter))
             and (self.encap is None or self.encap in {session.encap, *(session.encap or "").split("/")})
             and (self.id is None or self.id == session.id)
         )
-
-
-def _within(address: bytes | None, prefixes: tuple[str, ...]) -> bool:
-    if address is None:
-        return False
-    value = ipaddress.ip_address(address_text(address))
-    return any(value in ipaddress.ip_network(prefix) for prefix in prefixes)
 
 
 def _sinks(value: object, info: ValidationInfo) -> list[Any]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
+from tapsight._options import Options
 from tapsight._text import begin, duration, party, percent, plural, span_text, traffic_text
 from tapsight.claims import Claim
 
@@ -87,6 +88,17 @@ class Detector:
     title: ClassVar[str]
     asks: ClassVar[tuple[Question, ...]] = ()
     """The questions that cannot be answered with no while it could not judge."""
+    options: ClassVar[type[Options]] = Options
+    """What a policy may say under [checks.ID]."""
+
+    @classmethod
+    def under(cls, claim: Claim, options: Any) -> Claim:
+        """The claim as a policy has it: what that allows is not reported.
+
+        ``options`` is ``None`` if the policy does not mention the detector.
+        """
+        del options
+        return claim
 
     @classmethod
     def explain(cls) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import struct
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from typing import NamedTuple
 
-TCP, UDP, ICMP, ICMPV6, GRE, IPIP = 6, 17, 1, 58, 47, 4
+TCP, UDP, ICMP, ICMPV6, GRE, IPIP, IP6IN4 = 6, 17, 1, 58, 47, 4, 41
+ESP, ETHERIP, VRRP = 50, 97, 112
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 
@@ -19,13 +22,19 @@ def checksum(data: bytes) -> int:
     return 0xFFFF - total if total or not any(data) else 0
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def address(text: str) -> bytes:
     """An address as it stands on the wire."""
     return ipaddress.ip_address(text).packed
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+@functools.cache
+def mac(text: str) -> bytes:
+    """A MAC address as it stands on the wire."""
+    return bytes.fromhex(text.replace(":", ""))
+
+
+class Packet(NamedTuple):
     """An IP packet. For TCP, ``seq``, ``ack`` and ``flags`` count; for others not."""
 
     src: str
@@ -41,47 +50,59 @@ class Packet:
     ack: int = 0
     flags: int = 0
     window: int = 64240
+    options: bytes = b""
+    """Options of TCP, a multiple of four bytes; a SYN without any has an MSS of 1460."""
+    ip_options: bytes = b""
+    """Options of IPv4, a multiple of four bytes."""
+    urgent: int = 0
+    final: str = ""
+    """The last of the addresses that it is routed by: checksums count that as its destination (RFC 8200 section 8.1)."""
 
-    def forwarded(self) -> Packet:
-        """The packet behind a router, RFC 1812 section 5.3.1."""
-        return replace(self, ttl=self.ttl - 1)
+    @property
+    def is_weak(self) -> bool:
+        """Whether it holds too little to be told from others: shorter than 48 bytes, or neither payload nor number."""
+        header = 40 if ":" in self.src else 20
+        transport = {TCP: 20, UDP: 8, ICMP: 8, ICMPV6: 8}.get(self.protocol, 0)
+        payload = len(self.payload) - (8 if self.protocol in (ICMP, ICMPV6) else 0)
+        options = 4 if self.flags & SYN and not self.options else len(self.options)
+        short = header + transport + options + payload < 48
+        return short or (not self.ip_id and payload <= 0)
 
     def encode(self) -> bytes:
         """The packet from its IP header on."""
         src, dst = address(self.src), address(self.dst)
-        body = self._transport(src + dst)
+        body = self._transport(src + (address(self.final) if self.final else dst))
         if len(src) == 16:
             first = 6 << 28 | self.tos << 20
             return struct.pack("!IHBB", first, len(body), self.protocol, self.ttl) + src + dst + body
         do_not_fragment = 0x4000 if self.ip_id == 0 or self.protocol == TCP else 0
+        words = 5 + len(self.ip_options) // 4
         header = struct.pack(
             "!BBHHHBBH",
-            0x45,
+            0x40 | words,
             self.tos,
-            20 + len(body),
+            4 * words + len(body),
             self.ip_id,
             do_not_fragment,
             self.ttl,
             self.protocol,
             0,
         )
-        header += src + dst
-        return header[:10] + struct.pack("!H", checksum(header)) + header[12:] + body
+        return _sealed_header(header + src + dst + self.ip_options) + body
 
     def _transport(self, addresses: bytes) -> bytes:
         if self.protocol == TCP:
-            options = b"\x02\x04\x05\xb4" if self.flags & SYN else b""
-            offset = (20 + len(options)) // 4
+            options = self.options or (b"\x02\x04\x05\xb4" if self.flags & SYN else b"")
             body = struct.pack(
                 "!HHIIHHHH",
                 self.src_port,
                 self.dst_port,
                 self.seq & 0xFFFFFFFF,
                 self.ack & 0xFFFFFFFF,
-                offset << 12 | self.flags,
+                (20 + len(options)) // 4 << 12 | self.flags,
                 self.window,
                 0,
-                0,
+                self.urgent,
             )
             return self._sealed(addresses, body + options + self.payload, 16)
         if self.protocol == UDP:
@@ -102,33 +123,79 @@ class Packet:
         return body[:at] + struct.pack("!H", value) + body[at + 2 :]
 
 
-def ethernet(src: bytes, dst: bytes, packet: bytes, vlan: int | None = None) -> bytes:
-    """A frame around an IP packet, or around an IP packet in a VLAN."""
-    ethertype = 0x86DD if packet[0] >> 4 == 6 else 0x0800
+def _sealed_header(header: bytes) -> bytes:
+    """An IPv4 header with its checksum in place."""
+    header = header[:10] + b"\0\0" + header[12:]
+    return header[:10] + struct.pack("!H", checksum(header)) + header[12:]
+
+
+# --- What happens to packets on the way --------------------------------------------------------------------------------
+
+
+def forwarded(packet: bytes, hops: int = 1) -> bytes:
+    """The packet this many routers on: TTL and header checksum as RFC 1812 section 5.3.1 and RFC 1624 have them."""
+    if packet[0] >> 4 == 6:
+        return packet[:7] + bytes((packet[7] - hops,)) + packet[8:]
+    value = (packet[10] << 8 | packet[11]) + (hops << 8)
+    value = (value & 0xFFFF) + (value >> 16)
+    if value == 0xFFFF:
+        value = 0
+    return packet[:8] + bytes((packet[8] - hops, packet[9], value >> 8, value & 0xFF)) + packet[12:]
+
+
+def with_ttl(packet: bytes, ttl: int) -> bytes:
+    """The packet with this TTL or hop limit."""
+    if packet[0] >> 4 == 6:
+        return packet[:7] + bytes((ttl,)) + packet[8:]
+    size = 4 * (packet[0] & 15)
+    return _sealed_header(packet[:8] + bytes((ttl,)) + packet[9:size]) + packet[size:]
+
+
+def with_dscp(packet: bytes, dscp: int) -> bytes:
+    """The packet with this DSCP (RFC 2474), and ECN as it was."""
+    if packet[0] >> 4 == 6:
+        first = int.from_bytes(packet[:4], "big") & ~(0x3F << 22) | dscp << 22
+        return first.to_bytes(4, "big") + packet[4:]
+    size = 4 * (packet[0] & 15)
+    return _sealed_header(packet[:1] + bytes((dscp << 2 | packet[1] & 3,)) + packet[2:size]) + packet[size:]
+
+
+def fragments(packet: bytes, mtu: int) -> Iterator[bytes]:
+    """The packet in fragments of at most ``mtu`` bytes, RFC 791 section 3.2; whole if it fits or is IPv6."""
+    if len(packet) <= mtu or packet[0] >> 4 == 6:
+        yield packet
+        return
+    size = 4 * (packet[0] & 15)
+    header, body = packet[:size], packet[size:]
+    step = (mtu - size) // 8 * 8
+    for at in range(0, len(body), step):
+        part = body[at : at + step]
+        more = 0x2000 if at + step < len(body) else 0
+        head = header[:2] + struct.pack("!H", size + len(part)) + header[4:6]
+        yield _sealed_header(head + struct.pack("!H", more | at // 8) + header[8:]) + part
+
+
+# --- Frames ------------------------------------------------------------------------------------------------------------
+
+
+def ethernet(
+    src: bytes, dst: bytes, packet: bytes, vlan: int | None = None, label: int | None = None
+) -> bytes:
+    """A frame around an IP packet, in a VLAN and under an MPLS label (RFC 3032) if they are given."""
     tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
-    return dst + src + tag + struct.pack("!H", ethertype) + packet
+    if label is not None:
+        ttl = packet[7] if packet[0] >> 4 == 6 else packet[8]
+        return dst + src + tag + struct.pack("!HI", 0x8847, label << 12 | 0x100 | ttl) + packet
+    return dst + src + tag + (b"\x86\xdd" if packet[0] >> 4 == 6 else b"\x08\x00") + packet
 
 
-def tunnel(kind: str, outer: Packet, frame: bytes, packet: bytes, session: int, sequence: int) -> Packet:
-    """``outer`` with a copy inside: of the whole frame where the tunnel carries frames, else of its packet."""
-    if kind == "erspan2":  # draft-foschiano-erspan-03, type II
-        gre = struct.pack("!HHI", 0x1000, 0x88BE, sequence)
-        return replace(outer, protocol=GRE, payload=gre + struct.pack("!HHI", 1 << 12, session, 0) + frame)
-    if kind == "erspan3":
-        gre = struct.pack("!HHI", 0x1000, 0x22EB, sequence)
-        header = struct.pack("!HHIHH", 2 << 12, session, sequence, 0, 0)
-        return replace(outer, protocol=GRE, payload=gre + header + frame)
-    if kind == "gre":  # RFC 2890, with a key
-        ethertype = 0x86DD if packet[0] >> 4 == 6 else 0x0800
-        return replace(outer, protocol=GRE, payload=struct.pack("!HHI", 0x2000, ethertype, session) + packet)
-    if kind == "ipip":  # RFC 2003, RFC 4213
-        return replace(outer, protocol=41 if packet[0] >> 4 == 6 else IPIP, payload=packet)
-    udp = replace(outer, protocol=UDP, src_port=49152 + sequence % 16384)
-    if kind == "vxlan":  # RFC 7348
-        return replace(udp, dst_port=4789, payload=struct.pack("!II", 0x08000000, session << 8) + frame)
-    if kind == "geneve":  # RFC 8926
-        return replace(udp, dst_port=6081, payload=struct.pack("!BBHI", 0, 0, 0x6558, session << 8) + frame)
-    if kind == "gtpu":  # 3GPP TS 29.281
-        header = struct.pack("!BBHI", 0x30, 255, len(packet), session)
-        return replace(udp, src_port=2152, dst_port=2152, payload=header + packet)
-    raise ValueError(f"no tunnel {kind!r}; there are erspan2, erspan3, gre, ipip, vxlan, geneve, gtpu")
+def link(src: bytes, dst: bytes, ethertype: int, body: bytes, vlan: int | None = None) -> bytes:
+    """A frame around anything else, padded to the least length of Ethernet without its check sequence."""
+    tag = b"" if vlan is None else struct.pack("!HH", 0x8100, vlan)
+    return (dst + src + tag + struct.pack("!H", ethertype) + body).ljust(60, b"\0")
+
+
+def tcp_options(*options: bytes) -> bytes:
+    """Options of TCP, with no-operations up to a multiple of four bytes."""
+    joined = b"".join(options)
+    return joined + b"\x01" * (-len(joined) % 4)

@@ -6,20 +6,30 @@ import json
 import os
 import random
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from tapsight.lab.router import COLLECTOR_MAC, LOOPBACK, Implant, Router, Seen
-from tapsight.lab.traffic import (
+from tapsight.lab.confounders import CONFOUNDERS, Honest
+from tapsight.lab.dials import Confounder, Implant
+from tapsight.lab.effect import Effect, Seen, Tampering
+from tapsight.lab.implants import IMPLANTS
+from tapsight.lab.network import (
+    AAA_SERVER,
+    GATEWAY,
+    GATEWAY_6,
     INSIDE_MEDIA,
     INSIDE_SBC,
+    LOOPBACK,
+    MANAGEMENT,
+    NEIGHBOUR_ADDRESS,
     OUTSIDE_MEDIA,
     OUTSIDE_SBC,
-    SECOND,
-    Event,
-    Traffic,
+    RESOLVER,
 )
+from tapsight.lab.router import TAPS, Router
+from tapsight.lab.traffic import SECOND, Event, Traffic
 
 START = 1_767_225_600 * SECOND  # 2026-01-01 00:00:00 UTC
 
@@ -34,11 +44,12 @@ class Scenario:
         calls: How many calls.
         downloads: How many downloads.
         implants: What the router does that it should not.
+        confounders: What is honest, and looks like it.
         span: The share of frames that each tap sees twice.
         loss: The share of frames that each tap loses.
-        nat: The router translates subscribers' addresses.
-        ecmp: The router spreads flows over two next hops.
-        vlan_copy: A switch copies some frames into another VLAN.
+        nat: The router translates subscribers' addresses: the confounder ``nat``.
+        ecmp: The router spreads flows over two next hops: the confounder ``ecmp``.
+        vlan_copy: A switch copies some frames into another VLAN: the confounder ``vlan-copy``.
         snaplen: Bytes kept of each frame.
     """
 
@@ -47,12 +58,19 @@ class Scenario:
     calls: int = 6
     downloads: int = 40
     implants: tuple[Implant, ...] = ()
+    confounders: tuple[Confounder, ...] = ()
     span: float = 0.01
     loss: float = 0.002
     nat: bool = False
     ecmp: bool = False
     vlan_copy: bool = False
     snaplen: int = 262_144
+
+    def honest(self) -> tuple[Confounder, ...]:
+        """All confounders, those that have a switch of their own too."""
+        more = [Confounder("nat")] * self.nat + [Confounder("ecmp")] * self.ecmp
+        more += [Confounder("vlan-copy", share=self.span)] * self.vlan_copy
+        return (*more, *self.confounders)
 
 
 @dataclass(frozen=True)
@@ -64,28 +82,35 @@ class Generated:
     outside: Path
     """Capture of the outside tap."""
     truth: Path
-    """One line of JSON a frame: ``tap``, ``frame``, ``role``, ``flow``, ``network``, ``packet`` (the same number for all
-    sightings of one packet), ``implant`` (index into the scenario's, or null)."""
+    """One line of JSON a frame: ``tap``, ``frame``, ``time`` (as captured, nanoseconds UTC), ``role``, ``flow``, ``network``, ``packet`` (the same number for all
+    sightings of one packet), ``implant`` and ``confounder`` (which of the scenario's made it, by index, or null), ``weak``
+    (whether the packet holds too little to be told from others)."""
     policy: Path
     """The policy that is true of this network."""
     scenario: Path
-    """What was built: ``implants`` with ``packets`` (how many each acted on), ``collector`` and ``collector_mac``."""
+    """What was built. ``implants``: the dials, ``packets`` (how many each acted on), ``expected`` (detectors that should
+    see it), ``exporter``, ``collector``, ``collector_mac``. ``confounders``: the dials, and ``packets``."""
 
 
 def generate(scenario: Scenario, directory: str | os.PathLike[str]) -> Generated:
-    """Write the captures of a scenario, its truth and its policy into ``directory``, which is made if needed."""
+    """Write the captures of a scenario, its truth and its policy into ``directory``, which is made if needed.
+
+    Raises:
+        ValueError: There is no such implant, confounder, tunnel or variant.
+    """
     folder = Path(directory)
     folder.mkdir(parents=True, exist_ok=True)
+    end = int(scenario.seconds * SECOND)
+    honest, tampering = effects(scenario, end)
+    # What is honest comes first: implants act on the traffic as it is.
     router = Router(
         random.Random(scenario.seed + 1),  # noqa: S311 - traffic, not secrets
-        scenario.implants,
-        scenario.span,
-        scenario.loss,
-        nat=scenario.nat,
-        ecmp=scenario.ecmp,
-        vlan_copy=scenario.vlan_copy,
+        [*honest, *tampering],
+        end,
+        span=scenario.span,
+        loss=scenario.loss,
     )
-    seen = router.run(events(scenario))
+    taps = router.run(events(scenario))
     files = Generated(
         folder / "inside.pcapng",
         folder / "outside.pcapng",
@@ -93,26 +118,47 @@ def generate(scenario: Scenario, directory: str | os.PathLike[str]) -> Generated
         folder / "policy.toml",
         folder / "scenario.json",
     )
-    truth = []
-    for tap, path in (("inside", files.inside), ("outside", files.outside)):
-        frames = [frame for frame in seen if frame.tap == tap]
-        path.write_bytes(pcapng(frames, scenario.snaplen, router.dropped[tap]))
-        truth += [truth_line(number, frame) for number, frame in enumerate(frames, 1)]
-    files.truth.write_text("".join(truth))
-    files.policy.write_text(POLICY)
+    with files.truth.open("w") as truth:
+        for tap in TAPS:
+            frames = taps[tap]
+            (folder / f"{tap}.pcapng").write_bytes(pcapng(frames, scenario.snaplen, router.dropped[tap]))
+            truth.writelines(truth_line(number, frame, len(honest)) for number, frame in enumerate(frames, 1))
+    files.policy.write_text(policy(honest))
+    files.scenario.write_text(json.dumps(described(scenario, honest, tampering), indent=2) + "\n")
+    return files
+
+
+def effects(scenario: Scenario, end: int) -> tuple[list[Honest], list[Tampering]]:
+    """The confounders and implants of a scenario, numbered in this order."""
+    honest: list[Honest] = []
+    tampering: list[Tampering] = []
+    for confounder in scenario.honest():
+        if confounder.kind not in CONFOUNDERS:
+            raise ValueError(f"no confounder {confounder.kind!r}; there are {', '.join(CONFOUNDERS)}")
+        honest.append(CONFOUNDERS[confounder.kind](confounder, len(honest), scenario.seed, end))
+    for implant in scenario.implants:
+        if implant.kind not in IMPLANTS:
+            raise ValueError(f"no implant {implant.kind!r}; there are {', '.join(IMPLANTS)}")
+        number = len(honest) + len(tampering)
+        tampering.append(IMPLANTS[implant.kind](implant, number, scenario.seed, end))
+    return honest, tampering
+
+
+def described(scenario: Scenario, honest: Sequence[Honest], tampering: Sequence[Tampering]) -> dict[str, Any]:
+    """The scenario as :attr:`Generated.scenario` holds it."""
     implants = [
         {
-            **asdict(implant),
-            "packets": router.acted.get(index, 0),
-            "exporter": LOOPBACK if implant.kind == "mirror" else None,
-            "collector": None if implant.kind in ("fork", "late") else implant.collector,
-            "collector_mac": COLLECTOR_MAC.hex(":") if implant.kind == "fork" else None,
+            **asdict(each.dials),
+            "packets": each.acted,
+            "expected": sorted(each.expected()),
+            "exporter": each.exporter,
+            "collector": each.collector,
+            "collector_mac": each.collector_mac,
         }
-        for index, implant in enumerate(scenario.implants)
+        for each in tampering
     ]
-    described = {**asdict(scenario), "implants": implants}
-    files.scenario.write_text(json.dumps(described, indent=2) + "\n")
-    return files
+    confounders = [{**asdict(each.dials), "packets": each.acted} for each in honest]
+    return {**asdict(scenario), "implants": implants, "confounders": confounders}
 
 
 def events(scenario: Scenario) -> list[Event]:
@@ -159,19 +205,41 @@ def pcapng(frames: Iterable[Seen], snaplen: int, dropped: int) -> bytes:
     return b"".join(out)
 
 
-def truth_line(number: int, seen: Seen) -> str:
-    """The truth about a frame, as a line of JSON."""
-    row = {
-        "tap": seen.tap,
-        "frame": number,
-        "role": seen.role,
-        "flow": seen.flow,
-        "network": seen.network,
-        "packet": seen.event,
-        "implant": seen.implant,
-    }
-    return json.dumps(row) + "\n"
+def truth_line(number: int, seen: Seen, honest: int) -> str:
+    """The truth about a frame, as a line of JSON. The first effects, this many, are honest."""
+    cause = seen.cause
+    implant = confounder = "null"
+    if cause is not None:
+        if cause < honest:
+            confounder = str(cause)
+        else:
+            implant = str(cause - honest)
+    # All words are the lab's own, and need no escaping.
+    return (
+        f'{{"tap": "{seen.tap}", "frame": {number}, "time": {START + seen.time}, "role": "{seen.role}", "flow": "{seen.flow}", '
+        f'"network": "{seen.network}", "packet": {seen.event}, "implant": {implant}, "confounder": {confounder}, '
+        f'"weak": {"true" if seen.weak else "false"}}}\n'
+    )
 
+
+def policy(honest: Iterable[Effect[Any]]) -> str:
+    """What should be true of the example network, with what its confounders add."""
+    added: dict[str, list[str]] = {"I5.allow": [], "I6.sinks": [], "voice_vlans": []}
+    for each in honest:
+        for name, entries in each.policy().items():
+            added.setdefault(name, []).extend(entries)
+    listed = {
+        name: "".join(f", {entry}" for entry in added.pop(name)) for name in ("I6.sinks", "voice_vlans")
+    }
+    return POLICY.format(
+        allow=", ".join(added.pop("I5.allow")),
+        sinks=listed["I6.sinks"],
+        vlans=listed["voice_vlans"],
+        sets="".join(f"{name} = {json.dumps(entries)}\n" for name, entries in added.items()),
+    )
+
+
+ROUTERS = (LOOPBACK, *GATEWAY.values())
 
 POLICY = f"""\
 # What should be true of the example network.
@@ -179,9 +247,16 @@ POLICY = f"""\
 [sets]
 voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}"]
 voice_media = ["{INSIDE_MEDIA}", "{OUTSIDE_MEDIA}"]
-voice_vlans = [210]
+voice_vlans = [210{{vlans}}]
 mirror_sinks = []
-
+own_prefixes = ["198.51.100.0/24", "2001:db8:1::/48"]
+routers = {json.dumps(ROUTERS)}
+gateways = {json.dumps([*GATEWAY.values(), GATEWAY_6])}
+bgp_peers = {json.dumps(list(NEIGHBOUR_ADDRESS.values()))}
+resolvers = ["{RESOLVER}"]
+management = ["{MANAGEMENT}"]
+aaa_servers = ["{AAA_SERVER}"]
+{{sets}}
 [checks.V1] # voice signalling only between agreed interconnect pairs
 pairs = [["voice_peers", "voice_peers"]]
 
@@ -189,8 +264,8 @@ pairs = [["voice_peers", "voice_peers"]]
 vlans = "voice_vlans"
 
 [checks.I5] # no tunnels but those listed
-allow = []
+allow = [{{allow}}]
 
 [checks.I6] # no mirror sessions but to listed sinks
-sinks = "mirror_sinks"
+sinks = ["mirror_sinks"{{sinks}}]
 """

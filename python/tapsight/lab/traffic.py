@@ -8,25 +8,20 @@ from __future__ import annotations
 
 import random
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
+from tapsight.lab.network import INSIDE_MEDIA, INSIDE_SBC, OUTSIDE_MEDIA, OUTSIDE_SBC, RESOLVER
 from tapsight.lab.packet import ACK, FIN, ICMP, PSH, SYN, TCP, UDP, Packet
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
 
-INSIDE_SBC = "198.51.100.10"
-OUTSIDE_SBC = "203.0.113.10"
-INSIDE_MEDIA = "198.51.100.20"
-OUTSIDE_MEDIA = "203.0.113.20"
-RESOLVER = "203.0.113.53"
 VOICE = "voice"
 INTERNET = "internet"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """A packet on its way to the router."""
 
     time: int
@@ -39,6 +34,8 @@ class Event:
     flow: str
     role: str = "original"
     """``original``, or ``retransmission`` if the host sent the same data before."""
+    cause: int | None = None
+    """Number of the effect that made the host send it."""
 
 
 class Numbering:
@@ -73,7 +70,8 @@ class Traffic:
         self._ids = Numbering(self.rng)
 
     def _sent(self, packet: Packet) -> Packet:
-        return replace(packet, ip_id=self._ids.next(packet.src))
+        """The packet as its host numbers it."""
+        return packet._replace(ip_id=self._ids.next(packet.src))
 
     # Voice.
 
@@ -126,8 +124,7 @@ class Traffic:
         )
         yield invite
         if rng.random() < 0.3:
-            again = replace(
-                invite,
+            again = invite._replace(
                 time=start + 500 * MILLISECOND,
                 packet=self._sent(invite.packet),
                 role="retransmission",
@@ -207,13 +204,11 @@ class Traffic:
     def _resolve(self, number: int, start: int, name: str, six: bool) -> Iterator[Event]:
         rng = self.rng
         client = f"198.51.100.{50 + number % 200}"
-        question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
-        question += struct.pack("!HH", 28 if six else 1, 1)
+        kind = 28 if six else 1
         query_id, port = rng.getrandbits(16), rng.randrange(20000, 60000)
-        query = struct.pack("!HHHHHH", query_id, 0x0100, 1, 0, 0, 0) + question
+        query = dns_query(query_id, name, kind)
         rdata = b"\x20\x01\x0d\xb8" + bytes(12) if six else b"\xc0\x00\x02\x01"
-        answer = struct.pack("!HHHHHH", query_id, 0x8180, 1, 1, 0, 0) + question
-        answer += struct.pack("!HHHIH", 0xC00C, 28 if six else 1, 1, 300, len(rdata)) + rdata
+        answer = dns_answer(query, rdata, kind)
         ask = Packet(client, RESOLVER, UDP, port, 53, query)
         yield Event(start, self._sent(ask), True, INTERNET, f"dns-{number}")
         if rng.random() < 0.05:
@@ -254,8 +249,8 @@ class Traffic:
             event = segment(False, ACK, b"\x17\x03\x03" + struct.pack("!H", size) + rng.randbytes(size))
             yield event
             if rng.random() < 0.005:
-                yield replace(
-                    event, time=time + rtt * 2, packet=self._sent(event.packet), role="retransmission"
+                yield event._replace(
+                    time=time + rtt * 2, packet=self._sent(event.packet), role="retransmission"
                 )
             left -= size
             time += 150_000
@@ -308,8 +303,77 @@ class Traffic:
                 sequence,
                 peer_sequence,
             )
-            yield Event(time, self._sent(replace(bgp, flags=PSH | ACK)), True, INTERNET, "bgp")
+            yield Event(time, self._sent(bgp._replace(flags=PSH | ACK)), True, INTERNET, "bgp")
             sequence += len(keepalive)
+
+
+def conversation(
+    client: tuple[str, int],
+    server: tuple[str, int],
+    exchanges: Iterable[tuple[bool, bytes]],
+    *,
+    start: int,
+    rtt: int,
+    rng: random.Random,
+    ttls: tuple[int, int] = (64, 60),
+) -> Iterator[tuple[int, Packet, bool]]:
+    """A TCP connection from SYN to FIN: when, the packet, and whether the client sent it.
+
+    Args:
+        client: Address and port of who opens it.
+        server: Address and port of the other.
+        exchanges: What they say in turn, and whether the client says it. It is cut into segments of 1,400 bytes.
+        start: Time of the SYN.
+        rtt: From a request to its answer.
+        rng: Where sequence and identification numbers come from.
+        ttls: Of the client's packets and of the server's.
+    """
+    seqs = [rng.getrandbits(32), rng.getrandbits(32)]
+    numbers = [rng.randrange(1, 60000), rng.randrange(1, 60000)]
+    time, last = start, True
+
+    def segment(from_client: bool, flags: int, payload: bytes = b"") -> tuple[int, Packet, bool]:
+        mine, theirs = (0, 1) if from_client else (1, 0)
+        ends = (client, server) if from_client else (server, client)
+        ack = seqs[theirs] if flags & ACK else 0
+        numbers[mine] = numbers[mine] % 65535 + 1
+        packet = Packet(
+            ends[0][0], ends[1][0], TCP, ends[0][1], ends[1][1], payload, ttls[mine], 0, numbers[mine],
+            seqs[mine], ack, flags,
+        )  # fmt: skip
+        seqs[mine] = (seqs[mine] + len(payload) + bool(flags & (SYN | FIN))) & 0xFFFFFFFF
+        return time, packet, from_client
+
+    yield segment(True, SYN)
+    time += rtt
+    yield segment(False, SYN | ACK)
+    time += MILLISECOND
+    yield segment(True, ACK)
+    for from_client, said in exchanges:
+        time += rtt if from_client != last else MILLISECOND
+        last = from_client
+        for at in range(0, len(said), 1400):
+            yield segment(from_client, PSH | ACK, said[at : at + 1400])
+            time += 100_000
+        yield segment(not from_client, ACK)
+    time += MILLISECOND
+    yield segment(True, FIN | ACK)
+    time += rtt
+    yield segment(False, FIN | ACK)
+    time += MILLISECOND
+    yield segment(True, ACK)
+
+
+def dns_query(number: int, name: str, kind: int = 1) -> bytes:
+    """A question of DNS, RFC 1035 section 4."""
+    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+    return struct.pack("!HHHHHH", number, 0x0100, 1, 0, 0, 0) + question + struct.pack("!HH", kind, 1)
+
+
+def dns_answer(query: bytes, rdata: bytes, kind: int = 1, lifetime: int = 300) -> bytes:
+    """The answer to a question, RFC 1035 section 4: one record whose name points to the question's."""
+    answer = query[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + query[12:]
+    return answer + struct.pack("!HHHIH", 0xC00C, kind, 1, lifetime, len(rdata)) + rdata
 
 
 def client_hello(rng: random.Random, name: str) -> bytes:

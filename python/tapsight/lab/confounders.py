@@ -1,0 +1,616 @@
+"""Honest things that look like tampering, one class a kind: none of them may raise an alarm.
+
+A new one is a class and its place in ``CONFOUNDERS``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
+from typing import ClassVar
+
+from tapsight.lab import control
+from tapsight.lab.dials import Confounder, Implant
+from tapsight.lab.effect import Effect, Passage, Seen, Sent
+from tapsight.lab.implants.copying import Mirror
+from tapsight.lab.network import (
+    ECMP_NEIGHBOUR,
+    LOOPBACK,
+    MEDIATION,
+    NAT_ADDRESS,
+    NEIGHBOUR,
+    PROBE,
+    ROUTER,
+    SUBSCRIBERS,
+    VIRTUAL_SERVER,
+    VLANS,
+    VPN_PEER,
+)
+from tapsight.lab.packet import GRE, TCP, UDP, Packet, ethernet, forwarded, link, tcp_options
+from tapsight.lab.router import use_next_hop
+from tapsight.lab.traffic import (
+    INTERNET,
+    MILLISECOND,
+    SECOND,
+    VOICE,
+    Event,
+    conversation,
+    dns_answer,
+    dns_query,
+)
+
+
+class Honest(Effect[Confounder]):
+    """What a confounder does."""
+
+    usual: ClassVar[float] = 1.0
+    """The share of what it could concern that it concerns, unless its dial says otherwise."""
+    uses: ClassVar[tuple[str, ...]] = ()
+    """The dials that count for it."""
+
+    @property
+    def share(self) -> float:
+        """The share of what it could concern that it concerns."""
+        return self.usual if self.dials.share is None else self.dials.share
+
+    @property
+    def at(self) -> int:
+        """When it happens, in nanoseconds from the start."""
+        return int(self.end * self.dials.at)
+
+    def ms(self, usual: float) -> int:
+        """Its size in nanoseconds."""
+        return int((usual if self.dials.ms is None else self.dials.ms) * MILLISECOND)
+
+    def hits(self) -> bool:
+        """Whether it concerns what is at hand."""
+        return self.share >= 1 or self.rng.random() < self.share
+
+    def concerns(self, flow: str) -> bool:
+        """Whether it concerns this conversation: the same answer each time."""
+        return (sum(flow.encode()) * 2_654_435_761 & 0xFFFF) < self.share * 0x10000
+
+
+# --- How taps see ------------------------------------------------------------------------------------------------------
+
+
+class Span(Honest):
+    """A mirror port that sees each frame enter and leave the switch: every frame twice."""
+
+    kind = "span"
+    uses = ("share",)
+
+    def captures(self, tap: str, frames: list[Seen]) -> list[Seen]:
+        """Each frame and its double, a few microseconds later."""
+        twice = [
+            frame._replace(
+                time=frame.time + self.rng.randrange(2_000, 12_000), role=self.kind, cause=self.number
+            )
+            for frame in frames
+            if self.hits()
+        ]
+        self.acted += len(twice)
+        return sorted([*frames, *twice], key=attrgetter("time", "event"))
+
+
+class RoutedSpan(Honest):
+    """A tap that sees both sides of the router."""
+
+    kind = "routed-span"
+    uses = ("share", "tap")
+
+    def copies(self, passage: Passage) -> None:
+        """Shows the frame of the other side too."""
+        if not self.hits():
+            return
+        self.acted += 1
+        tap = self.dials.tap
+        if passage.entry != tap:
+            passage.add(self, passage.time + 900, tap, passage.entry_frame)
+        elif passage.leaving is not None:
+            passage.add(self, passage.leave + 900, tap, passage.exit_frame)
+
+
+class VlanCopy(Honest):
+    """A mirror port on two VLANs: frames are seen in another one too."""
+
+    kind = "vlan-copy"
+    uses = ("share",)
+
+    def copies(self, passage: Passage) -> None:
+        """Shows what goes out in VLAN 900 as well."""
+        if passage.leaving is None or not self.hits():
+            return
+        self.acted += 1
+        frame = passage.exit_frame[:14] + (900).to_bytes(2, "big") + passage.exit_frame[16:]
+        passage.add(self, passage.leave + 8_000, passage.exit, frame)
+
+    def policy(self) -> dict[str, list[str]]:
+        """The VLAN is listed, for voice too."""
+        return {"voice_vlans": ["900"]}
+
+
+class Microburst(Honest):
+    """A burst that a tap cannot follow: for a while it loses most frames."""
+
+    kind = "microburst"
+    usual = 0.7
+    uses = ("share", "at", "ms", "tap")
+
+    def captures(self, tap: str, frames: list[Seen]) -> list[Seen]:
+        """Loses a share of frames."""
+        if tap != self.dials.tap:
+            return frames
+        begin, end = self.at, self.at + self.ms(500)
+        kept = [frame for frame in frames if not begin <= frame.time < end or not self.hits()]
+        self.acted += len(frames) - len(kept)
+        return kept
+
+
+class Clock(Honest):
+    """What is wrong with the clock of a tap."""
+
+    def wrong(self, time: int) -> int:
+        """What the clock shows at this time."""
+        raise NotImplementedError
+
+    def captures(self, tap: str, frames: list[Seen]) -> list[Seen]:
+        """Writes the clock's time on each frame."""
+        if tap != self.dials.tap:
+            return frames
+        self.acted += len(frames)
+        return [frame._replace(time=max(0, self.wrong(frame.time))) for frame in frames]
+
+
+class ClockOffset(Clock):
+    """The clock of a tap is ahead."""
+
+    kind = "clock-offset"
+    uses = ("ms", "tap")
+
+    def wrong(self, time: int) -> int:
+        """Ahead by the same all the time."""
+        return time + self.ms(200)
+
+
+class ClockStep(Clock):
+    """The clock of a tap is set forward on the way."""
+
+    kind = "clock-step"
+    uses = ("ms", "at", "tap")
+
+    def wrong(self, time: int) -> int:
+        """Ahead after the step."""
+        return time + (self.ms(200) if time >= self.at else 0)
+
+
+class ClockDrift(Clock):
+    """The clock of a tap runs fast."""
+
+    kind = "clock-drift"
+    uses = ("ppm", "tap")
+
+    def wrong(self, time: int) -> int:
+        """Ahead by more and more."""
+        return time + int(time * self.dials.ppm / 1e6)
+
+
+class CaptureJitter(Honest):
+    """A capture of several queues: frames are written a little out of order, with their right times."""
+
+    kind = "capture-jitter"
+    uses = ("ms", "tap")
+
+    def captures(self, tap: str, frames: list[Seen]) -> list[Seen]:
+        """Changes the order."""
+        if tap != self.dials.tap:
+            return frames
+        self.acted += len(frames)
+        most = self.ms(1)
+        keyed = [(frame.time + self.rng.randrange(most), n) for n, frame in enumerate(frames)]
+        return [frames[n] for _, n in sorted(keyed)]
+
+
+# --- What hosts send ---------------------------------------------------------------------------------------------------
+
+
+class Retransmissions(Honest):
+    """Hosts that send again: TCP after a loss, SIP with its timer T1 doubling (RFC 3261, 17.1.1.2), DNS after a second."""
+
+    kind = "retransmissions"
+    usual = 0.05
+    uses = ("share",)
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds what is sent again."""
+        numbers: dict[str, int] = {}
+        for event in events:
+            yield event
+            packet = event.packet
+            again: list[int] = []
+            if packet.protocol == UDP and packet.dst_port == 5060:
+                again = [500, 1500, 3500] if packet.payload[:3] != b"SIP" else []
+            elif packet.protocol == UDP and packet.dst_port == 53:
+                again = [1000]
+            elif packet.protocol == TCP and packet.payload:
+                again = [220]
+            if not again or not self.hits():
+                continue
+            for ms in again:
+                self.acted += 1
+                # Linux numbers what it sends again anew (a counter a connection); some hosts number nothing.
+                number = packet.ip_id
+                if number:
+                    numbers[packet.src] = number = (numbers.get(packet.src, number) + 7919) % 65535 + 1
+                yield event._replace(
+                    time=event.time + ms * MILLISECOND,
+                    packet=packet._replace(ip_id=number),
+                    role="retransmission",
+                    cause=self.number,
+                )
+
+
+class Unnumbered(Honest):
+    """Hosts that number no packet: the IPv4 identification is 0 everywhere (RFC 6864, 4.1)."""
+
+    kind = "ip-id-zero"
+    uses = ("share",)
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Takes the numbers away."""
+        for event in events:
+            if event.packet.ip_id and self.concerns(event.packet.src):
+                self.acted += 1
+                yield event._replace(packet=event.packet._replace(ip_id=0), cause=self.number)
+            else:
+                yield event
+
+
+class Multicast(Honest):
+    """A television channel to a group (RFC 1112): one packet comes in, and one leaves in each VLAN that wants it."""
+
+    kind = "multicast"
+    group = "232.1.1.1"
+
+    def sends(self) -> Iterator[Sent]:
+        """The packets, on both sides."""
+        to = control.group_mac(self.group)
+        for n, time in enumerate(range(SECOND // 3, self.end, 10 * MILLISECOND)):
+            self.acted += 1
+            # RTP (RFC 2250) with four packets of a transport stream (ISO/IEC 13818-1), here without content.
+            stream = b"".join(b"\x47\x1f\xff\x10" + self.rng.randbytes(184) for _ in range(4))
+            rtp = struct.pack("!BBHII", 0x80, 33, n & 0xFFFF, 900 * n & 0xFFFFFFFF, 0x1BADCAFE) + stream
+            packet = Packet("192.0.2.200", self.group, UDP, 5004, 5004, rtp, 60, 0, n % 65535 + 1)
+            arriving = packet.encode()
+            flow = f"multicast-{self.group}"
+            yield Sent(time, "outside", ethernet(NEIGHBOUR["outside"], to, arriving, VLANS[INTERNET]), flow)
+            for k, vlan in enumerate((100, 101, 102)):
+                frame = ethernet(ROUTER["inside"], to, forwarded(arriving), vlan)
+                yield Sent(time + 60_000 + 2_000 * k, "inside", frame, flow)
+
+
+class Anycast(Honest):
+    """One address, two servers: answers come with other TTLs, and from another router (RFC 4786)."""
+
+    kind = "anycast"
+    server = "192.0.2.153"
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds questions and answers."""
+        yield from events
+        for n, time in enumerate(range(SECOND // 7, self.end, SECOND // 5)):
+            self.acted += 1
+            client, port = f"198.51.100.{50 + n % 150}", 20_000 + n % 40_000
+            query = dns_query(self.rng.getrandbits(16), f"any{n % 30}.example")
+            ask = Packet(client, self.server, UDP, port, 53, query, ip_id=n % 65535 + 1)
+            flow = f"anycast-{n % 2}-{n}"
+            yield Event(time, ask, True, INTERNET, flow, cause=self.number)
+            answer = dns_answer(query, bytes((192, 0, 2, 10 + n % 30)))
+            ttl = 57 if n % 2 else 51
+            back = Packet(self.server, client, UDP, 53, port, answer, ttl, 0, self.rng.randrange(1, 65536))
+            yield Event(
+                time + (9 + 4 * (n % 2)) * MILLISECOND, back, False, INTERNET, flow, cause=self.number
+            )
+
+    def alters(self, passage: Passage) -> None:
+        """Every other conversation goes by the other router."""
+        if passage.event.flow.startswith("anycast-1"):
+            use_next_hop(passage, ECMP_NEIGHBOUR)
+
+
+# --- How packets travel ------------------------------------------------------------------------------------------------
+
+
+class Ecmp(Honest):
+    """Conversations are spread over two next hops."""
+
+    kind = "ecmp"
+    usual = 0.5
+    uses = ("share",)
+
+    def alters(self, passage: Passage) -> None:
+        """Some go by the other one, from beginning to end."""
+        if self.concerns(passage.event.flow):
+            self.acted += 1
+            use_next_hop(passage, ECMP_NEIGHBOUR)
+
+
+class EcmpChange(Honest):
+    """Conversations are spread anew on the way: from some time on, some go by another next hop."""
+
+    kind = "ecmp-change"
+    usual = 0.5
+    uses = ("share", "at")
+
+    def alters(self, passage: Passage) -> None:
+        """From then on, some go by the other one."""
+        if passage.event.time >= self.at and self.concerns(passage.event.flow):
+            self.acted += 1
+            use_next_hop(passage, ECMP_NEIGHBOUR)
+            passage.cause = passage.entry_cause = self.number
+
+
+class Maintenance(Honest):
+    """Announced work: for a while, traffic of the internet goes by another router, one hop and 4 ms further."""
+
+    kind = "maintenance"
+    uses = ("at", "ms")
+
+    @property
+    def until(self) -> int:
+        """When it ends."""
+        return self.at + self.end // 4
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Delays what comes back."""
+        for event in events:
+            during = self.at <= event.time < self.until and event.network == INTERNET
+            yield event._replace(time=event.time + self.ms(4)) if during and not event.outward else event
+
+    def alters(self, passage: Passage) -> None:
+        """Goes by the other router."""
+        event = passage.event
+        if event.network != INTERNET or not self.at <= event.time < self.until:
+            return
+        self.acted += 1
+        use_next_hop(passage, ECMP_NEIGHBOUR)
+        passage.cause = passage.entry_cause = self.number
+        if not event.outward:
+            packet = passage.arriving
+            changed = packet._replace(ttl=packet.ttl - 1)
+            passage.leaving = changed if passage.leaving is packet else passage.leaving
+            passage.arriving = changed
+
+
+class VrrpFailover(Honest):
+    """The active router of a VRRP group on the inside gives up, and the other takes the virtual address (RFC 9568)."""
+
+    kind = "vrrp-failover"
+    uses = ("at",)
+    routers = ("198.51.100.251", b"\x02\0\x5e\x30\0\x01"), ("198.51.100.252", b"\x02\0\x5e\x30\0\x02")
+    virtual = "198.51.100.250"
+
+    def sends(self) -> Iterator[Sent]:
+        """Advertisements, the resignation, and the gratuitous ARP of the successor."""
+        mac, to = control.virtual_mac(), control.group_mac("224.0.0.18")
+        first, second = self.routers[0][0], self.routers[1][0]
+        adverts = [(time, first, 200) for time in range(SECOND // 8, self.at, SECOND)]
+        adverts.append((self.at, first, 0))
+        takes = self.at + 600 * MILLISECOND
+        adverts += [(time, second, 100) for time in range(takes, self.end, SECOND)]
+        for n, (time, source, priority) in enumerate(adverts):
+            self.acted += 1
+            packet = control.vrrp(source, priority, self.virtual)._replace(ip_id=n % 65535 + 1)
+            yield Sent(time, "inside", ethernet(mac, to, packet.encode(), VLANS[INTERNET]), "vrrp")
+        body = control.arp(2, mac, self.virtual, b"\xff" * 6, self.virtual)
+        frame = link(mac, b"\xff" * 6, 0x0806, body, VLANS[INTERNET])
+        yield Sent(takes + MILLISECOND, "inside", frame, "vrrp", weak=True)
+
+    def alters(self, passage: Passage) -> None:
+        """Traffic of the internet comes from the one that is active, and goes to the virtual address."""
+        if passage.event.network != INTERNET:
+            return
+        if passage.event.outward:
+            active = self.routers[passage.event.time >= self.at + 600 * MILLISECOND][1]
+            passage.entry_macs = active, ROUTER["inside"]
+        else:
+            passage.exit_macs = ROUTER["inside"], control.virtual_mac()
+
+
+class Nat(Honest):
+    """The router translates subscribers' addresses to one (RFC 3022)."""
+
+    kind = "nat"
+
+    def alters(self, passage: Passage) -> None:
+        """Outside, subscribers have the shared address."""
+        event, packet = passage.event, passage.event.packet
+        host = packet.src if event.outward else packet.dst
+        if event.network == VOICE or not host.startswith(SUBSCRIBERS) or passage.wrapped or passage.unwrapped:
+            return
+        self.acted += 1
+        if event.outward:
+            passage.leaving = packet._replace(src=NAT_ADDRESS)
+        else:
+            passage.arriving = packet._replace(dst=NAT_ADDRESS)
+
+
+class LoadBalancer(Honest):
+    """Clients abroad use a virtual address, and the router spreads them over servers inside (RFC 2391)."""
+
+    kind = "load-balancer"
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds clients abroad."""
+        yield from events
+        for n, start in enumerate(range(SECOND // 5, self.end * 9 // 10, SECOND // 2)):
+            said = [(True, self.rng.randbytes(400)), (False, self.rng.randbytes(5000))]
+            steps = conversation(
+                (f"192.0.2.{130 + n % 20}", 33_000 + n % 30_000), (f"10.20.0.{11 + n % 3}", 443), said,
+                start=start, rtt=35 * MILLISECOND, rng=self.rng, ttls=(51, 64),
+            )  # fmt: skip
+            for time, packet, from_client in steps:
+                yield Event(time, packet, not from_client, INTERNET, f"balanced-{n}", cause=self.number)
+
+    def alters(self, passage: Passage) -> None:
+        """Outside, servers have the virtual address."""
+        event, packet = passage.event, passage.event.packet
+        if not event.flow.startswith("balanced-"):
+            return
+        self.acted += 1
+        if event.outward:
+            passage.leaving = packet._replace(src=VIRTUAL_SERVER)
+        else:
+            passage.arriving = packet._replace(dst=VIRTUAL_SERVER)
+
+    def policy(self) -> dict[str, list[str]]:
+        """The virtual address and its servers."""
+        return {"virtual_servers": [VIRTUAL_SERVER], "real_servers": ["10.20.0.0/24"]}
+
+
+class RoutingLoop(Honest):
+    """The router and its neighbour send packets for a network back and forth until their TTL is used up."""
+
+    kind = "routing-loop"
+    uses = ("at",)
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds packets for the network."""
+        yield from events
+        for n in range(40):
+            packet = Packet(
+                "198.51.100.61", "192.0.2.222", UDP, 40_000, 9, self.rng.randbytes(100), 12, 0, n + 1
+            )
+            yield Event(self.at + n * 20 * MILLISECOND, packet, True, INTERNET, "loop", cause=self.number)
+
+    def copies(self, passage: Passage) -> None:
+        """Sends the packet around."""
+        if passage.event.flow != "loop":
+            return
+        self.acted += 1
+        packet, time = passage.exit_packet, passage.leave
+        macs = ROUTER["outside"], NEIGHBOUR["outside"]
+        for _ in range(5):
+            packet, time = forwarded(packet), time + 300_000
+            passage.add(self, time, "outside", ethernet(*macs[::-1], packet, passage.vlan))
+            packet, time = forwarded(packet), time + 100_000
+            passage.add(self, time, "outside", ethernet(*macs, packet, passage.vlan))
+
+
+class MssClamping(Honest):
+    """The router lowers the largest segment size that connections ask for, to 1,360."""
+
+    kind = "mss-clamping"
+
+    def alters(self, passage: Passage) -> None:
+        """Rewrites the option of a SYN (RFC 9293 section 3.7.1)."""
+        leaving = passage.leaving
+        if leaving is None or leaving.protocol != TCP or not leaving.flags & 2:
+            return
+        self.acted += 1
+        size = tcp_options(b"\x02\x04" + struct.pack("!H", 1360))
+        passage.leaving = leaving._replace(options=size)
+        passage.cause = self.number
+
+
+class TunnelHeadEnd(Honest):
+    """The router is the end of a tunnel that a customer ordered: its packets are seen bare inside, and in GRE outside."""
+
+    kind = "tunnel-head-end"
+
+    def prepare(self) -> None:
+        """Counts the packets of the tunnel."""
+        self._numbers = [0, 0]
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds the customer's traffic."""
+        yield from events
+        for n, start in enumerate(range(SECOND // 4, self.end * 9 // 10, SECOND)):
+            said = [(True, self.rng.randbytes(500)), (False, self.rng.randbytes(20_000))]
+            steps = conversation(
+                ("198.51.100.31", 34_000 + n % 30_000), ("172.16.9.9", 445), said,
+                start=start, rtt=25 * MILLISECOND, rng=self.rng, ttls=(64, 63),
+            )  # fmt: skip
+            for time, packet, from_client in steps:
+                yield Event(time, packet, from_client, INTERNET, f"vpn-{n}", cause=self.number)
+
+    def alters(self, passage: Passage) -> None:
+        """Outside, the packets are in the tunnel."""
+        if not passage.event.flow.startswith("vpn-"):
+            return
+        self.acted += 1
+        outward = passage.event.outward
+        self._numbers[outward] = self._numbers[outward] % 65535 + 1
+        src, dst = (LOOPBACK, VPN_PEER) if outward else (VPN_PEER, LOOPBACK)
+        ttl = 255 if outward else 58
+        outer = Packet(src, dst, GRE, payload=b"\0\0\x08\0", ttl=ttl, ip_id=self._numbers[outward])
+        if outward:
+            passage.wrapped = outer
+        else:
+            passage.unwrapped = outer
+
+    def policy(self) -> dict[str, list[str]]:
+        """The tunnel is listed."""
+        return {"I5.allow": [f'{{ encap = "gre", between = ["{LOOPBACK}", "{VPN_PEER}"] }}']}
+
+
+# --- Copies that somebody ordered --------------------------------------------------------------------------------------
+
+
+class Authorised(Honest):
+    """A copy that is ordered, and listed in the policy."""
+
+    ordered: ClassVar[Implant]
+
+    def prepare(self) -> None:
+        """Sets up the session."""
+        seed = self.rng.randrange(1 << 30)
+        self._mirror = Mirror(self.ordered, self.number, seed, self.end)
+
+    def copies(self, passage: Passage) -> None:
+        """Copies as any mirror does."""
+        count = len(passage.made)
+        self._mirror.copies(passage)
+        passage.made[count:] = [frame._replace(role=self.kind) for frame in passage.made[count:]]
+        self.acted = self._mirror.acted
+
+
+class AuthorisedMirror(Authorised):
+    """A mirror of a tenth of the packets to the analyser, which the policy lists."""
+
+    kind = "authorised-mirror"
+    ordered = Implant("mirror", share=0.1, tunnel="erspan2", session=5, collector=PROBE)
+
+    def policy(self) -> dict[str, list[str]]:
+        """The session is listed."""
+        return {"I6.sinks": [f'{{ sink = "{PROBE}", exporter = "{LOOPBACK}", encap = "erspan2", id = 5 }}']}
+
+
+class AuthorisedIntercept(Authorised):
+    """A lawful intercept of one subscriber, which goes to the mediation device that the policy lists."""
+
+    kind = "authorised-intercept"
+    ordered = Implant("mirror", only="subscriber", tunnel="jmirror", session=811, collector=MEDIATION)
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Chooses the subscriber."""
+        return self._mirror.hosts(events)
+
+    def policy(self) -> dict[str, list[str]]:
+        """The mediation device is listed."""
+        return {
+            "I6.sinks": [f'{{ sink = "{MEDIATION}", exporter = "{LOOPBACK}" }}'],
+            "mediation": [MEDIATION],
+        }
+
+
+CONFOUNDERS: dict[str, type[Honest]] = {
+    each.kind: each
+    for each in (
+        Span, RoutedSpan, VlanCopy, Microburst, ClockOffset, ClockStep, ClockDrift, CaptureJitter, Retransmissions,
+        Unnumbered, Multicast, Anycast, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
+        MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept,
+    )
+}  # fmt: skip
+"""Every confounder by its kind."""

@@ -1,0 +1,46 @@
+"""The example network: who is where. Addresses are those set aside for documentation (RFC 5737, RFC 3849)."""
+
+from __future__ import annotations
+
+from tapsight.lab.packet import mac
+
+INSIDE_SBC = "198.51.100.10"
+OUTSIDE_SBC = "203.0.113.10"
+INSIDE_MEDIA = "198.51.100.20"
+OUTSIDE_MEDIA = "203.0.113.20"
+RESOLVER = "203.0.113.53"
+SUBSCRIBERS = "198.51.100."
+"""What the addresses of subscribers begin with."""
+SUBSCRIBERS_6 = "2001:db8:1:"
+NAT_ADDRESS = "203.0.113.200"
+VIRTUAL_SERVER = "198.51.100.180"
+"""What the load balancer answers for."""
+
+LOOPBACK = "198.51.100.254"
+"""The router's own address, by which it is managed and from which it sends."""
+GATEWAY = {"inside": "198.51.100.253", "outside": "203.0.113.254"}
+"""The router's addresses on its links."""
+GATEWAY_6 = "fe80::5e:10:0:1"
+MANAGEMENT = "198.51.100.240"
+"""The station that manages the router."""
+AAA_SERVER = "198.51.100.241"
+PROBE = "198.51.100.242"
+"""The authorised analyser: mirrors may go there."""
+MEDIATION = "198.51.100.243"
+"""The authorised mediation device of lawful intercept."""
+VPN_PEER = "192.0.2.250"
+"""The far end of the tunnel that a customer ordered."""
+
+COLLECTOR = "203.0.113.66"
+"""Where implants send what they take, unless told otherwise."""
+ATTACKER = "192.0.2.66"
+"""Who talks to implants."""
+
+ROUTER = {"inside": mac("02:00:5e:10:00:01"), "outside": mac("02:00:5e:10:00:02")}
+NEIGHBOUR = {"inside": mac("02:00:5e:20:00:01"), "outside": mac("02:00:5e:20:00:02")}
+NEIGHBOUR_ADDRESS = {"inside": "198.51.100.1", "outside": "203.0.113.1"}
+ECMP_NEIGHBOUR = mac("02:00:5e:20:00:03")
+COLLECTOR_MAC = mac("02:00:5e:66:66:66")
+ROGUE_MAC = mac("02:00:5e:66:66:01")
+
+VLANS = {"voice": 210, "internet": 100}
