@@ -20,6 +20,7 @@ mod reset;
 mod sampled;
 mod shape;
 mod state;
+mod streams;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};

@@ -61,6 +61,7 @@ MOST = 256
 """Changes that are looked into, so that a capture made to have many takes no hours."""
 
 _EVIDENCE = 16
+_NO_VLAN = 0xFFFF
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -221,60 +222,57 @@ def hop_changes(flows: pl.DataFrame) -> Changes:
 
 def owner_changes(flows: pl.DataFrame) -> Changes:
     """Prefixes of which several hosts' packets were brought by another device from a time on."""
-    flows = flows.filter(pl.col("eth_src").is_not_null())
+    # No VLAN is one, too.
+    flows = flows.filter(pl.col("eth_src").is_not_null()).with_columns(pl.col("vlan").fill_null(_NO_VLAN))
     link = ["tap", "vlan", "prefix"]
     hosts = flows.group_by(*link, "src", "eth_src").agg(
-        pl.col("first_ts").min(),
-        pl.col("last_ts").max(),
-        pl.col("packets").sum(),
-        pl.col("flow_id").n_unique().alias("flows"),
+        pl.col("first_ts").min(), pl.col("last_ts").max(), pl.col("packets").sum()
     )
     owners = hosts.group_by(*link, "eth_src").agg(
-        pl.col("first_ts").min(),
-        pl.col("last_ts").max(),
-        pl.col("packets", "flows").sum(),
-        pl.len().alias("hosts"),
+        pl.col("first_ts").min(), pl.col("last_ts").max(), pl.col("packets").sum(), pl.len().alias("hosts")
     )
     totals = owners.group_by(link).agg(
         pl.col("packets").sum().alias("total"), pl.col("hosts").max().alias("most"), pl.len().alias("owners")
     )
     # A device that brings the packets of one host only is that host, or as good as.
     judged = totals.filter(pl.col("most") >= HOSTS, pl.col("total") >= 2 * PACKETS)
-    several = owners.join(judged.filter(pl.col("owners") > 1), on=link, nulls_equal=True).filter(
-        pl.col("hosts") >= HOSTS
+    counts = int(totals["total"].sum()), int(judged["total"].sum())
+    several = owners.filter(pl.col("hosts") >= HOSTS, pl.col("packets") >= PACKETS, ~_is_virtual("eth_src"))
+    several = several.join(judged.filter(pl.col("owners") > 1), on=link)
+    pairs = several.join(several, on=link, suffix="_b").filter(
+        pl.col("first_ts_b") > pl.col("first_ts"), pl.col("packets_b") > 0.01 * pl.col("total")
     )
-    pairs = several.join(several, on=link, nulls_equal=True, suffix="_b").filter(
-        pl.col("first_ts_b") > pl.col("first_ts"),
-        pl.col("packets") >= PACKETS,
-        pl.col("packets_b") >= PACKETS,
-        pl.col("packets_b") > 0.01 * pl.col("total"),
-        ~_is_virtual("eth_src"),
-        ~_is_virtual("eth_src_b"),
+    if pairs.is_empty():
+        return Changes((), *counts)
+    # Those whose hosts moved from the one to the other.
+    ours = hosts.join(pairs, on=link, how="semi")
+    moves = ours.join(ours, on=[*link, "src"], suffix="_b").filter(pl.col("first_ts") < pl.col("first_ts_b"))
+    both = [*link, "eth_src", "eth_src_b"]
+    pairs = pairs.join(moves.group_by(both).agg(pl.len().alias("moved")), on=both)
+    # Two next hops that share the load would both have been seen soon: how likely is it that the second was not, so far?
+    flows = flows.join(pairs, on=link, how="semi")
+    starts = flows.group_by(*link, "flow_id").agg(pl.col("first_ts").min()).sort("first_ts")
+    starts = starts.with_columns(n=pl.int_range(1, pl.len() + 1).over(link), all=pl.len().over(link))
+    brought = flows.group_by(*link, "eth_src").agg(pl.col("flow_id").n_unique().alias("flows_b"))
+    pairs = pairs.join(brought, left_on=[*link, "eth_src_b"], right_on=[*link, "eth_src"])
+    pairs = pairs.sort("first_ts_b").join_asof(
+        starts.select(*link, "n", "all", at="first_ts"),
+        left_on="first_ts_b",
+        right_on="at",
+        by=link,
+        allow_exact_matches=False,
+        check_sortedness=False,
     )
+    share = (pl.col("flows_b") / (pl.col("all") - pl.col("n")).clip(1)).clip(0, 1)
+    pairs = pairs.filter(pl.col("moved") >= HOSTS, (1 - share).pow(pl.col("n")) <= CHANCE)
     pairs = pairs.sort("first_ts_b", "prefix", "tap", "eth_src", "eth_src_b").head(MOST)
-    hosts = hosts.join(pairs, on=link, how="semi", nulls_equal=True)
-    flows = flows.join(pairs, on=link, how="semi", nulls_equal=True)
+    flows = flows.join(pairs, on=link, how="semi")
     changes = []
     for row in pairs.to_dicts():
-        here = (
-            pl.col("tap").eq(row["tap"])
-            & pl.col("vlan").eq_missing(row["vlan"])
-            & (pl.col("prefix") == row["prefix"])
+        mine = flows.filter(
+            *(pl.col(name) == pl.lit(row[name]) for name in link),
+            pl.col("eth_src") == pl.lit(row["eth_src_b"]),
         )
-        of_prefix = hosts.filter(here)
-        old = of_prefix.filter(pl.col("eth_src") == row["eth_src"])
-        new = of_prefix.filter(pl.col("eth_src") == row["eth_src_b"])
-        moved = new.join(old, on="src", suffix="_old").filter(pl.col("first_ts_old") < pl.col("first_ts"))
-        mine = flows.filter(here)
-        late = mine.filter(pl.col("first_ts") >= row["first_ts_b"])
-        share = late.filter(pl.col("eth_src") == row["eth_src_b"])["flow_id"].n_unique() / max(
-            1, late["flow_id"].n_unique()
-        )
-        earlier = mine.filter(pl.col("first_ts") < row["first_ts_b"])["flow_id"].n_unique()
-        # Two next hops that share the load would both have been seen by then.
-        if moved["src"].n_unique() < HOSTS or (1 - share) ** earlier > CHANCE:
-            continue
-        late = late.filter(pl.col("eth_src") == row["eth_src_b"])
         changes.append(
             Change(
                 row["tap"],
@@ -286,11 +284,11 @@ def owner_changes(flows: pl.DataFrame) -> Changes:
                 row["hosts_b"],
                 row["last_ts_b"],
                 row["flows_b"],
-                _frames(late, "first_ts"),
-                row["vlan"],
+                _frames(mine, "first_ts"),
+                row["vlan"] if row["vlan"] != _NO_VLAN else None,
             )
         )
-    return Changes(tuple(changes), int(totals["total"].sum()), int(judged["total"].sum()))
+    return Changes(tuple(changes), *counts)
 
 
 def moved_at_once(
