@@ -21,6 +21,7 @@ mod reset;
 mod sampled;
 mod shape;
 mod state;
+mod streams;
 mod taps;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
