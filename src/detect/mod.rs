@@ -11,8 +11,11 @@ mod duplicate;
 mod encapsulated;
 mod examine;
 mod history;
+mod implant_knock;
 mod mirror;
 mod redirect;
+mod source_route;
+mod web_cache;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine};
@@ -38,6 +41,14 @@ pub struct Seen<'a> {
     /// The latest earlier sighting with the same `payload_id` but another `packet_id`; only looked up when there is no
     /// sighting with the same one, and the `payload_id` is strong.
     pub same_payload: Option<Sighting>,
+}
+
+impl Seen<'_> {
+    /// Whether the same packet was seen on the same tap before: a mirror port may show both its coming and its going.
+    fn was_here(&self, context: &Context<'_>) -> bool {
+        let tap = |sighting: &Sighting| context.paths.get(sighting.path).tap;
+        self.earlier.iter().any(|earlier| tap(earlier) == tap(&self.sighting))
+    }
 }
 
 /// What detectors can look things up in.
@@ -186,5 +197,8 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
+        Box::new(source_route::SourceRoute::default()),
+        Box::new(web_cache::WebCache::default()),
+        Box::new(implant_knock::ImplantKnock::default()),
     ]
 }
