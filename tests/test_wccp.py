@@ -47,7 +47,7 @@ def test_who_gets_packets(packets: list[Any], network: str, wanted: Any, tmp_pat
 @pytest.mark.parametrize(
     ("file", "wanted"),
     [
-        # Redirects by MAC address.
+        # No packet is redirected in it.
         ("epiecs__packetlife-backup/pcaps__WCCPv2.pcap.cap", {"B21.agreement"}),
         ("the-tcpdump-group__tcpdump/tests__wccp_redirect_gre.pcap", {"B21.redirected"}),
     ],

@@ -6,13 +6,16 @@
 //! one. Whether a claim is allowed is a matter of policy and not decided here.
 
 mod claim;
+mod config_copy;
 mod conversations;
 mod duplicate;
 mod encapsulated;
 mod examine;
+mod first_hop;
 mod history;
 mod implant_knock;
 mod mirror;
+mod neighbor_spoof;
 mod redirect;
 mod source_route;
 mod web_cache;
@@ -44,10 +47,12 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
-    /// Whether the same packet was seen on the same tap before: a mirror port may show both its coming and its going.
+    /// Whether the same packet was seen on the same tap just before: a mirror port may show both its coming and its going. Such copies
+    /// come within 10 ms (A5); what is equal later was sent again.
     fn was_here(&self, context: &Context<'_>) -> bool {
         let tap = |sighting: &Sighting| context.paths.get(sighting.path).tap;
-        self.earlier.iter().any(|earlier| tap(earlier) == tap(&self.sighting))
+        let is_near = |earlier: &Sighting| self.sighting.ts.saturating_sub(earlier.ts) <= 10_000_000;
+        self.earlier.iter().any(|earlier| is_near(earlier) && tap(earlier) == tap(&self.sighting))
     }
 }
 
@@ -197,8 +202,11 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(mirror::MirrorEncapsulation::default()),
         Box::new(duplicate::Duplicate::default()),
         Box::new(redirect::Redirect::default()),
+        Box::new(neighbor_spoof::NeighborSpoof::default()),
+        Box::new(first_hop::FirstHop::default()),
         Box::new(source_route::SourceRoute::default()),
         Box::new(web_cache::WebCache::default()),
         Box::new(implant_knock::ImplantKnock::default()),
+        Box::new(config_copy::ConfigCopy::default()),
     ]
 }

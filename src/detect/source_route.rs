@@ -21,13 +21,27 @@ use crate::wire::ip::Addr;
 /// What a packet has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Way {
-    /// A source route, or a routing header of type 0, by its name.
-    Source(&'static str),
+    Loose,
+    Strict,
+    /// A routing header of type 0.
+    TypeZero,
     Segments,
     Recorded,
     Alert,
     Service,
     Other,
+}
+
+impl Way {
+    /// What a source route is called.
+    fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Loose => Some("loose source route"),
+            Self::Strict => Some("strict source route"),
+            Self::TypeZero => Some("routing header of type 0"),
+            _ => None,
+        }
+    }
 }
 
 /// What it is, the packet's source, its destination, and the last address it lists.
@@ -57,16 +71,16 @@ impl Detector for SourceRoute {
         let View::PathOptions(ways) = messages else { return };
         self.messages += 1;
         let way = match ways.kind(row).as_deref() {
-            Some("lsrr") => Way::Source("loose source route"),
-            Some("ssrr") => Way::Source("strict source route"),
-            Some("rh0") => Way::Source("routing header of type 0"),
+            Some("lsrr") => Way::Loose,
+            Some("ssrr") => Way::Strict,
+            Some("rh0") => Way::TypeZero,
             Some("srh") => Way::Segments,
             Some("rr") => Way::Recorded,
             Some("mpls-alert") => Way::Alert,
             Some("nsh") => Way::Service,
             _ => Way::Other,
         };
-        let is_empty = matches!(way, Way::Source(_)) && ways.hops(row) == Some(0);
+        let is_empty = way.name().is_some() && ways.hops(row) == Some(0);
         if is_empty || seen.was_here(context) {
             return;
         }
@@ -74,7 +88,7 @@ impl Detector for SourceRoute {
         let (from, to, last) = (ways.from(row), ways.to(row), ways.last(row));
         let key = match way {
             Way::Segments => (way, None, None, last),
-            Way::Source(_) => (way, from, to, last),
+            _ if way.name().is_some() => (way, from, to, last),
             _ => (way, None, None, None),
         };
         if let Some(tally) = self.claims.entry(key) {
@@ -94,7 +108,7 @@ fn claim((way, from, to, last): Key, tally: Tally, context: &Context<'_>) -> Cla
     let devices = &context.network.infrastructure;
     let is_outside = !devices.is_empty() && last.is_some_and(|last| !devices.contains(last));
     let (detector, report, severity) = match way {
-        Way::Source(_) => ("B17.source-route", true, Severity::Medium),
+        Way::Loose | Way::Strict | Way::TypeZero => ("B17.source-route", true, Severity::Medium),
         Way::Segments if is_outside => ("B17.segments-outside", true, Severity::Low),
         Way::Segments => ("B17.segments", false, Severity::Info),
         Way::Recorded => ("B17.record-route", false, Severity::Info),
@@ -109,7 +123,7 @@ fn claim((way, from, to, last): Key, tally: Tally, context: &Context<'_>) -> Cla
         exporter: from.or(subject),
         collector: last.or(to),
         subject,
-        detail: if let Way::Source(name) = way { Some(name.to_owned()) } else { None },
+        detail: way.name().map(str::to_owned),
         in_scope: packets,
         judged: packets,
         ..claim
