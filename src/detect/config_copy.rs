@@ -13,7 +13,7 @@
 
 use super::claim::Tally;
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted};
-use crate::hash::fold;
+use crate::hash;
 use crate::messages::{self, Kinds, View};
 use crate::table::Table;
 use crate::wire::ip::Addr;
@@ -113,8 +113,7 @@ impl Detector for ConfigCopy {
 const MAX_NAME: usize = 256;
 
 fn device(addr: Option<Addr>) -> u64 {
-    let bits = u128::from_be_bytes(addr.unwrap_or_default());
-    fold((bits >> 64) as u64 ^ 0x9e37_79b9_7f4a_7c15, bits as u64 ^ 0xd1b5_4a32_d192_ed03).max(1)
+    hash::address(addr).max(1)
 }
 
 fn claim((device, other, is_sent): Key, file: Option<String>, tally: Tally, context: &Context<'_>) -> Claim {

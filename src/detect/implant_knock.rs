@@ -14,7 +14,7 @@
 
 use super::claim::Tally;
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted};
-use crate::hash::fold;
+use crate::hash::{self, fold};
 use crate::messages::{self, Kinds, View};
 use crate::table::Table;
 use crate::wire::ip::Addr;
@@ -102,11 +102,8 @@ impl Detector for ImplantKnock {
 }
 
 fn connection(client: Option<Addr>, port: Option<u16>, server: Option<Addr>) -> u64 {
-    let half = |addr: Option<Addr>| {
-        let bits = u128::from_be_bytes(addr.unwrap_or_default());
-        fold((bits >> 64) as u64 ^ 0x9e37_79b9_7f4a_7c15, bits as u64 ^ 0xd1b5_4a32_d192_ed03)
-    };
-    fold(half(client) ^ u64::from(port.unwrap_or_default()), half(server).rotate_left(32)).max(1)
+    let port = u64::from(port.unwrap_or_default());
+    fold(hash::address(client) ^ port, hash::address(server).rotate_left(32)).max(1)
 }
 
 fn claim((class, router, client): Key, tally: Tally, context: &Context<'_>) -> Claim {

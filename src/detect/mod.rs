@@ -8,7 +8,9 @@
 mod claim;
 mod config_copy;
 mod conversations;
+mod dns_race;
 mod duplicate;
+mod echo;
 mod encapsulated;
 mod examine;
 mod first_hop;
@@ -18,6 +20,7 @@ mod mirror;
 mod neighbor_spoof;
 mod redirect;
 mod source_route;
+mod trigger;
 mod web_cache;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
@@ -204,9 +207,12 @@ pub(crate) fn detectors() -> Vec<Box<dyn Detector>> {
         Box::new(redirect::Redirect::default()),
         Box::new(neighbor_spoof::NeighborSpoof::default()),
         Box::new(first_hop::FirstHop::default()),
+        Box::new(dns_race::DnsRace::default()),
         Box::new(source_route::SourceRoute::default()),
         Box::new(web_cache::WebCache::default()),
         Box::new(implant_knock::ImplantKnock::default()),
+        Box::new(trigger::KnockAndSession::default()),
+        Box::new(echo::Echo::default()),
         Box::new(config_copy::ConfigCopy::default()),
     ]
 }
