@@ -20,5 +20,7 @@ from tapsight.checks.i6 import I6
 from tapsight.checks.v1 import V1
 from tapsight.checks.v2 import V2
 
-CHECKS: dict[str, type[Check[Any]]] = {check.id: check for check in (A8, B2, B3, B4, B22, C1, C2, C3, C4, C5, V1, V2, I5, I6)}
+CHECKS: dict[str, type[Check[Any]]] = {
+    check.id: check for check in (A8, B2, B3, B4, B22, C1, C2, C3, C4, C5, V1, V2, I5, I6)
+}
 """Every check by its id, in the order of the catalogue."""
