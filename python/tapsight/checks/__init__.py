@@ -7,9 +7,9 @@ from typing import Any
 from tapsight.checks._base import Check
 from tapsight.checks.a8 import A8
 from tapsight.checks.b2 import B2
-from tapsight.checks.b22 import B22
 from tapsight.checks.b3 import B3
 from tapsight.checks.b4 import B4
+from tapsight.checks.b22 import B22
 from tapsight.checks.c1 import C1
 from tapsight.checks.c2 import C2
 from tapsight.checks.c3 import C3
