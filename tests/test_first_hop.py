@@ -32,7 +32,7 @@ def vrrp(host: int, at: float, priority: int = 100, ttl: int = 255) -> Any:
     )
 
 
-TAKEOVER = [("B7.takeover", "high")]
+TAKEOVER, HIGH = [("B7.takeover", "medium")], [("B7.takeover", "high")]
 HELLOS = [hsrp(2, 0), hsrp(2, 3), hsrp(2, 6)]
 ADVERTISEMENTS = [vrrp(2, 0), vrrp(2, 1), vrrp(2, 2)]
 
@@ -42,9 +42,10 @@ ADVERTISEMENTS = [vrrp(2, 0), vrrp(2, 1), vrrp(2, 2)]
     [
         ([*HELLOS, hsrp(3, 7, opcode=COUP, priority=255), hsrp(3, 7.1, priority=255)], TAKEOVER),
         ([*HELLOS, hsrp(3, 7, priority=255)], TAKEOVER),
-        # One hello suffices to be alive, for twice the interval of RFC 2281.
-        ([hsrp(2, 0), hsrp(3, 5)], TAKEOVER),
-        ([hsrp(2, 0), hsrp(3, 7)], []),
+        # Two hellos tell the interval, and one nothing: at the beginning, several may be active.
+        ([hsrp(2, 0), hsrp(2, 3), hsrp(3, 8.9)], TAKEOVER),
+        ([hsrp(2, 0), hsrp(2, 3), hsrp(3, 9)], []),
+        ([hsrp(2, 0), hsrp(3, 1)], []),
         # Silent for three hellos; has resigned; took part for a minute; takes back its role.
         ([*HELLOS, hsrp(3, 7, STANDBY), hsrp(3, 16)], []),
         ([*HELLOS, hsrp(2, 7, opcode=RESIGN), hsrp(3, 7.1)], []),
@@ -65,6 +66,19 @@ ADVERTISEMENTS = [vrrp(2, 0), vrrp(2, 1), vrrp(2, 2)]
 def test_takeovers_and_failovers(packets: list[Any], wanted: Any, tmp_path: Path) -> None:
     packets = sorted(packets, key=lambda packet: packet.time)
     assert brief(findings(packets, tmp_path, "B7")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("network", "wanted"),
+    [
+        ('gateways = ["192.0.2.2"]', HIGH),
+        ('gateways = ["192.0.2.2", "192.0.2.3"]', []),
+        ('infrastructure = ["192.0.2.0/24"]', []),
+    ],
+)
+def test_routers_of_the_policy_may_take_over(network: str, wanted: Any, tmp_path: Path) -> None:
+    packets = [*HELLOS, hsrp(3, 7, opcode=COUP)]
+    assert brief(findings(packets, tmp_path, "B7", network)) == wanted
 
 
 def test_the_sentence_names_routers_group_and_address(tmp_path: Path) -> None:

@@ -5,11 +5,12 @@
 //! limit other than 255 (RFC 9568 section 5.1.1.3, `B7.off-link`).
 //! *Cannot see*: a takeover before the capture began; what is signed with MD5 is not checked; groups in tunnels.
 //! *Guards*: a failover is no takeover: the router before has resigned (HSRP's resign, priority 0 of VRRP), or was silent for two of its
-//! own intervals (three seconds if only one message of it was seen, the default of RFC 2281). A router that was active before, or that took
-//! part in the group for a minute already, may take back its role (`B7.preempted`: named, not reported). The default password of HSRP,
-//! which everybody knows, is named (`B7.default-password`). Of a message that was seen on the same tap before, only the first counts.
+//! own intervals; nor was one alive of which only one message was seen. A router that was active before, that took part in the group for a
+//! minute already, or that the policy lists as gateway or infrastructure, may take its role (`B7.preempted`: named, not reported). The default password of HSRP,
+//! which everybody knows, is named (`B7.default-password`). Of a message that was seen on the same tap just before, only the first
+//! counts, and none that is not sound. What happens in several groups at once is told once.
 //! *Thresholds*: RFC 2281 section 5.1 wants three intervals before a takeover, RFC 9568 section 6.1 likewise, so two are safe; a minute
-//! is twenty hellos.
+//! is twenty hellos. Where the policy lists neither gateways nor infrastructure, a takeover is of medium severity, else high.
 //! ATT&CK: T1557 (Adversary-in-the-Middle).
 
 use hashbrown::HashMap;
@@ -18,15 +19,11 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::{
-    Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
-};
+    Claim, Claims, Context, Detector, Kind, Network, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved};
 use crate::messages::fhrp;
 use crate::messages::{self, Kinds, View};
 use crate::packets::address::address_text;
 use crate::wire::ip::Addr;
-
-/// Nanoseconds between messages, where nothing else is known.
-const INTERVAL: i64 = 3_000_000_000;
 
 /// How long one takes part in a group until it is a member of old.
 const MINUTE: i64 = 60_000_000_000;
@@ -54,8 +51,8 @@ enum Class {
 /// Tap, VLAN, protocol, version of IP, group.
 type Group = (u16, u16, Protocol, u8, u16);
 
-/// What, protocol and group, who does it, the router before, the virtual address.
-type Key = (Class, Protocol, u16, Addr, Option<Addr>, Option<Addr>);
+/// What, protocol, who does it, the router before.
+type Key = (Class, Protocol, Addr, Option<Addr>);
 
 /// A router that takes part.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -95,6 +92,8 @@ impl State {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct FirstHop {
     claims: Claims<Key>,
+    /// The first group of each claim.
+    first: Vec<(Key, u16)>,
     groups: HashMap<Group, State>,
     messages: u64,
     /// Messages of groups that found no room.
@@ -156,13 +155,24 @@ impl Detector for FirstHop {
         else {
             return;
         };
-        if !path.encap.is_empty() || seen.was_here(context) {
+        if !path.encap.is_empty() || seen.packet.has_issue() || seen.was_here(context) {
             return;
         }
         let (number, address) = (fhrp.group(row).unwrap_or_default(), fhrp.address(row));
-        let mut note = |class, before| {
-            if let Some(tally) = self.claims.entry((class, protocol, number, router, before, address)) {
-                tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
+        let mut note = |class, before: Option<Active>| {
+            let key = (class, protocol, router, before.map(|before| before.router));
+            if let Some(tally) = self.claims.entry(key) {
+                if tally.packets == 0 {
+                    self.first.push((key, number));
+                    tally.subject = address;
+                }
+                tally.add(
+                    seen,
+                    seen.sighting,
+                    before.map(|before| before.last),
+                    (Role::Original, Role::Offending),
+                    context,
+                );
             }
         };
         if protocol == Protocol::Vrrp {
@@ -186,11 +196,8 @@ impl Detector for FirstHop {
                 return;
             }
         };
-        if let Some((class, before)) = state.hear(router, says, seen.sighting)
-            && let Some(tally) =
-                self.claims.entry((class, protocol, number, router, Some(before.router), address))
-        {
-            tally.add(seen, seen.sighting, Some(before.last), (Role::Original, Role::Offending), context);
+        if let Some((class, before)) = state.hear(router, says, seen.sighting) {
+            note(class, Some(before));
         }
     }
 
@@ -198,7 +205,11 @@ impl Detector for FirstHop {
         let missing = self.claims.missing();
         let missed =
             (self.missed > 0).then(|| format!("{} messages were of groups that found no room", self.missed));
-        let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
+        let first = std::mem::take(&mut self.first);
+        let claims = self.claims.take().into_iter().map(|(key, tally)| {
+            let group = first.iter().find(|(of, _)| *of == key).map(|&(_, group)| group);
+            claim(key, group, tally, &outcome.context)
+        });
         let judged = self.messages.saturating_sub(self.missed);
         (claims.collect(), Scope::new(self.messages, judged, [missing, missed]))
     }
@@ -237,19 +248,25 @@ impl State {
         }
         let before = before?;
         let silence = now.ts.saturating_sub(before.last.ts);
-        let is_alive = silence < 2 * before.interval.filter(|&interval| interval > 0).unwrap_or(INTERVAL);
+        let is_alive = before.interval.is_some_and(|interval| silence < interval.saturating_mul(2));
         let class = if is_of_old { Class::Preempted } else { Class::Takeover };
         is_alive.then_some((class, before))
     }
 }
 
 fn claim(
-    (class, protocol, number, router, before, address): Key,
+    (class, protocol, router, before): Key,
+    group: Option<u16>,
     tally: Tally,
     context: &Context<'_>,
 ) -> Claim {
+    let Network { infrastructure, gateways } = context.network;
+    let is_known = !(infrastructure.is_empty() && gateways.is_empty());
+    let is_listed = infrastructure.contains(router) || gateways.contains(router);
     let (detector, report, severity) = match class {
-        Class::Takeover => ("B7.takeover", true, Severity::High),
+        Class::Takeover if is_listed => ("B7.preempted", false, Severity::Info),
+        Class::Takeover if is_known => ("B7.takeover", true, Severity::High),
+        Class::Takeover => ("B7.takeover", true, Severity::Medium),
         Class::Preempted => ("B7.preempted", false, Severity::Info),
         Class::NotOwner => ("B7.not-owner", true, Severity::Medium),
         Class::OffLink => ("B7.off-link", true, Severity::Medium),
@@ -261,15 +278,16 @@ fn claim(
         Protocol::Hsrp => "HSRP",
         Protocol::Glbp => "GLBP",
     };
+    let group = group.map(|group| format!(" group {group}")).unwrap_or_default();
     let then = before.map(|before| format!(", until then {}", address_text(before))).unwrap_or_default();
-    let packets = tally.packets;
+    let (packets, subject) = (tally.packets, tally.subject);
     let claim = Claim::new(detector, Kind::Diversion, severity, tally, context);
     Claim {
         report,
         exporter: Some(router),
         collector: Some(router),
-        subject: address,
-        detail: Some(format!("{name} group {number}{then}")),
+        subject,
+        detail: Some(format!("{name}{group}{then}")),
         in_scope: packets,
         judged: packets,
         ..claim

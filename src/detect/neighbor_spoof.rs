@@ -49,8 +49,9 @@ enum Class {
     OtherSenderOfGateway,
 }
 
-/// What, the address, who claims it, and whose it is otherwise.
-type Key = (Class, Addr, Mac, Mac);
+/// What, the address, who claims it, and whose it is otherwise. Of what is no gateway, only what tells incidents apart: the address that has
+/// two owners, or the source of the frame; as a damaged capture or a broken host has many.
+type Key = (Class, Option<Addr>, Option<Mac>, Option<Mac>);
 
 /// Tap, VLAN, address.
 type Place = (u16, u16, Addr);
@@ -64,7 +65,7 @@ struct Claimant {
 
 /// Who claims an address.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
-struct Owner {
+struct Held {
     /// Who had it first.
     owner: Option<Claimant>,
     /// Who claimed it after that.
@@ -73,7 +74,7 @@ struct Owner {
     asked: [Addr; HOSTS],
 }
 
-impl Owner {
+impl Held {
     fn ask(&mut self, host: Addr) {
         if !self.asked.contains(&host)
             && let Some(place) = self.asked.iter_mut().find(|place| **place == [0; 16])
@@ -91,7 +92,7 @@ impl Owner {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct NeighborSpoof {
     claims: Claims<Key>,
-    owners: HashMap<Place, Owner>,
+    owners: HashMap<Place, Held>,
     messages: u64,
     /// Messages about addresses that found no room.
     missed: u64,
@@ -198,9 +199,14 @@ impl Detector for NeighborSpoof {
             && !is_virtual(mac)
             && !is_virtual(source)
         {
-            let class = if is_gateway { Class::OtherSenderOfGateway } else { Class::OtherSender };
-            if let Some(tally) = self.claims.entry((class, addr, mac, source)) {
+            let key = if is_gateway {
+                (Class::OtherSenderOfGateway, Some(addr), Some(mac), Some(source))
+            } else {
+                (Class::OtherSender, None, None, Some(source))
+            };
+            if let Some(tally) = self.claims.entry(key) {
                 tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
+                tally.subject = tally.subject.or(Some(addr));
             }
         }
         let now = Claimant { mac, sighting: seen.sighting };
@@ -218,11 +224,11 @@ impl Detector for NeighborSpoof {
 }
 
 impl NeighborSpoof {
-    fn owner(&mut self, place: Place) -> Option<&mut Owner> {
+    fn owner(&mut self, place: Place) -> Option<&mut Held> {
         let has_room = self.owners.len() < MAX_OWNERS;
         match self.owners.entry(place) {
             Entry::Occupied(entry) => Some(entry.into_mut()),
-            Entry::Vacant(entry) if has_room => Some(entry.insert(Owner::default())),
+            Entry::Vacant(entry) if has_room => Some(entry.insert(Held::default())),
             Entry::Vacant(_) => {
                 self.missed += 1;
                 None
@@ -285,13 +291,18 @@ impl NeighborSpoof {
             }
             (Class::Announced, now)
         };
-        if let Some(tally) = self.claims.entry((class, addr, rival.mac, owner.mac)) {
+        let key = match class {
+            Class::Two => (class, Some(addr), None, None),
+            _ => (class, Some(addr), Some(rival.mac), Some(owner.mac)),
+        };
+        if let Some(tally) = self.claims.entry(key) {
+            tally.subject = Some(addr);
             tally.add(seen, rival.sighting, Some(owner.sighting), (Role::Original, Role::Offending), context);
         }
     }
 }
 
-fn claim((class, addr, mac, other): Key, tally: Tally, context: &Context<'_>) -> Claim {
+fn claim((class, _, mac, other): Key, tally: Tally, context: &Context<'_>) -> Claim {
     let (detector, report, severity) = match class {
         Class::TwoOfGateway => ("B6.two-owners", true, Severity::High),
         Class::Two => ("B6.two-owners", true, Severity::Low),
@@ -300,15 +311,17 @@ fn claim((class, addr, mac, other): Key, tally: Tally, context: &Context<'_>) ->
         Class::OtherSenderOfGateway => ("B6.other-sender", true, Severity::Medium),
         Class::OtherSender => ("B6.other-sender", true, Severity::Low),
     };
-    let packets = tally.packets;
+    let (packets, subject) = (tally.packets, tally.subject);
+    // Whose it is by the frames, where it is not told apart.
+    let owner = tally.paths.0.and_then(|path| context.paths.get(path).eth_src);
     let claim = Claim::new(detector, Kind::Diversion, severity, tally, context);
     Claim {
         report,
         exporter: None,
         collector: None,
-        collector_mac: Some(mac),
-        subject: Some(addr),
-        detail: Some(mac_text(other)),
+        collector_mac: mac.or(claim.exporter_mac.filter(|_| class == Class::Two)),
+        subject,
+        detail: other.or(owner).map(mac_text),
         in_scope: packets,
         judged: packets,
         ..claim

@@ -40,8 +40,9 @@ class B6(Detector):
         claimant = party(None, claim.collector_mac)
         other = f"the device with MAC {safe(claim.detail or mac_text(bytes(6)))}"
         if claim.detector == "B6.other-sender":
+            name = claimant if claim.collector_mac else "another device"
             return begin(
-                f"{other} sent ARP in the name of {claimant} for the address {told.subject}, {plural(claim.packets, 'time')}, "
+                f"{other} sent ARP in the name of {name}, such as for the address {told.subject}, {plural(claim.packets, 'time')}, "
                 f"{told.when} ({told.seen})."
             )
         return begin(

@@ -11,12 +11,12 @@ class B7(Detector):
 
     What it looks for:
         B7.takeover: a router that was not known to take part became active while the one before was alive: by a coup of HSRP, or by a
-        higher priority.
+        higher priority. Medium; high where the policy's [network] lists gateways or infrastructure, and the router is none of them.
         B7.not-owner: priority 255 of VRRP, which is for the owner of the address, from somebody else.
         B7.off-link: VRRP whose TTL is not 255: it does not come from this link.
 
     What it names but does not report:
-        B7.preempted (a router that was active before, or took part for a minute, took over), B7.default-password (`cisco`, of HSRP).
+        B7.preempted (a router that was active before, took part for a minute, or is listed, took over), B7.default-password (`cisco`, of HSRP).
 
     Why it matters:
         The active router receives all that leaves the network. None of these protocols, without a secret, asks who may be it.
