@@ -9,7 +9,7 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._text import address_text
-from tapsight.checks._talks import talks
+from tapsight.checks._talks import SYN, talks
 from tapsight.claims import Frame
 
 MAPPED = b"\0" * 10 + b"\xff\xff"
@@ -323,7 +323,7 @@ def _is_virtual(name: str) -> pl.Expr:
 
 def rtt_changes(flows: pl.DataFrame) -> Changes:
     """Prefixes whose servers took longer to answer SYN from a time on, or less."""
-    found = talks(flows.filter(pl.col("protocol") == 6))
+    found = talks(flows.filter(pl.col("protocol") == 6, (pl.col("tcp_flags") & SYN) != 0))
     src = pl.col("server").bin
     found = found.filter(pl.col("rtt").is_between(0, RETRANSMITTED - 1)).with_columns(
         prefix=pl.when(src.starts_with(MAPPED)).then(src.head(15)).otherwise(src.head(6))
