@@ -14,9 +14,9 @@ from tapsight.detectors.a5 import A5
 from tapsight.detectors.a6 import A6
 from tapsight.detectors.a7 import A7
 from tapsight.detectors.a9 import A9
+from tapsight.detectors.b5 import B5
 from tapsight.detectors.b10 import B10
 from tapsight.detectors.b11 import B11
-from tapsight.detectors.b5 import B5
 
 DETECTORS: dict[str, type[Detector]] = {
     detector.id: detector for detector in (A1, A2, A3, A5, A6, A7, A9, B5, B10, B11)
