@@ -137,9 +137,13 @@ impl Detector for EncryptedCopy {
         }
         let Sighting { ts, frame, flow, .. } = seen.sighting;
         if self.log.is_empty() {
-            let is_tunnel = seen.packet.protocol() != Some(6)
-                && context.flows.get(flow).is_some_and(|flow| tunnel(flow, context).is_some());
-            if !is_tunnel {
+            // Most packets are told by their protocol and label.
+            let may_be = match seen.packet.protocol() {
+                Some(6) => false,
+                Some(17) => made_to_be(seen.packet.label().app).is_some(),
+                _ => true,
+            };
+            if !may_be || context.flows.get(flow).is_none_or(|flow| tunnel(flow, context).is_none()) {
                 return;
             }
         }
@@ -210,16 +214,22 @@ fn tunnel(flow: &Flow, context: &Context<'_>) -> Option<(Tunnel, bool)> {
             Some(((path.tap, path.outer_src, path.outer_dst, 0, (0, 0)), true))
         }
         (true, Some(17)) => {
-            let is_tunnel = match key.label.app {
-                Some(App::WireGuard | App::OpenVpn | App::Ike | App::Esp) => true,
-                None | Some(App::Quic | App::Dtls) => false,
-                Some(_) => return None,
-            };
+            let is_tunnel = made_to_be(key.label.app)?;
             Some(((path.tap, key.src, key.dst, 17, ports), is_tunnel))
         }
         // ICMP, IGMP, TCP, ICMPv6, EIGRP, OSPF, PIM, VRRP, SCTP are none; nor is what can be read inside of one.
         (false, _) | (true, Some(1 | 2 | 6 | 58 | 88 | 89 | 103 | 112 | 132) | None) => None,
         (true, Some(protocol)) => Some(((path.tap, key.src, key.dst, protocol, (0, 0)), true)),
+    }
+}
+
+/// Whether UDP of this application is made to be a tunnel; none if it is known to be something else.
+#[inline]
+fn made_to_be(app: Option<App>) -> Option<bool> {
+    match app {
+        Some(App::WireGuard | App::OpenVpn | App::Ike | App::Esp) => Some(true),
+        None | Some(App::Quic | App::Dtls) => Some(false),
+        Some(_) => None,
     }
 }
 
