@@ -203,18 +203,20 @@ fn class(what: What, is_router: bool, is_told: bool) -> (&'static str, bool, Sev
     let severity = |told, learned| if is_told { told } else { learned };
     match what {
         What::Capture | What::CaptureName if is_router => ("A9.capture", true, Severity::High),
-        What::Capture | What::CaptureName => ("A9.elsewhere", false, Severity::Info),
         What::Config if is_router => ("A9.configuration", true, severity(Severity::Medium, Severity::Low)),
         What::Send if is_router => ("A9.file", true, severity(Severity::Medium, Severity::Low)),
         What::Ssh if is_router => ("A9.ssh", true, severity(Severity::Medium, Severity::Low)),
-        What::Config | What::Send | What::Ssh => ("A9.elsewhere", false, Severity::Info),
         What::Fetch => ("A9.fetch", false, Severity::Info),
+        _ => ("A9.elsewhere", false, Severity::Info),
     }
 }
 
+/// Bytes sent, bytes received, and the flows that sent.
+type Sent<'a> = (u64, u64, Vec<&'a Flow>);
+
 /// Routers that opened SSH connections and sent much.
 fn over_ssh(context: &Context<'_>, is_router: impl Fn(Option<Addr>) -> bool) -> Vec<(Key, Tally)> {
-    let mut sent: HashMap<(u16, Option<Addr>, Option<Addr>), (u64, u64, Vec<&Flow>)> = HashMap::new();
+    let mut sent: HashMap<(u16, Option<Addr>, Option<Addr>), Sent<'_>> = HashMap::new();
     let mut order = Vec::new();
     for flow in context.flows.iter() {
         let key = flow.key();

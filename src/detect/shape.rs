@@ -6,7 +6,7 @@
 //! looks at what passed up to 500 ms before and after, and counts by lag and by difference in length. A copy makes a peak: many pairs of
 //! one lag and one difference. Then each packet of the tunnel is paired with one original at most.
 //! *Cannot see*: tunnels in TCP or TLS, which cut packets anew; that pad to one length, batch, fragment, delay by more than 500 ms or mix in
-//! as much of other traffic; copies of a few packets now and then; copies at such a rate that 1,536 packets pass within the lag.
+//! as much of other traffic; copies of a few packets now and then; traffic of more than 1,536 packets in 10 ms, which is not judged.
 //! *Guards*: what the peak is measured against is the same traffic: pairs at other lags, also such where the "copy" comes first, have
 //! the same lengths, rates and bursts (they are the surrogates). Calls that send equal packets at a fixed rate have equal peaks
 //! every 20 ms, and so prove nothing: what counts is packets that have an original at the one lag and none at the other. A tunnel's own reverse, and the same tunnel on another tap, are no originals. A VPN's head-end looks the same, but for
@@ -45,8 +45,9 @@ const MIN_PACKETS: usize = 200;
 const SAMPLES: usize = 384;
 /// How many packets before and after each.
 const REACH: usize = 1536;
-/// And how far, in nanoseconds.
+/// And how far, in nanoseconds; where these packets do not go even so far as the least of it, nothing is compared.
 const MAX_LAG: i64 = 500_000_000;
+const MIN_REACH: i64 = 10_000_000;
 /// A copy that passes another tap than its original may be seen before it, by clocks and queues: nanoseconds.
 const EARLY: i64 = 5_000_000;
 const MIN_OVERHEAD: usize = 20;
@@ -136,9 +137,13 @@ impl Detector for EncryptedCopy {
         }
         let Sighting { ts, frame, flow, .. } = seen.sighting;
         if self.log.is_empty() {
-            let is_tunnel = seen.packet.protocol() != Some(6)
-                && context.flows.get(flow).is_some_and(|flow| tunnel(flow, context).is_some());
-            if !is_tunnel {
+            // Most packets are told by their protocol and label.
+            let may_be = match seen.packet.protocol() {
+                Some(6) => false,
+                Some(17) => made_to_be(seen.packet.label().app).is_some(),
+                _ => true,
+            };
+            if !may_be || context.flows.get(flow).is_none_or(|flow| tunnel(flow, context).is_none()) {
                 return;
             }
         }
@@ -192,7 +197,8 @@ impl Detector for EncryptedCopy {
         }
         let small = (judged < in_scope).then(|| {
             format!(
-                "tunnels of fewer than {MIN_PACKETS} packets in the stretches that were compared, or others than the {MAX_TUNNELS} largest"
+                "tunnels of fewer than {MIN_PACKETS} packets in the stretches that were compared, others than the {MAX_TUNNELS} largest, \
+                 or traffic of more than {REACH} packets in 10 ms"
             )
         });
         (claims, Scope::new(in_scope, judged, [small, missing]))
@@ -207,18 +213,23 @@ fn tunnel(flow: &Flow, context: &Context<'_>) -> Option<(Tunnel, bool)> {
         (false, _) if key.src.is_none() => {
             Some(((path.tap, path.outer_src, path.outer_dst, 0, (0, 0)), true))
         }
-        (false, _) => None,
         (true, Some(17)) => {
-            let is_tunnel = match key.label.app {
-                Some(App::WireGuard | App::OpenVpn | App::Ike | App::Esp) => true,
-                None | Some(App::Quic | App::Dtls) => false,
-                Some(_) => return None,
-            };
+            let is_tunnel = made_to_be(key.label.app)?;
             Some(((path.tap, key.src, key.dst, 17, ports), is_tunnel))
         }
-        // ICMP, IGMP, TCP, ICMPv6, EIGRP, OSPF, PIM, VRRP, SCTP are none.
-        (true, Some(1 | 2 | 6 | 58 | 88 | 89 | 103 | 112 | 132) | None) => None,
+        // ICMP, IGMP, TCP, ICMPv6, EIGRP, OSPF, PIM, VRRP, SCTP are none; nor is what can be read inside of one.
+        (false, _) | (true, Some(1 | 2 | 6 | 58 | 88 | 89 | 103 | 112 | 132) | None) => None,
         (true, Some(protocol)) => Some(((path.tap, key.src, key.dst, protocol, (0, 0)), true)),
+    }
+}
+
+/// Whether UDP of this application is made to be a tunnel; none if it is known to be something else.
+#[inline]
+fn made_to_be(app: Option<App>) -> Option<bool> {
+    match app {
+        Some(App::WireGuard | App::OpenVpn | App::Ike | App::Esp) => Some(true),
+        None | Some(App::Quic | App::Dtls) => Some(false),
+        Some(_) => None,
     }
 }
 
@@ -240,12 +251,13 @@ impl EncryptedCopy {
         for at in order.into_iter().take(MAX_TUNNELS) {
             let Some(group) = groups.get_mut(at) else { continue };
             let (tunnel, entries) = (group.tunnel, std::mem::take(&mut group.entries));
+            let is_of: Vec<bool> = groups.iter().map(|other| is_same_pair(&other.tunnel, &tunnel)).collect();
+            let traffic = Traffic { log: &log, owners: &owners, is_of: &is_of };
+            let Some(reach) = traffic.reach(&entries) else { continue };
             if self.compared.len() < MAX_COMPARED {
                 self.compared.insert(tunnel);
             }
-            let is_of: Vec<bool> = groups.iter().map(|other| is_same_pair(&other.tunnel, &tunnel)).collect();
-            let traffic = Traffic { log: &log, owners: &owners, is_of: &is_of };
-            if let Some((peak, strong)) = traffic.peak(&entries, &mut histogram) {
+            if let Some((peak, strong)) = traffic.peak(&entries, reach, &mut histogram) {
                 self.take_note(&traffic, tunnel, &entries, peak, strong, context);
             }
         }
@@ -420,19 +432,25 @@ impl Traffic<'_> {
         })
     }
 
-    /// Where pairs of tunnel packets and earlier ones pile up, if that is beyond chance, and whether far beyond.
-    fn peak(&self, entries: &[u32], histogram: &mut Vec<u32>) -> Option<(Peak, bool)> {
-        // Lags are told apart as finely as the packets in reach allow.
+    /// How far packets are looked at before and after, in nanoseconds, as far as the usual number of them goes; none if that is
+    /// not far enough to see a copy.
+    fn reach(&self, entries: &[u32]) -> Option<i64> {
         let mut reaches: Vec<i64> = self
             .samples(entries)
             .map(|(at, entry)| {
-                let before = (at as usize).saturating_sub(REACH);
-                self.log.get(before).map_or(MAX_LAG, |other| entry.ts.saturating_sub(other.ts))
+                let before = (at as usize).checked_sub(REACH).and_then(|before| self.log.get(before));
+                before.map_or(MAX_LAG, |other| entry.ts.saturating_sub(other.ts))
             })
             .collect();
         let middle = reaches.len() / 2;
-        let reach = (*reaches.select_nth_unstable(middle).1).clamp(HALF as i64 * 1000, MAX_LAG);
-        let width = (reach / HALF as i64).max(1);
+        let reach = if reaches.is_empty() { 0 } else { *reaches.select_nth_unstable(middle).1 };
+        (reach >= MIN_REACH).then_some(reach.min(MAX_LAG))
+    }
+
+    /// Where pairs of tunnel packets and earlier ones pile up, if that is beyond chance, and whether far beyond.
+    fn peak(&self, entries: &[u32], reach: i64, histogram: &mut Vec<u32>) -> Option<(Peak, bool)> {
+        // Lags are told apart as finely as the packets in reach allow.
+        let width = reach / HALF as i64;
         // Pairs by overhead and lag, each as a sum over all lower ones: the pairs in any rectangle are a difference of four.
         histogram.clear();
         histogram.resize((OVERHEADS + 1) * (BUCKETS + 1), 0);
@@ -448,8 +466,10 @@ impl Traffic<'_> {
                 };
                 let bucket = lag.div_euclid(width) + HALF as i64;
                 if more < OVERHEADS && (0..BUCKETS as i64).contains(&bucket) {
-                    let cell = histogram.get_mut((more + 1) * (BUCKETS + 1) + bucket as usize + 1);
-                    cell.into_iter().for_each(|cell| *cell += 1);
+                    let at = (more + 1) * (BUCKETS + 1) + bucket as usize + 1;
+                    if let Some(cell) = histogram.get_mut(at) {
+                        *cell += 1;
+                    }
                 }
             });
         }
