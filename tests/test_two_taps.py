@@ -398,7 +398,7 @@ def test_datagrams_that_are_added_to_a_flow_are_reported(tmp_path: Path) -> None
         return packet.dst == "203.0.113.11" and inner(packet)
 
     def forged(packet: Packet) -> list[Packet]:
-        return [packet, replace(packet, payload=bytes(range(160)), ip_id=60_000 + packet.ip_id % 100)]
+        return [packet, replace(packet, payload=bytes(range(160)), ip_id=60_000 + packet.ip_id % 1000)]
 
     result = check(tmp_path, Router(change=every(10, of_call, forged)))
     assert found(result) == [("B1.inserted", "medium", 20)]
@@ -471,15 +471,16 @@ def test_clamping_the_mss_is_named_only(tmp_path: Path) -> None:
     assert "MSS" in claim["detail"]
 
 
-def test_packets_that_leave_by_another_next_hop_are_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hosts", [("203.0.113.11",), ("203.0.113.11", "203.0.113.12")], ids=len)
+def test_packets_that_leave_by_another_next_hop_are_reported(hosts: tuple[str, ...], tmp_path: Path) -> None:
     def of_call(packet: Packet) -> bool:
-        return packet.dst == "203.0.113.11" and inner(packet)
+        return packet.dst in hosts and inner(packet)
 
     def elsewhere(packet: Packet) -> list[Packet]:
         return [replace(packet, next_hop=ELSEWHERE)]
 
     result = check(tmp_path, Router(change=every(10, of_call, elsewhere)))
-    assert found(result) == [("B1.diverted", "medium", 20)]
+    assert found(result) == [("B1.diverted", "medium", 20 * len(hosts))]
     assert result.findings["collector"].to_pylist()[0]["mac"] == "02:00:00:00:00:05"
     assert [answer.answer for answer in result.answers] == ["no sign", "yes"]
 

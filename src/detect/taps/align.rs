@@ -80,7 +80,7 @@ fn symmetric(sorted: &[(i64, i16)], fine: i64) -> Option<i64> {
     };
     let (there, back) = (middle(|fall| fall > 0), middle(|fall| fall < 0));
     let (value, least) = match (there, back) {
-        (Some(there), Some(back)) => (there / 2 + back / 2, fine),
+        (Some(there), Some(back)) => (i64::midpoint(there, back), fine),
         _ => (middle(|_| true)?, COARSE),
     };
     (value.saturating_abs() >= least).then_some(value)
