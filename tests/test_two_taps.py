@@ -441,6 +441,14 @@ def test_payload_changed_in_all_packets_of_a_flow_is_reported(tmp_path: Path) ->
     assert [(name, severity) for name, severity, _ in found(result)] == [("B1.modified", "high")]
 
 
+def test_hosts_that_number_all_packets_alike_make_no_modification(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    packets = [replace(packet, ip_id=77) for packet in traffic() if packet.protocol == UDP]
+    result = check(tmp_path, Router(missed=lambda *_: rng.random() < 0.02), packets)
+    assert set(total(result)) == {"lost", "inserted"}
+    assert found(result) == []
+
+
 def test_clamping_the_mss_is_named_only(tmp_path: Path) -> None:
     packets = traffic()
     syns = [

@@ -287,7 +287,13 @@ impl<'a> Judge<'a> {
                 }
                 continue;
             }
-            if id == 0 && (key.protocol != Some(6) || one.stray.note.len == 0) {
+            let is_tcp = key.protocol == Some(6);
+            let tells = if id == 0 {
+                is_tcp && one.stray.note.len > 0
+            } else {
+                is_tcp || !self.row(one.flow).gaps.is_alike()
+            };
+            if !tells {
                 continue;
             }
             let candidates = waiting.entry((key, id, one.stray.note.seq)).or_default();
@@ -325,12 +331,16 @@ impl<'a> Judge<'a> {
         }
         for ((_, _, change), pairs) in pairs {
             let mut tally = Tally::default();
+            let mut distinct = HashSet::new();
             for &(from, to) in &pairs {
+                if let Some(one) = lone.get(to) {
+                    distinct.insert((one.flow, one.stray.sighting.ip_id, one.stray.note.seq));
+                }
                 if let (Some(from), Some(to)) = (lone.get(from), lone.get(to)) {
                     self.add(&mut tally, to.stray.sighting, Some(from.stray.sighting), Role::Offending);
                 }
             }
-            let enough = tally.packets >= MIN_PACKETS;
+            let enough = distinct.len() as u64 >= MIN_PACKETS;
             let severity = match change {
                 Change::Payload => Severity::High,
                 Change::Rest => Severity::Medium,
