@@ -398,7 +398,7 @@ def test_datagrams_that_are_added_to_a_flow_are_reported(tmp_path: Path) -> None
         return packet.dst == "203.0.113.11" and inner(packet)
 
     def forged(packet: Packet) -> list[Packet]:
-        return [packet, replace(packet, payload=bytes(range(160)), ip_id=60_000 + packet.ip_id % 100)]
+        return [packet, replace(packet, payload=bytes(range(160)), ip_id=60_000 + packet.ip_id % 1000)]
 
     result = check(tmp_path, Router(change=every(10, of_call, forged)))
     assert found(result) == [("B1.inserted", "medium", 20)]
@@ -441,6 +441,14 @@ def test_payload_changed_in_all_packets_of_a_flow_is_reported(tmp_path: Path) ->
     assert [(name, severity) for name, severity, _ in found(result)] == [("B1.modified", "high")]
 
 
+def test_hosts_that_number_all_packets_alike_make_no_modification(tmp_path: Path) -> None:
+    rng = random.Random(8)
+    packets = [replace(packet, ip_id=77) for packet in traffic() if packet.protocol == UDP]
+    result = check(tmp_path, Router(missed=lambda *_: rng.random() < 0.02), packets)
+    assert set(total(result)) == {"lost", "inserted"}
+    assert found(result) == []
+
+
 def test_clamping_the_mss_is_named_only(tmp_path: Path) -> None:
     packets = traffic()
     syns = [
@@ -471,15 +479,16 @@ def test_clamping_the_mss_is_named_only(tmp_path: Path) -> None:
     assert "MSS" in claim["detail"]
 
 
-def test_packets_that_leave_by_another_next_hop_are_reported(tmp_path: Path) -> None:
+@pytest.mark.parametrize("hosts", [("203.0.113.11",), ("203.0.113.11", "203.0.113.12")], ids=len)
+def test_packets_that_leave_by_another_next_hop_are_reported(hosts: tuple[str, ...], tmp_path: Path) -> None:
     def of_call(packet: Packet) -> bool:
-        return packet.dst == "203.0.113.11" and inner(packet)
+        return packet.dst in hosts and inner(packet)
 
     def elsewhere(packet: Packet) -> list[Packet]:
         return [replace(packet, next_hop=ELSEWHERE)]
 
     result = check(tmp_path, Router(change=every(10, of_call, elsewhere)))
-    assert found(result) == [("B1.diverted", "medium", 20)]
+    assert found(result) == [("B1.diverted", "medium", 20 * len(hosts))]
     assert result.findings["collector"].to_pylist()[0]["mac"] == "02:00:00:00:00:05"
     assert [answer.answer for answer in result.answers] == ["no sign", "yes"]
 
@@ -600,6 +609,53 @@ def test_of_three_taps_in_a_row_neighbours_are_compared(tmp_path: Path) -> None:
     assert pairs == {("inside", "middle"), ("middle", "outside")}
     assert set(total(result)) == {"capture_loss"}
     assert found(result) == []
+
+
+def test_packets_that_leave_by_another_tap_are_reported(tmp_path: Path) -> None:
+    taps = Router().taps(traffic())
+    # Downloads enter and leave by a second link; and so does every tenth packet of a call, which else takes the first one.
+    split: dict[str, list[tuple[int, bytes]]] = {"inside": taps["inside"], "first": [], "second": []}
+    calls = 0
+    for time, frame in taps["outside"]:
+        protocol, dst = frame[23], str(ipaddress.ip_address(frame[30:34]))
+        calls += dst == "203.0.113.11"
+        is_second = protocol == TCP or (dst == "203.0.113.11" and calls % 10 == 0)
+        split["second" if is_second else "first"].append((time, frame))
+    files = {tap: write(tmp_path / f"{tap}.pcap", frames) for tap, frames in split.items()}
+    result = tapsight.check(files)
+    # 400 packets in 8 s, less what is close to the ends.
+    assert found(result) == [("B1.diverted", "medium", total(result)["diverted"])]
+    assert 38 <= total(result)["diverted"] <= 40
+    assert set(total(result)) == {"diverted"}
+
+
+def test_a_tunnel_on_one_side_changes_nothing(tmp_path: Path) -> None:
+    taps = Router().taps(traffic())
+    wrapped = []
+    for time, frame in taps["outside"]:
+        gre = bytes(2) + b"\x08\0" + frame[14:]
+        ends = ("192.0.2.201", "192.0.2.202") if frame[6:12] == ROUTER_OUT else ("192.0.2.202", "192.0.2.201")
+        outer = Packet(0, True, *ends, 47, (0, 0), gre, 1)
+        ip = bytearray(outer.ip()[:20] + gre)
+        ip[2:4], ip[10:12] = struct.pack("!H", len(ip)), bytes(2)
+        ip[10:12] = checksum(bytes(ip[:20]))
+        wrapped.append((time, frame[:14] + bytes(ip)))
+    files = {
+        "inside": write(tmp_path / "inside.pcap", taps["inside"]),
+        "outside": write(tmp_path / "outside.pcap", wrapped),
+    }
+    result = tapsight.check(files)
+    assert (found(result), total(result)) == ([], {})
+    assert 3900 < sum(row["passed"] for row in rows(result)) <= 4240
+
+
+def test_when_memory_runs_short_both_taps_keep_the_same_sample(tmp_path: Path) -> None:
+    taps = Router().taps(traffic())
+    files = {tap: write(tmp_path / f"{tap}.pcap", frames) for tap, frames in taps.items()}
+    result = tapsight.check(files, memory=100_000)
+    assert (found(result), total(result)) == ([], {})
+    # There is room for 1,024 sightings, and there are 5,300 in five seconds.
+    assert 100 < sum(row["passed"] for row in rows(result)) < 2120
 
 
 def test_one_tap_is_unknown_and_keeps_no_answer_back(tmp_path: Path) -> None:

@@ -168,7 +168,7 @@ impl Clock {
         let (offset, offset_uncertainty) = match (level(&there), level(&back)) {
             (Some((there, a)), Some((back, b))) => {
                 let half = there.saturating_sub(back).saturating_abs() / 2;
-                (there / 2 + back / 2 + (there % 2 + back % 2) / 2, Some(half + a.max(b) + unsure))
+                (i64::midpoint(there, back), Some(half + a.max(b) + unsure))
             }
             (Some((one, _)), None) | (None, Some((one, _))) => (one, None),
             (None, None) => return None,
@@ -205,7 +205,7 @@ impl Clock {
                 (ts - other_ts).abs() <= near && (jump - other).abs() <= jump.abs() / 4
             };
             let other = on_back.iter().find(same)?;
-            Some((ts.min(other.0), jump / 2 + other.1 / 2))
+            Some((ts.min(other.0), i64::midpoint(jump, other.1)))
         };
         on_there.iter().filter_map(agrees).collect()
     }

@@ -19,6 +19,8 @@ pub(super) struct Gaps {
     /// How many packets there were, and how many came in sequence; as far as it counts.
     packets: u16,
     in_sequence: u16,
+    /// How many had the same identification as the one before.
+    alike: u16,
 }
 
 impl Gaps {
@@ -61,6 +63,8 @@ impl Gaps {
         let ahead = id.wrapping_sub(self.next as u16);
         if self.packets > 0 && ahead == 0 {
             self.in_sequence = self.in_sequence.saturating_add(1);
+        } else if self.packets > 0 && ahead == u16::MAX {
+            self.alike = self.alike.saturating_add(1);
         } else if self.packets > 0 && ahead < FAR_NUMBER {
             self.skip(id.into());
         }
@@ -94,6 +98,13 @@ impl Gaps {
         let ahead = |of: u32, than: u32| (of as u16).wrapping_sub(than as u16);
         let fits = |&(from, to): &(u32, u32)| from != to && ahead(id.into(), from) < ahead(to, from);
         (self.holes.iter().any(fits), false)
+    }
+}
+
+impl Gaps {
+    /// Whether its host numbers packets alike, so that an identification tells nothing. Not for TCP.
+    pub fn is_alike(&self) -> bool {
+        u32::from(self.alike) * 4 > u32::from(self.packets)
     }
 }
 
@@ -133,6 +144,9 @@ mod tests {
         for id in [5, 900, 17, 20, 31, 8, 77, 80, 99] {
             gaps.numbered(id);
         }
-        assert_eq!(gaps.of_number(18), (false, false));
+        assert_eq!((gaps.of_number(18), gaps.is_alike()), ((false, false), false));
+        let mut gaps = Gaps::default();
+        [7; 9].map(|id| gaps.numbered(id));
+        assert!(gaps.is_alike());
     }
 }

@@ -33,8 +33,8 @@ const CHANCE: f64 = 0.001;
 const Z: f64 = 3.29;
 /// What the rest of a pair says counts from so many packets on.
 const REST: u64 = 100;
-/// If more than one flow in so many goes by two next hops at once, packets are balanced, not diverted.
-const BALANCED: usize = 10;
+/// If one flow in so many, of those on a tap, goes by two next hops at once, packets are balanced, not diverted.
+const BALANCED: usize = 2;
 
 /// What is known of taps beside their packets.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -288,7 +288,13 @@ impl<'a> Judge<'a> {
                 }
                 continue;
             }
-            if id == 0 && (key.protocol != Some(6) || one.stray.note.len == 0) {
+            let is_tcp = key.protocol == Some(6);
+            let tells = if id == 0 {
+                is_tcp && one.stray.note.len > 0
+            } else {
+                is_tcp || !self.row(one.flow).gaps.is_alike()
+            };
+            if !tells {
                 continue;
             }
             let candidates = waiting.entry((key, id, one.stray.note.seq)).or_default();
@@ -326,12 +332,16 @@ impl<'a> Judge<'a> {
         }
         for ((_, _, change), pairs) in pairs {
             let mut tally = Tally::default();
+            let mut distinct = HashSet::new();
             for &(from, to) in &pairs {
+                if let Some(one) = lone.get(to) {
+                    distinct.insert((one.flow, one.stray.sighting.ip_id, one.stray.note.seq));
+                }
                 if let (Some(from), Some(to)) = (lone.get(from), lone.get(to)) {
                     self.add(&mut tally, to.stray.sighting, Some(from.stray.sighting), Role::Offending);
                 }
             }
-            let enough = tally.packets >= MIN_PACKETS;
+            let enough = distinct.len() as u64 >= MIN_PACKETS;
             let severity = match change {
                 Change::Payload => Severity::High,
                 Change::Rest => Severity::Medium,
@@ -506,45 +516,44 @@ impl<'a> Judge<'a> {
                 neighbours.insert((tap, to));
             }
         }
-        let directions = hops.len();
-        let mut found: BTreeMap<(u16, u32), Vec<u32>> = BTreeMap::new();
-        let mut concerned = 0;
+        // Of each tap, how many directions there are, and how many of them part.
+        let mut directions: HashMap<u16, (usize, usize)> = HashMap::new();
+        let mut found: BTreeMap<(u16, u32), Vec<(u32, u32)>> = BTreeMap::new();
         for ((tap, _), numbers) in hops {
+            let counts = directions.entry(tap).or_default();
+            counts.0 += 1;
             let Some((main, others)) = self.parted(&numbers) else { continue };
-            concerned += 1;
+            counts.1 += 1;
             // Told apart by the next hop that they take beside the usual one.
             for number in others {
                 let path = self.context.flows.get(number).map_or(0, |flow| flow.path);
-                found.entry((tap, path)).or_default().extend([main, number]);
+                found.entry((tap, path)).or_default().push((number, main));
             }
         }
-        let balanced = directions >= BALANCED && concerned * BALANCED > directions;
-        for numbers in found.into_values() {
+        for ((tap, _), mut numbers) in found {
             let mut tally = Tally::default();
             let (mut diverted, mut of) = (0, 0);
-            let mut numbers = numbers;
-            numbers.sort_unstable_by_key(|number| self.row(*number).arrived);
-            for pair in numbers.chunks(2) {
-                let [number, main] = *pair else { continue };
+            numbers.sort_unstable();
+            for (number, main) in numbers {
                 let Some(flow) = self.context.flows.get(number) else { continue };
-                let mut original =
-                    self.context.flows.get(main).into_iter().flat_map(|flow| sightings(flow, main));
+                let usual = self.context.flows.get(main);
+                let mut original = usual.into_iter().flat_map(|flow| sightings(flow, main));
                 for sighting in sightings(flow, number) {
                     self.add(&mut tally, sighting, original.next(), Role::Redirected);
                 }
-                let packets = u64::from(self.row(number).arrived);
+                let row = self.row(number);
+                let packets = u64::from(row.arrived);
                 diverted += packets;
                 of += packets + u64::from(self.row(main).arrived);
-                if let (Some(from), tap, traffic) =
-                    (self.row(number).prev.tap(), self.tap(flow), traffic(flow))
-                {
-                    let group = self.group(from, tap, traffic);
+                if let Some(from) = row.prev.tap() {
+                    let group = self.group(from, tap, traffic(flow));
                     group.diverted += packets;
                     group.passed = group.passed.saturating_sub(packets);
                 }
             }
             tally.packets = diverted;
-            let enough = diverted >= MIN_PACKETS && !balanced;
+            let (all, parted) = directions.get(&tap).copied().unwrap_or_default();
+            let enough = diverted >= MIN_PACKETS && parted * BALANCED < all;
             let mut claim = self.claim("B1.diverted", Kind::Diversion, Severity::Medium, tally);
             (claim.in_scope, claim.judged) = (of, of);
             self.claims.push(if enough { claim } else { unproven(claim) });
@@ -738,12 +747,10 @@ impl Solved {
 fn is_pair(a: &Lone, b: &Lone) -> bool {
     let kind = |lone: &Lone| lone.stray.note.flags & (MISSING | NEW);
     match (kind(a), kind(b)) {
-        (MISSING, NEW) => a.other == b.tap && b.other == a.tap,
-        (NEW, MISSING) => a.other == b.tap && b.other == a.tap,
-        (MISSING, 0) | (NEW, 0) => a.other == b.tap,
-        (0, MISSING) | (0, NEW) => b.other == a.tap,
         (0, 0) => true,
-        _ => false,
+        (0, _) => b.other == a.tap,
+        (_, 0) => a.other == b.tap,
+        (a_kind, b_kind) => a_kind != b_kind && a.other == b.tap && b.other == a.tap,
     }
 }
 
