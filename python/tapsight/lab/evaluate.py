@@ -10,6 +10,7 @@ import argparse
 import json
 import math
 import multiprocessing
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -239,8 +240,10 @@ class Row:
     """Those of them that can be told: strong, and an original was captured as well."""
     found: int = 0
     """Those of them that findings with the right collector count."""
+    counted: int = 0
+    """Packets that those findings count; more than were made if something else is taken for a copy."""
     wrong: int = 0
-    """Findings of the detector that name another collector."""
+    """Findings of the detector that do not name the collector."""
     verdict: str = ""
     """What the detector says."""
     checks: list[str] = field(default_factory=list)
@@ -329,12 +332,12 @@ def measure(experiment: Experiment) -> list[Row]:
             right = [each for each in mine if names(each, implant)]
             row.verdict = verdicts.get(detector, "")
             row.made, row.findable = (len(its.copies), len(its.findable)) if counted else (1, 1)
-            packets = sum(each["packets"] for each in right)
-            row.found = min(packets, row.findable) if counted else min(1, len(right))
+            row.counted = sum(each["packets"] for each in right)
+            row.found = min(row.counted, row.findable) if counted else min(1, len(mine))
             row.wrong = len(mine) - len(right) if len(built) == 1 else 0
             shown = sorted(
                 times[frame["tap"], frame["frame"]]
-                for each in right
+                for each in (right if counted else mine)
                 for frame in each["evidence"]
                 if frame["role"] not in ("original",) and (frame["tap"], frame["frame"]) in times
             )
@@ -351,9 +354,8 @@ def names(finding: dict[str, Any], implant: dict[str, Any]) -> bool:
     named = {collector["address"], collector["mac"], finding["exporter"]}
     if named & {implant["collector"], implant["collector_mac"]} - {None}:
         return True
-    return implant["collector"] is not None and f"{implant['collector']} " in finding["sentence"].replace(
-        ",", " "
-    )
+    words = set(re.findall(r"[0-9a-f:.]*[0-9a-f]", finding["sentence"]))
+    return bool(words & {implant["collector"], implant["collector_mac"]})
 
 
 def alarms(calm: Calm) -> Alarms:
@@ -400,6 +402,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
         sum_ = out[key]
         sum_.made, sum_.findable = sum_.made + row.made, sum_.findable + row.findable
         sum_.found, sum_.wrong = sum_.found + row.found, sum_.wrong + row.wrong
+        sum_.counted += row.counted
         sum_.checks = [check for check in sum_.checks if check in row.checks]
         sum_.verdict = "/".join(dict.fromkeys([*sum_.verdict.split("/"), row.verdict]))
         if row.delay is not None:
@@ -508,20 +511,21 @@ def table(rows: Sequence[Row]) -> str:
         if not row.looked_for:
             lines.append(f"| {row.setting} | {row.detector} | | | | not looked for | | | |")
             continue
-        who = (
-            "right"
-            if row.found and not row.wrong
-            else "wrong"
-            if row.wrong and not row.found
-            else "right and wrong"
-            if row.wrong
-            else NONE
-        )
+        more = f" (and {row.counted - row.made:,} more)" if row.counted > row.made else ""
         lines.append(
-            f"| {row.setting} | {row.detector} | {row.made:,} | {row.findable:,} | {row.found:,} | {percent(row)} "
-            f"| {who} | {delay(row.delay)} | {row.verdict} |"
+            f"| {row.setting} | {row.detector} | {row.made:,} | {row.findable:,} | {row.found:,}{more} | {percent(row)} "
+            f"| {who(row)} | {delay(row.delay)} | {row.verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def who(row: Row) -> str:
+    """Whether findings name the collector."""
+    if not row.wrong:
+        return "right" if row.found else NONE
+    if row.kind not in COPYING:
+        return "not named"
+    return "right and wrong" if row.found else "wrong"
 
 
 def delay(nanoseconds: int | None) -> str:
@@ -564,10 +568,11 @@ def of_implants(rows: Sequence[Row]) -> str:
         if not row.looked_for:
             lines.append(f"| {row.setting} | {title} | {row.detector} | not looked for | | | {checks} |")
             continue
-        who = "right" if row.found and not row.wrong else "wrong" if row.wrong else NONE
         found = f"{row.found:,} of {row.findable:,}"
         after = delay(row.delay)
-        lines.append(f"| {row.setting} | {title} | {row.detector} | {found} | {who} | {after} | {checks} |")
+        lines.append(
+            f"| {row.setting} | {title} | {row.detector} | {found} | {who(row)} | {after} | {checks} |"
+        )
     return text + "\n".join(lines) + "\n"
 
 
