@@ -27,7 +27,7 @@ from tapsight.detectors import DETECTORS
 from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.implants import IMPLANTS
-from tapsight.lab.scenario import Generated, Scenario, generate
+from tapsight.lab.scenario import Scenario, generate
 from tapsight.lab.tunnels import ENCRYPTED, TUNNELS
 
 T = TypeVar("T")
@@ -102,7 +102,7 @@ ONLY = {"everything": "all", "voice": "voice", "internet": "internet", "one subs
 
 def experiments(scale: float) -> Iterator[Experiment]:
     """Every experiment. ``scale`` makes their scenarios larger or smaller."""
-    small, big = 15_000 * scale, 200_000 * scale
+    small, big = 10_000 * scale, 200_000 * scale
     lags = {name: {"lag": lag, "share": 0.2} for name, lag in LAGS.items()}
     rewrites = {name: {"rewrite": rewrite} for name, rewrite in REWRITES.items()}
 
@@ -140,7 +140,7 @@ def experiments(scale: float) -> Iterator[Experiment]:
     fork = Implant("fork")
     for implant in (fork, Implant("late"), Implant("redirect"), Implant("readdress", only="voice")):
         for name, share in SHARES.items():
-            packets = min(big, max(small, 40 / share * scale))
+            packets = max(small, min(big if implant is fork else big / 2, 40 / share * scale))
             scenario = replace(traffic(packets), implants=(replace(implant, share=share),))
             detectors = ("A5",)
             yield Experiment(f"{implant.kind}: share of packets", (name,), scenario, detectors=detectors)
@@ -195,7 +195,7 @@ class Calm:
 
 def calms(scale: float) -> Iterator[Calm]:
     """Every confounder, and nothing at all."""
-    base = traffic(40_000 * scale, 60)
+    base = traffic(25_000 * scale, 60)
     for seed in (1, 2, 3):
         yield Calm("nothing", replace(base, seed=seed))
     for kind in CONFOUNDERS:
@@ -278,12 +278,14 @@ class Known(NamedTuple):
     first: int | None
 
 
-def known(files: Generated, index: int, taps: Sequence[str], truth: list[dict[str, Any]]) -> Known:
+def known(index: int, kind: str, taps: Sequence[str], truth: list[dict[str, Any]]) -> Known:
     """Which packets an implant copied, as far as the taps captured it, and which of those can be told."""
     copies: set[int] = set()
     strong: set[int] = set()
     originals: set[int] = set()
     first = None
+    # That a router sent a packet twice shows beside the one that it sent as usual.
+    beside = ("outside",) if kind in ("fork", "late") else taps
     for row in truth:
         if row["tap"] not in taps:
             continue
@@ -295,7 +297,7 @@ def known(files: Generated, index: int, taps: Sequence[str], truth: list[dict[st
             if not row["weak"]:
                 strong.add(row["packet"])
             first = row["time"] if first is None else min(first, row["time"])
-        elif row["implant"] is None and row["role"] in ("original", "forwarded", "retransmission"):
+        elif row["implant"] is None and row["tap"] in beside and row["role"] != "span-duplicate":
             originals.add(row["packet"])
     return Known(copies, strong & originals, first)
 
@@ -323,7 +325,7 @@ def measure(experiment: Experiment) -> list[Row]:
             row.checks = [check for check in CHECKS if verdicts.get(check) == "fail"]
             if not row.looked_for:
                 continue
-            its = known(files, index, experiment.taps, truth)
+            its = known(index, kind, experiment.taps, truth)
             mine = [
                 each
                 for each in findings
@@ -421,7 +423,8 @@ calls and internet traffic, tapped on both sides. Real networks differ; this say
 known.
 
 **How it is counted.** A *copy* is a packet that an implant made a copy of and at least one tap captured. It *can be found* if the
-packet is strong (48 bytes or more, and a payload or an identification) and a tap captured the original too. It is *found* if
+packet is strong (48 bytes or more, and a payload or an identification) and a tap captured the original too (of forks and late
+copies: the tap that sees the copy). It is *found* if
 a finding of the detector that names the right collector counts it. *Recall* is found of those that can be, with the Wilson
 interval at 95 %. *Seen after* is the time from the first captured copy to the third one that the finding shows as evidence (the
 last, if it shows fewer). Checks run with the policy that is true of the network as it should be.
