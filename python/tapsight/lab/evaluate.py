@@ -457,9 +457,10 @@ honest; `unknown` where nothing can be known.
 """
 
 
-def markdown(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
+def markdown(rows: Sequence[Row], calm: Sequence[Alarms], scale: float = 1.0) -> str:
     """The page."""
-    parts = [HEAD, "\n## In short\n\n" + summary(rows, calm)]
+    size = "" if scale == 1 else f"\nScenarios are {scale:g} times their usual size (`--scale {scale:g}`).\n"
+    parts = [HEAD + size, "\n## In short\n\n" + summary(rows, calm)]
     dials = list(dict.fromkeys(row.dial for row in rows if row.dial != "every implant"))
     parts.append("\n## Copies, dial by dial\n")
     for dial in dials:
@@ -671,12 +672,18 @@ def progress(results: Iterable[T], done: int, of: int) -> Iterator[T]:
         yield result
 
 
-def as_json(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
+def as_json(rows: Sequence[Row], calm: Sequence[Alarms], scale: float = 1.0) -> str:
     """The same for programs."""
     table_ = [
         {**asdict(row), "recall": row.recall, "interval": wilson(row.found, row.findable)} for row in rows
     ]
-    data = {"schema": 1, "goal": GOAL, "implants": table_, "confounders": [asdict(each) for each in calm]}
+    data = {
+        "schema": 1,
+        "scale": scale,
+        "goal": GOAL,
+        "implants": table_,
+        "confounders": [asdict(each) for each in calm],
+    }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -691,8 +698,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows, calm = run(options.scale, options.only, options.jobs)
     options.folder.mkdir(parents=True, exist_ok=True)
     print(file=sys.stderr)  # noqa: T201 - a command
-    (options.folder / "evaluation.md").write_text(markdown(rows, calm))
-    (options.folder / "evaluation.json").write_text(as_json(rows, calm))
+    (options.folder / "evaluation.md").write_text(markdown(rows, calm, options.scale))
+    (options.folder / "evaluation.json").write_text(as_json(rows, calm, options.scale))
     return 0
 
 
