@@ -42,7 +42,7 @@ pub struct Candidate {
 
 impl Hint {
     /// Calls `found` with what there is to say of a packet that has this label by itself.
-    #[inline]
+    #[inline(always)]
     pub fn find(layers: &Layers<'_>, label: Label, mut found: impl FnMut(Self)) {
         match (label.app, label.basis) {
             // Over TCP, a description may begin in a segment that only its port tells.
@@ -76,7 +76,7 @@ impl Hint {
 }
 
 impl Candidate {
-    #[inline]
+    #[inline(always)]
     fn datagram(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<Self> {
         let series = series(ip, ports, data);
         let could_be = Media {
@@ -93,7 +93,7 @@ impl Candidate {
 }
 
 /// The series that a packet would belong to as RTP, and its number there.
-#[inline]
+#[inline(always)]
 fn series(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<(u64, u16)> {
     let (sequence, ssrc) = voice::rtp_header(data)?;
     Some((series_key(ip, ports, ssrc), sequence))
@@ -190,21 +190,21 @@ fn endpoint_key(addr: Addr, port: u16) -> u64 {
 }
 
 /// Never 0, which stands for a free entry.
-#[inline]
+#[inline(always)]
 fn series_key(ip: &Ip<'_>, (src_port, dst_port): (u16, u16), ssrc: u32) -> u64 {
     let ends = address(address(ssrc.into(), ip.src(), src_port), ip.dst(), dst_port);
     ends.max(1)
 }
 
 /// `key`, mixed with an address and a port.
-#[inline]
+#[inline(always)]
 fn address(key: u64, addr: Addr, port: u16) -> u64 {
     let bits = u128::from_ne_bytes(addr);
     mix(mix(key, bits as u64 ^ u64::from(port)), (bits >> 64) as u64)
 }
 
 /// Two numbers as one. Whoever makes two pairs of them equal costs us recognition only.
-#[inline]
+#[inline(always)]
 fn mix(a: u64, b: u64) -> u64 {
     // Digits of pi.
     fold(a ^ 0x243f_6a88_85a3_08d3, b ^ 0x1319_8a2e_0370_7344)

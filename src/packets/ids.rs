@@ -54,7 +54,7 @@ pub struct Ids {
 
 impl Ids {
     /// The ids of the innermost packet.
-    #[inline]
+    #[inline(always)]
     pub fn of(layers: &Layers<'_>) -> Self {
         let Some(ip) = &layers.ip else { return Self::default() };
         Self {
@@ -65,15 +65,6 @@ impl Ids {
                 flow(ip.version, ip.protocol, (ip.src(), src_port), (ip.dst(), dst_port))
             }),
         }
-    }
-}
-
-/// Sets the ids of a row, which has these layers.
-#[inline]
-pub(super) fn set(row: &mut Row, layers: &Layers<'_>) {
-    if let Some(ip) = &layers.ip {
-        let flow = flow_id(row);
-        row.set_ids(packet_id(ip, layers.payload_len), payload_id(ip, layers), flow);
     }
 }
 
@@ -93,7 +84,7 @@ const CHANGED_V4: Pair = Pair::from_le_bytes([0, 0xff, 0, 0, 0, 0, 0, 0, 0xff, 0
 /// As [`CHANGED_V4`].
 const CHANGED_V6: Pair = Pair::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
 
-#[inline]
+#[inline(always)]
 fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
     let packet = ip.packet.get(..PACKET_BYTES).unwrap_or(ip.packet);
     if packet.len() < PACKET_BYTES.min(ip.total_len as usize) {
@@ -110,7 +101,7 @@ fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
 }
 
 /// The hash of a packet, of which what is `changed` is taken for zero.
-#[inline]
+#[inline(always)]
 fn unchanged<const PAIRS: usize>(packet: &[u8], changed: Pair) -> Option<u64> {
     let mut head = packet.as_chunks().0.first_chunk::<PAIRS>()?.map(Pair::from_le_bytes);
     let mut tail = packet.as_rchunks().1.last_chunk::<PAIRS>()?.map(Pair::from_le_bytes);
@@ -125,7 +116,7 @@ fn unchanged<const PAIRS: usize>(packet: &[u8], changed: Pair) -> Option<u64> {
     Some(xxh3::medium(packet.len(), head, tail))
 }
 
-#[inline]
+#[inline(always)]
 fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
     let captured = layers.payload.len();
     if ip.fragment != Fragment::Whole || captured < PAYLOAD_BYTES.min(layers.payload_len as usize) {
@@ -212,7 +203,7 @@ pub(super) fn flow_id(row: &Row) -> u64 {
     flow(row.ip_version, row.protocol, (row.src, row.src_port), (row.dst, row.dst_port))
 }
 
-#[inline]
+#[inline(always)]
 fn flow(version: u8, protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
     if version != 4 {
         return flow_v6(protocol, src, dst);
@@ -286,6 +277,7 @@ mod tests {
     use super::*;
     use crate::capture::LinkType;
     use crate::dissect::dissect;
+    use crate::packets::row::Fill;
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digit = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
