@@ -61,8 +61,9 @@ impl Hint {
                 }
                 (Transport::Tcp(tcp), Some(ip)) if label.app.is_none() => {
                     let ports = (tcp.src_port.get(), tcp.dst_port.get());
-                    if let Some(series) =
-                        voice::framed(payload(layers)).and_then(|data| series(ip, ports, data))
+                    // Not by a closure, here and below: what one refers to is written down.
+                    if let Some(data) = voice::framed(payload(layers))
+                        && let Some(series) = series(ip, ports, data)
                     {
                         let candidate =
                             Candidate { endpoints: None, could_be: Media::default(), series: Some(series) };
@@ -84,11 +85,11 @@ impl Candidate {
             rtcp: voice::is_rtcp_at_endpoint(data),
             t38: voice::is_udptl(data),
         };
-        (could_be != Media::default()).then(|| Self {
-            endpoints: Some([endpoint_key(ip.dst(), ports.1), endpoint_key(ip.src(), ports.0)]),
-            could_be,
-            series,
-        })
+        if could_be == Media::default() {
+            return None;
+        }
+        let endpoints = Some([endpoint_key(ip.dst(), ports.1), endpoint_key(ip.src(), ports.0)]);
+        Some(Self { endpoints, could_be, series })
     }
 }
 
@@ -184,7 +185,7 @@ impl Series {
 }
 
 /// Never 0, which stands for a free entry.
-#[inline]
+#[inline(always)]
 fn endpoint_key(addr: Addr, port: u16) -> u64 {
     address(0, addr, port).max(1)
 }

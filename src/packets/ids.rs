@@ -137,12 +137,18 @@ fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
 }
 
 /// The hash of the lowest `HEAD` bytes of `head`, 5 to 14 of them, and of the payload behind them. Always some.
-#[inline]
+#[inline(always)]
 fn joined<const HEAD: usize>(head: Pair, payload: &[u8]) -> Option<u64> {
-    let len = HEAD + payload.len();
     if HEAD > 8 && payload.is_empty() {
-        return Some(xxh3::short(len, head));
+        return Some(xxh3::short(HEAD, head));
     }
+    joined_with::<HEAD>(head, payload)
+}
+
+/// [`joined`] of some bytes.
+#[inline]
+fn joined_with<const HEAD: usize>(head: Pair, payload: &[u8]) -> Option<u64> {
+    let len = HEAD + payload.len();
     let at = |at: usize| payload.get(at..)?.first_chunk().copied().map(Pair::from_le_bytes);
     let Some(start) = at(0) else { return Some(of_few::<HEAD>(head, payload)) };
     let first = head | start << (8 * HEAD);

@@ -243,8 +243,10 @@ impl<'f> Then<'f> for Filling<'_, 'f> {
         }
         if is_open {
             let needed = is_kept && part.needs_row(work, open);
-            if needed || !is_kept {
-                part.keep_open(open, needed.then(|| row.row()), is_kept);
+            if needed {
+                part.keep_open(open, Some(row.row()), is_kept);
+            } else if !is_kept {
+                part.keep_open(open, None, is_kept);
             }
         }
         if is_kept {
