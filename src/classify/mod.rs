@@ -46,7 +46,10 @@ impl Label {
     /// The traffic class of the application, [`Traffic::Unknown`] without one.
     #[inline(always)]
     pub fn traffic(self) -> Traffic {
-        self.app.map_or(Traffic::Unknown, App::traffic)
+        match self.app {
+            Some(app) => app.traffic(),
+            None => Traffic::Unknown,
+        }
     }
 }
 

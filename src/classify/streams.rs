@@ -44,39 +44,45 @@ impl Hint {
     /// Calls `found` with what there is to say of a packet that has this label by itself.
     #[inline(always)]
     pub fn find(layers: &Layers<'_>, label: Label, mut found: impl FnMut(Self)) {
-        match (label.app, label.basis) {
-            // Over TCP, a description may begin in a segment that only its port tells.
-            (Some(App::Sip | App::Mgcp | App::Megaco), _) if !layers.payload.is_empty() => {
-                sdp::endpoints(layers.payload, |addr, port, media| {
-                    found(Self::Announced { endpoint: endpoint_key(addr, port), media });
-                });
-            }
-            (_, Some(Basis::Signature)) => {}
-            _ => match (layers.transport, &layers.ip) {
-                (Transport::Udp(udp), Some(ip)) if layers.payload.len() > 2 => {
-                    let ports = (udp.src_port.get(), udp.dst_port.get());
-                    if let Some(candidate) = Candidate::datagram(ip, ports, payload(layers)) {
-                        found(Self::Candidate(candidate));
-                    }
-                }
-                (Transport::Tcp(tcp), Some(ip)) if label.app.is_none() => {
-                    let ports = (tcp.src_port.get(), tcp.dst_port.get());
-                    // Not by a closure, here and below: what one refers to is written down.
-                    if let Some(data) = voice::framed(payload(layers))
-                        && let Some(series) = series(ip, ports, data)
-                    {
-                        let candidate =
-                            Candidate { endpoints: None, could_be: Media::default(), series: Some(series) };
-                        found(Self::Candidate(candidate));
-                    }
-                }
-                _ => {}
-            },
+        if let Some(text) = description(layers, label) {
+            sdp::endpoints(text, |addr, port, media| {
+                found(Self::Announced { endpoint: endpoint_key(addr, port), media });
+            });
+        } else if let Some(candidate) = Candidate::of(layers, label) {
+            found(Self::Candidate(candidate));
         }
     }
 }
 
+/// The text that may hold a session description. Over TCP, one may begin in a segment that only its port tells.
+#[inline(always)]
+fn description<'a>(layers: &Layers<'a>, label: Label) -> Option<&'a [u8]> {
+    let is_signalling = matches!(label.app, Some(App::Sip | App::Mgcp | App::Megaco));
+    if is_signalling && !layers.payload.is_empty() { Some(layers.payload) } else { None }
+}
+
 impl Candidate {
+    /// What a packet that has this label by itself may be. Nothing here is asked by a closure that refers to layers: they
+    /// would have to be written down.
+    #[inline(always)]
+    fn of(layers: &Layers<'_>, label: Label) -> Option<Self> {
+        if matches!(label.basis, Some(Basis::Signature)) {
+            return None;
+        }
+        let ip = layers.ip.as_ref()?;
+        match layers.transport {
+            Transport::Udp(udp) if layers.payload.len() > 2 => {
+                Self::datagram(ip, (udp.src_port.get(), udp.dst_port.get()), payload(layers))
+            }
+            Transport::Tcp(tcp) if label.app.is_none() => {
+                let series =
+                    series(ip, (tcp.src_port.get(), tcp.dst_port.get()), voice::framed(payload(layers))?)?;
+                Some(Self { endpoints: None, could_be: Media::default(), series: Some(series) })
+            }
+            _ => None,
+        }
+    }
+
     #[inline(always)]
     fn datagram(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<Self> {
         let series = series(ip, ports, data);

@@ -235,6 +235,7 @@ impl Builder {
         }
         let mut valid = chunk.valid;
         turn(&mut valid);
+        chunk.settle(&valid);
         for (column, values) in &mut self.columns {
             let valid = valid.get(*column as usize).copied().unwrap_or_default();
             match *column {
@@ -247,7 +248,8 @@ impl Builder {
                         true => 0,
                         false => self.encaps.key(stack, || stack.to_string()),
                     };
-                    values.extend_u16(&keys(&chunk.encap, len, encap), len, valid);
+                    let keys = if valid == 0 { [0; CHUNK] } else { keys(&chunk.encap, len, encap) };
+                    values.extend_u16(&keys, len, valid);
                 }
                 column => values.extend(column, chunk, len, valid),
             }
@@ -326,13 +328,18 @@ impl Builder {
     }
 }
 
-/// The number that each of the first `len` labels of a chunk has in a dictionary, in which each is looked up but once where
-/// all are the same.
+/// The number that each of the first `len` labels of a chunk has in a dictionary.
 #[inline]
 fn keys<K: Copy + PartialEq>(labels: &[K; CHUNK], len: usize, mut key: impl FnMut(K) -> u16) -> [u16; CHUNK] {
+    let labels = labels.get(..len).unwrap_or_default();
+    let Some(&first) = labels.first() else { return [0; CHUNK] };
+    // Most chunks have one tap. Compared to the end, for that is done for several labels at a time.
+    if labels.iter().fold(true, |same, &label| same & (label == first)) {
+        return [key(first); CHUNK];
+    }
     let mut keys = [0; CHUNK];
-    for (to, label) in keys.iter_mut().zip(labels).take(len) {
-        *to = key(*label);
+    for (to, &label) in keys.iter_mut().zip(labels) {
+        *to = key(label);
     }
     keys
 }
@@ -462,7 +469,8 @@ impl Values {
             Column::FlowId => self.extend_u64(&chunk.flow_id, len, valid),
             Column::CommunityId => {
                 if let Self::Text { ends, bytes, valid: all } = self {
-                    for row in (0..len).filter_map(|at| chunk.row(at)) {
+                    for (at, &valid) in chunk.valid.iter().enumerate().take(len) {
+                        let row = chunk.row(at, valid);
                         if row.has(column) {
                             bytes.extend_from_slice(ids::community_id(&row).as_bytes());
                         }

@@ -26,6 +26,8 @@ macro_rules! rows {
         pub struct Chunk {
             /// As [`Row::valid`].
             pub valid: [u64; CHUNK],
+            /// A bit a column: whether values of rows that are gone are left in it, be it null now or not.
+            stale: u64,
             $(pub $name: [$type; CHUNK],)+
         }
 
@@ -76,7 +78,7 @@ macro_rules! rows {
             /// The row so far.
             #[inline(always)]
             pub fn row(&self) -> Row {
-                Row { valid: self.valid, ..self.chunk.row(self.at).unwrap_or_default() }
+                self.chunk.row(self.at, self.valid)
             }
 
             /// Makes the row null again.
@@ -89,7 +91,7 @@ macro_rules! rows {
         impl Chunk {
             /// A chunk of nulls.
             pub fn new() -> Self {
-                Self { valid: [0; CHUNK], $($name: [<$type>::default(); CHUNK],)+ }
+                Self { valid: [0; CHUNK], stale: 0, $($name: [<$type>::default(); CHUNK],)+ }
             }
 
             /// The row at `at`, below [`CHUNK`].
@@ -108,22 +110,44 @@ macro_rules! rows {
                 row.done();
             }
 
-            /// A row.
+            /// A row, which has the values that `valid` says.
             #[inline(never)]
-            pub fn row(&self, at: usize) -> Option<Row> {
-                Some(Row { valid: *self.valid.get(at)?, $($name: *self.$name.get(at)?,)+ })
+            pub fn row(&self, at: usize, valid: u64) -> Row {
+                let has = |column| valid & bit(column) != 0;
+                Row {
+                    valid,
+                    $($name: self.$name.get(at).copied().filter(|_| has(Column::$column)).unwrap_or_default(),)+
+                }
+            }
+
+            /// Makes nulls 0 where values of rows that are gone were left. `valid` says by column which of the rows have one.
+            #[inline]
+            pub fn settle(&mut self, valid: &[u64; CHUNK]) {
+                $(
+                    let valid_here = valid.get(Column::$column as usize).copied().unwrap_or_default();
+                    if self.stale & bit(Column::$column) != 0 && valid_here != 0 && valid_here != u64::MAX {
+                        for (at, value) in self.$name.iter_mut().enumerate() {
+                            if valid_here >> at & 1 == 0 {
+                                *value = <$type>::default();
+                            }
+                        }
+                        self.stale &= !bit(Column::$column);
+                    }
+                )+
             }
 
             /// Makes all rows null again, of which `valid` says by column which are not.
             #[inline]
             pub fn clear(&mut self, valid: &[u64; CHUNK]) {
                 self.valid = [0; CHUNK];
-                $(if valid.get(Column::$column as usize).is_some_and(|&valid| valid != 0) {
-                    self.$name = [<$type>::default(); CHUNK];
+                $(match valid.get(Column::$column as usize).copied().unwrap_or_default() {
+                    0 => {}
+                    // The next rows will most likely have values there too.
+                    u64::MAX => self.stale |= bit(Column::$column),
+                    _ => self.$name = [<$type>::default(); CHUNK],
                 })+
             }
         }
-
     };
 }
 
