@@ -41,24 +41,21 @@ pub struct Candidate {
 }
 
 impl Hint {
-    /// Calls `found` with what there is to say of a packet that has this label by itself.
+    /// Calls `found` with what there is to say of a packet that has this label by itself. By value: what `found` needs is
+    /// then put together only where something was found.
     #[inline(always)]
-    pub fn find(layers: &Layers<'_>, label: Label, mut found: impl FnMut(Self)) {
-        if let Some(text) = description(layers, label) {
-            sdp::endpoints(text, |addr, port, media| {
+    pub fn find<F: FnMut(Self)>(layers: &Layers<'_>, label: Label, found: impl FnOnce() -> F) {
+        let is_signalling = matches!(label.app, Some(App::Sip | App::Mgcp | App::Megaco));
+        // Over TCP, a description may begin in a segment that only its port tells.
+        if is_signalling && !layers.payload.is_empty() {
+            let mut found = found();
+            sdp::endpoints(layers.payload, |addr, port, media| {
                 found(Self::Announced { endpoint: endpoint_key(addr, port), media });
             });
         } else if let Some(candidate) = Candidate::of(layers, label) {
-            found(Self::Candidate(candidate));
+            found()(Self::Candidate(candidate));
         }
     }
-}
-
-/// The text that may hold a session description. Over TCP, one may begin in a segment that only its port tells.
-#[inline(always)]
-fn description<'a>(layers: &Layers<'a>, label: Label) -> Option<&'a [u8]> {
-    let is_signalling = matches!(label.app, Some(App::Sip | App::Mgcp | App::Megaco));
-    if is_signalling && !layers.payload.is_empty() { Some(layers.payload) } else { None }
 }
 
 impl Candidate {
@@ -118,7 +115,7 @@ impl Streams {
     #[inline]
     pub fn refine(&mut self, layers: &Layers<'_>, label: Label) -> Label {
         let mut refined = label;
-        Hint::find(layers, label, |hint| refined = self.take(&hint).unwrap_or(refined));
+        Hint::find(layers, label, || |hint| refined = self.take(&hint).unwrap_or(refined));
         refined
     }
 

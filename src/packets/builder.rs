@@ -244,9 +244,8 @@ impl Builder {
                     values.extend_u16(&keys(&chunk.interface, len, tap), len, valid);
                 }
                 Column::Encap => {
-                    let encap = |stack: Stack| match stack.is_empty() {
-                        true => 0,
-                        false => self.encaps.key(stack, || stack.to_string()),
+                    let encap = |stack: Stack| {
+                        if stack.is_empty() { 0 } else { self.encaps.key(stack, || stack.to_string()) }
                     };
                     let keys = if valid == 0 { [0; CHUNK] } else { keys(&chunk.encap, len, encap) };
                     values.extend_u16(&keys, len, valid);
@@ -333,8 +332,8 @@ impl Builder {
 fn keys<K: Copy + PartialEq>(labels: &[K; CHUNK], len: usize, mut key: impl FnMut(K) -> u16) -> [u16; CHUNK] {
     let labels = labels.get(..len).unwrap_or_default();
     let Some(&first) = labels.first() else { return [0; CHUNK] };
-    // Most chunks have one tap. Compared to the end, for that is done for several labels at a time.
-    if labels.iter().fold(true, |same, &label| same & (label == first)) {
+    // Most chunks have one tap. All are compared, for that is done for several at a time.
+    if labels.iter().filter(|&&label| label != first).count() == 0 {
         return [key(first); CHUNK];
     }
     let mut keys = [0; CHUNK];

@@ -226,7 +226,8 @@ impl<'f> Then<'f> for Filling<'_, 'f> {
         let open = part.open.len();
         let (number, at) = (*row.number(), row.at());
         if work.label {
-            Hint::find(layers, label, |hint| part.note(work, number, at, What::Hint(hint)));
+            let part = &mut *part;
+            Hint::find(layers, label, move || move |hint| part.note(work, number, at, What::Hint(hint)));
         }
         if !PLAIN && let Some(piece) = Piece::of(*row.ts(), frame, layers) {
             part.note(work, number, at, What::Fragment(Box::new(piece), label));

@@ -67,7 +67,6 @@ macro_rules! rows {
             })+
         }
 
-        #[expect(clippy::indexing_slicing, reason = "a remainder is less than what it is one of")]
         impl Slot<'_> {
             /// Where it is in its chunk.
             #[inline(always)]
@@ -376,3 +375,79 @@ pub trait Fill: Cells {
 
 impl Fill for Row {}
 impl Fill for Slot<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
+    use arrow_array::{Array, RecordBatch};
+    use proptest::prelude::*;
+
+    use super::super::builder::Builder;
+    use super::super::column::schema;
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [Column::Frame, Column::Vlan, Column::IpId, Column::PacketId];
+
+    /// Puts rows, of which each says by bits which of its values it has, into columns.
+    fn columns(rows: &[u8], chunks: &[usize]) -> RecordBatch {
+        let mut builder = Builder::new(schema(&COLUMNS), &COLUMNS, rows.len());
+        let (mut chunk, mut len) = (Chunk::new(), 0);
+        let mut lengths = chunks.iter().cycle();
+        let mut most = lengths.next().copied().unwrap_or(CHUNK);
+        for (number, has) in rows.iter().enumerate() {
+            let mut row = chunk.slot(len);
+            row.valid |= ALWAYS;
+            *row.number() = number as u64;
+            if has & 1 != 0 {
+                row.valid |= bit(Column::Vlan);
+                *row.vlan() = number as u16 | 1;
+            }
+            if has & 2 != 0 {
+                row.valid |= bit(Column::IpId);
+                *row.ip_id() = number as u32 | 1;
+            }
+            if has & 4 != 0 {
+                row.valid |= bit(Column::PacketId);
+                *row.packet_id() = number as u64 | 1;
+            }
+            if has & 8 != 0 {
+                // Left out: another row takes its place.
+                row.clear();
+                continue;
+            }
+            row.done();
+            len += 1;
+            if len == most {
+                builder.push(&mut chunk, len, |_| String::new());
+                (len, most) = (0, lengths.next().copied().unwrap_or(CHUNK));
+            }
+        }
+        builder.push(&mut chunk, len, |_| String::new());
+        builder.finish().unwrap()
+    }
+
+    proptest! {
+        /// Whatever was in a chunk before: values are those of the row, and nulls are 0.
+        #[test]
+        fn columns_have_what_rows_had(
+            runs in proptest::collection::vec((0_u8..16, 1_usize..100), 1..12),
+            chunks in proptest::collection::vec(1..=CHUNK, 0..3),
+        ) {
+            let rows: Vec<u8> = runs.into_iter().flat_map(|(has, times)| vec![has; times]).collect();
+            let batch = columns(&rows, &chunks);
+            let kept = rows.iter().enumerate().filter(|(_, has)| **has & 8 == 0);
+            prop_assert_eq!(kept.clone().count(), batch.num_rows());
+            let vlan = batch.column(1).as_primitive::<UInt16Type>();
+            let ip_id = batch.column(2).as_primitive::<UInt32Type>();
+            let packet_id = batch.column(3).as_primitive::<UInt64Type>();
+            for (at, (number, &has)) in kept.enumerate() {
+                let value = |bit| if has & bit == 0 { 0 } else { number as u64 | 1 };
+                prop_assert_eq!(batch.column(0).as_primitive::<UInt64Type>().value(at), number as u64);
+                prop_assert_eq!((u64::from(vlan.value(at)), vlan.is_null(at)), (value(1), has & 1 == 0));
+                prop_assert_eq!((u64::from(ip_id.value(at)), ip_id.is_null(at)), (value(2), has & 2 == 0));
+                prop_assert_eq!((packet_id.value(at), packet_id.is_null(at)), (value(4), has & 4 == 0));
+            }
+        }
+    }
+}
