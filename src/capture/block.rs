@@ -67,10 +67,9 @@ impl Block {
     /// The frames, in order.
     pub fn frames(&self) -> impl Iterator<Item = Frame<'_>> {
         let bytes = (*self.bytes).as_ref();
-        // Where frames lie is known now, so that the headers of the next ones can be asked for in time.
-        let ahead = self.records.iter().skip(AHEAD).map(|record| record.offset).chain(std::iter::repeat(0));
-        self.records.iter().zip(ahead).map(move |(&record, ahead)| {
-            prefetch::headers(bytes, ahead);
+        self.records.iter().enumerate().map(move |(at, &record)| {
+            // Where frames lie is known now, so that the headers of the next ones can be asked for in time.
+            prefetch::headers(bytes, self.records.get(at + AHEAD).map_or(0, |record| record.offset));
             let data = bytes
                 .get(record.offset..)
                 .and_then(|rest| rest.get(..record.cap_len as usize))

@@ -62,7 +62,7 @@ macro_rules! apps {
 
         impl App {
             /// The traffic class it belongs to.
-            #[inline]
+            #[inline(always)]
             pub const fn traffic(self) -> Traffic {
                 match self { $(Self::$variant => Traffic::$class,)+ }
             }

@@ -67,9 +67,11 @@ impl<'a> Data<'a> {
     /// behind it), a target, and the protocol with its version. In a line that was not captured to its end, the target
     /// has to begin with one of `schemes`.
     pub fn is_request(self, protocol: &[u8], methods: &[&[u8]], schemes: &[&[u8]]) -> bool {
-        let Some(target) = methods.iter().find_map(|method| self.bytes.strip_prefix(*method)) else {
-            return false;
-        };
+        // All methods have at least four bytes with the space: those are one number, which no other one has.
+        let Some(head) = self.bytes.first_chunk::<4>() else { return false };
+        let is_head = |method: &&&[u8]| method.first_chunk::<4>().is_some_and(|first| first == head);
+        let method = methods.iter().filter(is_head).find_map(|method| self.bytes.strip_prefix(*method));
+        let Some(target) = method else { return false };
         match self.line() {
             Some(line) => {
                 let version = line.rsplit(|&byte| byte == b' ').next().unwrap_or_default();

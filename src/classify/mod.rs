@@ -45,9 +45,12 @@ impl Label {
     }
 
     /// The traffic class of the application, [`Traffic::Unknown`] without one.
-    #[inline]
+    #[inline(always)]
     pub fn traffic(self) -> Traffic {
-        self.app.map_or(Traffic::Unknown, App::traffic)
+        match self.app {
+            Some(app) => app.traffic(),
+            None => Traffic::Unknown,
+        }
     }
 }
 
@@ -72,16 +75,16 @@ impl Classifier {
 }
 
 /// What this packet is, told from the packet alone.
-#[inline]
+#[inline(always)]
 pub fn label(layers: &Layers<'_>) -> Label {
     let Some(ip) = &layers.ip else {
-        return by(routing::link(layers), Basis::Signature);
+        return by(routing::link(layers.ethertype, layers.payload), Basis::Signature);
     };
     let data = payload(layers);
     let ports = layers.ports().unwrap_or_default();
     match layers.transport {
-        Transport::Tcp(_) => told(data, ports::tcp(ports), signature::tcp_on_port, signature::tcp),
-        Transport::Udp(_) => told(data, ports::udp(ports), signature::udp_on_port, signature::udp),
+        Transport::Tcp(_) => told(data, ports::tcp(ports), tcp),
+        Transport::Udp(_) => told(data, ports::udp(ports), udp),
         Transport::Sctp(_) => match signature::sctp(data) {
             Some(app) => Label::new(app, Basis::Signature),
             None => by(likelier(ports::sctp(ports)), Basis::Port),
@@ -93,21 +96,35 @@ pub fn label(layers: &Layers<'_>) -> Label {
 
 /// What a datagram or segment is: what its port suggests and its bytes confirm, what its bytes say on any port, or what
 /// its port suggests.
-#[inline]
+#[inline(always)]
 fn told(
     data: Data<'_>,
     by_port: [Option<App>; 2],
-    on_port: impl Fn(App, Data<'_>) -> Option<App>,
-    on_any: impl Fn(Data<'_>) -> Option<App>,
+    signature: impl Fn(&[u8], usize, Option<App>, Option<App>) -> Option<App>,
 ) -> Label {
-    if !data.bytes.is_empty() {
-        let [first, second] = by_port;
-        let confirmed = |app: Option<App>| app.and_then(|app| on_port(app, data));
-        if let Some(app) = confirmed(first).or_else(|| confirmed(second)).or_else(|| on_any(data)) {
-            return Label::new(app, Basis::Signature);
-        }
+    let [first, second] = by_port;
+    if !data.bytes.is_empty()
+        && let Some(app) = signature(data.bytes, data.len, first, second)
+    {
+        return Label::new(app, Basis::Signature);
     }
-    by(likelier(by_port), Basis::Port)
+    by(first.or(second), Basis::Port)
+}
+
+/// What the bytes of a segment say, of which two ports suggest something. Takes what fits into registers.
+#[inline(never)]
+fn tcp(bytes: &[u8], len: usize, first: Option<App>, second: Option<App>) -> Option<App> {
+    let data = Data { bytes, len };
+    let confirmed = |app: Option<App>| app.and_then(|app| signature::tcp_on_port(app, data));
+    confirmed(first).or_else(|| confirmed(second)).or_else(|| signature::tcp(data))
+}
+
+/// As [`tcp`], of a datagram.
+#[inline(never)]
+fn udp(bytes: &[u8], len: usize, first: Option<App>, second: Option<App>) -> Option<App> {
+    let data = Data { bytes, len };
+    let confirmed = |app: Option<App>| app.and_then(|app| signature::udp_on_port(app, data));
+    confirmed(first).or_else(|| confirmed(second)).or_else(|| signature::udp(data))
 }
 
 #[inline]
@@ -121,7 +138,7 @@ fn by(app: Option<App>, basis: Basis) -> Label {
 }
 
 /// The payload, with the length of the whole datagram where this is its first fragment.
-#[inline]
+#[inline(always)]
 fn payload<'a>(layers: &Layers<'a>) -> Data<'a> {
     let len = match (layers.transport, layers.ip) {
         (Transport::Udp(udp), Some(ip)) if ip.fragment == Fragment::First => {

@@ -26,7 +26,7 @@ impl<const N: usize> Table<N> {
         Self { apps, known }
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, number: usize) -> Option<App> {
         let word = self.known.get(number / 64).copied().unwrap_or_default();
         if word >> (number % 64) & 1 == 0 {
@@ -36,21 +36,21 @@ impl<const N: usize> Table<N> {
     }
 
     /// The applications of the two ports, that of the lower port first: it is more likely the server's.
-    #[inline]
+    #[inline(always)]
     fn both(&self, (src, dst): (u16, u16)) -> [Option<App>; 2] {
         [self.get(usize::from(src.min(dst))), self.get(usize::from(src.max(dst)))]
     }
 }
 
 /// What the ports of a TCP segment suggest, the likelier first.
-#[inline]
+#[inline(always)]
 pub(super) fn tcp(ports: (u16, u16)) -> [Option<App>; 2] {
     static TABLE: Table<65_536> = Table::of(Space::Tcp);
     TABLE.both(ports)
 }
 
 /// What the ports of a UDP datagram suggest, the likelier first.
-#[inline]
+#[inline(always)]
 pub(super) fn udp(ports: (u16, u16)) -> [Option<App>; 2] {
     static TABLE: Table<65_536> = Table::of(Space::Udp);
     TABLE.both(ports)

@@ -2,18 +2,17 @@
 
 use super::App;
 use super::data::Data;
-use crate::dissect::Layers;
 
 /// What a frame without an IP packet is, by EtherType or LLC header.
-pub(super) fn link(layers: &Layers<'_>) -> Option<App> {
-    match layers.ethertype {
+pub(super) fn link(ethertype: Option<u16>, payload: &[u8]) -> Option<App> {
+    match ethertype {
         Some(0x0806 | 0x8035) => Some(App::Arp),
         Some(0x88cc) => Some(App::Lldp),
         Some(0x22f4) => Some(App::IsIs),
         Some(0x88e5) => Some(App::MacSec),
         Some(0x8863) => Some(App::Pppoe),
         Some(_) => None,
-        None => match layers.payload {
+        None => match payload {
             [0xfe, 0xfe, 0x03, 0x83, ..] => Some(App::IsIs),
             // SNAP of Cisco: discovery, and spanning tree per VLAN.
             [0xaa, 0xaa, 0x03, 0x00, 0x00, 0x0c, 0x20, 0x00, ..] => Some(App::Cdp),

@@ -42,42 +42,46 @@ pub struct Candidate {
 }
 
 impl Hint {
-    /// Calls `found` with what there is to say of a packet that has this label by itself.
-    #[inline]
-    pub fn find(layers: &Layers<'_>, label: Label, mut found: impl FnMut(Self)) {
-        match (label.app, label.basis) {
-            // Over TCP, a description may begin in a segment that only its port tells.
-            (Some(App::Sip | App::Mgcp | App::Megaco), _) if !layers.payload.is_empty() => {
-                sdp::endpoints(layers.payload, |addr, port, media| {
-                    found(Self::Announced { endpoint: endpoint_key(addr, port), media });
-                });
-            }
-            (_, Some(Basis::Signature)) => {}
-            _ => match (layers.transport, &layers.ip) {
-                (Transport::Udp(udp), Some(ip)) if layers.payload.len() > 2 => {
-                    let ports = (udp.src_port.get(), udp.dst_port.get());
-                    if let Some(candidate) = Candidate::datagram(ip, ports, payload(layers)) {
-                        found(Self::Candidate(candidate));
-                    }
-                }
-                (Transport::Tcp(tcp), Some(ip)) if label.app.is_none() => {
-                    let ports = (tcp.src_port.get(), tcp.dst_port.get());
-                    if let Some(series) =
-                        voice::framed(payload(layers)).and_then(|data| series(ip, ports, data))
-                    {
-                        let candidate =
-                            Candidate { endpoints: None, could_be: Media::default(), series: Some(series) };
-                        found(Self::Candidate(candidate));
-                    }
-                }
-                _ => {}
-            },
+    /// Calls `found` with what there is to say of a packet that has this label by itself. By value: what `found` needs is
+    /// then put together only where something was found.
+    #[inline(always)]
+    pub fn find<F: FnMut(Self)>(layers: &Layers<'_>, label: Label, found: impl FnOnce() -> F) {
+        let is_signalling = matches!(label.app, Some(App::Sip | App::Mgcp | App::Megaco));
+        // Over TCP, a description may begin in a segment that only its port tells.
+        if is_signalling && !layers.payload.is_empty() {
+            let mut found = found();
+            sdp::endpoints(layers.payload, |addr, port, media| {
+                found(Self::Announced { endpoint: endpoint_key(addr, port), media });
+            });
+        } else if let Some(candidate) = Candidate::of(layers, label) {
+            found()(Self::Candidate(candidate));
         }
     }
 }
 
 impl Candidate {
-    #[inline]
+    /// What a packet that has this label by itself may be. Nothing here is asked by a closure that refers to layers: they
+    /// would have to be written down.
+    #[inline(always)]
+    fn of(layers: &Layers<'_>, label: Label) -> Option<Self> {
+        if matches!(label.basis, Some(Basis::Signature)) {
+            return None;
+        }
+        let ip = layers.ip.as_ref()?;
+        match layers.transport {
+            Transport::Udp(udp) if layers.payload.len() > 2 => {
+                Self::datagram(ip, (udp.src_port.get(), udp.dst_port.get()), payload(layers))
+            }
+            Transport::Tcp(tcp) if label.app.is_none() => {
+                let series =
+                    series(ip, (tcp.src_port.get(), tcp.dst_port.get()), voice::framed(payload(layers))?)?;
+                Some(Self { endpoints: None, could_be: Media::default(), series: Some(series) })
+            }
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
     fn datagram(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<Self> {
         let series = series(ip, ports, data);
         let could_be = Media {
@@ -85,16 +89,16 @@ impl Candidate {
             rtcp: voice::is_rtcp_at_endpoint(data),
             t38: voice::is_udptl(data),
         };
-        (could_be != Media::default()).then(|| Self {
-            endpoints: Some([endpoint_key(ip.dst(), ports.1), endpoint_key(ip.src(), ports.0)]),
-            could_be,
-            series,
-        })
+        if could_be == Media::default() {
+            return None;
+        }
+        let endpoints = Some([endpoint_key(ip.dst(), ports.1), endpoint_key(ip.src(), ports.0)]);
+        Some(Self { endpoints, could_be, series })
     }
 }
 
 /// The series that a packet would belong to as RTP, and its number there.
-#[inline]
+#[inline(always)]
 fn series(ip: &Ip<'_>, ports: (u16, u16), data: Data<'_>) -> Option<(u64, u16)> {
     let (sequence, ssrc) = voice::rtp_header(data)?;
     Some((series_key(ip, ports, ssrc), sequence))
@@ -112,7 +116,7 @@ impl Streams {
     #[inline]
     pub fn refine(&mut self, layers: &Layers<'_>, label: Label) -> Label {
         let mut refined = label;
-        Hint::find(layers, label, |hint| refined = self.take(&hint).unwrap_or(refined));
+        Hint::find(layers, label, || |hint| refined = self.take(&hint).unwrap_or(refined));
         refined
     }
 
@@ -185,27 +189,27 @@ impl Series {
 }
 
 /// Never 0, which stands for a free entry.
-#[inline]
+#[inline(always)]
 fn endpoint_key(addr: Addr, port: u16) -> u64 {
     address(0, addr, port).max(1)
 }
 
 /// Never 0, which stands for a free entry.
-#[inline]
+#[inline(always)]
 fn series_key(ip: &Ip<'_>, (src_port, dst_port): (u16, u16), ssrc: u32) -> u64 {
     let ends = address(address(ssrc.into(), ip.src(), src_port), ip.dst(), dst_port);
     ends.max(1)
 }
 
 /// `key`, mixed with an address and a port.
-#[inline]
+#[inline(always)]
 fn address(key: u64, addr: Addr, port: u16) -> u64 {
     let bits = u128::from_ne_bytes(addr);
     mix(mix(key, bits as u64 ^ u64::from(port)), (bits >> 64) as u64)
 }
 
 /// Two numbers as one. Whoever makes two pairs of them equal costs us recognition only.
-#[inline]
+#[inline(always)]
 fn mix(a: u64, b: u64) -> u64 {
     // Digits of pi.
     fold(a ^ 0x243f_6a88_85a3_08d3, b ^ 0x1319_8a2e_0370_7344)

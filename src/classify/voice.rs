@@ -201,7 +201,7 @@ pub(super) fn is_rtcp_at_endpoint(data: Data) -> bool {
 
 /// Sequence number and SSRC if a datagram could be RTP by its header, RFC 3550 section 5.1. One in six datagrams of
 /// random bytes passes, so this alone proves nothing.
-#[inline]
+#[inline(always)]
 pub(super) fn rtp_header(data: Data) -> Option<(u16, u32)> {
     let [first, second, sequence @ .., _, _, _, _, a, b, c, d] = data.array::<12>(0)?;
     // Types 35 to 95 are not assigned (RFC 3551 section 6), of which 72 to 76 would be RTCP.

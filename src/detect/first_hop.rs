@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::{
-    Claim, Claims, Context, Detector, Kind, Network, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved};
+    Claim, Claims, Context, Detector, Kind, Network, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted,
+    saved,
+};
 use crate::messages::fhrp;
 use crate::messages::{self, Kinds, View};
 use crate::packets::address::address_text;

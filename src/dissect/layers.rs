@@ -48,7 +48,7 @@ pub struct Layers<'a> {
 impl Layers<'_> {
     /// Ports of the innermost packet, (source, destination), for TCP, UDP, UDP-Lite, DCCP and SCTP; of a later fragment
     /// those of its first.
-    #[inline]
+    #[inline(always)]
     pub fn ports(&self) -> Option<(u16, u16)> {
         match self.transport {
             Transport::Tcp(tcp) => Some((tcp.src_port.get(), tcp.dst_port.get())),

@@ -11,5 +11,6 @@ mod tunnel;
 mod walk;
 
 pub use layers::{Encap, Labels, Layers, Mac, Stack, Transport};
+pub(crate) use plain::Then;
 pub use walk::dissect;
-pub(crate) use walk::{dissect_into, dissect_to_end};
+pub(crate) use walk::{dissect_into, dissect_then, dissect_to_end};

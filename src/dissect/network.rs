@@ -2,13 +2,26 @@
 
 use zerocopy::FromBytes;
 
-use super::layers::{Encap, Transport};
-use super::plain;
+use super::layers::{Encap, Layers, Transport};
+use super::plain::{self, Then};
 use super::walk::{MAX_REPEATS, Next, Walk};
 use crate::wire::ip::{Fragment, Ip};
 use crate::wire::ipv4::Ipv4;
 use crate::wire::ipv6::{self, FragmentHeader, Ipv6};
 use crate::wire::{Header, Reason};
+
+/// Makes a plain packet the innermost one.
+struct Innermost<'l, 'a>(&'l mut Layers<'a>);
+
+impl<'a> Then<'a> for Innermost<'_, 'a> {
+    type Output = ();
+
+    #[inline(always)]
+    fn then<const PLAIN: bool>(self, plain: &Layers<'a>) {
+        let Layers { ip, transport, payload, payload_len, .. } = *plain;
+        *self.0 = Layers { ip, transport, payload, payload_len, ..*self.0 };
+    }
+}
 
 impl<'a> Walk<'_, 'a> {
     #[inline]
@@ -55,7 +68,7 @@ impl<'a> Walk<'_, 'a> {
 
     #[inline]
     pub(super) fn ipv4(&mut self) -> Next {
-        if self.may_be_plain && plain::ipv4(self.rest(), self.room(), self.layers) {
+        if self.may_be_plain && plain::ipv4(self.rest(), self.room(), Innermost(self.layers)).is_ok() {
             return Next::Nothing;
         }
         self.any_ipv4()
@@ -63,7 +76,7 @@ impl<'a> Walk<'_, 'a> {
 
     #[inline]
     pub(super) fn ipv6(&mut self) -> Next {
-        if self.may_be_plain && plain::ipv6(self.rest(), self.room(), self.layers) {
+        if self.may_be_plain && plain::ipv6(self.rest(), self.room(), Innermost(self.layers)).is_ok() {
             return Next::Nothing;
         }
         self.any_ipv6()

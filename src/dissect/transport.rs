@@ -117,36 +117,34 @@ impl Walk<'_, '_> {
 }
 
 /// A bit for each low byte of the ports that [`tunnel_of`] knows: few others have one, and need to be looked at closely.
-const TUNNEL_PORTS: [u128; 2] = {
-    let (mut low, mut high) = (0, 0);
+#[expect(clippy::indexing_slicing, reason = "evaluated at compile time only, where it cannot panic")]
+const TUNNEL_PORTS: [u32; 8] = {
+    let mut bits = [0; 8];
     let mut ports: &[u16] =
         &[500, 1701, 2152, 3544, 4341, 4342, 4500, 4754, 4789, 4790, 5247, 6081, 6635, 8472, 37_008];
     while let [port, others @ ..] = ports {
-        let bit = 1 << (*port & 0x7f);
-        if *port & 0x80 == 0 {
-            low |= bit;
-        } else {
-            high |= bit;
-        }
+        bits[(*port as usize & 0xff) / 32] |= 1 << (*port % 32);
         ports = others;
     }
-    [low, high]
+    bits
 };
 
 /// Whether [`tunnel_of`] may know a port.
-#[inline]
+#[inline(always)]
 fn may_be_tunnel(port: u16) -> bool {
-    let [low, high] = TUNNEL_PORTS;
-    let bits = if port & 0x80 == 0 { low } else { high };
-    bits >> (port & 0x7f) & 1 == 1
+    let word = TUNNEL_PORTS.get((usize::from(port) & 0xff) / 32).copied().unwrap_or_default();
+    word >> (port % 32) & 1 == 1
+}
+
+/// Whether the ports of a datagram suggest a tunnel.
+#[inline(always)]
+pub(super) fn is_tunnel(src_port: u16, dst_port: u16) -> bool {
+    (may_be_tunnel(src_port) || may_be_tunnel(dst_port))
+        && !matches!(tunnel_of(src_port, dst_port), Next::Shim)
 }
 
 /// The tunnel that the ports of a datagram suggest; without one, what it carries may show a header that no port does.
-#[inline]
 pub(super) fn tunnel_of(src_port: u16, dst_port: u16) -> Next {
-    if !may_be_tunnel(src_port) && !may_be_tunnel(dst_port) {
-        return Next::Shim;
-    }
     match (src_port, dst_port) {
         (_, 4789 | 8472) => Next::Vxlan,
         (_, 4790) => Next::VxlanGpe,
@@ -188,5 +186,7 @@ mod tests {
         }
         assert!(matches!(tunnel_of(4500, 500), Next::EspOverUdp));
         assert_eq!((0..=u16::MAX).filter(|&port| is_tunnel(port)).count(), known.len());
+        let differ = |port| super::is_tunnel(port, 1024) != !matches!(tunnel_of(port, 1024), Next::Shim);
+        assert!(!(0..=u16::MAX).any(differ));
     }
 }

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use super::layers::{Encap, Layers, Transport};
-use super::plain;
+use super::plain::{self, Then};
 use crate::capture::LinkType;
 use crate::wire::{Header, Issue, Reason};
 
@@ -17,14 +17,53 @@ pub fn dissect(link: LinkType, frame: &[u8], wire_len: u32) -> Layers<'_> {
     layers
 }
 
-/// [`dissect`], which writes what it finds to where it is needed: a row is large to move. What was there before is gone.
+/// [`dissect`], which writes what it finds to where it is needed: layers are large to move. What was there before is gone.
 #[inline]
 pub(crate) fn dissect_into<'a>(link: LinkType, frame: &'a [u8], wire_len: u32, layers: &mut Layers<'a>) {
     *layers = Layers::default();
     let wire_end = frame.len().max(wire_len as usize);
-    let is_ethernet = link == LinkType::ETHERNET;
-    if !is_ethernet || !plain::ethernet(frame, wire_end, layers) {
-        walk(link, frame, wire_end, !is_ethernet, layers);
+    if link != LinkType::ETHERNET {
+        walk(link, frame, wire_end, true, layers);
+    } else if let Err(Put(layers)) = plain::ethernet(frame, wire_end, Put(layers)) {
+        walk(link, frame, wire_end, false, layers);
+    }
+}
+
+/// [`dissect`], and something done with what it finds. That is inlined where most frames' layers are found, see [`Then`].
+#[inline(always)]
+pub(crate) fn dissect_then<'a, T: Then<'a>>(
+    link: LinkType,
+    frame: &'a [u8],
+    wire_len: u32,
+    then: T,
+) -> T::Output {
+    let then = if link == LinkType::ETHERNET {
+        match plain::ethernet(frame, frame.len().max(wire_len as usize), then) {
+            Ok(output) => return output,
+            Err(then) => then,
+        }
+    } else {
+        then
+    };
+    walk_then(link, frame, wire_len, then)
+}
+
+#[inline(never)]
+fn walk_then<'a, T: Then<'a>>(link: LinkType, frame: &'a [u8], wire_len: u32, then: T) -> T::Output {
+    let mut layers = Layers::default();
+    walk(link, frame, frame.len().max(wire_len as usize), link != LinkType::ETHERNET, &mut layers);
+    then.then::<false>(&layers)
+}
+
+/// Writes layers down.
+pub(super) struct Put<'l, 'a>(pub &'l mut Layers<'a>);
+
+impl<'a> Then<'a> for Put<'_, 'a> {
+    type Output = ();
+
+    #[inline(always)]
+    fn then<const PLAIN: bool>(self, layers: &Layers<'a>) {
+        *self.0 = *layers;
     }
 }
 

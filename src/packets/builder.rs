@@ -17,14 +17,11 @@ use hashbrown::HashMap;
 
 use super::column::Column;
 use super::ids;
-use super::row::Row;
+use super::row::{CHUNK, Chunk, Row};
 use crate::classify::{App, Basis, Label, Traffic};
 use crate::dissect::{Mac, Stack};
 use crate::wire::ip::Addr;
 use crate::wire::{Header, Reason};
-
-/// How many rows a chunk may have: the bits of a validity word.
-pub const CHUNK: usize = 64;
 
 /// Collects the rows of one record batch.
 #[derive(Debug)]
@@ -59,15 +56,18 @@ struct Nullable<T> {
 }
 
 impl<T: Copy + Default> Nullable<T> {
+    /// Adds the first `len` values of a chunk.
     #[inline]
-    fn extend(&mut self, rows: &[Row], valid: u64, value: impl FnMut(&Row) -> T) {
+    fn extend(&mut self, values: &[T; CHUNK], len: usize, valid: u64) {
         if valid == 0 {
             // Most chunks have no tunnel, tag or issue at all.
-            self.values.resize(self.values.len() + rows.len(), T::default());
+            self.values.resize(self.values.len() + len, T::default());
+        } else if len == CHUNK {
+            self.values.extend_from_slice(values);
         } else {
-            self.values.extend(rows.iter().map(value));
+            self.values.extend_from_slice(values.get(..len).unwrap_or_default());
         }
-        self.valid.push(valid, rows.len());
+        self.valid.push(valid, len);
     }
 
     fn set(&mut self, row: usize, value: Option<T>) {
@@ -228,30 +228,33 @@ impl Builder {
         self.len
     }
 
-    /// Adds rows, at most [`CHUNK`] of them. `tap_name` gives the name of an interface.
-    pub fn push(&mut self, rows: &[Row], tap_name: impl Fn(u32) -> String) {
-        debug_assert!(rows.len() <= CHUNK);
-        if rows.is_empty() {
+    /// Adds the first `len` rows of a chunk, and makes it one of nulls. `tap_name` gives the name of an interface.
+    pub fn push(&mut self, chunk: &mut Chunk, len: usize, tap_name: impl Fn(u32) -> String) {
+        if len == 0 {
             return;
         }
-        let mut valid = [0; CHUNK];
-        for (word, row) in valid.iter_mut().zip(rows) {
-            *word = row.valid;
-        }
+        let mut valid = chunk.valid;
         turn(&mut valid);
+        chunk.settle(&valid);
         for (column, values) in &mut self.columns {
             let valid = valid.get(*column as usize).copied().unwrap_or_default();
             match *column {
-                Column::Tap => values
-                    .extend_u16(rows, valid, |row| self.taps.key(row.interface, || tap_name(row.interface))),
-                Column::Encap => values.extend_u16(rows, valid, |row| match row.encap {
-                    stack if stack.is_empty() => 0,
-                    stack => self.encaps.key(stack, || stack.to_string()),
-                }),
-                column => values.extend(column, valid, rows),
+                Column::Tap => {
+                    let tap = |interface| self.taps.key(interface, || tap_name(interface));
+                    values.extend_u16(&keys(&chunk.interface, len, tap), len, valid);
+                }
+                Column::Encap => {
+                    let encap = |stack: Stack| {
+                        if stack.is_empty() { 0 } else { self.encaps.key(stack, || stack.to_string()) }
+                    };
+                    let keys = if valid == 0 { [0; CHUNK] } else { keys(&chunk.encap, len, encap) };
+                    values.extend_u16(&keys, len, valid);
+                }
+                column => values.extend(column, chunk, len, valid),
             }
         }
-        self.len += rows.len();
+        chunk.clear(&valid);
+        self.len += len;
     }
 
     /// Gives a row another label.
@@ -324,6 +327,22 @@ impl Builder {
     }
 }
 
+/// The number that each of the first `len` labels of a chunk has in a dictionary.
+#[inline]
+fn keys<K: Copy + PartialEq>(labels: &[K; CHUNK], len: usize, mut key: impl FnMut(K) -> u16) -> [u16; CHUNK] {
+    let labels = labels.get(..len).unwrap_or_default();
+    let Some(&first) = labels.first() else { return [0; CHUNK] };
+    // Most chunks have one tap. All are compared, for that is done for several at a time.
+    if labels.iter().filter(|&&label| label != first).count() == 0 {
+        return [key(first); CHUNK];
+    }
+    let mut keys = [0; CHUNK];
+    for (to, &label) in keys.iter_mut().zip(labels) {
+        *to = key(label);
+    }
+    keys
+}
+
 /// Turns a square of bits round: bit *c* of word *r* becomes bit *r* of word *c*. Swaps ever smaller squares off the
 /// diagonal, as in Warren, Hacker's Delight, section 7-3.
 #[inline]
@@ -348,9 +367,9 @@ fn turn(words: &mut [u64; CHUNK]) {
 macro_rules! variants {
     ($($extend:ident, $set:ident: $variant:ident($value:ty);)+) => { $(
         #[inline]
-        fn $extend(&mut self, rows: &[Row], valid: u64, value: impl FnMut(&Row) -> $value) {
+        fn $extend(&mut self, values: &[$value; CHUNK], len: usize, valid: u64) {
             if let Self::$variant(column) = self {
-                column.extend(rows, valid, value);
+                column.extend(values, len, valid);
             }
         }
 
@@ -394,73 +413,74 @@ impl Values {
 
     /// Appends this column's value of every row. `tap` and `encap` need a dictionary and are the builder's.
     #[inline]
-    fn extend(&mut self, column: Column, valid: u64, rows: &[Row]) {
+    fn extend(&mut self, column: Column, chunk: &Chunk, len: usize, valid: u64) {
         match column {
             Column::Tap | Column::Encap => {}
             Column::Ts => {
                 if let Self::Time(values) = self {
-                    values.extend(rows.iter().map(|row| row.ts));
+                    values.extend_from_slice(chunk.ts.get(..len).unwrap_or_default());
                 }
             }
-            Column::Frame => self.extend_u64(rows, valid, |row| row.number),
-            Column::CapLen => self.extend_u32(rows, valid, |row| row.cap_len),
-            Column::WireLen => self.extend_u32(rows, valid, |row| row.wire_len),
-            Column::EthSrc => self.extend_mac(rows, valid, |row| row.eth_src),
-            Column::EthDst => self.extend_mac(rows, valid, |row| row.eth_dst),
-            Column::Vlan => self.extend_u16(rows, valid, |row| row.vlan),
-            Column::VlanInner => self.extend_u16(rows, valid, |row| row.vlan_inner),
+            Column::Frame => self.extend_u64(&chunk.number, len, valid),
+            Column::CapLen => self.extend_u32(&chunk.cap_len, len, valid),
+            Column::WireLen => self.extend_u32(&chunk.wire_len, len, valid),
+            Column::EthSrc => self.extend_mac(&chunk.eth_src, len, valid),
+            Column::EthDst => self.extend_mac(&chunk.eth_dst, len, valid),
+            Column::Vlan => self.extend_u16(&chunk.vlan, len, valid),
+            Column::VlanInner => self.extend_u16(&chunk.vlan_inner, len, valid),
             Column::Mpls => {
                 if let Self::Lists { ends, items, valid: all } = self {
                     if valid == 0 {
-                        ends.resize(ends.len() + rows.len(), items.len() as i32);
+                        ends.resize(ends.len() + len, items.len() as i32);
                     } else {
-                        for row in rows {
-                            items.extend_from_slice(row.mpls.as_slice());
+                        for labels in chunk.mpls.iter().take(len) {
+                            items.extend_from_slice(labels.as_slice());
                             ends.push(items.len() as i32);
                         }
                     }
-                    all.push(valid, rows.len());
+                    all.push(valid, len);
                 }
             }
-            Column::Ethertype => self.extend_u16(rows, valid, |row| row.ethertype),
-            Column::OuterSrc => self.extend_address(rows, valid, |row| row.outer_src),
-            Column::OuterDst => self.extend_address(rows, valid, |row| row.outer_dst),
-            Column::TunnelId => self.extend_u32(rows, valid, |row| row.tunnel_id),
-            Column::IpVersion => self.extend_u8(rows, valid, |row| row.ip_version),
-            Column::Src => self.extend_address(rows, valid, |row| row.src),
-            Column::Dst => self.extend_address(rows, valid, |row| row.dst),
-            Column::Ttl => self.extend_u8(rows, valid, |row| row.ttl),
-            Column::Tos => self.extend_u8(rows, valid, |row| row.tos),
-            Column::IpId => self.extend_u32(rows, valid, |row| row.ip_id),
-            Column::Fragment => self.extend_u8(rows, valid, |row| row.fragment),
-            Column::Protocol => self.extend_u8(rows, valid, |row| row.protocol),
-            Column::SrcPort => self.extend_u16(rows, valid, |row| row.src_port),
-            Column::DstPort => self.extend_u16(rows, valid, |row| row.dst_port),
-            Column::TcpFlags => self.extend_u16(rows, valid, |row| row.tcp_flags),
-            Column::TcpSeq => self.extend_u32(rows, valid, |row| row.tcp_seq),
-            Column::TcpAck => self.extend_u32(rows, valid, |row| row.tcp_ack),
-            Column::TcpWindow => self.extend_u16(rows, valid, |row| row.tcp_window),
-            Column::PayloadLen => self.extend_u32(rows, valid, |row| row.payload_len),
-            Column::App => self.extend_u8(rows, valid, |row| row.app),
-            Column::Traffic => self.extend_u8(rows, valid, |row| row.traffic),
-            Column::Basis => self.extend_u8(rows, valid, |row| row.basis),
-            Column::PacketId => self.extend_u64(rows, valid, |row| row.packet_id),
-            Column::PayloadId => self.extend_u64(rows, valid, |row| row.payload_id),
-            Column::FlowId => self.extend_u64(rows, valid, |row| row.flow_id),
-            Column::PayloadHead => self.extend_u64(rows, valid, |row| row.payload_head),
+            Column::Ethertype => self.extend_u16(&chunk.ethertype, len, valid),
+            Column::OuterSrc => self.extend_address(&chunk.outer_src, len, valid),
+            Column::OuterDst => self.extend_address(&chunk.outer_dst, len, valid),
+            Column::TunnelId => self.extend_u32(&chunk.tunnel_id, len, valid),
+            Column::IpVersion => self.extend_u8(&chunk.ip_version, len, valid),
+            Column::Src => self.extend_address(&chunk.src, len, valid),
+            Column::Dst => self.extend_address(&chunk.dst, len, valid),
+            Column::Ttl => self.extend_u8(&chunk.ttl, len, valid),
+            Column::Tos => self.extend_u8(&chunk.tos, len, valid),
+            Column::IpId => self.extend_u32(&chunk.ip_id, len, valid),
+            Column::Fragment => self.extend_u8(&chunk.fragment, len, valid),
+            Column::Protocol => self.extend_u8(&chunk.protocol, len, valid),
+            Column::SrcPort => self.extend_u16(&chunk.src_port, len, valid),
+            Column::DstPort => self.extend_u16(&chunk.dst_port, len, valid),
+            Column::TcpFlags => self.extend_u16(&chunk.tcp_flags, len, valid),
+            Column::TcpSeq => self.extend_u32(&chunk.tcp_seq, len, valid),
+            Column::TcpAck => self.extend_u32(&chunk.tcp_ack, len, valid),
+            Column::TcpWindow => self.extend_u16(&chunk.tcp_window, len, valid),
+            Column::PayloadLen => self.extend_u32(&chunk.payload_len, len, valid),
+            Column::App => self.extend_u8(&chunk.app, len, valid),
+            Column::Traffic => self.extend_u8(&chunk.traffic, len, valid),
+            Column::Basis => self.extend_u8(&chunk.basis, len, valid),
+            Column::PacketId => self.extend_u64(&chunk.packet_id, len, valid),
+            Column::PayloadId => self.extend_u64(&chunk.payload_id, len, valid),
+            Column::FlowId => self.extend_u64(&chunk.flow_id, len, valid),
+            Column::PayloadHead => self.extend_u64(&chunk.payload_head, len, valid),
             Column::CommunityId => {
                 if let Self::Text { ends, bytes, valid: all } = self {
-                    for row in rows {
+                    for (at, &valid) in chunk.valid.iter().enumerate().take(len) {
+                        let row = chunk.row(at, valid);
                         if row.has(column) {
-                            bytes.extend_from_slice(ids::community_id(row).as_bytes());
+                            bytes.extend_from_slice(ids::community_id(&row).as_bytes());
                         }
                         ends.push(bytes.len() as i32);
                     }
-                    all.push(valid, rows.len());
+                    all.push(valid, len);
                 }
             }
-            Column::Issue => self.extend_u16(rows, valid, |row| row.issue),
-            Column::IssueOffset => self.extend_u32(rows, valid, |row| row.issue_offset),
+            Column::Issue => self.extend_u16(&chunk.issue, len, valid),
+            Column::IssueOffset => self.extend_u32(&chunk.issue_offset, len, valid),
         }
     }
 

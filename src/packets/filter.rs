@@ -87,6 +87,7 @@ fn is_told_by_others(column: Column) -> bool {
     matches!(column, Column::App | Column::Traffic | Column::Basis | Column::SrcPort | Column::DstPort)
 }
 
+#[inline]
 fn matches((column, accepted): &(Column, Vec<u64>), row: &Row) -> bool {
     let value: u64 = match column {
         Column::App => row.app.into(),

@@ -33,26 +33,25 @@ pub(super) struct Piece {
 
 impl Piece {
     /// What piece of a packet this is, if it is a fragment.
-    #[inline]
+    #[inline(always)]
     pub fn of(ts: i64, frame: &[u8], layers: &Layers<'_>) -> Option<Self> {
-        layers
-            .ip
-            .as_ref()
-            .filter(|ip| ip.fragment != Fragment::Whole)
-            .map(|ip| Self::new(ts, frame, ip, layers))
+        match layers.ip {
+            Some(ip) if ip.fragment != Fragment::Whole => Some(Self::new(ts, frame, ip, layers.ports())),
+            _ => None,
+        }
     }
 
     #[cold]
-    fn new(ts: i64, frame: &[u8], ip: &Ip<'_>, layers: &Layers<'_>) -> Self {
+    fn new(ts: i64, frame: &[u8], ip: Ip<'_>, ports: Option<(u16, u16)>) -> Self {
         let offset = (ip.packet.as_ptr().addr() - frame.as_ptr().addr()) as u32;
         let header = if ip.version == 4 { Header::Ipv4 } else { Header::Ipv6 };
         let is_first = ip.fragment == Fragment::First;
         Self {
-            key: key(ip),
+            key: key(&ip),
             ts,
             is_first,
-            ports: layers.ports().filter(|_| is_first),
-            units: units(ip),
+            ports: ports.filter(|_| is_first),
+            units: units(&ip),
             overlap: Issue { header, reason: Reason::Overlap, offset },
         }
     }

@@ -61,7 +61,7 @@ pub struct Ids {
 
 impl Ids {
     /// The ids of the innermost packet.
-    #[inline]
+    #[inline(always)]
     pub fn of(layers: &Layers<'_>) -> Self {
         let Some(ip) = &layers.ip else { return Self::default() };
         Self {
@@ -75,22 +75,11 @@ impl Ids {
     }
 }
 
-/// Sets the ids of a row, which has these layers.
+/// `payload_head` of a packet.
 #[inline]
-pub(super) fn set(row: &mut Row, layers: &Layers<'_>) {
-    if let Some(ip) = &layers.ip {
-        let flow = flow_id(row);
-        row.set_ids(packet_id(ip, layers.payload_len), payload_id(ip, layers), flow);
-    }
-}
-
-/// Sets `payload_head` of a row, which has these layers.
-#[inline]
-pub(super) fn set_head(row: &mut Row, layers: &Layers<'_>) {
+pub(super) fn head(layers: &Layers<'_>) -> Option<u64> {
     let whole = layers.ip.is_some_and(|ip| ip.fragment == Fragment::Whole);
-    row.set_payload_head(
-        layers.payload.first_chunk::<HEAD_BYTES>().filter(|_| whole).map(|head| xxh3_64(head)),
-    );
+    layers.payload.first_chunk::<HEAD_BYTES>().filter(|_| whole).map(|head| xxh3_64(head))
 }
 
 /// Whether an id is strong enough that an equal one proves the same packet.
@@ -109,7 +98,7 @@ const CHANGED_V4: Pair = Pair::from_le_bytes([0, 0xff, 0, 0, 0, 0, 0x40, 0, 0xff
 /// As [`CHANGED_V4`].
 const CHANGED_V6: Pair = Pair::from_le_bytes([0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]);
 
-#[inline]
+#[inline(always)]
 fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
     let packet = ip.packet.get(..PACKET_BYTES).unwrap_or(ip.packet);
     if packet.len() < PACKET_BYTES.min(ip.total_len as usize) {
@@ -126,7 +115,7 @@ fn packet_id(ip: &Ip<'_>, payload_len: u32) -> Option<u64> {
 }
 
 /// The hash of a packet, of which what is `changed` is taken for zero.
-#[inline]
+#[inline(always)]
 fn unchanged<const PAIRS: usize>(packet: &[u8], changed: Pair) -> Option<u64> {
     let mut head = packet.as_chunks().0.first_chunk::<PAIRS>()?.map(Pair::from_le_bytes);
     let mut tail = packet.as_rchunks().1.last_chunk::<PAIRS>()?.map(Pair::from_le_bytes);
@@ -141,7 +130,7 @@ fn unchanged<const PAIRS: usize>(packet: &[u8], changed: Pair) -> Option<u64> {
     Some(xxh3::medium(packet.len(), head, tail))
 }
 
-#[inline]
+#[inline(always)]
 fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
     let captured = layers.payload.len();
     if ip.fragment != Fragment::Whole || captured < PAYLOAD_BYTES.min(layers.payload_len as usize) {
@@ -162,12 +151,18 @@ fn payload_id(ip: &Ip<'_>, layers: &Layers<'_>) -> Option<u64> {
 }
 
 /// The hash of the lowest `HEAD` bytes of `head`, 5 to 14 of them, and of the payload behind them. Always some.
-#[inline]
+#[inline(always)]
 fn joined<const HEAD: usize>(head: Pair, payload: &[u8]) -> Option<u64> {
-    let len = HEAD + payload.len();
     if HEAD > 8 && payload.is_empty() {
-        return Some(xxh3::short(len, head));
+        return Some(xxh3::short(HEAD, head));
     }
+    joined_with::<HEAD>(head, payload)
+}
+
+/// [`joined`] of some bytes.
+#[inline]
+fn joined_with<const HEAD: usize>(head: Pair, payload: &[u8]) -> Option<u64> {
+    let len = HEAD + payload.len();
     let at = |at: usize| payload.get(at..)?.first_chunk().copied().map(Pair::from_le_bytes);
     let Some(start) = at(0) else { return Some(of_few::<HEAD>(head, payload)) };
     let first = head | start << (8 * HEAD);
@@ -228,7 +223,7 @@ pub(super) fn flow_id(row: &Row) -> u64 {
     flow(row.ip_version, row.protocol, (row.src, row.src_port), (row.dst, row.dst_port))
 }
 
-#[inline]
+#[inline(always)]
 fn flow(version: u8, protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
     if version != 4 {
         return flow_v6(protocol, src, dst);
@@ -302,6 +297,7 @@ mod tests {
     use super::*;
     use crate::capture::LinkType;
     use crate::dissect::dissect;
+    use crate::packets::row::Fill;
 
     fn bytes(hex: &str) -> Vec<u8> {
         let digit = |i: usize| u8::from_str_radix(&hex[i..i + 2], 16).unwrap();
@@ -425,6 +421,9 @@ mod tests {
         let zeroed: &[usize] = if ip.version == 4 { &[1, 8, 10, 11] } else { &[0, 1, 2, 3, 7] };
         for &at in zeroed {
             packet[at] = 0;
+        }
+        if ip.version == 4 {
+            packet[6] &= !0x40;
         }
         let payload = &layers.payload[..layers.payload.len().min(PAYLOAD_BYTES)];
         let mut start = [&[ip.protocol][..], &layers.payload_len.to_be_bytes()].concat();

@@ -5,16 +5,16 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
 
-use super::builder::{Builder, CHUNK};
+use super::builder::Builder;
 use super::column::Column;
 use super::filter::Filter;
 use super::fragments::Piece;
 use super::frames::Carried;
-use super::ids;
-use super::row::Row;
-use crate::capture::{Block, Interface};
+use super::ids::{self, Ids};
+use super::row::{CHUNK, Cells, Chunk, Fill, Row, Slot};
+use crate::capture::{Block, Interface, LinkType};
 use crate::classify::{self, Hint, Label};
-use crate::dissect::{Layers, dissect_into};
+use crate::dissect::{Layers, Then, dissect_then};
 use crate::messages::{self, Kinds, Tables};
 
 /// Rows of frames that follow each other, and the messages in them.
@@ -121,80 +121,64 @@ impl Part {
 
     /// Adds rows for the frames of a block.
     pub fn read(&mut self, work: &Work, block: &Block, interfaces: &[Arc<Interface>]) {
-        let mut rows = [Row::default(); CHUNK];
+        let mut chunk = Chunk::new();
         let mut len = 0;
-        let mut layers = Layers::default();
         let tap_name = |interface: u32| {
             interfaces.get(interface as usize).map_or_else(String::new, |interface| interface.tap.clone())
         };
         for (number, frame) in (block.first_frame()..).zip(block.frames()) {
-            let Some(row) = rows.get_mut(len) else { break };
-            *row = Row::of(number, &frame.record);
-            if work.layers
-                && let Some(interface) = interfaces.get(frame.record.interface as usize)
-            {
-                dissect_into(interface.link, frame.data, frame.record.wire_len, &mut layers);
-                row.set_layers(&layers);
-                let label = if work.label { classify::label(&layers) } else { Label::default() };
-                row.set_label(label);
-                if !work.tables.is_empty() {
-                    let ts = frame.record.ts;
-                    let message = messages::Frame { number, ts, layers: &layers, label };
-                    self.messages.read(&message, (interface.link, frame.record.wire_len, frame.data));
+            let mut row = chunk.slot(len);
+            row.set_record(number, &frame.record);
+            row.done();
+            let is_kept = match interfaces.get(frame.record.interface as usize) {
+                Some(interface) if work.layers => {
+                    self.fill(work, interface.link, frame.data, &mut chunk, len)
                 }
-                let open = self.open.len();
-                let at = Some((self.builder.len() + len) as u32);
-                if work.label {
-                    Hint::find(&layers, label, |hint| {
-                        if self.open.is_empty() {
-                            // Where there is one there may be many, and to move them costs more than unused room.
-                            self.open.reserve(work.batch_size);
-                        }
-                        self.open.push(Open { number, at, row: None, what: What::Hint(hint) });
-                    });
-                }
-                if let Some(piece) = Piece::of(frame.record.ts, frame.data, &layers) {
-                    let what = What::Fragment(Box::new(piece), label);
-                    self.open.push(Open { number, at, row: None, what });
-                }
-                let is_open = self.open.len() > open;
-                let is_kept = if is_open && work.open_filter {
-                    work.filter.may_keep(row)
-                } else {
-                    work.filter.keeps(row)
-                };
-                if work.ids && is_kept {
-                    ids::set(row, &layers);
-                }
-                if work.head {
-                    ids::set_head(row, &layers);
-                }
-                if is_open {
-                    self.keep_open(work, open, row, is_kept);
-                }
-                if !is_kept {
-                    continue;
-                }
-            }
-            len += 1;
+                _ => true,
+            };
+            len += usize::from(is_kept);
             if len == CHUNK {
-                self.builder.push(&rows, tap_name);
+                self.builder.push(&mut chunk, len, tap_name);
                 len = 0;
             }
         }
-        self.builder.push(rows.get(..len).unwrap_or_default(), tap_name);
+        self.builder.push(&mut chunk, len, tap_name);
         self.frames += block.len();
     }
 
-    /// Gives the open frames from `first` on, which are one, the row that is needed to decide on them.
-    fn keep_open(&mut self, work: &Work, first: usize, row: &Row, is_kept: bool) {
-        let frames = self.open.get_mut(first..).unwrap_or_default();
-        let needed = work.open_filter || frames.iter().any(|open| matches!(open.what, What::Fragment(..)));
-        let place = (needed && is_kept).then(|| {
-            self.rows.push(*row);
+    /// Fills the row of a frame with what its bytes tell; says whether it is kept.
+    #[inline(never)]
+    fn fill(&mut self, work: &Work, link: LinkType, frame: &[u8], chunk: &mut Chunk, at: usize) -> bool {
+        let mut row = chunk.slot(at);
+        let wire_len = *row.wire_len();
+        dissect_then(link, frame, wire_len, Filling { part: self, work, link, frame, row })
+    }
+
+    /// Notes that a frame is open.
+    fn note(&mut self, work: &Work, number: u64, at: usize, what: What) {
+        if self.open.is_empty() {
+            // Where there is one there may be many, and to move them costs more than unused room.
+            self.open.reserve(work.batch_size);
+        }
+        let at = Some((self.builder.len() + at) as u32);
+        self.open.push(Open { number, at, row: None, what });
+    }
+
+    /// Whether to decide on the open frame of which the entries from `first` on are, its row is needed.
+    #[cold]
+    fn needs_row(&self, work: &Work, first: usize) -> bool {
+        let entries = self.open.get(first..).unwrap_or_default();
+        work.open_filter || entries.iter().any(|open| matches!(open.what, What::Fragment(..)))
+    }
+
+    /// Notes for the entries from `first` on of an open frame where its row is, and whether that was left out.
+    #[cold]
+    fn keep_open(&mut self, first: usize, row: Option<Row>, is_kept: bool) {
+        let place = row.map(|row| {
+            self.rows.push(row);
             self.rows.len() as u32 - 1
         });
-        for open in frames {
+        for open in self.open.get_mut(first..).unwrap_or_default() {
             open.row = place;
             if !is_kept {
                 open.at = None;
@@ -247,5 +231,67 @@ impl Part {
             builder.retain(&keep);
         }
         Ok(Batch { packets: builder.finish()?, messages: messages.finish(&mut carried.messages)? })
+    }
+}
+
+/// The row of a frame, about to be filled.
+struct Filling<'p, 'f> {
+    part: &'p mut Part,
+    work: &'p Work,
+    link: LinkType,
+    frame: &'f [u8],
+    row: Slot<'p>,
+}
+
+impl<'f> Then<'f> for Filling<'_, 'f> {
+    /// Whether the row is kept.
+    type Output = bool;
+
+    #[inline(always)]
+    fn then<const PLAIN: bool>(self, layers: &Layers<'f>) -> bool {
+        let Self { part, work, link, frame, mut row } = self;
+        row.set_layers(layers);
+        let label = if work.label { classify::label(layers) } else { Label::default() };
+        row.set_label(label);
+        let open = part.open.len();
+        let (number, at) = (*row.number(), row.at());
+        if !work.tables.is_empty() {
+            let message = messages::Frame { number, ts: *row.ts(), layers, label };
+            part.messages.read(&message, (link, *row.wire_len(), frame));
+        }
+        if work.label {
+            let part = &mut *part;
+            Hint::find(layers, label, move || move |hint| part.note(work, number, at, What::Hint(hint)));
+        }
+        if !PLAIN && let Some(piece) = Piece::of(*row.ts(), frame, layers) {
+            part.note(work, number, at, What::Fragment(Box::new(piece), label));
+        }
+        let is_open = part.open.len() > open;
+        let is_kept = work.filter.is_empty()
+            || if is_open && work.open_filter {
+                work.filter.may_keep(&row.row())
+            } else {
+                work.filter.keeps(&row.row())
+            };
+        if work.ids && is_kept {
+            row.set_ids(Ids::of(layers));
+        }
+        if work.head {
+            row.set_payload_head(ids::head(layers));
+        }
+        if is_open {
+            let needed = is_kept && part.needs_row(work, open);
+            if needed {
+                part.keep_open(open, Some(row.row()), is_kept);
+            } else if !is_kept {
+                part.keep_open(open, None, is_kept);
+            }
+        }
+        if is_kept {
+            row.done();
+        } else {
+            row.clear();
+        }
+        is_kept
     }
 }

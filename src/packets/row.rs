@@ -1,59 +1,197 @@
-//! One frame as the values of its row, before they go into columns.
+//! Frames as rows, before they go into columns: one at a time, and [`CHUNK`] of them with the values of a column side by side.
 
 use super::column::Column;
+use super::ids::Ids;
 use crate::capture::Record;
 use crate::classify::Label;
 use crate::dissect::{Labels, Layers, Mac, Stack, Transport};
 use crate::wire::ip::{Addr, Fragment};
 use crate::wire::{Issue, Reason};
 
-/// The values of a row. All of one size and side by side, so that columns are filled from many rows with plain copies:
-/// what a null is, `valid` says, and its value is 0.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Row {
-    /// A bit a [`Column`]: whether the row has a value there.
-    pub valid: u64,
-    pub number: u64,
-    pub ts: i64,
-    pub packet_id: u64,
-    pub payload_id: u64,
-    pub flow_id: u64,
-    pub payload_head: u64,
-    pub encap: Stack,
-    pub src: Addr,
-    pub dst: Addr,
-    pub outer_src: Addr,
-    pub outer_dst: Addr,
-    pub interface: u32,
-    pub cap_len: u32,
-    pub wire_len: u32,
-    pub tunnel_id: u32,
-    pub ip_id: u32,
-    pub tcp_seq: u32,
-    pub tcp_ack: u32,
-    pub payload_len: u32,
-    pub issue_offset: u32,
-    pub mpls: Labels,
-    pub eth_src: Mac,
-    pub eth_dst: Mac,
-    pub vlan: u16,
-    pub vlan_inner: u16,
-    pub ethertype: u16,
-    pub src_port: u16,
-    pub dst_port: u16,
-    pub tcp_flags: u16,
-    pub tcp_window: u16,
-    pub issue: u16,
-    pub ip_version: u8,
-    pub ttl: u8,
-    pub tos: u8,
-    pub fragment: u8,
-    pub protocol: u8,
-    pub app: u8,
-    pub traffic: u8,
-    pub basis: u8,
+/// How many rows a chunk has: the bits of a validity word.
+pub const CHUNK: usize = 64;
+
+macro_rules! rows {
+    ($($(#[$doc:meta])* $name:ident: $type:ty, $column:ident;)+) => {
+        /// The values of a row. What a null is, `valid` says, and its value is 0.
+        #[derive(Debug, Clone, Copy, Default)]
+        pub struct Row {
+            /// A bit a [`Column`]: whether the row has a value there.
+            pub valid: u64,
+            $($(#[$doc])* pub $name: $type,)+
+        }
+
+        /// Rows, the values of each column side by side, so that a column is filled from all of them with one copy.
+        #[derive(Debug)]
+        pub struct Chunk {
+            /// As [`Row::valid`].
+            pub valid: [u64; CHUNK],
+            /// A bit a column: whether values of rows that are gone are left in it, be it null now or not.
+            stale: u64,
+            $(pub $name: [$type; CHUNK],)+
+        }
+
+        /// Where the values of a row go.
+        pub trait Cells {
+            /// As [`Row::valid`].
+            fn valid(&mut self) -> &mut u64;
+            $(fn $name(&mut self) -> &mut $type;)+
+        }
+
+        impl Cells for Row {
+            #[inline(always)]
+            fn valid(&mut self) -> &mut u64 {
+                &mut self.valid
+            }
+            $(#[inline(always)] fn $name(&mut self) -> &mut $type {
+                &mut self.$name
+            })+
+        }
+
+        /// A row of a chunk.
+        pub struct Slot<'a> {
+            chunk: &'a mut Chunk,
+            at: usize,
+            /// What [`Slot::done`] makes its word in [`Chunk::valid`].
+            valid: u64,
+        }
+
+        #[expect(clippy::indexing_slicing, reason = "a remainder is less than what it is one of")]
+        impl Cells for Slot<'_> {
+            #[inline(always)]
+            fn valid(&mut self) -> &mut u64 {
+                &mut self.valid
+            }
+            $(#[inline(always)] fn $name(&mut self) -> &mut $type {
+                &mut self.chunk.$name[self.at % CHUNK]
+            })+
+        }
+
+        impl Slot<'_> {
+            /// Where it is in its chunk.
+            #[inline(always)]
+            pub fn at(&self) -> usize {
+                self.at
+            }
+
+            /// The row so far.
+            #[inline(always)]
+            pub fn row(&self) -> Row {
+                self.chunk.row(self.at, self.valid)
+            }
+
+            /// Makes the row null again.
+            #[inline(always)]
+            pub fn clear(self) {
+                self.chunk.clear_row(self.at);
+            }
+        }
+
+        impl Chunk {
+            /// A chunk of nulls.
+            pub fn new() -> Self {
+                Self { valid: [0; CHUNK], stale: 0, $($name: [<$type>::default(); CHUNK],)+ }
+            }
+
+            /// The row at `at`, below [`CHUNK`].
+            #[inline(always)]
+            pub fn slot(&mut self, at: usize) -> Slot<'_> {
+                let valid = self.valid.get(at).copied().unwrap_or_default();
+                Slot { chunk: self, at, valid }
+            }
+
+            /// Makes a row null again.
+            #[cold]
+            fn clear_row(&mut self, at: usize) {
+                let mut row = self.slot(at);
+                row.valid = 0;
+                $(*row.$name() = <$type>::default();)+
+                row.done();
+            }
+
+            /// A row, which has the values that `valid` says.
+            #[inline(never)]
+            pub fn row(&self, at: usize, valid: u64) -> Row {
+                let has = |column| valid & bit(column) != 0;
+                Row {
+                    valid,
+                    $($name: self.$name.get(at).copied().filter(|_| has(Column::$column)).unwrap_or_default(),)+
+                }
+            }
+
+            /// Makes nulls 0 where values of rows that are gone were left. `valid` says by column which of the rows have one.
+            #[inline]
+            pub fn settle(&mut self, valid: &[u64; CHUNK]) {
+                $(
+                    let valid_here = valid.get(Column::$column as usize).copied().unwrap_or_default();
+                    if self.stale & bit(Column::$column) != 0 && valid_here != 0 && valid_here != u64::MAX {
+                        for (at, value) in self.$name.iter_mut().enumerate() {
+                            if valid_here >> at & 1 == 0 {
+                                *value = <$type>::default();
+                            }
+                        }
+                        self.stale &= !bit(Column::$column);
+                    }
+                )+
+            }
+
+            /// Makes all rows null again, of which `valid` says by column which are not.
+            #[inline]
+            pub fn clear(&mut self, valid: &[u64; CHUNK]) {
+                self.valid = [0; CHUNK];
+                $(match valid.get(Column::$column as usize).copied().unwrap_or_default() {
+                    0 => {}
+                    // The next rows will most likely have values there too.
+                    u64::MAX => self.stale |= bit(Column::$column),
+                    _ => self.$name = [<$type>::default(); CHUNK],
+                })+
+            }
+        }
+    };
+}
+
+rows! {
+    number: u64, Frame;
+    ts: i64, Ts;
+    packet_id: u64, PacketId;
+    payload_id: u64, PayloadId;
+    flow_id: u64, FlowId;
+    payload_head: u64, PayloadHead;
+    encap: Stack, Encap;
+    src: Addr, Src;
+    dst: Addr, Dst;
+    outer_src: Addr, OuterSrc;
+    outer_dst: Addr, OuterDst;
+    interface: u32, Tap;
+    cap_len: u32, CapLen;
+    wire_len: u32, WireLen;
+    tunnel_id: u32, TunnelId;
+    ip_id: u32, IpId;
+    tcp_seq: u32, TcpSeq;
+    tcp_ack: u32, TcpAck;
+    payload_len: u32, PayloadLen;
+    issue_offset: u32, IssueOffset;
+    mpls: Labels, Mpls;
+    eth_src: Mac, EthSrc;
+    eth_dst: Mac, EthDst;
+    vlan: u16, Vlan;
+    vlan_inner: u16, VlanInner;
+    ethertype: u16, Ethertype;
+    src_port: u16, SrcPort;
+    dst_port: u16, DstPort;
+    tcp_flags: u16, TcpFlags;
+    tcp_window: u16, TcpWindow;
+    issue: u16, Issue;
+    ip_version: u8, IpVersion;
+    ttl: u8, Ttl;
+    tos: u8, Tos;
+    fragment: u8, Fragment;
+    protocol: u8, Protocol;
+    app: u8, App;
+    traffic: u8, Traffic;
+    basis: u8, Basis;
     /// Type and code of ICMP, which the Community ID is made from.
-    pub icmp: Option<[u8; 2]>,
+    icmp: Option<[u8; 2]>, CommunityId;
 }
 
 /// The bit of a column in [`Row::valid`].
@@ -101,86 +239,94 @@ fn issue_key(issue: Issue) -> u16 {
 }
 
 impl Row {
-    /// A row that has what the capture file says, and nothing else.
-    #[inline]
-    pub fn of(number: u64, record: &Record) -> Self {
-        Self {
-            valid: ALWAYS,
-            number,
-            ts: record.ts,
-            interface: record.interface,
-            cap_len: record.cap_len,
-            wire_len: record.wire_len,
-            ..Self::default()
-        }
-    }
-
     /// Whether the row has a value in a column.
     #[inline]
     pub fn has(&self, column: Column) -> bool {
         self.valid & bit(column) != 0
     }
+}
+
+impl Slot<'_> {
+    /// Says which values the row has. To be called when they are all there.
+    #[inline(always)]
+    pub fn done(self) {
+        if let Some(valid) = self.chunk.valid.get_mut(self.at) {
+            *valid = self.valid;
+        }
+    }
+}
+
+/// What rows are filled with.
+pub trait Fill: Cells {
+    /// Sets what the capture file says.
+    #[inline(always)]
+    fn set_record(&mut self, number: u64, record: &Record) {
+        *self.valid() |= ALWAYS;
+        (*self.number(), *self.ts(), *self.interface()) = (number, record.ts, record.interface);
+        (*self.cap_len(), *self.wire_len()) = (record.cap_len, record.wire_len);
+    }
 
     /// Adds a value's bit if there is one, and gives the value.
-    #[inline]
+    #[inline(always)]
     fn or_null<T: Default>(&mut self, column: Column, value: Option<T>) -> T {
-        self.valid |= u64::from(value.is_some()) << column as u8;
+        *self.valid() |= u64::from(value.is_some()) << column as u8;
         value.unwrap_or_default()
     }
 
     /// Adds what dissection found.
-    #[inline]
-    pub fn set_layers(&mut self, layers: &Layers<'_>) {
+    #[inline(always)]
+    fn set_layers(&mut self, layers: &Layers<'_>) {
         if let (Some(src), Some(dst), Some(ethertype)) = (layers.eth_src, layers.eth_dst, layers.ethertype) {
-            self.valid |= ETHERNET;
-            (self.eth_src, self.eth_dst, self.ethertype) = (src, dst, ethertype);
+            *self.valid() |= ETHERNET;
+            (*self.eth_src(), *self.eth_dst(), *self.ethertype()) = (src, dst, ethertype);
         } else {
-            self.eth_src = self.or_null(Column::EthSrc, layers.eth_src);
-            self.eth_dst = self.or_null(Column::EthDst, layers.eth_dst);
-            self.ethertype = self.or_null(Column::Ethertype, layers.ethertype);
+            *self.eth_src() = self.or_null(Column::EthSrc, layers.eth_src);
+            *self.eth_dst() = self.or_null(Column::EthDst, layers.eth_dst);
+            *self.ethertype() = self.or_null(Column::Ethertype, layers.ethertype);
         }
         if let Some(vlan) = layers.vlan {
-            self.valid |= bit(Column::Vlan);
-            self.vlan = vlan;
-            self.vlan_inner = self.or_null(Column::VlanInner, layers.vlan_inner);
+            *self.valid() |= bit(Column::Vlan);
+            *self.vlan() = vlan;
+            *self.vlan_inner() = self.or_null(Column::VlanInner, layers.vlan_inner);
         }
         if let Some(id) = layers.tunnel_id {
-            self.valid |= bit(Column::TunnelId);
-            self.tunnel_id = id;
+            *self.valid() |= bit(Column::TunnelId);
+            *self.tunnel_id() = id;
         }
         if !layers.mpls.as_slice().is_empty() {
-            self.valid |= bit(Column::Mpls);
-            self.mpls = layers.mpls;
+            *self.valid() |= bit(Column::Mpls);
+            *self.mpls() = layers.mpls;
         }
         if !layers.encap.is_empty() {
-            self.valid |= bit(Column::Encap);
-            self.encap = layers.encap;
+            *self.valid() |= bit(Column::Encap);
+            *self.encap() = layers.encap;
         }
         if let Some(outer) = &layers.outer {
-            self.valid |= OUTER;
-            (self.outer_src, self.outer_dst) = (outer.src(), outer.dst());
+            *self.valid() |= OUTER;
+            (*self.outer_src(), *self.outer_dst()) = (outer.src(), outer.dst());
         }
         if let Some(ip) = &layers.ip {
-            self.valid |= IP;
-            (self.src, self.dst) = (ip.src(), ip.dst());
-            (self.ip_version, self.ttl, self.tos, self.protocol) = (ip.version, ip.ttl, ip.tos, ip.protocol);
-            self.ip_id = self.or_null(Column::IpId, ip.id);
-            self.payload_len = layers.payload_len;
+            *self.valid() |= IP;
+            (*self.src(), *self.dst()) = (ip.src(), ip.dst());
+            (*self.ip_version(), *self.ttl(), *self.tos(), *self.protocol()) =
+                (ip.version, ip.ttl, ip.tos, ip.protocol);
+            *self.ip_id() = self.or_null(Column::IpId, ip.id);
+            *self.payload_len() = layers.payload_len;
             if ip.fragment != Fragment::Whole {
-                self.valid |= bit(Column::Fragment);
-                self.fragment = ip.fragment as u8;
+                *self.valid() |= bit(Column::Fragment);
+                *self.fragment() = ip.fragment as u8;
             }
         }
         match layers.transport {
             Transport::Udp(udp) => self.set_ports((udp.src_port.get(), udp.dst_port.get())),
             Transport::Tcp(tcp) => {
-                self.valid |= TCP;
-                (self.tcp_flags, self.tcp_window) = (tcp.flags(), tcp.window.get());
-                (self.tcp_seq, self.tcp_ack) = (tcp.seq.get(), tcp.ack.get());
+                *self.valid() |= TCP;
+                (*self.tcp_flags(), *self.tcp_window()) = (tcp.flags(), tcp.window.get());
+                (*self.tcp_seq(), *self.tcp_ack()) = (tcp.seq.get(), tcp.ack.get());
                 self.set_ports((tcp.src_port.get(), tcp.dst_port.get()));
             }
             Transport::Icmp { kind, code } | Transport::Icmpv6 { kind, code } => {
-                self.icmp = Some([kind, code]);
+                *self.icmp() = Some([kind, code]);
             }
             _ => {
                 if let Some(ports) = layers.ports() {
@@ -194,42 +340,121 @@ impl Row {
     }
 
     /// Sets the ports.
-    #[inline]
-    pub fn set_ports(&mut self, ports: (u16, u16)) {
-        self.valid |= PORTS;
-        (self.src_port, self.dst_port) = ports;
+    #[inline(always)]
+    fn set_ports(&mut self, ports: (u16, u16)) {
+        *self.valid() |= PORTS;
+        (*self.src_port(), *self.dst_port()) = ports;
     }
 
     /// Sets the issue.
-    #[cold]
-    pub fn set_issue(&mut self, issue: Issue) {
-        self.valid |= ISSUE;
-        self.issue = issue_key(issue);
-        self.issue_offset = issue.offset;
+    #[inline(always)]
+    fn set_issue(&mut self, issue: Issue) {
+        *self.valid() |= ISSUE;
+        *self.issue() = issue_key(issue);
+        *self.issue_offset() = issue.offset;
     }
 
     /// Sets what the frame is taken for.
-    #[inline]
-    pub fn set_label(&mut self, label: Label) {
-        self.valid &= !LABEL;
+    #[inline(always)]
+    fn set_label(&mut self, label: Label) {
+        *self.valid() &= !LABEL;
         if let (Some(app), Some(basis)) = (label.app, label.basis) {
-            self.valid |= LABEL;
-            (self.app, self.basis) = (app as u8, basis as u8);
+            *self.valid() |= LABEL;
+            (*self.app(), *self.basis()) = (app as u8, basis as u8);
         }
-        self.traffic = label.traffic() as u8;
+        *self.traffic() = label.traffic() as u8;
     }
 
     /// Sets what the payload begins with, as a number.
-    #[inline]
-    pub fn set_payload_head(&mut self, head: Option<u64>) {
-        self.payload_head = self.or_null(Column::PayloadHead, head);
+    #[inline(always)]
+    fn set_payload_head(&mut self, head: Option<u64>) {
+        *self.payload_head() = self.or_null(Column::PayloadHead, head);
     }
 
-    /// Sets the ids, of which the flow always has one.
-    #[inline]
-    pub fn set_ids(&mut self, packet: Option<u64>, payload: Option<u64>, flow: u64) {
-        self.packet_id = self.or_null(Column::PacketId, packet);
-        self.payload_id = self.or_null(Column::PayloadId, payload);
-        self.flow_id = self.or_null(Column::FlowId, Some(flow));
+    /// Sets the ids.
+    #[inline(always)]
+    fn set_ids(&mut self, ids: Ids) {
+        *self.packet_id() = self.or_null(Column::PacketId, ids.packet);
+        *self.payload_id() = self.or_null(Column::PayloadId, ids.payload);
+        *self.flow_id() = self.or_null(Column::FlowId, ids.flow);
+    }
+}
+
+impl Fill for Row {}
+impl Fill for Slot<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::{UInt16Type, UInt32Type, UInt64Type};
+    use arrow_array::{Array, RecordBatch};
+    use proptest::prelude::*;
+
+    use super::super::builder::Builder;
+    use super::super::column::schema;
+    use super::*;
+
+    const COLUMNS: [Column; 4] = [Column::Frame, Column::Vlan, Column::IpId, Column::PacketId];
+
+    /// Puts rows, of which each says by bits which of its values it has, into columns.
+    fn columns(rows: &[u8], chunks: &[usize]) -> RecordBatch {
+        let mut builder = Builder::new(schema(&COLUMNS), &COLUMNS, rows.len());
+        let (mut chunk, mut len) = (Chunk::new(), 0);
+        let mut lengths = chunks.iter().cycle();
+        let mut most = lengths.next().copied().unwrap_or(CHUNK);
+        for (number, has) in rows.iter().enumerate() {
+            let mut row = chunk.slot(len);
+            row.valid |= ALWAYS;
+            *row.number() = number as u64;
+            if has & 1 != 0 {
+                row.valid |= bit(Column::Vlan);
+                *row.vlan() = number as u16 | 1;
+            }
+            if has & 2 != 0 {
+                row.valid |= bit(Column::IpId);
+                *row.ip_id() = number as u32 | 1;
+            }
+            if has & 4 != 0 {
+                row.valid |= bit(Column::PacketId);
+                *row.packet_id() = number as u64 | 1;
+            }
+            if has & 8 != 0 {
+                // Left out: another row takes its place.
+                row.clear();
+                continue;
+            }
+            row.done();
+            len += 1;
+            if len == most {
+                builder.push(&mut chunk, len, |_| String::new());
+                (len, most) = (0, lengths.next().copied().unwrap_or(CHUNK));
+            }
+        }
+        builder.push(&mut chunk, len, |_| String::new());
+        builder.finish().unwrap()
+    }
+
+    proptest! {
+        /// Whatever was in a chunk before: values are those of the row, and nulls are 0.
+        #[test]
+        fn columns_have_what_rows_had(
+            runs in proptest::collection::vec((0_u8..16, 1_usize..100), 1..12),
+            chunks in proptest::collection::vec(1..=CHUNK, 0..3),
+        ) {
+            let rows: Vec<u8> = runs.into_iter().flat_map(|(has, times)| vec![has; times]).collect();
+            let batch = columns(&rows, &chunks);
+            let kept = rows.iter().enumerate().filter(|(_, has)| **has & 8 == 0);
+            prop_assert_eq!(kept.clone().count(), batch.num_rows());
+            let vlan = batch.column(1).as_primitive::<UInt16Type>();
+            let ip_id = batch.column(2).as_primitive::<UInt32Type>();
+            let packet_id = batch.column(3).as_primitive::<UInt64Type>();
+            for (at, (number, &has)) in kept.enumerate() {
+                let value = |bit| if has & bit == 0 { 0 } else { number as u64 | 1 };
+                prop_assert_eq!(batch.column(0).as_primitive::<UInt64Type>().value(at), number as u64);
+                prop_assert_eq!((u64::from(vlan.value(at)), vlan.is_null(at)), (value(1), has & 1 == 0));
+                prop_assert_eq!((u64::from(ip_id.value(at)), ip_id.is_null(at)), (value(2), has & 2 == 0));
+                prop_assert_eq!((packet_id.value(at), packet_id.is_null(at)), (value(4), has & 4 == 0));
+            }
+        }
     }
 }

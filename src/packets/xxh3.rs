@@ -28,7 +28,7 @@ const SECRET: [u64; 12] = [
 /// `PRIME64_1`.
 const PRIME: u64 = 0x9e37_79b1_85eb_ca87;
 
-#[inline]
+#[inline(always)]
 fn avalanche(hash: u64) -> u64 {
     let hash = (hash ^ hash >> 37).wrapping_mul(0x1656_6791_9e37_79f9);
     hash ^ hash >> 32
@@ -36,19 +36,28 @@ fn avalanche(hash: u64) -> u64 {
 
 /// The hash of `len` bytes: 17 to 32 for one pair, 33 to 64 for two, 65 to 96 for three. `head` and `tail` are the pairs that
 /// the message begins and ends with, both in its order.
-#[inline]
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "of constant numbers only, which the tests try all")]
 pub(super) fn medium<const PAIRS: usize>(len: usize, head: [Pair; PAIRS], tail: [Pair; PAIRS]) -> u64 {
     debug_assert!((len - 1) / 32 + 1 == PAIRS && len > 16, "{len} bytes of {PAIRS} pairs");
-    let mix = |pair: Pair, [low, high]: [u64; 2]| fold(pair as u64 ^ low, (pair >> 64) as u64 ^ high);
-    let (secrets, _) = SECRET.as_chunks::<4>();
-    let pairs = head.iter().zip(tail.iter().rev()).zip(secrets);
-    avalanche(pairs.fold((len as u64).wrapping_mul(PRIME), |hash, ((&head, &tail), &[a, b, c, d])| {
-        hash.wrapping_add(mix(head, [a, b])).wrapping_add(mix(tail, [c, d]))
-    }))
+    let mut hash = (len as u64).wrapping_mul(PRIME);
+    let mut at = 0;
+    while at < PAIRS {
+        let (head, tail, secret) = (head[at], tail[PAIRS - 1 - at], 4 * at);
+        hash = hash.wrapping_add(mix(head, SECRET[secret], SECRET[secret + 1]));
+        hash = hash.wrapping_add(mix(tail, SECRET[secret + 2], SECRET[secret + 3]));
+        at += 1;
+    }
+    avalanche(hash)
+}
+
+#[inline(always)]
+fn mix(pair: Pair, low: u64, high: u64) -> u64 {
+    fold(pair as u64 ^ low, (pair >> 64) as u64 ^ high)
 }
 
 /// The hash of 9 to 16 bytes.
-#[inline]
+#[inline(always)]
 pub(super) fn short(len: usize, message: Pair) -> u64 {
     debug_assert!((9..=16).contains(&len), "{len} bytes");
     let [_, _, _, a, b, c, d, ..] = SECRET;

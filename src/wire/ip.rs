@@ -31,24 +31,24 @@ pub struct Ip<'a> {
 
 impl<'a> Ip<'a> {
     /// Captured bytes behind the header, without padding.
-    #[inline]
+    #[inline(always)]
     pub fn payload(&self) -> &'a [u8] {
         self.packet.get(self.header_len as usize..).unwrap_or_default()
     }
 
     /// Source address.
-    #[inline]
+    #[inline(always)]
     pub fn src(&self) -> Addr {
         self.address(12, 8)
     }
 
     /// Destination address.
-    #[inline]
+    #[inline(always)]
     pub fn dst(&self) -> Addr {
         self.address(16, 24)
     }
 
-    #[inline]
+    #[inline(always)]
     fn address(&self, v4_at: usize, v6_at: usize) -> Addr {
         let mut addr = [0; 16];
         if self.version == 4 {
