@@ -599,7 +599,8 @@ fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor], alignment: &Alignment) ->
     for stream in open {
         let Some(&Cursor { row, .. }) = cursors.get(stream.number) else { return Earliest::UsedUp(None) };
         let Some(ts) = stream.packets.ts(row) else { return Earliest::UsedUp(Some(stream.number)) };
-        let ts = ts.saturating_add(alignment.shift(stream.number));
+        // Of one stream, what comes next comes first, whatever its time.
+        let ts = if open.len() == 1 { ts } else { ts.saturating_add(alignment.shift(stream.number)) };
         if first.is_none_or(|(earliest, ..)| ts < earliest) {
             first = Some((ts, stream, row));
         }
