@@ -176,6 +176,7 @@ def frames() -> list[Packet]:
         PACKET / UDP(sport=1812, dport=1812) / Raw(RADIUS),
         PACKET / TCP(sport=40000, dport=49, flags="PA") / Raw(TACACS),
         PACKET / UDP(sport=40000, dport=161) / Raw(SNMP),
+        PACKET / ICMP(id=1) / Raw(bytes.fromhex("72550000 c0000209 01bb")),
         PACKET / UDP(sport=2048, dport=2048) / Raw(WCCP),
         PACKET / GRE(proto=0x883E) / Raw(bytes(4)) / INNER,
         ETHER

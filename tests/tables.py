@@ -72,6 +72,17 @@ TAPS = pa.schema(
         "ts_resolution": TEXT,
     }
 )
+COMPARED = pa.schema(
+    {
+        **dict.fromkeys(("from_tap", "to_tap", "traffic"), TEXT),
+        **dict.fromkeys(("flows", "judged", "passed", "lost", "inserted", "modified"), COUNT),
+        **dict.fromkeys(("readdressed", "copied", "diverted", "capture_loss", "remarked"), COUNT),
+        **dict.fromkeys(("delay_p50_ns", "delay_p99_ns", "offset_ns", "offset_uncertainty_ns"), pa.int64()),
+        **dict.fromkeys(("drift_ppm", "drift_uncertainty_ppm"), pa.float64()),
+        "both_ways": pa.bool_(),
+        "clock_steps": pa.list_(pa.struct({"ts": TS, "step_ns": pa.int64()})),
+    }
+)
 FILES = pa.schema({"file": TEXT, "tap": TEXT, "first_frame": COUNT, "frames": COUNT})
 
 
@@ -81,6 +92,7 @@ class FakeExamination:
 
     claims: pa.Table
     flows: pa.Table
+    compared: pa.Table
     scopes: pa.Table
     taps: pa.Table
     files: pa.Table
@@ -208,6 +220,7 @@ def examination(**rows: list[dict[str, Any]]) -> FakeExamination:
     return FakeExamination(
         claims=table(rows.get("claims", []), CLAIMS),
         flows=table(rows.get("flows", [flow()]), FLOWS),
+        compared=table(rows.get("compared", []), COMPARED),
         scopes=table(rows.get("scopes", [scope(id_) for id_ in DETECTORS]), SCOPES),
         taps=table(rows.get("taps", [tap()]), TAPS),
         files=table(rows.get("files", files), FILES),

@@ -251,6 +251,46 @@ def test_c4_sentence_and_errors() -> None:
         Policy.loads("[checks.C2]\nports = [70000]\n")
 
 
+# --- C5 ---------------------------------------------------------------------------------------------------------------
+
+
+def answers(port: int, ttl: int, n: int = 2, server: str = DEVICE, **other: Any) -> list[dict[str, Any]]:
+    """Connections to a port, answered with this TTL."""
+    rows = []
+    for number in range(n):
+        rows += talk(OTHER, server, port, client_port=41000 + number, first_ttl=ttl, last_ttl=ttl, **other)
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("flows", "findings"),
+    [
+        ([*answers(22, 253), *answers(22222, 62)], 1),
+        ([*answers(22, 253), *answers(22222, 251)], 0),
+        ([*answers(22, 253), *answers(22222, 62, 1)], 0),
+        ([*answers(22, 253), *answers(179, 64, traffic="routing")], 0),
+        ([*answers(22, 253), *answers(22222, 62, server="192.0.2.1")], 0),
+        ([*answers(22, 253), *answers(22222, 80)], 0),
+        (
+            [
+                *answers(22, 253),
+                *talk(DEVICE, OTHER, 80, first_ttl=64),
+                *talk(DEVICE, OTHER, 81, first_ttl=64),
+            ],
+            0,
+        ),
+    ],
+    ids=["two-systems", "one", "one-answer", "routing", "no-device", "of-no-system", "asks"],
+)
+def test_c5_one_device_answers_as_one_system(flows: list[dict[str, Any]], findings: int) -> None:
+    result = run(NETWORK, *flows)
+    assert told(result, "C5")[3] == findings
+    if findings:
+        assert sentences(result, "C5")[0].endswith(
+            "with an initial TTL of 255 on tcp/22 and 64 on tcp/22222."
+        )
+
+
 # --- B22 --------------------------------------------------------------------------------------------------------------
 
 MAC_IN, MAC_OUT = "02:00:00:00:00:01", "02:00:00:00:00:02"

@@ -1100,7 +1100,9 @@ def test_addresses_of_answers_are_a_set() -> None:
     one_way, other_way = message("192.0.2.1", "192.0.2.2"), message("192.0.2.2", "192.0.2.1")
     assert (one_way["addresses"], one_way["address_set"]) == (2, other_way["address_set"])
     assert message("192.0.2.1")["address_set"] != message("192.0.2.2")["address_set"]
-    cut = bytes(DNS(qr=1, qd=DNSQR(qname="a.example"), an=[DNSRR(rrname="a.example", rdata="192.0.2.1")]))[:-2]
+    cut = bytes(DNS(qr=1, qd=DNSQR(qname="a.example"), an=[DNSRR(rrname="a.example", rdata="192.0.2.1")]))[
+        :-2
+    ]
     assert one(capture(cut, 53), "dns")["address_set"] is None
 
 

@@ -194,6 +194,7 @@ DATA = [
     *OPENING,
     segment(5000, back=True, ack=1000, flags="A", at=0.02),
     segment(5000, b"GET / HTTP/1.0\r\n\r\n", back=True, ack=1000, at=0.03),
+    segment(1000, ack=5018, flags="A", at=0.035),
     segment(1000, b"a" * 100, at=0.04),
     segment(1100, b"b" * 100, at=0.05),
 ]

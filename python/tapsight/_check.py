@@ -81,6 +81,19 @@ class Result:
     """All that the detectors say, also what they only name (``report`` is false)."""
     answers: tuple[Answer, ...]
     """Was traffic copied, was it diverted?"""
+    taps_compared: pa.Table
+    """One row for each class of traffic from one tap to the next (B1); empty with one tap.
+
+    ``from_tap``, ``to_tap``, ``traffic``; ``flows`` (directions of conversations) that passed both taps; then packets: ``judged``, of
+    which ``passed``, ``lost``, ``inserted``, ``modified``, ``readdressed`` and ``diverted``; and beside those ``copied`` (second
+    sightings), ``capture_loss`` (the taps themselves missed them), ``remarked`` (DSCP or ECN rewritten). ``lost_low`` and
+    ``lost_high`` and so on are the 95 % intervals of the shares of ``judged`` (Wilson). ``delay_p50_ns`` and ``delay_p99_ns``: how long
+    packets took; ``ttl_fall``: by how much their TTL fell, most often (-1 for a rise, 14 for that and more).
+
+    ``offset_ns``: by how much ``to_tap``'s clock was ahead of ``from_tap``'s in the beginning, give or take
+    ``offset_uncertainty_ns``; ``drift_ppm``: how much faster it is, give or take ``drift_uncertainty_ppm``; ``clock_steps``: when it
+    jumped, and by how much. Unless ``both_ways``, offset and delay cannot be told apart: then ``offset_ns`` holds the usual
+    least delay too, its uncertainty is null, and delays are those beyond it."""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
@@ -109,7 +122,7 @@ class Result:
         """All but the flows as plain values.
 
         ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``problems``,
-        ``taps``, ``verdicts``, ``findings``, ``explained``. Times are RFC 3339 with nanoseconds.
+        ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``explained``. Times are RFC 3339 with nanoseconds.
         """
         return {
             "tapsight": version(),
@@ -118,6 +131,7 @@ class Result:
             "answers": [dataclasses.asdict(answer) for answer in self.answers],
             "problems": list(self.problems),
             "taps": plain_rows(self.taps),
+            "taps_compared": compared_rows(self.taps_compared),
             "verdicts": plain_rows(self.verdicts),
             "findings": plain_rows(self.findings),
             "explained": self.explained(),
@@ -130,7 +144,7 @@ class Result:
     def to_ndjson(self) -> str:
         """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
 
-        Types: ``run`` (versions), ``answer``, ``problem``, ``tap``, ``verdict``, ``finding``, ``explained``.
+        Types: ``run`` (versions), ``answer``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
         """
         data = self.to_dict()
         lines: list[dict[str, Any]] = [
@@ -139,6 +153,7 @@ class Result:
         lines += [{"type": "problem", "message": message} for message in data["problems"]]
         for kind in ("answers", "taps", "verdicts", "findings"):
             lines += [{"type": kind.removesuffix("s"), **row} for row in data[kind]]
+        lines += [{"type": "taps_compared", **row} for row in data["taps_compared"]]
         lines += [{"type": "explained", **row} for row in data["explained"]]
         return "".join(as_json(line) + "\n" for line in lines)
 
@@ -405,6 +420,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         ),
         findings=findings_table(grouped(findings), numbers),
         taps=pa.table(examination.taps),
+        taps_compared=pa.table(examination.compared),
         flows=flows,
         claims=claims_table,
         answers=tuple(_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS),
@@ -440,9 +456,9 @@ def _judge_detector(id_: str, seen: Observed, live: Sequence[Claim], options: Op
     listed = sum(claim.report and claim.family == id_ and _is_listed(claim, seen) for claim in seen.claims)
     note = plural(listed, "authorised mirror session") if listed else None
     severity = options.severity or worst([claim.severity for claim in mine] or ["info"])
-    judgement = Judgement(
-        seen.scopes.get(id_, Scope()), nothing="no packets that it could look at", note=note
-    )
+    scope = seen.scopes.get(id_, Scope())
+    nothing = (scope.reason if scope.in_scope == 0 else None) or "no packets that it could look at"
+    judgement = Judgement(scope, nothing=nothing, note=note)
     return _settle(id_, DETECTORS[id_].title, judgement, count=len(mine), severity=severity, options=options)
 
 
@@ -511,7 +527,13 @@ def _answer(
     """The answer that the verdicts of detectors allow, with the coverage that is demanded of each."""
     text, kinds, what = _QUESTIONS[question]
     proof = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
-    asked = [each for each in verdicts if each.check in DETECTORS and question in DETECTORS[each.check].asks]
+    asked = [
+        each
+        for each in verdicts
+        if each.check in DETECTORS
+        and question in DETECTORS[each.check].asks
+        and not (DETECTORS[each.check].optional and each.in_scope == 0)
+    ]
     # One that failed for another question may still have seen too little for this one.
     blind = [
         each for each in asked if each.verdict == "unknown" or (each.coverage or 0) < demanded[each.check]
@@ -558,6 +580,16 @@ def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
     for row in rows:
         for name in times:
             row[name] = iso_time(row[name]) if row[name] is not None else None
+    return rows
+
+
+def compared_rows(table: pa.Table) -> list[dict[str, Any]]:
+    """The rows of :attr:`Result.taps_compared` as plain values."""
+    whole = pa.list_(pa.struct([("ts", pa.int64()), ("step_ns", pa.int64())]))
+    steps = table["clock_steps"].cast(whole).to_pylist()
+    rows = plain_rows(table.drop_columns(["clock_steps"]))
+    for row, stepped in zip(rows, steps, strict=True):
+        row["clock_steps"] = [{**step, "ts": iso_time(step["ts"])} for step in stepped]
     return rows
 
 

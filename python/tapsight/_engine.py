@@ -21,6 +21,7 @@ class Examination(Protocol):
 
     claims: Any
     flows: Any
+    compared: Any
     scopes: Any
     taps: Any
     files: Any

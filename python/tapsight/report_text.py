@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tapsight._check import Result, plain_rows
-from tapsight._text import percent, plural, safe
+from tapsight._check import Result, compared_rows, plain_rows
+from tapsight._text import duration, percent, plural, safe
 
 _COLOURS = {"yes": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "cannot tell": 33, "unknown": 33}
 _COLOURS |= {"no sign": 32, "pass": 32}
@@ -88,6 +88,7 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
         ],
         painted=1,
     )
+    _compared(page, result)
     _quality(page, result)
     return "\n".join(page.lines) + "\n"
 
@@ -157,6 +158,53 @@ def evidence_lines(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str
 def display_filter(frames: Iterable[int]) -> str:
     """The Wireshark display filter that shows these frames."""
     return f"frame.number in {{{', '.join(map(str, sorted(set(frames))))}}}"
+
+
+def _compared(page: _Page, result: Result) -> None:
+    rows = compared_rows(result.taps_compared)
+    if not rows:
+        return
+    page.heading("From tap to tap")
+    rows.sort(key=lambda row: -row["judged"])
+    table = []
+    for row in rows[:_MOST]:
+        words = ("lost", "inserted", "modified", "readdressed", "diverted", "copied")
+        what = [f"{row[word]:,} {word}" for word in words if row[word]]
+        what += [f"{row['capture_loss']:,} missed by a tap"] if row["capture_loss"] else []
+        if row["delay_p50_ns"] is not None:
+            more = "" if row["both_ways"] else " more than the least"
+            what.append(
+                f"took {duration(row['delay_p50_ns'])}, 99 % at most {duration(row['delay_p99_ns'])}{more}"
+            )
+        share = percent(row["passed"], row["judged"]) if row["judged"] else "-"
+        table.append(
+            [row["from_tap"], row["to_tap"], row["traffic"], f"{row['judged']:,}", share, "; ".join(what)]
+        )
+    page.table(["from", "to", "traffic", "packets", "passed", "what else"], table)
+    if len(rows) > _MOST:
+        page.line(f"  and {len(rows) - _MOST:,} more: --format json lists all")
+    clocks = {tuple(sorted((row["from_tap"], row["to_tap"]))): row for row in rows}
+    for row in clocks.values():
+        page.labelled("-", _clocks(row), hang=4)
+
+
+def _clocks(row: Mapping[str, Any]) -> str:
+    """How far two taps' clocks are apart."""
+    ahead, behind, offset = row["to_tap"], row["from_tap"], row["offset_ns"]
+    drift = row["drift_ppm"]
+    if offset < 0:
+        ahead, behind, offset, drift = behind, ahead, -offset, None if drift is None else -drift
+    if not row["both_ways"]:
+        return (
+            f"{ahead} is {duration(offset)} later than {behind}, by how their clocks are apart and how long packets take: one "
+            "direction does not tell which"
+        )
+    text = f"the clock of {ahead} is {duration(offset)} ahead of {behind}'s, ± {duration(row['offset_uncertainty_ns'])}"
+    if drift is not None and abs(drift) > row["drift_uncertainty_ppm"]:
+        text += f", and gains {drift:.3g} µs a second (± {row['drift_uncertainty_ppm']:.2g})"
+    for step in row["clock_steps"]:
+        text += f"; it stepped by {duration(abs(step['step_ns']))} at {step['ts']}"
+    return text
 
 
 def _quality(page: _Page, result: Result) -> None:

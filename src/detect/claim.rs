@@ -37,6 +37,10 @@ named! {
         Injection = "injection",
         /// A device does what only tampered ones do.
         Implant = "implant",
+        /// Packets of it were changed on their way.
+        Modification = "modification",
+        /// Packets of it went missing.
+        Loss = "loss",
     }
 }
 

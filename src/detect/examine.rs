@@ -1,5 +1,7 @@
 //! All taps, in order of time, past every detector.
 
+use std::collections::VecDeque;
+
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
+use super::taps::align::{Alignment, First};
+use super::taps::judge::Captured;
+use super::taps::{Comparison, Known, Now, compared_schema};
 use super::{
     Claim, Context, Counts, Network, Outcome, SavedState, Scope, Seen, Wanted, claim_schema, detectors,
 };
@@ -90,6 +95,8 @@ pub struct Examination {
     pub claims: RecordBatch,
     /// One row a flow and path, [`crate::flows::flow_schema`].
     pub flows: RecordBatch,
+    /// One row for each class of traffic from one tap to the next, [`compared_schema`](super::compared_schema).
+    pub compared: RecordBatch,
     /// How much each detector could judge.
     pub scopes: Vec<(&'static str, Scope)>,
     /// Packets that are missing from the answers because a table was full, and which table.
@@ -101,6 +108,8 @@ pub struct Examination {
 /// A tap's stream, one batch of it at hand.
 struct Stream<'a> {
     batches: Tap<'a>,
+    /// Batches that were looked at before their time.
+    ahead: VecDeque<Batch>,
     batch: Option<Batch>,
     cursor: Cursor,
 }
@@ -119,7 +128,10 @@ struct Cursor {
 impl Stream<'_> {
     fn advance(&mut self) -> Result<(), ArrowError> {
         loop {
-            self.batch = self.batches.next().transpose()?;
+            self.batch = match self.ahead.pop_front() {
+                Some(batch) => Some(batch),
+                None => self.batches.next().transpose()?,
+            };
             self.cursor = Cursor::default();
             if self.batch.as_ref().is_none_or(|batch| batch.packets.num_rows() > 0) {
                 return Ok(());
@@ -128,23 +140,64 @@ impl Stream<'_> {
     }
 }
 
+/// How many batches of each stream may be looked at beforehand, to find out how far their clocks are apart.
+const PEEK: usize = 4;
+
+/// How far the clocks of the streams are apart, as their first batches tell. More than one batch of each is looked at only if
+/// the first ones have too little in common.
+fn align(streams: &mut [Stream<'_>]) -> Result<Alignment, ArrowError> {
+    let mut first: Vec<First> = streams.iter().map(|_| First::default()).collect();
+    if streams.len() < 2 {
+        return Ok(Alignment::new(first));
+    }
+    for (first, stream) in first.iter_mut().zip(&*streams) {
+        if let Some(batch) = &stream.batch {
+            first.add(&Packets::new(&batch.packets)?);
+        }
+    }
+    for _ in 1..PEEK {
+        if Alignment::is_complete(&first) {
+            break;
+        }
+        for (first, stream) in first.iter_mut().zip(&mut *streams) {
+            if let Some(batch) = stream.batches.next().transpose()? {
+                first.add(&Packets::new(&batch.packets)?);
+                stream.ahead.push_back(batch);
+            }
+        }
+    }
+    Ok(Alignment::new(first))
+}
+
 /// Reads the taps to their ends, merged by time, and says what was found, in these and in what an `earlier` run has read.
 /// `pause` is called now and then with the number of packets so far; its error ends the work.
 pub fn examine<E: From<ArrowError>>(
     taps: Vec<Tap<'_>>,
     options: Options,
     earlier: Option<SavedState>,
-    mut pause: impl FnMut(u64) -> Result<(), E>,
+    pause: impl FnMut(u64) -> Result<(), E>,
 ) -> Result<Examination, E> {
-    let mut streams: Vec<Stream<'_>> =
-        taps.into_iter().map(|batches| Stream { batches, batch: None, cursor: Cursor::default() }).collect();
-    let mut state = match earlier {
-        Some(saved) => saved.into_state(options).map_err(|error| ArrowError::ExternalError(error.into()))?,
-        None => State::new(options),
-    };
+    examine_with_drops(taps, options, earlier, pause, |_| None)
+}
+
+/// The same as [`examine`]. `dropped` is asked in the end how many frames a tap says that it dropped, if it says so.
+pub fn examine_with_drops<E: From<ArrowError>>(
+    taps: Vec<Tap<'_>>,
+    options: Options,
+    earlier: Option<SavedState>,
+    mut pause: impl FnMut(u64) -> Result<(), E>,
+    dropped: impl Fn(&str) -> Option<u64>,
+) -> Result<Examination, E> {
+    let stream = |batches| Stream { batches, ahead: VecDeque::new(), batch: None, cursor: Cursor::default() };
+    let mut streams: Vec<Stream<'_>> = taps.into_iter().map(stream).collect();
     for stream in &mut streams {
         stream.advance()?;
     }
+    let state = State::new(options, align(&mut streams)?, streams.len());
+    let mut state = match earlier {
+        Some(earlier) => earlier.over(state).map_err(|error| ArrowError::ExternalError(error.into()))?,
+        None => state,
+    };
     while streams.iter().any(|stream| stream.batch.is_some()) {
         // With one batch of each tap at hand, go on until one of them is used up.
         let mut open = Vec::with_capacity(streams.len());
@@ -158,6 +211,9 @@ pub fn examine<E: From<ArrowError>>(
                 open.push(Open { number, packets, names, messages: views.collect::<Result<_, _>>()? });
             }
         }
+        if let Some(comparison) = &mut state.memory.comparison {
+            comparison.go_on(|stream| open.iter().any(|open| open.number == stream));
+        }
         let used_up = state.merge(&open, &mut cursors);
         drop(open);
         for (stream, cursor) in streams.iter_mut().zip(cursors) {
@@ -168,7 +224,7 @@ pub fn examine<E: From<ArrowError>>(
         }
         pause(state.memory.total.packets)?;
     }
-    Ok(state.finish()?)
+    Ok(state.finish(dropped)?)
 }
 
 /// A batch at hand.
@@ -185,8 +241,10 @@ struct Open<'a> {
 pub(super) struct State {
     pub options: Options,
     pub memory: Memory,
-    /// Room for earlier sightings of one packet.
+    /// Room for earlier sightings of one packet, and for their numbers.
     found: [Sighting; MAX_SIGHTINGS],
+    numbers: [u32; MAX_SIGHTINGS],
+    alignment: Alignment,
     pub detectors: Vec<Box<dyn super::Detector>>,
     /// Whether any detector wants to see packets that are in no way special.
     wants_all: bool,
@@ -200,6 +258,8 @@ pub(super) struct Memory {
     paths: Paths,
     flows: Flows,
     history: History,
+    /// What passes between taps, once there are two.
+    comparison: Option<Comparison>,
     total: Counts,
 }
 
@@ -211,6 +271,8 @@ const AHEAD: usize = 32;
 #[derive(Clone, Copy)]
 struct Next<'a> {
     packet: Packet<'a>,
+    /// Its time, aligned with other streams.
+    ts: i64,
     tap: u16,
     open: &'a Open<'a>,
     flow: flows::Wanted,
@@ -221,21 +283,25 @@ struct Next<'a> {
 }
 
 impl State {
-    pub fn new(options: Options) -> Self {
+    pub fn new(options: Options, alignment: Alignment, streams: usize) -> Self {
         let detectors = detectors(options.detectors.as_deref());
+        let history = if streams > 1 { History::with_notes } else { History::new };
         let memory = Memory {
+            comparison: None,
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
             // Two fifths of the memory for conversations, of which one takes about 512 bytes with its row in the table; the
             // rest for recent packets.
             flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
-            history: History::new(options.memory / 5 * 3, options.window, options.late_window),
+            history: history(options.memory / 5 * 3, options.window, options.late_window),
             total: Counts::default(),
         };
         Self {
             options,
             memory,
+            alignment,
+            numbers: [0; MAX_SIGHTINGS],
             found: [Sighting::default(); MAX_SIGHTINGS],
             wants_all: detectors.iter().any(|detector| detector.packets() == Wanted::All),
             detectors,
@@ -248,6 +314,10 @@ impl State {
         let number = known.unwrap_or_else(|| {
             self.memory.taps.push(name.to_owned());
             self.memory.counts.push(TapCounts::NONE);
+            if self.memory.taps.len() == 2 {
+                self.memory.history.begin_notes();
+                self.memory.comparison = Some(Comparison::default());
+            }
             self.memory.taps.len() - 1
         });
         number.min(usize::from(u16::MAX)) as u16
@@ -257,21 +327,21 @@ impl State {
     fn merge(&mut self, open: &[Open<'_>], cursors: &mut [Cursor]) -> Option<usize> {
         let mut ahead = Vec::with_capacity(AHEAD);
         if self.memory.total.packets == 0
-            && let First::Row(_, packet, _) = first(open, cursors)
+            && let Earliest::Row(_, packet, _) = first(open, cursors, &self.alignment)
         {
             self.memory.history.begin(packet.ts(), packet.packet_id().unwrap_or_default());
         }
         loop {
             let mut used_up = None;
             while ahead.len() < AHEAD {
-                match first(open, cursors) {
-                    First::Row(open, packet, tap) => {
+                match first(open, cursors, &self.alignment) {
+                    Earliest::Row(open, packet, tap) => {
                         ahead.push(self.look_up(packet, tap, open));
                         if let Some(cursor) = cursors.get_mut(open.number) {
                             cursor.row += 1;
                         }
                     }
-                    First::UsedUp(number) => {
+                    Earliest::UsedUp(number) => {
                         used_up = Some(number);
                         break;
                     }
@@ -293,6 +363,7 @@ impl State {
         };
         let next = Next {
             packet,
+            ts: packet.ts().saturating_add(self.alignment.shift(open.number)),
             tap,
             open,
             flow: self.memory.flows.wanted(packet, tap),
@@ -336,7 +407,7 @@ impl State {
         let flow =
             self.memory.flows.add(packet, tap, &next.flow, packet_id.is_some(), &mut self.memory.paths);
         let mut sighting = Sighting {
-            ts: packet.ts(),
+            ts: next.ts,
             frame: packet.frame(),
             packet_id: next.packet_id.map_or(0, |(id, _)| id),
             payload_id: payload_id.map_or(0, |(id, _)| id),
@@ -347,12 +418,15 @@ impl State {
         };
         let is_kept = packet_id.is_some() || payload_id.is_some();
         let n = match next.packet_id.filter(|_| is_kept) {
-            Some((id, hash)) => self.memory.history.same_packet(id, hash, sighting.ts, &mut self.found),
+            Some((id, hash)) => {
+                self.memory.history.same_packet(id, hash, sighting.ts, &mut self.found, &mut self.numbers)
+            }
             None => 0,
         };
-        let same_payload = payload_id
+        let by_payload = payload_id
             .filter(|_| n == 0)
             .and_then(|(id, hash)| self.memory.history.same_payload(id, hash, sighting.ts));
+        let same_payload = by_payload.map(|(sighting, _)| sighting);
         // Of packets that are kept for their payload only, copies may not be.
         let earlier = self.found.get(..n).filter(|_| packet_id.is_some()).unwrap_or_default();
         let is_repeated = !earlier.is_empty() || same_payload.is_some() || !stack.is_empty();
@@ -383,9 +457,46 @@ impl State {
             }
             self.memory.history.add(sighting);
         }
+        if self.memory.comparison.is_some() {
+            self.compare(next, sighting, is_kept, packet_id.is_some(), n, by_payload);
+        }
     }
 
-    fn finish(mut self) -> Result<Examination, ArrowError> {
+    /// Compares what the taps see.
+    #[inline(never)]
+    fn compare(
+        &mut self,
+        next: &Next<'_>,
+        sighting: Sighting,
+        kept: bool,
+        by_packet: bool,
+        found: usize,
+        same_payload: Option<(Sighting, u32)>,
+    ) {
+        let Some(comparison) = &mut self.memory.comparison else { return };
+        let stream = next.open.number;
+        self.alignment.taken(stream, sighting);
+        let now = Now {
+            packet: next.packet,
+            sighting,
+            tap: next.tap,
+            stream,
+            shift: next.ts.saturating_sub(next.packet.ts()),
+            kept,
+            by_packet,
+            earlier: self.found.get(..found).filter(|_| by_packet).unwrap_or_default(),
+            numbers: &self.numbers,
+            same_payload,
+        };
+        let known = Known { flows: &self.memory.flows, paths: &self.memory.paths };
+        if let Some((other, there)) = comparison.observe(&now, &mut self.memory.history, known)
+            && other != stream
+        {
+            self.alignment.common((stream, (sighting.ts, sighting.ttl)), (other, (there.ts, there.ttl)));
+        }
+    }
+
+    fn finish(mut self, dropped: impl Fn(&str) -> Option<u64>) -> Result<Examination, ArrowError> {
         let state = if self.options.save { Some(SavedState::of(&self)?) } else { None };
         let context = Context {
             paths: &self.memory.paths,
@@ -394,6 +505,12 @@ impl State {
             network: &self.options.network,
         };
         let (counts, limits) = (self.memory.total, self.memory.history.limits());
+        if let Some(comparison) = &mut self.memory.comparison {
+            comparison.settle_all(
+                &mut self.memory.history,
+                Known { flows: &self.memory.flows, paths: &self.memory.paths },
+            );
+        }
         // Claims are counted by the flows, and no longer by what is remembered.
         drop(self.memory.history);
         let outcome = Outcome { context, counts, limits, conversations: Conversations::new(context) };
@@ -404,6 +521,21 @@ impl State {
             claims.extend(found);
             scopes.push((detector.id(), scope));
         }
+        let captured = |(name, counts): (&String, &TapCounts)| Captured {
+            frames: counts.frames,
+            dropped: dropped(name),
+        };
+        let captured: Vec<Captured> =
+            self.memory.taps.iter().zip(&self.memory.counts).map(captured).collect();
+        let (compared, scope) = match &self.memory.comparison {
+            None => (RecordBatch::new_empty(compared_schema()), Scope::new(0, 0, [Some(ONE_TAP.to_owned())])),
+            Some(comparison) => {
+                let compared = comparison.finish(&outcome, &self.memory.taps, &captured)?;
+                claims.extend(compared.claims);
+                (compared.table, compared.scope)
+            }
+        };
+        scopes.push(("B1", scope));
         let overflows = [("paths", self.memory.paths.overflow()), ("flows", self.memory.flows.overflow())];
         Ok(Examination {
             claims: if claims.is_empty() {
@@ -411,6 +543,7 @@ impl State {
             } else {
                 claims_to_batch(&claims, &self.memory.taps)?
             },
+            compared,
             flows: self.memory.flows.to_batch(&self.memory.paths, &self.memory.taps)?,
             scopes,
             overflows: overflows.into_iter().filter(|&(_, missing)| missing > 0).collect(),
@@ -448,8 +581,11 @@ fn read_messages(
     }
 }
 
+/// What there is to say where nothing can be compared.
+const ONE_TAP: &str = "there is one tap only, and it takes two to compare";
+
 /// What comes next of the batches at hand.
-enum First<'a> {
+enum Earliest<'a> {
     /// The batch, its row, and the tap.
     Row(&'a Open<'a>, Packet<'a>, u16),
     /// No more can be said, as this stream's batch has come to its end.
@@ -458,11 +594,12 @@ enum First<'a> {
 
 /// The earliest of the streams' next rows.
 #[inline]
-fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor]) -> First<'a> {
+fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor], alignment: &Alignment) -> Earliest<'a> {
     let mut first: Option<(i64, &Open<'_>, usize)> = None;
     for stream in open {
-        let Some(&Cursor { row, .. }) = cursors.get(stream.number) else { return First::UsedUp(None) };
-        let Some(ts) = stream.packets.ts(row) else { return First::UsedUp(Some(stream.number)) };
+        let Some(&Cursor { row, .. }) = cursors.get(stream.number) else { return Earliest::UsedUp(None) };
+        let Some(ts) = stream.packets.ts(row) else { return Earliest::UsedUp(Some(stream.number)) };
+        let ts = ts.saturating_add(alignment.shift(stream.number));
         if first.is_none_or(|(earliest, ..)| ts < earliest) {
             first = Some((ts, stream, row));
         }
@@ -470,7 +607,7 @@ fn first<'a>(open: &'a [Open<'a>], cursors: &[Cursor]) -> First<'a> {
     let row = first.and_then(|(_, open, row)| {
         let packet = open.packets.get(row)?;
         let tap = open.names.get(usize::from(packet.tap())).copied().unwrap_or_default();
-        Some(First::Row(open, packet, tap))
+        Some(Earliest::Row(open, packet, tap))
     });
-    row.unwrap_or(First::UsedUp(None))
+    row.unwrap_or(Earliest::UsedUp(None))
 }

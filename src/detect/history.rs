@@ -34,6 +34,27 @@ pub struct Sighting {
     pub ttl: u8,
 }
 
+/// What is noted beside a sighting while taps are compared: where else its packet was, and what tells how it was changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Note {
+    /// Time by the tap's own clock, nanoseconds UTC.
+    pub raw: i64,
+    /// TCP sequence number; 0 where there is none.
+    pub seq: u32,
+    /// Part of `payload_head`; 0 where there is none.
+    pub head: u32,
+    /// Bytes of payload, as far as they fit.
+    pub len: u16,
+    /// DSCP and ECN.
+    pub tos: u8,
+    /// One more than the number of the tap that saw the packet next; 0 for none.
+    pub next: u8,
+    /// One more than the number of the tap that saw the packet before.
+    pub prev: u8,
+    /// What was found out.
+    pub flags: u8,
+}
+
 /// How many earlier sightings of one packet are looked at. More of them are a loop or a flood, and add nothing.
 pub const MAX_SIGHTINGS: usize = 8;
 
@@ -159,6 +180,10 @@ impl Index {
 #[derive(Debug, Serialize, Deserialize)]
 pub struct History {
     ring: Vec<Sighting>,
+    /// As long as the ring while taps are compared, else empty.
+    notes: Vec<Note>,
+    /// The number of the sighting that is settled next.
+    unsettled: u64,
     capacity: usize,
     next: u64,
     by_packet: Index,
@@ -189,10 +214,21 @@ impl History {
     /// A history that keeps within about `memory` bytes, and sightings for `window` nanoseconds in any case, for
     /// `late_window` if there is room.
     pub fn new(memory: usize, window: i64, late_window: i64) -> Self {
-        let each = size_of::<Sighting>() + 2 * size_of::<Set>() / MEAN;
+        Self::with_room(memory, 2 * size_of::<Set>() / MEAN, window, late_window)
+    }
+
+    /// A history that also has room for notes within its `memory`.
+    pub(super) fn with_notes(memory: usize, window: i64, late_window: i64) -> Self {
+        Self::with_room(memory, 2 * size_of::<Set>() / MEAN + size_of::<Note>(), window, late_window)
+    }
+
+    fn with_room(memory: usize, beside: usize, window: i64, late_window: i64) -> Self {
+        let each = size_of::<Sighting>() + beside;
         let capacity = (memory / each).clamp(1024, 1 << 31);
         Self {
             ring: Vec::new(),
+            notes: Vec::new(),
+            unsettled: 0,
             capacity,
             next: 0,
             by_packet: Index::new(Index::FIRST),
@@ -244,14 +280,61 @@ impl History {
 
     #[inline]
     fn get(&self, number: u32) -> Option<&Sighting> {
+        self.ring.get(self.place(number)?)
+    }
+
+    /// Where in the ring the sighting of this number is.
+    #[inline]
+    fn place(&self, number: u32) -> Option<usize> {
         let age = (self.next as u32).wrapping_sub(number);
         let is_kept = age > 0 && age as usize <= self.ring.len();
         let at = self.next.wrapping_sub(age.into()) % self.capacity as u64;
-        is_kept.then(|| self.ring.get(at as usize)).flatten()
+        is_kept.then_some(at as usize)
     }
 
-    /// Writes the sightings of a packet that are no further than the late window from `ts`, latest first; returns how
-    /// many.
+    /// Begins to keep notes; what was seen before counts as settled.
+    #[cold]
+    pub(super) fn begin_notes(&mut self) {
+        self.notes.resize(self.ring.len(), Note::default());
+        self.unsettled = self.next;
+    }
+
+    /// Notes something beside the sighting that was added last; returns its number.
+    #[inline]
+    pub(super) fn annotate(&mut self, note: Note) -> u32 {
+        let number = (self.next as u32).wrapping_sub(1);
+        if let Some(place) = self.place(number) {
+            if self.notes.len() <= place {
+                self.notes.resize(place + 1, Note::default());
+            }
+            if let Some(slot) = self.notes.get_mut(place) {
+                *slot = note;
+            }
+        }
+        number
+    }
+
+    /// A sighting, and what is noted beside it.
+    #[inline]
+    pub(super) fn noted(&mut self, number: u32) -> Option<(Sighting, &mut Note)> {
+        let place = self.place(number)?;
+        Some((*self.ring.get(place)?, self.notes.get_mut(place)?))
+    }
+
+    /// The number of the next sighting that was not settled yet, if it was not later than `until`.
+    #[inline]
+    pub(super) fn settle(&mut self, until: i64) -> Option<u32> {
+        self.unsettled = self.unsettled.max(self.next - self.ring.len() as u64);
+        let number = self.unsettled as u32;
+        if self.unsettled == self.next || self.get(number)?.ts > until {
+            return None;
+        }
+        self.unsettled += 1;
+        Some(number)
+    }
+
+    /// Writes the sightings of a packet that are no further than the late window from `ts`, latest first, and their numbers;
+    /// returns how many.
     #[inline]
     pub fn same_packet(
         &self,
@@ -259,27 +342,28 @@ impl History {
         hash: IdHash,
         ts: i64,
         found: &mut [Sighting; MAX_SIGHTINGS],
+        numbers: &mut [u32; MAX_SIGHTINGS],
     ) -> usize {
         let Some(set) = self.by_packet.set(hash) else { return 0 };
-        let earlier = set.find(hash).filter_map(|number| self.get(number));
+        let earlier = set.find(hash).filter_map(|number| Some((number, self.get(number)?)));
         let same = earlier
-            .filter(|sighting| sighting.packet_id == packet_id)
-            .take_while(|sighting| apart(sighting.ts, ts) <= self.late_window);
+            .filter(|(_, sighting)| sighting.packet_id == packet_id)
+            .take_while(|(_, sighting)| apart(sighting.ts, ts) <= self.late_window);
         let mut n = 0;
-        for (slot, sighting) in found.iter_mut().zip(same) {
-            *slot = *sighting;
+        for ((slot, place), (number, sighting)) in found.iter_mut().zip(numbers).zip(same) {
+            (*slot, *place) = (*sighting, number);
             n += 1;
         }
         n
     }
 
-    /// The latest sighting that its payload leads to, no further than the window from `ts`.
+    /// The latest sighting that its payload leads to, no further than the window from `ts`, and its number.
     #[inline]
-    pub fn same_payload(&self, payload_id: u64, hash: IdHash, ts: i64) -> Option<Sighting> {
+    pub fn same_payload(&self, payload_id: u64, hash: IdHash, ts: i64) -> Option<(Sighting, u32)> {
         let set = self.by_payload.set(hash)?;
-        let mut earlier = set.find(hash).filter_map(|number| self.get(number));
-        let latest = *earlier.find(|sighting| sighting.payload_id == payload_id)?;
-        (apart(latest.ts, ts) <= self.window).then_some(latest)
+        let mut earlier = set.find(hash).filter_map(|number| Some((*self.get(number)?, number)));
+        let (latest, number) = earlier.find(|(sighting, _)| sighting.payload_id == payload_id)?;
+        (apart(latest.ts, ts) <= self.window).then_some((latest, number))
     }
 
     /// Remembers a sighting, to be found by those of its ids that are not 0.
@@ -350,7 +434,12 @@ impl History {
     /// Drops sightings that no search reaches any more, and halves the sample until an eighth of the ring is free.
     #[cold]
     fn make_room(&mut self, now: i64) {
-        self.ring.rotate_left((self.next % self.capacity as u64) as usize);
+        let turn = (self.next % self.capacity as u64) as usize;
+        self.ring.rotate_left(turn);
+        if !self.notes.is_empty() {
+            self.notes.resize(self.ring.len(), Note::default());
+            self.notes.rotate_left(turn);
+        }
         let first = (self.next - self.ring.len() as u64) as u32;
         // Of each sighting, one more than how many halvings it survives; 0 if it is out of reach.
         let mut levels = vec![0_u8; self.ring.len()];
@@ -369,8 +458,13 @@ impl History {
         let kept = |halvings: u32| levels.iter().filter(|&&level| u32::from(level) > halvings).count();
         let halvings = (self.halvings..MAX_HALVINGS).find(|&halvings| kept(halvings) <= enough);
         let halvings = halvings.unwrap_or(MAX_HALVINGS);
-        let mut levels = levels.iter();
-        self.ring.retain(|_| levels.next().is_some_and(|&level| u32::from(level) > halvings));
+        let stays = |level: Option<&u8>| level.is_some_and(|&level| u32::from(level) > halvings);
+        let settled = self.unsettled.saturating_sub(self.next - self.ring.len() as u64) as usize;
+        self.unsettled = levels.iter().take(settled).filter(|level| stays(Some(level))).count() as u64;
+        let mut of_ring = levels.iter();
+        self.ring.retain(|_| stays(of_ring.next()));
+        let mut of_notes = levels.iter();
+        self.notes.retain(|_| stays(of_notes.next()));
         if halvings > self.halvings {
             self.limits.first.get_or_insert((now, 1 << halvings));
         }
@@ -425,7 +519,8 @@ mod tests {
 
     fn times(history: &History, packet_id: u64, ts: i64) -> Vec<i64> {
         let mut found = [Sighting::default(); MAX_SIGHTINGS];
-        let n = history.same_packet(packet_id, history.hash(packet_id), ts, &mut found);
+        let mut numbers = [0; MAX_SIGHTINGS];
+        let n = history.same_packet(packet_id, history.hash(packet_id), ts, &mut found, &mut numbers);
         found[..n].iter().map(|sighting| sighting.ts).collect()
     }
 
@@ -448,7 +543,8 @@ mod tests {
         assert_eq!(times(&history, 1, 25), [20, 10, 0]);
         assert_eq!(times(&history, 1, LATE + 10), [20, 10]);
         assert_eq!(times(&history, 2, 25), []);
-        let payload = |ts| history.same_payload(1_000_001, history.hash(1_000_001), ts).map(|found| found.ts);
+        let payload =
+            |ts| history.same_payload(1_000_001, history.hash(1_000_001), ts).map(|(found, _)| found.ts);
         assert_eq!((payload(25), payload(WINDOW + 21)), (Some(20), None));
     }
 

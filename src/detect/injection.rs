@@ -32,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use super::claim::Tally;
 use super::conversations::Originals;
 use super::place::Place;
+use super::streams::{Streams, keys};
 use super::{
     Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
 };
@@ -46,8 +47,6 @@ const WINDOW: i64 = 1_000_000_000;
 const IP_ID: u32 = 1000;
 /// Segments that are remembered of each direction.
 const SEGMENTS: usize = 10;
-/// Directions that are remembered.
-const STREAMS: usize = 1 << 16;
 const TCP: u8 = 6;
 const SYN: u16 = 0x02;
 
@@ -80,9 +79,8 @@ struct Segment {
 }
 
 /// A direction of a connection on a tap.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Stream {
-    key: u64,
     /// Sequence numbers of the segments, apart from them so that they are compared at once.
     seqs: [u32; SEGMENTS],
     segments: [Segment; SEGMENTS],
@@ -94,8 +92,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(key: u64) -> Self {
-        Self { key, seqs: [0; SEGMENTS], segments: [Segment::default(); SEGMENTS], len: 0, ttl: 0, ahead: 0 }
+    /// How many segments came at this time or later.
+    fn since(&self, ts: i64) -> u64 {
+        let known = self.segments.iter().take(self.len as usize);
+        known.filter(|segment| segment.place.ts >= ts).count() as u64
     }
 
     /// The segments with this sequence number.
@@ -134,13 +134,9 @@ impl Stream {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Injection {
     claims: Claims<Key>,
-    /// Numbers of streams, counted from 1.
-    numbers: Table<u32>,
     /// TTL of the packet with SYN, by stream.
     openings: Table<u8>,
-    streams: Vec<Stream>,
-    /// The stream that makes room for the next.
-    oldest: usize,
+    streams: Streams<Stream>,
     /// Segments of which 20 bytes were sent.
     segments: u64,
     /// Those of which as many were captured.
@@ -194,7 +190,12 @@ impl Detector for Injection {
             elsewhere: !seen.earlier.is_empty(),
         };
         let opening = self.openings.get(key);
-        let Some(stream) = self.stream(key, now.ts) else { return };
+        let displaced = &mut self.displaced;
+        let Some(stream) =
+            self.streams.entry(key, |stream| *displaced += stream.since(now.ts.saturating_sub(WINDOW)))
+        else {
+            return;
+        };
         // What was said before at this place has been compared with the others.
         let is_known = stream.at(seq).any(|other| other.len == segment.len && !differ(&other, &segment));
         let found = stream.at(seq).filter(|_| !is_known).find_map(|other| {
@@ -223,40 +224,11 @@ impl Detector for Injection {
     }
 }
 
-impl Injection {
-    /// The stream of this key, made if there is none yet. Always some.
-    #[inline]
-    fn stream(&mut self, key: u64, now: i64) -> Option<&mut Stream> {
-        let number = self.numbers.entry(key)?;
-        let is_it = |stream: &Stream| stream.key == key;
-        let found = (*number as usize).checked_sub(1).filter(|&at| self.streams.get(at).is_some_and(is_it));
-        let at = if let Some(at) = found {
-            at
-        } else if self.streams.len() < STREAMS {
-            self.streams.push(Stream::new(key));
-            self.streams.len() - 1
-        } else {
-            let at = self.oldest;
-            self.oldest = (at + 1) % STREAMS;
-            let stream = self.streams.get_mut(at)?;
-            let known = stream.segments.iter().take(stream.len as usize);
-            let recent = known.filter(|segment| now.saturating_sub(segment.place.ts) <= WINDOW);
-            self.displaced += recent.count() as u64;
-            *stream = Stream::new(key);
-            at
-        };
-        *number = at as u32 + 1;
-        self.streams.get_mut(at)
-    }
-}
-
 /// What tells a direction of a connection on a tap from others.
 #[inline]
 fn key(packet: Packet<'_>, tap: u16) -> u64 {
-    let forth = (packet.src(), packet.src_port()) < (packet.dst(), packet.dst_port());
-    let salt = u64::from(tap) << 1 | u64::from(forth);
-    // Never 0, which stands for a free entry.
-    (packet.flow_id().unwrap_or_default() ^ salt.wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1)
+    let (here, _) = keys(packet);
+    (here ^ u64::from(tap).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1)
 }
 
 /// What the two are to each other, if it is worth a claim.

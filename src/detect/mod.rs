@@ -6,26 +6,38 @@
 //! one. Whether a claim is allowed is a matter of policy and not decided here.
 
 mod claim;
+mod config_copy;
 mod conversations;
+mod dns_race;
 mod duplicate;
+mod echo;
 mod encapsulated;
 mod examine;
 mod exfiltration;
+mod first_hop;
 mod history;
+mod implant_knock;
 mod injection;
 mod intercept;
 mod mirror;
+mod neighbor_spoof;
 mod place;
 mod redirect;
 mod reset;
 mod sampled;
 mod shape;
+mod source_route;
 mod state;
+mod streams;
+mod taps;
+mod trigger;
+mod web_cache;
 
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
-pub use examine::{Examination, Options, Tap, TapCounts, examine};
+pub use examine::{Examination, Options, Tap, TapCounts, examine, examine_with_drops};
 pub use history::{History, Limits, Sighting};
 pub use state::{SavedScan, SavedState, StateError};
+pub use taps::compared_schema;
 
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 use serde::{Deserialize, Serialize};
@@ -48,6 +60,16 @@ pub struct Seen<'a> {
     /// The latest earlier sighting with the same `payload_id` but another `packet_id`; only looked up when there is no
     /// sighting with the same one, and the `payload_id` is strong.
     pub same_payload: Option<Sighting>,
+}
+
+impl Seen<'_> {
+    /// Whether the same packet was seen on the same tap just before: a mirror port may show both its coming and its going. Such copies
+    /// come within 10 ms (A5); what is equal later was sent again.
+    fn was_here(&self, context: &Context<'_>) -> bool {
+        let tap = |sighting: &Sighting| context.paths.get(sighting.path).tap;
+        let is_near = |earlier: &Sighting| self.sighting.ts.saturating_sub(earlier.ts) <= 10_000_000;
+        self.earlier.iter().any(|earlier| is_near(earlier) && tap(earlier) == tap(&self.sighting))
+    }
 }
 
 /// What detectors can look things up in.
@@ -221,8 +243,17 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
         Box::new(shape::EncryptedCopy::default()),
         Box::new(exfiltration::Exfiltration::default()),
         Box::new(redirect::Redirect::default()),
+        Box::new(neighbor_spoof::NeighborSpoof::default()),
+        Box::new(first_hop::FirstHop::default()),
+        Box::new(dns_race::DnsRace::default()),
         Box::new(injection::Injection::default()),
         Box::new(reset::Reset::default()),
+        Box::new(source_route::SourceRoute::default()),
+        Box::new(web_cache::WebCache::default()),
+        Box::new(implant_knock::ImplantKnock::default()),
+        Box::new(trigger::KnockAndSession::default()),
+        Box::new(echo::Echo::default()),
+        Box::new(config_copy::ConfigCopy::default()),
     ];
     all.retain(|detector| only.is_none_or(|only| only.iter().any(|id| id == detector.id())));
     all

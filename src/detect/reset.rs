@@ -26,10 +26,9 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::place::Place;
+use super::streams::{Streams, keys};
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
 use crate::dissect::Mac;
-use crate::packets::Packet;
-use crate::table::Table;
 
 /// What belongs together is no further apart, in nanoseconds.
 const WINDOW: i64 = 2_000_000_000;
@@ -95,7 +94,7 @@ impl Stream {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Reset {
     claims: Claims<Key>,
-    streams: Table<Stream>,
+    streams: Streams<Stream>,
     resets: u64,
     judged: u64,
 }
@@ -123,10 +122,15 @@ impl Detector for Reset {
             return;
         }
         let now = Place::from(seen.sighting);
-        let Some(stream) = self.streams.entry(here) else { return };
         if flags & SYN != 0 {
-            *stream = Stream::default();
+            // Forgets the old one only, so that floods of requests make nothing be forgotten.
+            if let Some(stream) = self.streams.get_mut(here) {
+                *stream = Stream::default();
+                stream.vote(now.ttl);
+            }
+            return;
         }
+        let Some(stream) = self.streams.entry(here, |_| ()) else { return };
         stream.vote(now.ttl);
         if flags & ACK != 0 {
             let ack = packet.tcp_ack().unwrap_or_default();
@@ -134,7 +138,7 @@ impl Detector for Reset {
         }
         stream.has_fin |= flags & FIN != 0;
         let len = packet.payload_len().unwrap_or_default();
-        let end = seq.wrapping_add(len).wrapping_add(u32::from(flags & (FIN | SYN) != 0));
+        let end = seq.wrapping_add(len).wrapping_add(u32::from(flags & FIN != 0));
         if stream.end.is_none_or(|known| above(end, known) > 0) {
             stream.end = Some(end);
             stream.last = now;
@@ -172,14 +176,12 @@ impl Reset {
         }
         self.resets += 1;
         let now = Place::from(seen.sighting);
-        let other = self.streams.get(back).unwrap_or_default();
-        let Some(mut stream) = self.streams.get(here) else { return };
+        let other = self.streams.get_mut(back).copied().unwrap_or_default();
+        let Some(stream) = self.streams.get_mut(here) else { return };
         let (Some(end), Some(acked)) = (stream.end, other.acked) else { return };
         self.judged += 1;
         let before = stream.reset.replace((seq, now));
-        if let Some(place) = self.streams.entry(here) {
-            *place = stream;
-        }
+        let stream = *stream;
         let before = before.filter(|(_, reset)| is_soon(reset.ts, now.ts));
         if stream.has_fin || other.has_fin || before.is_some_and(|(number, _)| number == seq) {
             return;
@@ -223,16 +225,6 @@ fn above(a: u32, b: u32) -> i32 {
 
 fn is_soon(from: i64, to: i64) -> bool {
     (0..=WINDOW).contains(&to.saturating_sub(from))
-}
-
-/// The keys of a packet's direction and of the other one.
-#[inline]
-fn keys(packet: Packet<'_>) -> (u64, u64) {
-    let id = packet.flow_id().unwrap_or_default();
-    let forth = (packet.src(), packet.src_port()) < (packet.dst(), packet.dst_port());
-    // Never 0, which stands for a free entry.
-    let (a, b) = (id.max(1), (!id).max(1));
-    if forth { (a, b) } else { (b, a) }
 }
 
 fn claim((_, _, class): Key, tally: Tally, context: &Context<'_>) -> Claim {

@@ -80,13 +80,14 @@ impl SavedState {
         })
     }
 
-    pub(super) fn into_state(self, options: Options) -> Result<State, StateError> {
+    /// What begins with this state, in place of a new one with the same options.
+    pub(super) fn over(self, mut state: State) -> Result<State, StateError> {
+        let options = &state.options;
         if (self.window, self.late_window, self.budget)
             != (options.window, options.late_window, options.memory)
         {
             return Err(StateError::Options(self.window as f64 / 1e9, self.budget >> 20));
         }
-        let mut state = State::new(options);
         for detector in &mut state.detectors {
             let id = detector.id();
             let known = self.detectors.get(id).map(|bytes| detector.load(bytes));

@@ -6,7 +6,7 @@ use super::columns::{Address, Bool, Text, U8, U16, U32, U64, table};
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
 use crate::dissect::Transport;
-use crate::hash::fold;
+use crate::hash;
 use crate::wire::ip::Addr;
 
 table! {
@@ -124,7 +124,7 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
             row.ttl = row.ttl.or(Some(u32::from_be_bytes([a, b, c, d])));
             row.address = row.address.or(Some(address));
             addresses += 1;
-            set = u64::wrapping_add(set, digest(address));
+            set = u64::wrapping_add(set, hash::address(Some(address)));
         }
         at = data_at + length;
     }
@@ -132,12 +132,6 @@ fn row(message: &[u8]) -> Option<Row<'static>> {
         (row.addresses, row.address_set) = (Some(addresses), Some(set));
     }
     Some(row)
-}
-
-/// What an address adds to the number of a set.
-fn digest(address: Addr) -> u64 {
-    let bits = u128::from_be_bytes(address);
-    fold((bits >> 64) as u64 ^ 0x9e37_79b9_7f4a_7c15, bits as u64 ^ 0xd1b5_4a32_d192_ed03)
 }
 
 /// Where what follows the name at `at` begins.

@@ -13,6 +13,7 @@ pub(crate) mod dns;
 pub(crate) mod fhrp;
 pub(crate) mod gtp;
 pub(crate) mod icmp;
+pub(crate) mod knock;
 pub(crate) mod neighbor;
 pub(crate) mod path_options;
 pub(crate) mod rtcp;
@@ -86,6 +87,8 @@ named! {
         PathOptions = "path_options",
         /// WCCP messages, and packets that are redirected.
         Wccp = "wccp",
+        /// Packets that begin with the number some backdoor waits for.
+        Knock = "knock",
     }
 }
 
@@ -155,6 +158,7 @@ fn table(kind: Kind) -> Box<dyn Table> {
         Kind::Snmp => Box::<snmp::Snmp>::default(),
         Kind::PathOptions => Box::<path_options::PathOptions>::default(),
         Kind::Wccp => Box::<wccp::Wccp>::default(),
+        Kind::Knock => Box::<knock::Knock>::default(),
     }
 }
 

@@ -5,8 +5,8 @@ use arrow_schema::ArrowError;
 
 use super::{Frame, Kind, Table, table};
 use super::{
-    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, neighbor, path_options, rtcp, rtp, sample, sip, snmp,
-    ss7, tcp, tls, transfer, wccp,
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, knock, neighbor, path_options, rtcp, rtp, sample, sip,
+    snmp, ss7, tcp, tls, transfer, wccp,
 };
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
@@ -62,6 +62,7 @@ impl Kinds {
         let some = |has: bool, kind| if has { Self::of(&[kind]) } else { Self(0) };
         let by_bytes = some(transfer::beginning(frame).is_some(), Kind::Transfer)
             .or(some(path_options::may_have(frame.layers), Kind::PathOptions))
+            .or(some(knock::is_knock(frame), Kind::Knock))
             .or(some(wccp::is_redirected(frame.layers), Kind::Wccp));
         let by_transport = by_transport.or(by_bytes);
         let by_app = match frame.label.app {
@@ -199,7 +200,7 @@ macro_rules! views {
 views! {
     dns: Dns, tls: Tls, tcp: Tcp, sip: Sip, rtp: Rtp, rtcp: Rtcp, icmp: Icmp, neighbor: Neighbor, fhrp: Fhrp, dhcp: Dhcp,
     bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample, transfer: Transfer,
-    snmp: Snmp, path_options: PathOptions, wccp: Wccp,
+    snmp: Snmp, path_options: PathOptions, wccp: Wccp, knock: Knock,
 }
 
 #[cfg(test)]

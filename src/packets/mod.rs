@@ -22,5 +22,5 @@ pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
 pub use frames::{Carried, Pause};
 pub use part::Batch;
-pub use scan::{BATCH_SIZE, Scan, ScanOptions};
+pub use scan::{BATCH_SIZE, Scan, ScanOptions, SharedReader};
 pub use view::{Packet, Packets};

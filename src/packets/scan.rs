@@ -111,6 +111,11 @@ impl Scan {
         ReaderGuard(lock(&self.input))
     }
 
+    /// The reader, for one who holds no scan.
+    pub fn shared_reader(&self) -> SharedReader {
+        SharedReader(Arc::clone(&self.input))
+    }
+
     /// The reader, unless a thread reads at the moment.
     pub fn idle_reader(&self) -> Option<impl Deref<Target = Reader>> {
         self.input.try_lock().ok().map(ReaderGuard)
@@ -213,6 +218,17 @@ impl Input {
 /// The input, for one thread at a time.
 pub(super) fn lock(input: &Mutex<Input>) -> MutexGuard<'_, Input> {
     input.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The reader of a [`Scan`] that is held by another.
+#[derive(Debug, Clone)]
+pub struct SharedReader(Arc<Mutex<Input>>);
+
+impl SharedReader {
+    /// The reader. Waits for the thread that reads at the moment.
+    pub fn reader(&self) -> impl Deref<Target = Reader> {
+        ReaderGuard(lock(&self.0))
+    }
 }
 
 /// The reader, while no thread reads.

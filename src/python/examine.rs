@@ -24,6 +24,8 @@ pub struct Examination {
     claims: Py<Table>,
     /// One row a flow and path.
     flows: Py<Table>,
+    /// One row for each class of traffic from one tap to the next: what became of its packets.
+    compared: Py<Table>,
     /// One row a detector: how much it could judge.
     scopes: Py<Table>,
     /// One row an interface.
@@ -101,16 +103,25 @@ pub fn examine(
         save,
         detectors,
     };
+    let shared: Vec<_> = scans.iter().map(Scan::shared_reader).collect();
+    let dropped = |tap: &str| {
+        let of = |reader: &Reader| {
+            let mine = reader.interfaces().iter().filter(|interface| interface.tap == tap);
+            total(mine.map(|interface| interface.dropped))
+        };
+        total(shared.iter().map(|reader| of(&reader.reader())))
+    };
     let examination = py.detach(|| {
         let mut taps: Vec<_> = scans.iter_mut().map(Scan::with_messages).collect();
         let taps = taps.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
-        detect::examine(taps, options, earlier, |packets| {
+        let pause = |packets| {
             Python::attach(|py| {
                 py.check_signals()?;
                 progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (packets,)).map(drop))
             })
             .map_err(|error| ArrowError::ExternalError(Box::new(error)))
-        })
+        };
+        detect::examine_with_drops(taps, options, earlier, pause, dropped)
     });
     let mut examination = examination.map_err(arrow_to_py)?;
     let mut files = Vec::new();
@@ -140,9 +151,15 @@ pub fn examine(
         files: table(files_table(&readers, &files))?,
         warnings: readers.iter().flat_map(|reader| reader.warnings()).map(ToString::to_string).collect(),
         claims: table(Ok(examination.claims))?,
+        compared: table(Ok(examination.compared))?,
         flows: table(Ok(examination.flows))?,
         state,
     })
+}
+
+/// The sum of the counts that are known; none if none is.
+fn total(counts: impl Iterator<Item = Option<u64>>) -> Option<u64> {
+    counts.flatten().reduce(u64::saturating_add)
 }
 
 fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> {
@@ -208,12 +225,11 @@ fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<
         snapped.append_value(counts.map_or(0, |counts| counts.snapped));
         first_ts.push(counts.map(|counts| counts.first_ts));
         last_ts.push(counts.map(|counts| counts.last_ts));
-        let total = |count: fn(&Interface) -> Option<u64>| {
-            let mut known = sources.iter().filter_map(|(_, interface)| count(interface)).peekable();
-            known.peek().is_some().then(|| known.fold(0, u64::saturating_add))
+        let counts = |count: fn(&Interface) -> Option<u64>| {
+            total(sources.iter().map(|(_, interface)| count(interface)))
         };
-        received.append_option(total(|interface| interface.received));
-        dropped.append_option(total(|interface| interface.dropped));
+        received.append_option(counts(|interface| interface.received));
+        dropped.append_option(counts(|interface| interface.dropped));
         for (reader, interface) in &sources {
             let name = reader.files().get(interface.file).map(|info| info.name.as_str());
             for warning in reader.warnings() {

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from tapsight.checks._paths import Changes
     from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
@@ -64,6 +65,33 @@ class Observed:
             orient="row",
         )
         return self.flows.join(listed, on=TUNNEL, how="anti", nulls_equal=True, maintain_order="left")
+
+    @functools.cached_property
+    def hop_changes(self) -> Changes:
+        """Prefixes that became nearer or farther."""
+        from tapsight.checks import _paths
+
+        return _paths.hop_changes(self._remote)
+
+    @functools.cached_property
+    def rtt_changes(self) -> Changes:
+        """Prefixes that answered sooner or later."""
+        from tapsight.checks import _paths
+
+        return _paths.rtt_changes(self._remote)
+
+    @functools.cached_property
+    def owner_changes(self) -> Changes:
+        """Prefixes that another device brought."""
+        from tapsight.checks import _paths
+
+        return _paths.owner_changes(self._remote)
+
+    @functools.cached_property
+    def _remote(self) -> pl.DataFrame:
+        from tapsight.checks import _paths
+
+        return _paths.remote(self.unlisted)
 
 
 TUNNEL = ["encap", "outer_src", "outer_dst", "tunnel_id"]

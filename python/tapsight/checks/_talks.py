@@ -23,7 +23,7 @@ def talks(flows: pl.DataFrame) -> pl.DataFrame:
     Of TCP, the client is whose SYN came first. Where none was seen, or only one direction, the server is the side whose port is below 1024 if
     just one is; else, but for TCP, the client is who spoke first. Of other TCP conversations, ``known`` is false.
 
-    ``answered`` tells whether the server sent anything but resets. ``app`` is the label by signature or behaviour if there is one
+    ``rtt`` is the time from SYN to its answer in nanoseconds, where both were seen. ``answered`` tells whether the server sent anything but resets. ``app`` is the label by signature or behaviour if there is one
     (``is_proven``), else by port.
     """
     # Each conversation has a lower and an upper end, and each row goes up or down: plain minima and maxima then tell all.
@@ -70,6 +70,8 @@ def talks(flows: pl.DataFrame) -> pl.DataFrame:
         pl.when(began).then(up_first).when(one_low).then(pl.col("high_port") < 1024).otherwise(spoke_up_first)
     )
 
+    syns = pl.col("syn_up"), pl.col("syn_down")
+
     def side(here: str, other: str) -> pl.Expr:
         return pl.when(upward).then(here).otherwise(other)
 
@@ -87,6 +89,7 @@ def talks(flows: pl.DataFrame) -> pl.DataFrame:
         server=side("high", "low"),
         client_port=side("low_port", "high_port"),
         server_port=side("high_port", "low_port"),
+        rtt=pl.when(began).then(pl.when(upward).then(syns[1] - syns[0]).otherwise(syns[0] - syns[1])),
         answered=side("spoke_down", "spoke_up").fill_null(value=False),
         known=began | one_low | (pl.col("protocol") != 6),
     )

@@ -88,6 +88,8 @@ class Detector:
     title: ClassVar[str]
     asks: ClassVar[tuple[Question, ...]] = ()
     """The questions that cannot be answered with no while it could not judge."""
+    optional: ClassVar[bool] = False
+    """Whether the questions can be answered without it where there is nothing that it could look at."""
     options: ClassVar[type[Options]] = Options
     """What a policy may say under [checks.ID]."""
 

@@ -33,7 +33,7 @@ class A7(Detector):
         equal packets at a fixed rate, whose pattern repeats. Long captures are compared in stretches of 131,072 packets, one
         in four.
 
-    Source: our own measurements; pairs of packets by lag and difference in size, against the same at other lags of the same traffic; the thresholds are
+    Source: pairs of packets by lag and difference in size, against the same at other lags of the same traffic; the thresholds are
     proposals, measured over public captures. ATT&CK T1020.001 (Traffic Duplication), T1573 (Encrypted Channel).
     """
 

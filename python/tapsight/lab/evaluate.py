@@ -10,9 +10,10 @@ import argparse
 import json
 import math
 import multiprocessing
+import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,12 +22,14 @@ from typing import Any, NamedTuple, TypeVar
 import tapsight
 from tapsight._check import plain_rows
 from tapsight._options import SEVERITIES
+from tapsight._text import address_text, mac_text
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
+from tapsight.findings import read_claims, sentence
 from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.implants import IMPLANTS
-from tapsight.lab.scenario import Generated, Scenario, generate
+from tapsight.lab.scenario import Scenario, generate
 from tapsight.lab.tunnels import ENCRYPTED, TUNNELS
 
 T = TypeVar("T")
@@ -101,26 +104,22 @@ ONLY = {"everything": "all", "voice": "voice", "internet": "internet", "one subs
 
 def experiments(scale: float) -> Iterator[Experiment]:
     """Every experiment. ``scale`` makes their scenarios larger or smaller."""
-    small, big = 15_000 * scale, 200_000 * scale
+    small, big = 10_000 * scale, 200_000 * scale
     lags = {name: {"lag": lag, "share": 0.2} for name, lag in LAGS.items()}
     rewrites = {name: {"rewrite": rewrite} for name, rewrite in REWRITES.items()}
 
     mirror = Implant("mirror", tunnel="gre")
     shares = {name: {"share": share} for name, share in SHARES.items()}
     yield together("mirror: share of packets", mirror, shares, traffic(big))
-    yield together("mirror: time from packet to copy", mirror, lags, traffic(small, 90))
+    yield from apart("mirror: time from packet to copy", mirror, lags, traffic(small, 90))
     snaps = {f"{size} bytes": {"snap": size} for size in (1500, 256, 128, 96, 95, 64)}
     yield together("mirror: bytes of each packet in the copy", mirror, snaps, traffic(small))
     yield together("mirror: what of the copy is rewritten", mirror, rewrites, traffic(small))
     tunnels = {name: {"tunnel": name} for name in TUNNELS}
-    yield together("mirror: tunnel", mirror, tunnels, traffic(small))
+    yield from apart("mirror: tunnel", mirror, tunnels, traffic(small))
     sealed = {name: {"tunnel": name} for name in sorted(ENCRYPTED)}
-    yield replace(
-        together(
-            "mirror: encrypted tunnels, asked of those that look inside", mirror, sealed, traffic(small)
-        ),
-        detectors=("A1",),
-    )
+    dial = "mirror: encrypted tunnels, asked of those that look inside"
+    yield from apart(dial, mirror, sealed, traffic(small), detectors=("A1",))
     cuts = {"none": {}, "packet into 1,000": {"fragment": 1000}, "packet into 576": {"fragment": 576},
             "tunnel into 1,400": {"mtu": 1400}, "tunnel into 576": {"mtu": 576}}  # fmt: skip
     yield together("mirror: fragments", mirror, cuts, traffic(small))
@@ -139,7 +138,7 @@ def experiments(scale: float) -> Iterator[Experiment]:
     fork = Implant("fork")
     for implant in (fork, Implant("late"), Implant("redirect"), Implant("readdress", only="voice")):
         for name, share in SHARES.items():
-            packets = min(big, max(small, 40 / share * scale))
+            packets = max(small, min(big if implant is fork else big / 2, 40 / share * scale))
             scenario = replace(traffic(packets), implants=(replace(implant, share=share),))
             detectors = ("A5",)
             yield Experiment(f"{implant.kind}: share of packets", (name,), scenario, detectors=detectors)
@@ -194,7 +193,7 @@ class Calm:
 
 def calms(scale: float) -> Iterator[Calm]:
     """Every confounder, and nothing at all."""
-    base = traffic(40_000 * scale, 60)
+    base = traffic(25_000 * scale, 60)
     for seed in (1, 2, 3):
         yield Calm("nothing", replace(base, seed=seed))
     for kind in CONFOUNDERS:
@@ -239,8 +238,10 @@ class Row:
     """Those of them that can be told: strong, and an original was captured as well."""
     found: int = 0
     """Those of them that findings with the right collector count."""
+    counted: int = 0
+    """Packets that those findings count; more than were made if something else is taken for a copy."""
     wrong: int = 0
-    """Findings of the detector that name another collector."""
+    """Findings of the detector that do not name the collector."""
     verdict: str = ""
     """What the detector says."""
     checks: list[str] = field(default_factory=list)
@@ -275,12 +276,14 @@ class Known(NamedTuple):
     first: int | None
 
 
-def known(files: Generated, index: int, taps: Sequence[str], truth: list[dict[str, Any]]) -> Known:
+def known(index: int, kind: str, taps: Sequence[str], truth: list[dict[str, Any]]) -> Known:
     """Which packets an implant copied, as far as the taps captured it, and which of those can be told."""
     copies: set[int] = set()
     strong: set[int] = set()
     originals: set[int] = set()
     first = None
+    # That a router sent a packet twice shows beside the one that it sent as usual.
+    beside = ("outside",) if kind in ("fork", "late") else taps
     for row in truth:
         if row["tap"] not in taps:
             continue
@@ -292,7 +295,7 @@ def known(files: Generated, index: int, taps: Sequence[str], truth: list[dict[st
             if not row["weak"]:
                 strong.add(row["packet"])
             first = row["time"] if first is None else min(first, row["time"])
-        elif row["implant"] is None and row["role"] in ("original", "forwarded", "retransmission"):
+        elif row["implant"] is None and row["tap"] in beside and row["role"] != "span-duplicate":
             originals.add(row["packet"])
     return Known(copies, strong & originals, first)
 
@@ -305,7 +308,6 @@ def measure(experiment: Experiment) -> list[Row]:
         built = json.loads(files.scenario.read_text())["implants"]
         sources = {tap: str(getattr(files, tap)) for tap in experiment.taps}
         result = tapsight.check(sources, policy=files.policy, threads=1)
-    findings = plain_rows(result.findings)
     verdicts = {
         row["check"]: row["verdict"] for row in result.verdicts.select(["check", "verdict"]).to_pylist()
     }
@@ -320,27 +322,53 @@ def measure(experiment: Experiment) -> list[Row]:
             row.checks = [check for check in CHECKS if verdicts.get(check) == "fail"]
             if not row.looked_for:
                 continue
-            its = known(files, index, experiment.taps, truth)
-            mine = [
-                each
-                for each in findings
-                if (each["detector"] or each["check"] or "").split(".")[0] == detector
-            ]
+            its = known(index, kind, experiment.taps, truth)
+            mine = told(result, detector)
             right = [each for each in mine if names(each, implant)]
-            row.verdict = verdicts.get(detector, "")
+            # Of several implants in one scenario, the verdict is that of those that were found.
+            row.verdict = verdicts.get(detector, "") if right or len(built) == 1 else ""
             row.made, row.findable = (len(its.copies), len(its.findable)) if counted else (1, 1)
-            packets = sum(each["packets"] for each in right)
-            row.found = min(packets, row.findable) if counted else min(1, len(right))
+            row.counted = sum(each["packets"] for each in right)
+            row.found = min(row.counted, row.findable) if counted else min(1, len(mine))
             row.wrong = len(mine) - len(right) if len(built) == 1 else 0
             shown = sorted(
                 times[frame["tap"], frame["frame"]]
-                for each in right
+                for each in (right if counted else mine)
                 for frame in each["evidence"]
                 if frame["role"] not in ("original",) and (frame["tap"], frame["frame"]) in times
             )
             if shown and its.first is not None:
                 row.delay = max(0, shown[:3][-1] - its.first)
     return rows
+
+
+def told(result: tapsight.Result, detector: str) -> list[dict[str, Any]]:
+    """What a detector or check reported, as rows of findings.
+
+    Claims come first: a mirror session that A1 proves is one finding with what A2 says of it.
+    """
+    claims = [claim for claim in read_claims(result.claims) if claim.report and claim.family == detector]
+    rows = [
+        {
+            "packets": claim.packets,
+            "collector": {
+                "address": _text(address_text, claim.tunnel.dst),
+                "mac": _text(mac_text, claim.collector_mac),
+            },
+            "exporter": _text(address_text, claim.tunnel.src),
+            "sentence": sentence(claim),
+            "evidence": [asdict(frame) for frame in claim.evidence],
+        }
+        for claim in claims
+    ]
+    if rows:
+        return rows
+    findings = plain_rows(result.findings)
+    return [each for each in findings if (each["check"] or each["detector"]).split(".")[0] == detector]
+
+
+def _text(form: Callable[[bytes], str], value: bytes | None) -> str | None:
+    return form(value) if value is not None else None
 
 
 def names(finding: dict[str, Any], implant: dict[str, Any]) -> bool:
@@ -351,9 +379,8 @@ def names(finding: dict[str, Any], implant: dict[str, Any]) -> bool:
     named = {collector["address"], collector["mac"], finding["exporter"]}
     if named & {implant["collector"], implant["collector_mac"]} - {None}:
         return True
-    return implant["collector"] is not None and f"{implant['collector']} " in finding["sentence"].replace(
-        ",", " "
-    )
+    words = set(re.findall(r"[0-9a-f:.]*[0-9a-f]", finding["sentence"]))
+    return bool(words & {implant["collector"], implant["collector_mac"]})
 
 
 def alarms(calm: Calm) -> Alarms:
@@ -365,7 +392,7 @@ def alarms(calm: Calm) -> Alarms:
         result = tapsight.check(sources, policy=files.policy, threads=1)
     findings = [
         {
-            "detector": each["detector"] or each["check"],
+            "detector": each["check"] or each["detector"],
             "severity": each["severity"],
             "packets": each["packets"],
             "sentence": each["sentence"],
@@ -400,6 +427,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
         sum_ = out[key]
         sum_.made, sum_.findable = sum_.made + row.made, sum_.findable + row.findable
         sum_.found, sum_.wrong = sum_.found + row.found, sum_.wrong + row.wrong
+        sum_.counted += row.counted
         sum_.checks = [check for check in sum_.checks if check in row.checks]
         sum_.verdict = "/".join(dict.fromkeys([*sum_.verdict.split("/"), row.verdict]))
         if row.delay is not None:
@@ -418,8 +446,9 @@ calls and internet traffic, tapped on both sides. Real networks differ; this say
 known.
 
 **How it is counted.** A *copy* is a packet that an implant made a copy of and at least one tap captured. It *can be found* if the
-packet is strong (48 bytes or more, and a payload or an identification) and a tap captured the original too. It is *found* if
-a finding of the detector that names the right collector counts it. *Recall* is found of those that can be, with the Wilson
+packet is strong (48 bytes or more, and a payload or an identification) and a tap captured the original too (of forks and late
+copies: the tap that sees the copy). It is *found* if a
+finding of the detector that names the right collector counts it. *Recall* is found of those that can be, with the Wilson
 interval at 95 %. *Seen after* is the time from the first captured copy to the third one that the finding shows as evidence (the
 last, if it shows fewer). Checks run with the policy that is true of the network as it should be.
 
@@ -428,9 +457,10 @@ honest; `unknown` where nothing can be known.
 """
 
 
-def markdown(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
+def markdown(rows: Sequence[Row], calm: Sequence[Alarms], scale: float = 1.0) -> str:
     """The page."""
-    parts = [HEAD, "\n## In short\n\n" + summary(rows, calm)]
+    size = "" if scale == 1 else f"\nScenarios are {scale:g} times their usual size (`--scale {scale:g}`).\n"
+    parts = [HEAD + size, "\n## In short\n\n" + summary(rows, calm)]
     dials = list(dict.fromkeys(row.dial for row in rows if row.dial != "every implant"))
     parts.append("\n## Copies, dial by dial\n")
     for dial in dials:
@@ -508,20 +538,21 @@ def table(rows: Sequence[Row]) -> str:
         if not row.looked_for:
             lines.append(f"| {row.setting} | {row.detector} | | | | not looked for | | | |")
             continue
-        who = (
-            "right"
-            if row.found and not row.wrong
-            else "wrong"
-            if row.wrong and not row.found
-            else "right and wrong"
-            if row.wrong
-            else NONE
-        )
+        more = f" (and {row.counted - row.made:,} more)" if row.counted > row.made else ""
         lines.append(
-            f"| {row.setting} | {row.detector} | {row.made:,} | {row.findable:,} | {row.found:,} | {percent(row)} "
-            f"| {who} | {delay(row.delay)} | {row.verdict} |"
+            f"| {row.setting} | {row.detector} | {row.made:,} | {row.findable:,} | {row.found:,}{more} | {percent(row)} "
+            f"| {who(row)} | {delay(row.delay)} | {row.verdict} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def who(row: Row) -> str:
+    """Whether findings name the collector."""
+    if not row.wrong:
+        return "right" if row.found else NONE
+    if row.kind not in COPYING:
+        return "not named"
+    return "right and wrong" if row.found else "wrong"
 
 
 def delay(nanoseconds: int | None) -> str:
@@ -539,8 +570,8 @@ def stops(rows: Sequence[Row]) -> str:
     lines = []
     for detector in dict.fromkeys(row.detector for row in rows if row.looked_for):
         mine = [row for row in rows if row.detector == detector and row.looked_for]
-        poor = [row.setting for row in mine if row.recall is None or row.recall < GOAL]
-        none = [row.setting for row in mine if not row.found]
+        poor = [row.setting for row in mine if row.recall is not None and row.recall < GOAL]
+        none = [row.setting for row in mine if row.findable and not row.found]
         if not poor:
             lines.append(f"{detector} tells in every case.")
             continue
@@ -564,10 +595,11 @@ def of_implants(rows: Sequence[Row]) -> str:
         if not row.looked_for:
             lines.append(f"| {row.setting} | {title} | {row.detector} | not looked for | | | {checks} |")
             continue
-        who = "right" if row.found and not row.wrong else "wrong" if row.wrong else NONE
         found = f"{row.found:,} of {row.findable:,}"
         after = delay(row.delay)
-        lines.append(f"| {row.setting} | {title} | {row.detector} | {found} | {who} | {after} | {checks} |")
+        lines.append(
+            f"| {row.setting} | {title} | {row.detector} | {found} | {who(row)} | {after} | {checks} |"
+        )
     return text + "\n".join(lines) + "\n"
 
 
@@ -640,12 +672,18 @@ def progress(results: Iterable[T], done: int, of: int) -> Iterator[T]:
         yield result
 
 
-def as_json(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
+def as_json(rows: Sequence[Row], calm: Sequence[Alarms], scale: float = 1.0) -> str:
     """The same for programs."""
     table_ = [
         {**asdict(row), "recall": row.recall, "interval": wilson(row.found, row.findable)} for row in rows
     ]
-    data = {"schema": 1, "goal": GOAL, "implants": table_, "confounders": [asdict(each) for each in calm]}
+    data = {
+        "schema": 1,
+        "scale": scale,
+        "goal": GOAL,
+        "implants": table_,
+        "confounders": [asdict(each) for each in calm],
+    }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -660,8 +698,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     rows, calm = run(options.scale, options.only, options.jobs)
     options.folder.mkdir(parents=True, exist_ok=True)
     print(file=sys.stderr)  # noqa: T201 - a command
-    (options.folder / "evaluation.md").write_text(markdown(rows, calm))
-    (options.folder / "evaluation.json").write_text(as_json(rows, calm))
+    (options.folder / "evaluation.md").write_text(markdown(rows, calm, options.scale))
+    (options.folder / "evaluation.json").write_text(as_json(rows, calm, options.scale))
     return 0
 
 

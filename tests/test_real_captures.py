@@ -1,0 +1,46 @@
+"""All that is found at medium severity or above in the captures of other projects: each finding is known, and why it is true."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import tapsight
+
+KNOWN = Path(__file__).with_name("real_findings.tsv")
+"""File, class of the detector, severity, how many, and what is true about it."""
+
+Found = tuple[str, str, str]
+
+
+def found(root: str, name: str) -> list[Found]:
+    """File, class and severity of each finding of medium severity or above."""
+    try:
+        result = tapsight.check(str(Path(root) / name), threads=1)
+    except ValueError:
+        return []  # Nothing in it can be read, which other tests look at.
+    rows = result.findings.select(["detector", "check", "severity"]).to_pylist()
+    told = [(name, row["detector"] or row["check"], row["severity"]) for row in rows]
+    return [each for each in told if each[2] not in ("info", "low")]
+
+
+def count(captures: Path) -> Counter[Found]:
+    """How often each is found in all captures."""
+    with (captures / "INDEX.tsv").open(newline="") as file:
+        names = [row["file"] for row in csv.DictReader(file, delimiter="\t")]
+    assert len(names) > 1000
+    with ProcessPoolExecutor(2) as processes:
+        some = processes.map(found, itertools.repeat(str(captures)), names, chunksize=16)
+        return Counter(itertools.chain.from_iterable(some))
+
+
+def test_every_finding_in_real_captures_is_known(captures: Path) -> None:
+    counts = count(captures)
+    with KNOWN.open(newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    assert all(row["truth"] for row in rows)
+    known = {(row["file"], row["detector"], row["severity"]): int(row["findings"]) for row in rows}
+    assert dict(counts) == known
