@@ -577,7 +577,7 @@ def stops(rows: Sequence[Row]) -> str:
             continue
         text = f"{detector} finds less than {100 * GOAL:g} % at: {'; '.join(poor)}."
         lines.append(text + (f" Nothing at: {'; '.join(none)}." if none else ""))
-    return "\n" + " ".join(lines) + "\n" if lines else ""
+    return " ".join(lines) + "\n" if lines else ""
 
 
 def of_implants(rows: Sequence[Row]) -> str:
