@@ -51,7 +51,6 @@ type Key = (Way, Option<Addr>, Option<Addr>, Option<Addr>);
 #[derive(Debug, Default)]
 pub(super) struct SourceRoute {
     claims: Claims<Key>,
-    messages: u64,
 }
 
 impl Detector for SourceRoute {
@@ -69,7 +68,6 @@ impl Detector for SourceRoute {
 
     fn read(&mut self, messages: &View<'_>, row: usize, seen: &Seen<'_>, context: &Context<'_>) {
         let View::PathOptions(ways) = messages else { return };
-        self.messages += 1;
         let way = match ways.kind(row).as_deref() {
             Some("lsrr") => Way::Loose,
             Some("ssrr") => Way::Strict,
@@ -100,7 +98,9 @@ impl Detector for SourceRoute {
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
         let missing = self.claims.missing();
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.messages, self.messages, [missing]))
+        // Every packet could have been one.
+        let counts = outcome.counts;
+        (claims.collect(), Scope::new(counts.packets, counts.read, [missing]))
     }
 }
 
