@@ -10,7 +10,8 @@
 //! (00:07:b4) may take an address over, and speak in frames of their own: B7 looks at those. A gateway that answers for others is proxy
 //! ARP (RFC 1027). Probes (RFC 5227) claim nothing, nor do advertisements without the override flag, which several may send
 //! (RFC 4861 section 7.2.7). Hosts with two network cards on one address exist: but for gateways, two owners are of low severity.
-//! *Thresholds*: 60 seconds, the catalogue's (B6); a gateway is what the policy lists, or else what three hosts have asked for.
+//! *Thresholds*: 60 seconds, the catalogue's (B6); a gateway is what the policy lists, or else what three hosts have asked for. An address that
+//! changes hands once and back may be one damaged frame: two owners of a gateway are of high severity from the second time on.
 //! ATT&CK: T1557.002 (Adversary-in-the-Middle: ARP Cache Poisoning).
 
 use hashbrown::HashMap;
@@ -199,7 +200,8 @@ impl Detector for NeighborSpoof {
             && !is_virtual(mac)
             && !is_virtual(source)
         {
-            let key = if is_gateway {
+            // Whoever is only taken for a gateway is not known well enough.
+            let key = if is_gateway && !context.network.gateways.is_empty() {
                 (Class::OtherSenderOfGateway, Some(addr), Some(mac), Some(source))
             } else {
                 (Class::OtherSender, None, None, Some(source))
@@ -304,8 +306,11 @@ impl NeighborSpoof {
 
 fn claim((class, _, mac, other): Key, tally: Tally, context: &Context<'_>) -> Claim {
     let (detector, report, severity) = match class {
-        Class::TwoOfGateway => ("B6.two-owners", true, Severity::High),
-        Class::Two => ("B6.two-owners", true, Severity::Low),
+        Class::TwoOfGateway if tally.packets > 1 => ("B6.two-owners", true, Severity::High),
+        Class::TwoOfGateway if !context.network.gateways.is_empty() => {
+            ("B6.two-owners", true, Severity::Medium)
+        }
+        Class::TwoOfGateway | Class::Two => ("B6.two-owners", true, Severity::Low),
         Class::Proxy => ("B6.proxy", false, Severity::Info),
         Class::Announced => ("B6.announced", false, Severity::Low),
         Class::OtherSenderOfGateway => ("B6.other-sender", true, Severity::Medium),

@@ -53,7 +53,6 @@ type Key = (Way, Option<Addr>, Option<Addr>, Option<Addr>);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct SourceRoute {
     claims: Claims<Key>,
-    messages: u64,
 }
 
 impl Detector for SourceRoute {
@@ -73,7 +72,6 @@ impl Detector for SourceRoute {
 
     fn read(&mut self, messages: &View<'_>, row: usize, seen: &Seen<'_>, context: &Context<'_>) {
         let View::PathOptions(ways) = messages else { return };
-        self.messages += 1;
         let way = match ways.kind(row).as_deref() {
             Some("lsrr") => Way::Loose,
             Some("ssrr") => Way::Strict,
@@ -104,7 +102,9 @@ impl Detector for SourceRoute {
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
         let missing = self.claims.missing();
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.messages, self.messages, [missing]))
+        // Every packet could have been one.
+        let counts = outcome.counts;
+        (claims.collect(), Scope::new(counts.packets, counts.read, [missing]))
     }
 }
 

@@ -24,7 +24,6 @@ type Key = (Option<Addr>, Option<Addr>, bool);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct WebCache {
     claims: Claims<Key>,
-    messages: u64,
 }
 
 impl Detector for WebCache {
@@ -44,7 +43,6 @@ impl Detector for WebCache {
 
     fn read(&mut self, messages: &View<'_>, row: usize, seen: &Seen<'_>, context: &Context<'_>) {
         let View::Wccp(wccp) = messages else { return };
-        self.messages += 1;
         if seen.was_here(context) {
             return;
         }
@@ -72,7 +70,9 @@ impl Detector for WebCache {
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
         let missing = self.claims.missing();
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.messages, self.messages, [missing]))
+        // Every packet could have been one.
+        let counts = outcome.counts;
+        (claims.collect(), Scope::new(counts.packets, counts.read, [missing]))
     }
 }
 

@@ -11,7 +11,8 @@ class B6(Detector):
 
     What it looks for:
         B6.two-owners: an address that two MAC addresses claim in turn, each within a minute of the other. High for gateways: those in
-        the policy's [network], or, where it lists none, addresses that three hosts have asked for. Else low.
+        the policy's [network], or, where it lists none, addresses that three hosts have asked for, if it happens more than once. Else
+        medium (a gateway of the policy, once) or low.
         B6.other-sender: ARP that names another sender than the source of its frame.
 
     What it names but does not report:
