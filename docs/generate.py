@@ -40,6 +40,13 @@ def columns() -> str:
     return "\n".join(rows)
 
 
+def table(head: str, rows: list[tuple[str, ...]]) -> str:
+    """A table, of which the head names the columns."""
+    names = head.split(", ")
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
+
+
 def packets() -> None:
     """packets.md: the table between its markers."""
     path = DOCS / "packets.md"
@@ -131,11 +138,6 @@ def protocols() -> None:
     vectors = (ROOT / "src/classify/tests.rs").read_text()
     frames = (ROOT / "src/dissect/tests.rs").read_text()
     link_file = "src/capture/link.rs"
-
-    def table(head: str, rows: list[tuple[str, ...]]) -> str:
-        names = head.split(", ")
-        lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-        return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows]) + "\n"
 
     links = [
         (

@@ -526,7 +526,9 @@ def _answer(
 ) -> Answer:
     """The answer that the verdicts of detectors allow, with the coverage that is demanded of each."""
     text, kinds, what = _QUESTIONS[question]
-    proof = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
+    signs = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
+    # What is odd only, proves nothing.
+    proof = [each for each in signs if each.severity not in {"info", "low"}]
     asked = [
         each
         for each in verdicts
@@ -547,10 +549,11 @@ def _answer(
         reasons = [f"{each.check}: {_briefly(each.reason)}" for each in blind]
         reasons += [f"{plural(len(problems), 'capture')} could not be read"] if problems else []
         return Answer(text, "cannot tell", "; ".join(reasons))
+    odd = f"; {plural(len(signs), 'finding')} of low severity" if signs else ""
     least = min(asked, key=lambda each: each.coverage or 0)
     share = percent(least.judged, least.in_scope)
     return Answer(
-        text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope"
+        text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope{odd}"
     )
 
 

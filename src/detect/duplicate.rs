@@ -174,7 +174,8 @@ impl Detector for Duplicate {
             .map(|&earlier| (self.class(seen, path, earlier, context.paths.get(earlier.path)), earlier))
             .min_by_key(|&(class, earlier)| (class, std::cmp::Reverse(earlier.ts)));
         if let Some((class, earlier)) = explained {
-            let class = if class == Class::Late && falls_steadily(seen) { Class::Loop } else { class };
+            let class =
+                if class == Class::Late && falls_steadily(seen, context) { Class::Loop } else { class };
             let (before, after) = (Link::of(context.paths.get(earlier.path)), Link::of(path));
             let key = match class {
                 Class::Forked => Key::Forked(before.min(after), before.max(after)),
@@ -419,11 +420,14 @@ fn sent_back(seen: &Seen<'_>, path: &Path, context: &Context<'_>) -> Option<(Sig
     last_came_back().map(|onward| (onward, now)).or_else(|| last_went_on().map(|back| (now, back)))
 }
 
-/// Whether each sighting's TTL is below the one before, over three or more.
-fn falls_steadily(seen: &Seen<'_>) -> bool {
+/// Whether each sighting's TTL is below the one before, over three or more on this tap: on another one, a packet that goes on
+/// falls as well.
+fn falls_steadily(seen: &Seen<'_>, context: &Context<'_>) -> bool {
+    let tap = |sighting: &Sighting| context.paths.get(sighting.path).tap;
     let mut ttl = seen.sighting.ttl;
-    seen.earlier.len() >= 2
-        && seen.earlier.iter().all(|earlier| {
+    let mut here = seen.earlier.iter().filter(|earlier| tap(earlier) == tap(&seen.sighting));
+    here.clone().count() >= 2
+        && here.all(|earlier| {
             let falls = earlier.ttl > ttl;
             ttl = earlier.ttl;
             falls

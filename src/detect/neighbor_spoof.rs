@@ -2,9 +2,11 @@
 //!
 //! *Sees*: who claims an address in ARP (RFC 826), in neighbour advertisements, in solicitations and router advertisements with a
 //! link-layer address (RFC 4861): one address claimed by two MAC addresses in turn (`B6.two-owners`), a gateway announced unasked
-//! from a MAC address that was not its own before (`B6.announced`), ARP whose sender is not the source of its frame (`B6.other-sender`).
+//! from a MAC address that was not its own before (`B6.announced`), a host that is told unasked where an address is, and whose packets
+//! then go there instead of where they went before (`B6.moved`; without that, `B6.told`), ARP whose sender is not the source of its frame (`B6.other-sender`).
 //! *Cannot see*: one who answers alone, before or instead of the owner; static entries; what is claimed in tunnels.
-//! *Guards*: an address that moves (failover, a new network card) has one owner at a time: two are reported only if the first speaks again
+//! *Guards*: announcements go to all (RFC 4861 section 7.2.6; RFC 5227 section 3): one to a single host that did not ask is odd, but its question
+//! may not have been captured, so it is reported only with the traffic that it moved. An address that moves (failover, a new network card) has one owner at a time: two are reported only if the first speaks again
 //! after the second, each within a minute of the other. A move, and an announcement by which one begins, is named. Virtual MAC
 //! addresses of VRRP (RFC 9568 section 7.3), HSRP (RFC 2281 section 5.3; version 2 00:00:0c:9f:f0:00 to :ff:ff) and GLBP
 //! (00:07:b4) may take an address over, and speak in frames of their own: B7 looks at those. A gateway that answers for others is proxy
@@ -14,8 +16,8 @@
 //! changes hands once and back may be one damaged frame: two owners of a gateway are of high severity from the second time on.
 //! ATT&CK: T1557.002 (Adversary-in-the-Middle: ARP Cache Poisoning).
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
@@ -46,6 +48,8 @@ enum Class {
     Proxy,
     /// A gateway was announced.
     Announced,
+    /// One host was told, and had not asked.
+    Told,
     OtherSender,
     OtherSenderOfGateway,
 }
@@ -108,6 +112,8 @@ struct Said {
     asked: Option<Addr>,
     /// Whether nobody asked for the claim.
     is_unasked: bool,
+    /// Who is answered, by ARP.
+    answered: Option<Addr>,
 }
 
 impl Said {
@@ -121,16 +127,19 @@ impl Said {
                 claim: by_sender,
                 asked: target.filter(|_| sender != target),
                 is_unasked: sender == target,
+                answered: None,
             },
             Some(2) if is_arp => {
                 let to_all = neighbor.target_mac(row).is_none_or(|mac| mac == [0xff; 6] || mac == [0; 6]);
-                Self { claim: by_sender, asked: None, is_unasked: sender == target || to_all }
+                let is_unasked = sender == target || to_all;
+                Self { claim: by_sender, asked: None, is_unasked, answered: target.filter(|_| !is_unasked) }
             }
-            Some(134 | 135) => Self { claim: by_sender, asked: target, is_unasked: false },
+            Some(134 | 135) => Self { claim: by_sender, asked: target, ..Self::default() },
             Some(136) if neighbor.is_override(row) == Some(true) => Self {
                 claim: target.zip(neighbor.target_mac(row)),
                 asked: None,
                 is_unasked: neighbor.is_solicited(row) == Some(false),
+                answered: None,
             },
             _ => Self::default(),
         }
@@ -196,6 +205,8 @@ impl Detector for NeighborSpoof {
         let Some(owner) = self.owner((tap, vlan, addr)) else { return };
         let is_gateway = context.network.gateways.contains(addr)
             || (context.network.gateways.is_empty() && owner.is_asked_by_many());
+        let was_asked_by = |host: Addr| owner.is_asked_by_many() || owner.asked.contains(&host);
+        let is_told = said.answered.map_or(said.is_unasked, |host| !was_asked_by(host));
         if let Some(source) = source.filter(|&source| is_arp && source != mac && is_station(source))
             && !is_virtual(mac)
             && !is_virtual(source)
@@ -211,6 +222,13 @@ impl Detector for NeighborSpoof {
                 tally.subject = tally.subject.or(Some(addr));
             }
         }
+        if let Some(host) = path.eth_dst.filter(|&host| is_told && is_station(host))
+            && !is_virtual(mac)
+            && let Some(tally) = self.claims.entry((Class::Told, Some(addr), Some(mac), Some(host)))
+        {
+            tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
+            tally.subject = Some(addr);
+        }
         let now = Claimant { mac, sighting: seen.sighting };
         self.claimed(now, (tap, vlan, addr), (is_gateway, said.is_unasked), seen, context);
     }
@@ -219,7 +237,9 @@ impl Detector for NeighborSpoof {
         let missing = self.claims.missing();
         let missed = (self.missed > 0)
             .then(|| format!("{} messages were about addresses that found no room", self.missed));
-        let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
+        let claims = self.claims.take();
+        let moved = Moved::new(claims.iter().map(|(key, _)| key), &outcome.context);
+        let claims = claims.into_iter().map(|(key, tally)| claim(key, tally, &moved, &outcome.context));
         let judged = self.messages.saturating_sub(self.missed);
         (claims.collect(), Scope::new(self.messages, judged, [missing, missed]))
     }
@@ -304,8 +324,44 @@ impl NeighborSpoof {
     }
 }
 
-fn claim((class, _, mac, other): Key, tally: Tally, context: &Context<'_>) -> Claim {
+/// Hosts that were told where an address is, and whose packets to the same destination then went there.
+struct Moved(HashSet<(u16, Mac, Mac)>);
+
+impl Moved {
+    fn new<'k>(keys: impl Iterator<Item = &'k Key>, context: &Context<'_>) -> Self {
+        let told = keys.filter(|(class, ..)| *class == Class::Told);
+        let told: HashSet<Mac> = told.filter_map(|&(_, _, _, host)| host).collect();
+        // When packets of a host to a destination first went to which MAC address.
+        let mut first: HashMap<(u16, Mac, Addr), HashMap<Mac, i64>> = HashMap::new();
+        for flow in context.flows.iter().filter(|_| !told.is_empty()) {
+            let path = context.paths.get(flow.path);
+            if let (Some(host), Some(to), Some(dst)) = (path.eth_src, path.eth_dst, flow.key().dst)
+                && told.contains(&host)
+            {
+                let since = first.entry((path.tap, host, dst)).or_default().entry(to).or_insert(i64::MAX);
+                *since = flow.first_ts.min(*since);
+            }
+        }
+        let mut moved = HashSet::new();
+        for ((tap, host, _), since) in &first {
+            let begin = since.values().min();
+            let later = since.iter().filter(|(_, since)| Some(*since) > begin);
+            moved.extend(later.map(|(&to, _)| (*tap, *host, to)));
+        }
+        Self(moved)
+    }
+
+    fn has(&self, tap: Option<u16>, (_, _, mac, host): Key) -> bool {
+        tap.zip(host).zip(mac).is_some_and(|((tap, host), mac)| self.0.contains(&(tap, host, mac)))
+    }
+}
+
+fn claim(key: Key, tally: Tally, moved: &Moved, context: &Context<'_>) -> Claim {
+    let (class, _, mac, other) = key;
+    let tap = tally.paths.1.map(|path| context.paths.get(path).tap);
     let (detector, report, severity) = match class {
+        Class::Told if moved.has(tap, key) => ("B6.moved", true, Severity::High),
+        Class::Told => ("B6.told", false, Severity::Info),
         Class::TwoOfGateway if tally.packets > 1 => ("B6.two-owners", true, Severity::High),
         Class::TwoOfGateway if !context.network.gateways.is_empty() => {
             ("B6.two-owners", true, Severity::Medium)

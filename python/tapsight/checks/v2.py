@@ -50,7 +50,7 @@ class V2(Check[V2Options]):
     What it cannot see:
         A tap that shows no VLAN tags at all (or no labels, no tunnels) cannot tell in which VLAN its traffic is: such
         packets are in scope but not judged. Neither are those that only their port makes look like media, nor media
-        in encrypted tunnels. Copies in mirror sessions listed under I6 are left out.
+        in encrypted tunnels. RTP to a multicast group is not voice, and left out. Copies in mirror sessions listed under I6 are left out.
 
     Source: GSMA IR.77, section 3.2 (isolation of the inter-operator network).
     """
@@ -63,7 +63,9 @@ class V2(Check[V2Options]):
 
     def judge(self, seen: Observed, options: V2Options, severity: Severity) -> Judgement:
         """Judges each flow of media by its path."""
-        flows = seen.unlisted.filter(pl.col("traffic") == "voice-media")
+        # RTP to a group is television or the like: calls have two ends.
+        media = seen.unlisted.filter(pl.col("traffic") == "voice-media")
+        flows = media.filter(~inside(media["dst"], ("224.0.0.0/4", "ff00::/8")))
         nothing = pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
         fits, blind, reasons = nothing, nothing, []
         if options.vlans is not None:

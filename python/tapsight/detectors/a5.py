@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+from tapsight._options import Options, Prefixes, within
 from tapsight._text import begin, party
+from tapsight.claims import Claim
 from tapsight.detectors._base import Detector, Told
+
+
+class A5Options(Options):
+    """What a policy may say under [checks.A5]."""
+
+    virtual_servers: Prefixes | None = None
+    """Addresses that stand for others: what a load balancer or a relay of the network's own rewrites."""
 
 
 class A5(Detector):
@@ -27,6 +38,11 @@ class A5(Detector):
         Look at the frames named. Ask for the policy-based routes, access lists with a copy action and translation
         rules of the device whose MAC address sent both.
 
+    Example of a policy::
+
+        [checks.A5]
+        virtual_servers = ["203.0.113.80"]   # a load balancer's: that it rewrites this address is no finding
+
     What it cannot see:
         Packets too alike to be told apart (short ones without IP identification and payload): they are in scope but
         not judged. Copies that leave on a link without a tap.
@@ -38,6 +54,15 @@ class A5(Detector):
     id = "A5"
     title = "The same packet twice on the wire"
     asks = ("copied", "diverted")
+    options = A5Options
+
+    @classmethod
+    def under(cls, claim: Claim, options: A5Options | None) -> Claim:
+        """That an address is rewritten is not reported if the policy says that it stands for others."""
+        virtual = (options.virtual_servers if options is not None else None) or ()
+        if claim.detector == "A5.readdressed" and within(claim.rewritten_from, virtual):
+            return dataclasses.replace(claim, report=False)
+        return claim
 
     @classmethod
     def sentence(cls, told: Told) -> str:

@@ -13,10 +13,12 @@ class B6(Detector):
         B6.two-owners: an address that two MAC addresses claim in turn, each within a minute of the other. High for gateways: those in
         the policy's [network], or, where it lists none, addresses that three hosts have asked for, if it happens more than once. Else
         medium (a gateway of the policy, once) or low.
+        B6.moved: a host was told, without asking, that an address has another MAC address, and its packets to one and the same
+        destination went there from then on. High.
         B6.other-sender: ARP that names another sender than the source of its frame.
 
     What it names but does not report:
-        B6.announced (a gateway was announced unasked by a new MAC address, and the old one fell silent), B6.proxy (a listed gateway
+        B6.told (as B6.moved, but no packets went another way), B6.announced (a gateway was announced unasked by a new MAC address, and the old one fell silent), B6.proxy (a listed gateway
         answers for others).
 
     Why it matters:
@@ -40,6 +42,12 @@ class B6(Detector):
         claim = told.claim
         claimant = party(None, claim.collector_mac)
         other = f"the device with MAC {safe(claim.detail or mac_text(bytes(6)))}"
+        if claim.detector in {"B6.moved", "B6.told"}:
+            moved = ", and the packets of that device went there from then on" * (claim.detector == "B6.moved")
+            return begin(
+                f"{claimant} told {other} {plural(claim.packets, 'time')}, without being asked, that the address "
+                f"{told.subject} is its own, {told.when} ({told.seen}){moved}."
+            )
         if claim.detector == "B6.other-sender":
             name = claimant if claim.collector_mac else "another device"
             return begin(

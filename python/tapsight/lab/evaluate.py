@@ -24,8 +24,8 @@ from tapsight._check import plain_rows
 from tapsight._options import SEVERITIES
 from tapsight._text import address_text, mac_text
 from tapsight.checks import CHECKS
-from tapsight.detectors import DETECTORS
-from tapsight.findings import read_claims, sentence
+from tapsight.claims import read_claims
+from tapsight.detectors import DETECTORS, Told
 from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.implants import IMPLANTS
@@ -356,7 +356,7 @@ def told(result: tapsight.Result, detector: str) -> list[dict[str, Any]]:
                 "mac": _text(mac_text, claim.collector_mac),
             },
             "exporter": _text(address_text, claim.tunnel.src),
-            "sentence": sentence(claim),
+            "sentence": DETECTORS[claim.family].sentence(Told(claim)),
             "evidence": [asdict(frame) for frame in claim.evidence],
         }
         for claim in claims
