@@ -317,6 +317,11 @@ pub trait Fill: Cells {
                 *self.fragment() = ip.fragment as u8;
             }
         }
+        // Of a column that all IP packets have: it is said of each of them.
+        *self.icmp() = match layers.transport {
+            Transport::Icmp { kind, code } | Transport::Icmpv6 { kind, code } => Some([kind, code]),
+            _ => None,
+        };
         match layers.transport {
             Transport::Udp(udp) => self.set_ports((udp.src_port.get(), udp.dst_port.get())),
             Transport::Tcp(tcp) => {
@@ -324,9 +329,6 @@ pub trait Fill: Cells {
                 (*self.tcp_flags(), *self.tcp_window()) = (tcp.flags(), tcp.window.get());
                 (*self.tcp_seq(), *self.tcp_ack()) = (tcp.seq.get(), tcp.ack.get());
                 self.set_ports((tcp.src_port.get(), tcp.dst_port.get()));
-            }
-            Transport::Icmp { kind, code } | Transport::Icmpv6 { kind, code } => {
-                *self.icmp() = Some([kind, code]);
             }
             _ => {
                 if let Some(ports) = layers.ports() {
@@ -393,6 +395,8 @@ mod tests {
     use super::super::builder::Builder;
     use super::super::column::schema;
     use super::*;
+    use crate::capture::LinkType;
+    use crate::dissect::dissect;
 
     const COLUMNS: [Column; 4] = [Column::Frame, Column::Vlan, Column::IpId, Column::PacketId];
 
@@ -432,6 +436,30 @@ mod tests {
         }
         builder.push(&mut chunk, len, |_| String::new());
         builder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_made_a_community_id_is_not_left_behind() {
+        let ip = |protocol| [0x45, 0, 0, 28, 0, 1, 0, 0, 61, protocol, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2];
+        let ping = [&ip(1)[..], &[8, 0, 0, 0, 0, 1, 0, 1]].concat();
+        let datagram = [&ip(17)[..], &[0, 5, 0, 6, 0, 8, 0, 0]].concat();
+        let columns = [Column::CommunityId];
+        let ids = |frames: &[&[u8]]| {
+            let mut builder = Builder::new(schema(&columns), &columns, frames.len() * CHUNK);
+            let mut chunk = Chunk::new();
+            for frame in frames {
+                for at in 0..CHUNK {
+                    let mut row = chunk.slot(at);
+                    row.set_layers(&dissect(LinkType::RAW, frame, frame.len() as u32));
+                    row.done();
+                }
+                builder.push(&mut chunk, CHUNK, |_| String::new());
+            }
+            let last = frames.len() * CHUNK - 1;
+            builder.finish().unwrap().column(0).as_string::<i32>().value(last).to_owned()
+        };
+        assert_eq!(ids(&[&ping, &datagram]), ids(&[&datagram]));
+        assert_eq!(ids(&[&datagram, &ping]), ids(&[&ping]));
     }
 
     proptest! {
