@@ -11,6 +11,7 @@ use super::{
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
 use crate::dissect::{Layers, Transport, dissect_into};
+use crate::wire::ip::Ip;
 
 /// A set of side tables.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,28 +65,64 @@ impl Kinds {
             .or(some(path_options::may_have(frame.layers), Kind::PathOptions))
             .or(some(knock::is_knock(frame), Kind::Knock))
             .or(some(wccp::is_redirected(frame.layers), Kind::Wccp));
-        let by_transport = by_transport.or(by_bytes);
-        let by_app = match frame.label.app {
-            Some(App::Arp) => Kind::Neighbor,
-            Some(App::Dns | App::Mdns | App::Llmnr) => Kind::Dns,
-            Some(App::Tls | App::Dtls | App::Quic) => Kind::Tls,
-            Some(App::Rtcp) => Kind::Rtcp,
-            Some(App::Vrrp | App::Carp | App::Hsrp | App::Glbp) => Kind::Fhrp,
-            Some(App::Dhcp | App::Dhcpv6) => Kind::Dhcp,
-            Some(App::Bgp) => Kind::Bgp,
-            Some(App::Radius | App::Tacacs) => Kind::Aaa,
-            Some(App::Diameter) => Kind::Diameter,
-            Some(App::Gtpc) => Kind::Gtp,
-            Some(App::Sflow | App::NetFlow | App::Hep) => Kind::Sample,
-            Some(App::Tftp | App::Ftp) => Kind::Transfer,
-            Some(App::Snmp) => Kind::Snmp,
-            Some(App::Wccp) => Kind::Wccp,
+        by_transport.or(by_bytes).or(frame.label.app.map_or(Self(0), Self::of_app))
+    }
+
+    /// Those that may have a row of a packet of this application.
+    #[inline]
+    const fn of_app(app: App) -> Self {
+        let kind = match app {
+            App::Arp => Kind::Neighbor,
+            App::Dns | App::Mdns | App::Llmnr => Kind::Dns,
+            App::Tls | App::Dtls | App::Quic => Kind::Tls,
+            App::Rtcp => Kind::Rtcp,
+            App::Vrrp | App::Carp | App::Hsrp | App::Glbp => Kind::Fhrp,
+            App::Dhcp | App::Dhcpv6 => Kind::Dhcp,
+            App::Bgp => Kind::Bgp,
+            App::Radius | App::Tacacs => Kind::Aaa,
+            App::Diameter => Kind::Diameter,
+            App::Gtpc => Kind::Gtp,
+            App::Sflow | App::NetFlow | App::Hep => Kind::Sample,
+            App::Tftp | App::Ftp => Kind::Transfer,
+            App::Snmp => Kind::Snmp,
+            App::Wccp => Kind::Wccp,
             // SIP over WebSocket too.
-            Some(App::Http) => return by_transport.or(Self::of(&[Kind::Sip, Kind::Transfer])),
-            Some(App::Sip) => Kind::Sip,
-            _ => return by_transport,
+            App::Http => return Self::of(&[Kind::Sip, Kind::Transfer]),
+            App::Sip => Kind::Sip,
+            _ => return Self(0),
         };
-        by_transport.or(Self::of(&[by_app]))
+        Self::of(&[kind])
+    }
+
+    /// Whether any table may have a row of a frame. Told from a few values, so that layers that are at hand only in registers need not be
+    /// written down for this.
+    #[inline(always)]
+    pub fn may_be_of(self, layers: &Layers<'_>, label: Label) -> bool {
+        // Beginnings of captures, of a first block of TFTP, and of knocks.
+        const BEGINNINGS: [[u8; 2]; 8] = [
+            [0xd4, 0xc3],
+            [0x4d, 0x3c],
+            [0x34, 0xcd],
+            [0xa1, 0xb2],
+            [0x0a, 0x0d],
+            [0x00, 0x03],
+            [0x52, 0x93],
+            [0x72, 0x55],
+        ];
+        let is_long = |ip: &Ip<'_>| ip.header_len > if ip.version == 4 { 20 } else { 40 };
+        let by_transport = match layers.transport {
+            Transport::Icmp { .. } | Transport::Icmpv6 { .. } | Transport::Sctp(_) => true,
+            Transport::Tcp(tcp) => tcp.flags() & 0x02 != 0,
+            _ => false,
+        };
+        !self.is_empty()
+            && (by_transport
+                || label.app.is_some_and(|app| !Self::of_app(app).and(self).is_empty())
+                || layers.payload.first_chunk().is_some_and(|begin| BEGINNINGS.contains(begin))
+                || layers.ip.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
+                || layers.outer.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
+                || !layers.mpls.as_slice().is_empty()
+                || !layers.encap.is_empty())
     }
 }
 
@@ -118,18 +155,20 @@ impl Tables {
         Self { wanted, ..Self::default() }
     }
 
-    /// Adds a row for each message in a frame, of which these are the bytes.
-    #[inline]
-    pub fn read(&mut self, frame: &Frame<'_>, (link, wire_len, data): (LinkType, u32, &[u8])) {
-        let kinds = Kinds::of_frame(frame).and(self.wanted);
-        if !kinds.is_empty() && !frame.is_later_fragment() {
-            self.read_all(kinds, frame, link, wire_len, data);
-        }
-    }
-
+    /// Adds a row for each message in a frame, of which these are number, time, label, link type, length and bytes.
     #[inline(never)]
-    fn read_all(&mut self, kinds: Kinds, frame: &Frame<'_>, link: LinkType, wire_len: u32, data: &[u8]) {
-        let &Frame { number, ts, label, .. } = frame;
+    pub fn read(
+        &mut self,
+        (number, ts, label): (u64, i64, Label),
+        (link, wire_len, data): (LinkType, u32, &[u8]),
+    ) {
+        let mut layers = Layers::default();
+        dissect_into(link, data, wire_len, &mut layers);
+        let frame = &Frame { number, ts, layers: &layers, label };
+        let kinds = Kinds::of_frame(frame).and(self.wanted);
+        if frame.is_later_fragment() {
+            return;
+        }
         for &kind in Kind::ALL.iter().filter(|&&kind| kinds.has(kind) && !ORDERED.has(kind)) {
             read(&mut self.made, kind, frame);
         }

@@ -75,11 +75,10 @@ impl Ids {
     }
 }
 
-/// `payload_head` of a packet.
-#[inline]
-pub(super) fn head(layers: &Layers<'_>) -> Option<u64> {
-    let whole = layers.ip.is_some_and(|ip| ip.fragment == Fragment::Whole);
-    layers.payload.first_chunk::<HEAD_BYTES>().filter(|_| whole).map(|head| xxh3_64(head))
+/// `payload_head` of an unfragmented packet with this payload.
+#[inline(never)]
+pub(super) fn head(payload: &[u8]) -> Option<u64> {
+    payload.first_chunk::<HEAD_BYTES>().map(|head| xxh3_64(head))
 }
 
 /// Whether an id is strong enough that an equal one proves the same packet.

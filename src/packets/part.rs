@@ -16,6 +16,7 @@ use crate::capture::{Block, Interface, LinkType};
 use crate::classify::{self, Hint, Label};
 use crate::dissect::{Layers, Then, dissect_then};
 use crate::messages::{self, Kinds, Tables};
+use crate::wire::ip::Fragment;
 
 /// Rows of frames that follow each other, and the messages in them.
 #[derive(Debug, Clone)]
@@ -255,9 +256,8 @@ impl<'f> Then<'f> for Filling<'_, 'f> {
         row.set_label(label);
         let open = part.open.len();
         let (number, at) = (*row.number(), row.at());
-        if !work.tables.is_empty() {
-            let message = messages::Frame { number, ts: *row.ts(), layers, label };
-            part.messages.read(&message, (link, *row.wire_len(), frame));
+        if work.tables.may_be_of(layers, label) {
+            part.messages.read((number, *row.ts(), label), (link, *row.wire_len(), frame));
         }
         if work.label {
             let part = &mut *part;
@@ -277,7 +277,8 @@ impl<'f> Then<'f> for Filling<'_, 'f> {
             row.set_ids(Ids::of(layers));
         }
         if work.head {
-            row.set_payload_head(ids::head(layers));
+            let is_whole = layers.ip.as_ref().is_some_and(|ip| ip.fragment == Fragment::Whole);
+            row.set_payload_head(if is_whole { ids::head(layers.payload) } else { None });
         }
         if is_open {
             let needed = is_kept && part.needs_row(work, open);
