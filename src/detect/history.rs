@@ -149,7 +149,8 @@ impl Index {
     #[inline]
     fn wants(&self, most: usize) -> usize {
         let sets = self.sets.len();
-        if self.len < 2 * sets { sets } else { (4 * sets).min(most).max(sets) }
+        // A packet is seen several times, so they fill in clumps.
+        if self.len < sets { sets } else { (4 * sets).min(most).max(sets) }
     }
 
     #[inline]

@@ -43,7 +43,9 @@ class B6(Detector):
         claimant = party(None, claim.collector_mac)
         other = f"the device with MAC {safe(claim.detail or mac_text(bytes(6)))}"
         if claim.detector in {"B6.moved", "B6.told"}:
-            moved = ", and the packets of that device went there from then on" * (claim.detector == "B6.moved")
+            moved = ", and the packets of that device went there from then on" * (
+                claim.detector == "B6.moved"
+            )
             return begin(
                 f"{claimant} told {other} {plural(claim.packets, 'time')}, without being asked, that the address "
                 f"{told.subject} is its own, {told.when} ({told.seen}){moved}."

@@ -322,6 +322,12 @@ class Anycast(Honest):
 # --- How packets travel ------------------------------------------------------------------------------------------------
 
 
+def spread_by(packet: Packet) -> str:
+    """What routers spread traffic by: addresses, protocol and ports, both directions alike (RFC 2992)."""
+    ends = sorted((f"{packet.src} {packet.src_port}", f"{packet.dst} {packet.dst_port}"))
+    return f"{packet.protocol} {ends[0]} {ends[1]}"
+
+
 class Ecmp(Honest):
     """Conversations are spread over two next hops."""
 
@@ -331,7 +337,7 @@ class Ecmp(Honest):
 
     def alters(self, passage: Passage) -> None:
         """Some go by the other one, from beginning to end."""
-        if self.concerns(passage.event.flow):
+        if self.concerns(spread_by(passage.event.packet)):
             self.acted += 1
             use_next_hop(passage, ECMP_NEIGHBOUR)
 
@@ -345,7 +351,7 @@ class EcmpChange(Honest):
 
     def alters(self, passage: Passage) -> None:
         """From then on, some go by the other one."""
-        if passage.event.time >= self.at and self.concerns(passage.event.flow):
+        if passage.event.time >= self.at and self.concerns(spread_by(passage.event.packet)):
             self.acted += 1
             use_next_hop(passage, ECMP_NEIGHBOUR)
             passage.cause = passage.entry_cause = self.number

@@ -236,10 +236,17 @@ def policy(honest: Iterable[Effect[Any]]) -> str:
         sinks=listed["I6.sinks"],
         vlans=listed["voice_vlans"],
         sets="".join(f"{name} = {json.dumps(entries)}\n" for name, entries in added.items()),
+        checks="".join(CHECKS_OF_SETS[name] for name in added if name in CHECKS_OF_SETS),
     )
 
 
 ROUTERS = (LOOPBACK, *GATEWAY.values())
+
+CHECKS_OF_SETS = {
+    "virtual_servers": '\n[checks.A5] # addresses that stand for others\nvirtual_servers = ["virtual_servers"]\n',
+    "mediation": '\n[checks.A3] # who may receive intercepted traffic\nmediation = ["mediation"]\n',
+}
+"""What a policy says of sets that only some scenarios have."""
 
 POLICY = f"""\
 # What should be true of the example network.
@@ -257,6 +264,10 @@ resolvers = ["{RESOLVER}"]
 management = ["{MANAGEMENT}"]
 aaa_servers = ["{AAA_SERVER}"]
 {{sets}}
+[network] # what the network is
+infrastructure = ["routers"]
+gateways = ["gateways"]
+
 [checks.V1] # voice signalling only between agreed interconnect pairs
 pairs = [["voice_peers", "voice_peers"]]
 
@@ -268,4 +279,13 @@ allow = [{{allow}}]
 
 [checks.I6] # no mirror sessions but to listed sinks
 sinks = ["mirror_sinks"{{sinks}}]
-"""
+
+[checks.C1] # no tunnels that end at routers, but those listed
+allow = [{{allow}}]
+
+[checks.C3] # routers ask only these who may log in
+servers = ["aaa_servers"]
+
+[checks.C4] # routers begin conversations only with these
+allow = ["bgp_peers", "resolvers", "management", "aaa_servers"]
+{{checks}}"""
