@@ -370,3 +370,27 @@ def test_intervals_of_shares_are_those_of_the_literature(
 @pytest.mark.parametrize(("part", "whole"), [(0, 0), (2, 1)])
 def test_there_is_no_share_of_nothing(part: int, whole: int) -> None:
     assert share_interval(part, whole) == (None, None)
+
+
+@pytest.mark.parametrize(("listed", "findings"), [("203.0.113.0/24", 0), ("192.0.2.0/24", 1)])
+def test_addresses_that_stand_for_others_may_be_rewritten(listed: str, findings: int) -> None:
+    rewritten = claim(
+        "A5.readdressed", kind="diversion", rewritten_from="203.0.113.10", rewritten_to="198.51.100.9"
+    )
+    result = run(f'[checks.A5]\nvirtual_servers = ["{listed}"]\n', claims=[rewritten])
+    assert result.findings.num_rows == findings
+    assert verdict(result, "A5")["verdict"] == ("fail" if findings else "pass")
+
+
+@pytest.mark.parametrize(("severity", "answer"), [("medium", "yes"), ("low", "no sign")])
+def test_what_is_odd_only_proves_nothing(severity: str, answer: str) -> None:
+    result = run(None, claims=[claim("A5.late", severity=severity)])
+    copied = result.answers[0]
+    assert (copied.question, copied.answer) == ("Was traffic copied?", answer)
+    assert ("1 finding of low severity" in copied.because) == (severity == "low")
+
+
+def test_media_for_a_group_is_no_voice() -> None:
+    policy = "[checks.V2]\nvlans = [210]\n"
+    result = run(policy, flows=[rtp(vlan=100, dst="239.1.1.1"), rtp(vlan=210, dst="203.0.113.10")])
+    assert told(result, "V2") == ("pass", 100, 100)

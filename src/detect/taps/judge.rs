@@ -58,6 +58,8 @@ enum Change {
     Payload,
     Rest,
     Header,
+    /// It begins alike and is longer or shorter: segments that were cut or joined, as network cards do.
+    Cut,
 }
 
 impl Change {
@@ -65,6 +67,9 @@ impl Change {
     fn of(before: &Stray, after: &Stray) -> Self {
         let (a, b) = (&before.note, &after.note);
         let heads_differ = a.head != 0 && b.head != 0 && a.head != b.head;
+        if a.len != b.len && a.head != 0 && a.head == b.head {
+            return Self::Cut;
+        }
         if a.len != b.len || heads_differ {
             return Self::Payload;
         }
@@ -79,6 +84,7 @@ impl Change {
             Self::Payload => "payload",
             Self::Rest => "header, or payload behind its first bytes",
             Self::Header => "header, such as TCP options (MSS)",
+            Self::Cut => "length, as of segments that are cut or joined",
         }
     }
 }
@@ -114,6 +120,13 @@ struct Judge<'a> {
     established: HashMap<(u16, FlowKey), u32>,
     groups: BTreeMap<Group, Verdicts>,
     claims: Vec<Claim>,
+    /// Pairs of taps between which segments are cut or joined.
+    recut: HashSet<(u16, u16)>,
+}
+
+/// Two taps, in whichever order.
+fn pair(a: u16, b: u16) -> (u16, u16) {
+    (a.min(b), a.max(b))
 }
 
 impl Comparison {
@@ -132,6 +145,7 @@ impl Comparison {
             established: HashMap::new(),
             groups: BTreeMap::new(),
             claims: Vec::new(),
+            recut: HashSet::new(),
         };
         judge.count();
         let mut lone = judge.lone();
@@ -139,6 +153,7 @@ impl Comparison {
         judge.explained(&mut lone);
         judge.inserted(&lone);
         judge.lost(&lone);
+        judge.spare_rewritten();
         judge.diverted();
         judge.missed_by_count();
         let (lines, reasons) = judge.lines();
@@ -345,13 +360,41 @@ impl<'a> Judge<'a> {
             let severity = match change {
                 Change::Payload => Severity::High,
                 Change::Rest => Severity::Medium,
-                Change::Header => Severity::Info,
+                Change::Header | Change::Cut => Severity::Info,
             };
+            if change == Change::Cut {
+                self.recut.extend(
+                    pairs.iter().filter_map(|&(from, to)| Some(pair(lone.get(from)?.tap, lone.get(to)?.tap))),
+                );
+            }
             let mut claim = self.claim("B1.modified", Kind::Modification, severity, tally);
             claim.detail = Some(change.text().to_owned());
             // Headers are rewritten by what routers and firewalls are meant to do.
-            claim.report = change != Change::Header;
+            claim.report = !matches!(change, Change::Header | Change::Cut);
             self.claims.push(if enough || !claim.report { claim } else { unproven(claim) });
+        }
+    }
+
+    /// Where addresses are translated, or segments cut or joined, in between, not every packet is known again on the other side: what looks
+    /// lost or inserted there is only named.
+    fn spare_rewritten(&mut self) {
+        let translated = self.groups.iter().filter(|(_, verdicts)| verdicts.readdressed > 0);
+        let mut pairs: HashSet<(u16, u16)> = translated.map(|(&(from, to, _), _)| pair(from, to)).collect();
+        pairs.extend(&self.recut);
+        let touched: HashSet<u16> = pairs.iter().flat_map(|&(a, b)| [a, b]).collect();
+        for claim in &mut self.claims {
+            let taps = (claim.tap, claim.copy_tap);
+            let is_between = match taps {
+                (Some(a), Some(b)) if a != b => pairs.contains(&pair(a, b)),
+                (Some(one), _) | (None, Some(one)) => touched.contains(&one),
+                (None, None) => !pairs.is_empty(),
+            };
+            // With segments, checksums are left to the card as well.
+            let is_rest =
+                claim.detector == "B1.modified" && claim.detail.as_deref() == Some(Change::Rest.text());
+            if is_between && (is_rest || matches!(claim.detector, "B1.inserted" | "B1.lost")) {
+                (claim.report, claim.severity) = (false, Severity::Info);
+            }
         }
     }
 
