@@ -141,6 +141,36 @@ class Check(ABC, Generic[O]):
         """Judges what was seen. Only called when nothing is :meth:`missing`."""
 
     @classmethod
+    def finding(
+        cls,
+        row: Mapping[str, Any],
+        scope: Scope,
+        severity: Severity,
+        *,
+        identity: tuple[object, ...],
+        sentence: str,
+        kind: str = "policy",
+        tunnel: Tunnel | None = None,
+    ) -> Finding:
+        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``."""
+        return Finding(
+            detector=None,
+            check=cls.id,
+            kind=kind,
+            severity=severity,
+            identity=identity,
+            packets=row["packets"],
+            in_scope=scope.in_scope,
+            judged=scope.judged,
+            first_ts=row["first_ts"],
+            last_ts=row["last_ts"],
+            flows=row["flows"],
+            evidence=row["evidence"],
+            sentence=sentence,
+            tunnel=tunnel or Tunnel(),
+        )
+
+    @classmethod
     def explain(cls) -> str:
         """What it demands, why, and how to put right what fails it."""
         return f"{cls.id}: {cls.title}\n\n{re.sub('``', '`', inspect.getdoc(cls) or '')}"

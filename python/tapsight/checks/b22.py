@@ -151,19 +151,11 @@ _WORDS = {
 
 
 def _finding(row: dict[str, Any], scope: Scope, severity: Severity) -> Finding:
-    return Finding(
-        detector=None,
-        check=B22.id,
-        kind="policy",
-        severity=severity,
+    return B22.finding(
+        row,
+        scope,
+        severity,
         identity=(row["rule"], row["tap"], row["eth_src"]),
-        packets=row["packets"],
-        in_scope=scope.in_scope,
-        judged=scope.judged,
-        first_ts=row["first_ts"],
-        last_ts=row["last_ts"],
-        flows=row["flows"],
-        evidence=row["evidence"],
         sentence=(
             f"{plural(row['packets'], 'packet')} in {plural(row['flows'], 'conversation')} {_WORDS[row['rule']]}, such as from "
             f"{end(row['src'])} to {end(row['dst'])}, brought by {party(None, row['eth_src'])}, "

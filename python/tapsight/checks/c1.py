@@ -9,7 +9,6 @@ from tapsight.checks._base import Check, Judgement, Observed, Scope, group, orde
 from tapsight.checks._talks import end
 from tapsight.checks.i5 import Allowed, are_listed, tunnels_in
 from tapsight.claims import Tunnel
-from tapsight.findings import Finding
 
 
 class C1Options(Options):
@@ -72,19 +71,11 @@ class C1(Check[C1Options]):
         ):
             tunnel = Tunnel(row["name"], row["end_a"], row["end_b"], row["tunnel_id"])
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
-                    kind="policy",
-                    severity=severity,
+                self.finding(
+                    row,
+                    scope,
+                    severity,
                     identity=(tunnel.encap, tunnel.src, tunnel.dst, tunnel.id),
-                    packets=row["packets"],
-                    in_scope=scope.in_scope,
-                    judged=scope.judged,
-                    first_ts=row["first_ts"],
-                    last_ts=row["last_ts"],
-                    flows=row["flows"],
-                    evidence=row["evidence"],
                     sentence=(
                         f"A {tunnel} between {end(tunnel.src)} and {end(tunnel.dst)}, of which one is a device of the network, carried "
                         f"{plural(row['packets'], 'packet')}, {span_text(row['first_ts'], row['last_ts'])} (on "

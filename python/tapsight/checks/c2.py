@@ -9,7 +9,6 @@ from tapsight._options import Options, Ports, Severity
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._talks import end, services, summed, talks
-from tapsight.findings import Finding
 
 SMART_INSTALL = 4786
 """Cisco Smart Install, TCP (CVE-2018-0171)."""
@@ -92,19 +91,11 @@ class C2(Check[C2Options]):
         )
         violations = judged.with_columns(reason=reason).filter(pl.col("reason").is_not_null())
         findings = tuple(
-            Finding(
-                detector=None,
-                check=self.id,
-                kind="policy",
-                severity=severity,
+            self.finding(
+                row,
+                scope,
+                severity,
                 identity=(row["server"], row["server_port"]),
-                packets=row["packets"],
-                in_scope=scope.in_scope,
-                judged=scope.judged,
-                first_ts=row["first_ts"],
-                last_ts=row["last_ts"],
-                flows=row["flows"],
-                evidence=row["evidence"],
                 sentence=(
                     f"{end(row['server'])}, a device of the network, answered on {services(row)} "
                     f"({plural(row['packets'], 'packet')} in {plural(row['flows'], 'conversation')}, such as with "

@@ -9,7 +9,6 @@ from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._talks import end, services, summed, talks
-from tapsight.findings import Finding
 
 APPS = ("tacacs", "radius")
 
@@ -79,19 +78,11 @@ class C3(Check[C3Options]):
         )
         violations = judged.filter(~inside(judged["server"], options.servers or ()))
         findings = tuple(
-            Finding(
-                detector=None,
-                check=self.id,
-                kind="policy",
-                severity=severity,
+            self.finding(
+                row,
+                scope,
+                severity,
                 identity=(row["client"], row["server"]),
-                packets=row["packets"],
-                in_scope=scope.in_scope,
-                judged=scope.judged,
-                first_ts=row["first_ts"],
-                last_ts=row["last_ts"],
-                flows=row["flows"],
-                evidence=row["evidence"],
                 sentence=(
                     f"{end(row['client'])}, a device of the network, asked {end(row['server'])} who may log in "
                     f"({services(row)}, {plural(row['packets'], 'packet')}), "

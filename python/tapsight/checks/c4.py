@@ -12,7 +12,6 @@ from tapsight._options import Options, Ports, Prefixes, Severity, resolve_prefix
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._talks import PORTED, end, services, summed, talks
-from tapsight.findings import Finding
 
 GROUPS = ("224.0.0.0/4", "255.255.255.255", "ff00::/8")
 """Destinations that are not one host (RFC 5771, RFC 919, RFC 4291)."""
@@ -115,19 +114,11 @@ class C4(Check[C4Options]):
         findings = []
         for row in summed(judged.filter(~listed), ["client", "server"]):
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
-                    kind="policy",
-                    severity=severity,
+                self.finding(
+                    row,
+                    scope,
+                    severity,
                     identity=(row["client"], row["server"]),
-                    packets=row["packets"],
-                    in_scope=scope.in_scope,
-                    judged=scope.judged,
-                    first_ts=row["first_ts"],
-                    last_ts=row["last_ts"],
-                    flows=row["flows"],
-                    evidence=row["evidence"],
                     sentence=(
                         f"{end(row['client'])}, a device of the network, began {plural(row['flows'], 'conversation')} with "
                         f"{end(row['server'])} ({services(row)}, {plural(row['packets'], 'packet')}), "

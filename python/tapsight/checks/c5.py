@@ -10,7 +10,6 @@ from tapsight._text import begin, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group
 from tapsight.checks._paths import INITIAL, MAX_HOPS
 from tapsight.checks._talks import SYN, end, talks
-from tapsight.findings import Finding
 
 CONVERSATIONS = 2
 """Answers with a TTL before it counts: one may be forged."""
@@ -83,19 +82,11 @@ class C5(Check[Options]):
                 for each in mine.to_dicts()
             ]
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
-                    kind="policy",
-                    severity=severity,
+                self.finding(
+                    row,
+                    scope,
+                    severity,
                     identity=(row["src"], *mine["initial"].to_list()),
-                    packets=row["packets"],
-                    in_scope=scope.in_scope,
-                    judged=scope.judged,
-                    first_ts=row["first_ts"],
-                    last_ts=row["last_ts"],
-                    flows=row["flows"],
-                    evidence=row["evidence"],
                     sentence=begin(
                         f"{end(row['src'])}, a device of the network, answered as {plural(len(words), 'system')}, "
                         f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}): with an initial TTL of "

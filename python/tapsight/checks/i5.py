@@ -12,7 +12,6 @@ from tapsight._options import Options, Pair, Severity, TunnelId
 from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
 from tapsight.claims import Tunnel
-from tapsight.findings import Finding
 
 OPAQUE_PROTOCOLS = {50: "esp", 51: "ah", 115: "l2tp"}
 """Tunnels that the engine does not look into, by IP protocol (IANA, Assigned Internet Protocol Numbers)."""
@@ -99,19 +98,11 @@ class I5(Check[I5Options]):
                 for end in (tunnel.src, tunnel.dst)
             ]
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
-                    kind="policy",
-                    severity=severity,
+                self.finding(
+                    row,
+                    scope,
+                    severity,
                     identity=(tunnel.encap, tunnel.src, tunnel.dst, tunnel.id),
-                    packets=row["packets"],
-                    in_scope=scope.in_scope,
-                    judged=scope.judged,
-                    first_ts=row["first_ts"],
-                    last_ts=row["last_ts"],
-                    flows=row["flows"],
-                    evidence=row["evidence"],
                     sentence=(
                         f"A {tunnel} between {ends[0]} and {ends[1]} carried {plural(row['packets'], 'packet')}, "
                         f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}); "

@@ -8,7 +8,6 @@ from tapsight._engine import inside
 from tapsight._options import Options, Pair, Severity
 from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
-from tapsight.findings import Finding
 
 
 class V1Options(Options):
@@ -77,19 +76,11 @@ class V1(Check[V1Options]):
         for row in group(violations, ["end_a", "end_b"]):
             ends = f"{address_text(row['end_a'])} and {address_text(row['end_b'])}"
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
-                    kind="policy",
-                    severity=severity,
+                self.finding(
+                    row,
+                    scope,
+                    severity,
                     identity=(row["end_a"], row["end_b"]),
-                    packets=row["packets"],
-                    in_scope=scope.in_scope,
-                    judged=scope.judged,
-                    first_ts=row["first_ts"],
-                    last_ts=row["last_ts"],
-                    flows=row["flows"],
-                    evidence=row["evidence"],
                     sentence=(
                         f"{ends} exchanged {plural(row['packets'], 'packet')} of call set-up ({listing(row['apps'])}), "
                         f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), "

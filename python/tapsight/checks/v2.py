@@ -11,7 +11,6 @@ from tapsight._options import Labels, Options, Prefixes, Severity, TunnelIds, Vl
 from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import TUNNEL, Check, Judgement, Observed, Scope, group, packets
 from tapsight.claims import Tunnel
-from tapsight.findings import Finding
 
 
 class V2Options(Options):
@@ -106,19 +105,11 @@ class V2(Check[V2Options]):
                 for end in ("src", "dst")
             ]
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
-                    kind="policy",
-                    severity=severity,
+                self.finding(
+                    row,
+                    scope,
+                    severity,
                     identity=tuple(row[name] for name in path),
-                    packets=row["packets"],
-                    in_scope=scope.in_scope,
-                    judged=scope.judged,
-                    first_ts=row["first_ts"],
-                    last_ts=row["last_ts"],
-                    flows=row["flows"],
-                    evidence=row["evidence"],
                     sentence=(
                         f"{plural(row['packets'], 'packet')} of voice in {plural(row['flows'], 'conversation')}, such "
                         f"as from {ends[0]} to {ends[1]}, travelled {_place(row, tunnel)} (on {listing(row['taps'])}), "
