@@ -206,8 +206,13 @@ def group(flows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
         *(pl.col(name).first() for name in ("src", "dst") if name not in by),
         pl.col("app").drop_nulls().unique().sort().alias("apps"),
         pl.col("tap").unique().sort().alias("taps"),
-        pl.struct("tap", "frames").head(_EVIDENCE).alias("evidence"),
+        pl.struct("tap", "frames").head(EVIDENCE).alias("evidence"),
     )
+    return with_evidence(grouped)
+
+
+def with_evidence(grouped: pl.DataFrame) -> list[dict[str, Any]]:
+    """The groups as rows, most packets first; ``evidence``, a list of taps and frames, becomes the frames that it shows."""
     rows = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
     for row in rows:
         frames = [
@@ -215,11 +220,11 @@ def group(flows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
             for each in row["evidence"]
             for number in each["frames"] or ()
         ]
-        row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame))[:_EVIDENCE])
+        row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame))[:EVIDENCE])
     return rows
 
 
-_EVIDENCE = 32
+EVIDENCE = 32
 
 
 def ordered_ends(first: str, second: str) -> tuple[pl.Expr, pl.Expr]:

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from tapsight._text import address_text, listing
-from tapsight.claims import Frame
+from tapsight.checks._base import EVIDENCE, with_evidence
 
 SYN, RST, ACK = 0x02, 0x04, 0x10
 """TCP flags (RFC 9293, section 3.1)."""
@@ -96,7 +96,6 @@ def talks(flows: pl.DataFrame) -> pl.DataFrame:
 
 
 _FAR = 2**63 - 1
-_EVIDENCE = 32
 
 
 def summed(found: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
@@ -111,20 +110,12 @@ def summed(found: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
         pl.col("flow_id").n_unique().alias("flows"),
         pl.col("first_ts").min(),
         pl.col("last_ts").max(),
-        *(pl.col(name).unique(maintain_order=True).head(_EVIDENCE).alias(f"{name}s") for name in others),
-        pl.struct("server_port", "protocol").unique(maintain_order=True).head(_EVIDENCE).alias("services"),
+        *(pl.col(name).unique(maintain_order=True).head(EVIDENCE).alias(f"{name}s") for name in others),
+        pl.struct("server_port", "protocol").unique(maintain_order=True).head(EVIDENCE).alias("services"),
         pl.col("tap").unique().sort().alias("taps"),
-        pl.struct("tap", "frames").head(_EVIDENCE).alias("evidence"),
+        pl.struct("tap", "frames").head(EVIDENCE).alias("evidence"),
     )
-    rows = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
-    for row in rows:
-        frames = [
-            Frame(each["tap"], number, "offending")
-            for each in row["evidence"]
-            for number in each["frames"] or ()
-        ]
-        row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame))[:_EVIDENCE])
-    return rows
+    return with_evidence(grouped)
 
 
 def services(row: dict[str, Any]) -> str:

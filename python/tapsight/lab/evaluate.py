@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import multiprocessing
 import re
 import sys
@@ -26,6 +25,7 @@ from tapsight._text import address_text, mac_text
 from tapsight.checks import CHECKS
 from tapsight.claims import read_claims
 from tapsight.detectors import DETECTORS, Told
+from tapsight.findings import share_interval
 from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.implants import IMPLANTS
@@ -406,14 +406,9 @@ def alarms(calm: Calm) -> Alarms:
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
-    """The interval of Wilson (1927) for a share, at 95 %."""
-    if of == 0:
-        return 0.0, 1.0
-    z = 1.959964
-    share, spread = hits / of, z * z / of
-    middle = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    """The interval of a share, at 95 %; all there is where nothing was seen."""
+    low, high = share_interval(hits, of)
+    return (0.0, 1.0) if low is None or high is None else (low, high)
 
 
 def merged(rows: Iterable[Row]) -> list[Row]:
