@@ -12,8 +12,9 @@ use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::ArrowError;
 
 use crate::capture::{BLOCK_RECORDS, Block, Frame, Interface, LinkType, Reader};
-use crate::dissect::dissect_to_end;
+use crate::dissect::{Layers, Transport, dissect_to_end};
 use crate::packets::Pause;
+use crate::wire::ethernet::ethertype;
 
 /// Bytes of frames that end a batch. The largest frame there can be, 128 MiB, fits behind them.
 const BATCH_BYTES: usize = 4 << 20;
@@ -159,20 +160,35 @@ impl Rows {
 
 /// Where in a frame that which is no header begins: behind the transport header of the innermost packet, or behind its network
 /// layer where no transport header is read, or behind the link layer where there is no IP packet. The headers of a tunnel
-/// that carries no IP packet are headers too, as far as into the frame that it carries.
+/// that carries no IP packet are headers too, as far as into the frame that it carries. ARP (RFC 826) and the messages of
+/// neighbour discovery (RFC 4861, sections 4.1 to 4.4) are headers as a whole: who claimed an address is what they are kept for.
 ///
 /// When in doubt it says too early rather than too late: of a header that could not be read nothing counts as header.
 pub fn payload_at(link: LinkType, frame: &[u8], wire_len: u32) -> usize {
     let (layers, end) = dissect_to_end(link, frame, wire_len);
     let at = match (offset_in(frame, layers.payload), layers.ip, layers.issue) {
-        (Some(at), Some(_), _) => at.max(end),
-        (Some(at), None, _) => at,
+        (Some(at), Some(_), _) => at.max(end) + discovery_len(&layers),
+        (Some(at), None, _) => at + arp_len(&layers),
         // The transport header is as long as what was captured of the packet, or longer: what is behind is padding.
         (None, Some(ip), _) => offset_in(frame, ip.packet).map_or(0, |at| at + ip.packet.len()),
         (None, None, Some(issue)) => issue.offset as usize,
         (None, None, None) => 0,
     };
     at.min(frame.len())
+}
+
+/// The length of an ARP packet for IPv4 over Ethernet (RFC 826) that was captured whole, or 0.
+fn arp_len(layers: &Layers<'_>) -> usize {
+    let is_arp = layers.ethertype == Some(ethertype::ARP) && layers.payload.starts_with(&[0, 1, 8, 0, 6, 4]);
+    if is_arp && layers.payload.len() >= 28 { 28 } else { 0 }
+}
+
+/// The length of what follows the first 4 bytes of a message of neighbour discovery, or 0.
+fn discovery_len(layers: &Layers<'_>) -> usize {
+    match layers.transport {
+        Transport::Icmpv6 { kind: 133..=136, code: 0 } => layers.payload.len(),
+        _ => 0,
+    }
 }
 
 /// Where in the frame its part lies; none if it is no part of it, as an empty slice that stands for nothing.
@@ -310,11 +326,27 @@ mod tests {
     fn without_a_packet_it_begins_where_nothing_is_read_any_more() {
         let arp = [vec![2; 12], vec![8, 6], vec![1; 28]].concat();
         assert_eq!(at(&arp), 14);
+        // RFC 826: hardware and protocol, addresses of 6 and 4 bytes, operation, and two of each; then padding.
+        let arp = [&arp[..14], &[0, 1, 8, 0, 6, 4, 0, 2], &[7; 20], &[9; 18]].concat();
+        assert_eq!(at(&arp), 42);
+        assert_eq!(payload_at(LinkType::ETHERNET, &arp[..41], 60), 14);
         assert_eq!(at(&[1; 5]), 0);
         assert_eq!(at(&[]), 0);
         assert_eq!(payload_at(LinkType(65_000), &[7; 100], 100), 0);
         // Half an IPv4 header.
         assert_eq!(at(&udp(31, b"abc")[..24]), 14);
+    }
+
+    #[test]
+    fn who_claims_an_address_is_kept() {
+        // RFC 4861 section 4.4: a neighbour advertisement of 24 bytes and an option of 8; then padding.
+        let ipv6 = [&[0x60, 0, 0, 0, 0, 32, 58, 255][..], &[0xfe; 32]].concat();
+        let mut frame = [vec![2; 12], vec![0x86, 0xdd], ipv6, vec![136, 0, 0, 0, 0x20, 0, 0, 0]].concat();
+        frame.extend([[3; 16], [2, 1, 2, 2, 2, 2, 2, 2, 9, 9, 9, 9, 9, 9, 9, 9]].concat());
+        assert_eq!(at(&frame), 14 + 40 + 32);
+        // An echo is not.
+        frame[54] = 128;
+        assert_eq!(at(&frame), 14 + 40 + 4);
     }
 
     #[test]

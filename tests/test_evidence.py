@@ -357,6 +357,9 @@ def payload_offset(frame: bytes) -> int | None:
             at += 40
             if ip.nxt not in {6, 17, 58}:
                 return None
+        elif frame[at - 2 : at] == b"\x08\x06":
+            arp = dpkt.arp.ARP(frame[at:])
+            return at + 28 if (arp.hrd, arp.pro, arp.hln, arp.pln) == (1, 0x0800, 6, 4) else at
         else:
             return None
     except dpkt.UnpackError:
@@ -366,8 +369,10 @@ def payload_offset(frame: bytes) -> int | None:
             return at + (tcp.off << 2)
         case dpkt.udp.UDP() | dpkt.icmp.ICMP():
             return at + 8
-        case dpkt.icmp6.ICMP6():
-            return at + 4
+        case dpkt.icmp6.ICMP6() as icmp6:
+            # Length 0 is that of a packet that is yet to be cut into segments.
+            whole = ip.plen or len(frame) - at
+            return at + (whole if icmp6.type in {133, 134, 135, 136} and icmp6.code == 0 else 4)
         case dpkt.gre.GRE() if ip.data.p == 0x88BE:  # with a sequence number, then ERSPAN II: 8 bytes each
             inside = payload_offset(frame[at + 16 :])
             return at + 16 + inside if inside is not None else None

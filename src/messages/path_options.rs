@@ -1,7 +1,7 @@
 //! What a packet says of the way it is to take or took: source routes, recorded routes, segments, service paths.
 
 use super::columns::{Address, Text, U8, table};
-use super::words::{Words, address};
+use super::words::{Options, Words, address};
 use super::{Frame, Table};
 use crate::dissect::{Encap, Layers};
 use crate::wire::ip::{Addr, Ip};
@@ -69,19 +69,7 @@ const ROUTER_ALERT: u32 = 1;
 impl PathOptions {
     /// RFC 791 section 3.1: kind, length, pointer, addresses.
     fn options(&mut self, frame: &Frame<'_>, ip: &Ip<'_>) {
-        let mut options = ip.packet.get(20..ip.header_len as usize).unwrap_or_default();
-        loop {
-            let (kind, length) = match *options {
-                [0, ..] | [] => return,
-                [1, ref rest @ ..] => {
-                    options = rest;
-                    continue;
-                }
-                [kind, length, ..] if length >= 2 => (kind, usize::from(length)),
-                _ => return,
-            };
-            let Some((option, rest)) = options.split_at_checked(length) else { return };
-            options = rest;
+        for (kind, option) in Options(ip.packet.get(20..ip.header_len as usize).unwrap_or_default()) {
             let name = match kind {
                 7 => "rr",
                 131 => "lsrr",

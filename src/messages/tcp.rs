@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use super::columns::{Bool, Text, U8, U16, U32, table};
+use super::words::Options;
 use super::{Frame, Table, carried};
 use crate::dissect::Transport;
 
@@ -69,18 +70,8 @@ fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
-fn options(mut options: &[u8], row: &mut Row<'_>) {
-    loop {
-        let (kind, length) = match *options {
-            [0, ..] | [] => return,
-            [1, ref rest @ ..] => {
-                options = rest;
-                continue;
-            }
-            [kind, length, ..] if length >= 2 => (kind, usize::from(length)),
-            _ => return,
-        };
-        let Some((option, rest)) = options.split_at_checked(length) else { return };
+fn options(options: &[u8], row: &mut Row<'_>) {
+    for (kind, option) in Options(options) {
         match (kind, option) {
             (2, &[_, _, hi, lo]) => row.mss = Some(u16::from_be_bytes([hi, lo])),
             (3, &[_, _, shift]) => row.window_scale = Some(shift),
@@ -93,6 +84,5 @@ fn options(mut options: &[u8], row: &mut Row<'_>) {
             (29, &[_, _, key, ..]) => row.ao_key = Some(key),
             _ => {}
         }
-        options = rest;
     }
 }

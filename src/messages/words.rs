@@ -36,6 +36,27 @@ impl<'a> Words<'a> {
     }
 }
 
+/// Options as IPv4 (RFC 791 section 3.1) and TCP (RFC 9293 section 3.1) have them: each its kind, and all of its bytes, kind and length
+/// first. Padding is left out; the end of the list, or an option that is cut short, ends them.
+pub(super) struct Options<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for Options<'a> {
+    type Item = (u8, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while let [1, rest @ ..] = self.0 {
+            self.0 = rest;
+        }
+        let (kind, length) = match *self.0 {
+            [kind, length, ..] if kind >= 2 && length >= 2 => (kind, usize::from(length)),
+            _ => return None,
+        };
+        let (option, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some((kind, option))
+    }
+}
+
 /// An address of 4 or 16 bytes, IPv4 as `::ffff:a.b.c.d`.
 pub(super) fn address(bytes: &[u8]) -> Option<Addr> {
     match *bytes {

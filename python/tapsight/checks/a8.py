@@ -76,8 +76,8 @@ class A8(Check[A8Options]):
         """Judges each VLAN, label and tunnel id of each tap."""
         import polars as pl
 
-        marked = _marks(seen.unlisted)
-        total = packets(seen.unlisted.filter(_is_marked()))
+        marks = _marks(seen.unlisted)
+        total = packets(marks.unique("row"))
         starts = seen.flows.group_by("tap").agg(start=pl.col("first_ts").min(), end=pl.col("last_ts").max())
         learn = round(options.learn * 1e9)
         listed = {kind: getattr(options, name) for kind, name in _KINDS.items()}
@@ -92,19 +92,25 @@ class A8(Check[A8Options]):
         has_list = pl.col("kind").is_in([kind for kind, values in listed.items() if values is not None])
         keys = ["tap", "kind", "value"]
         values = (
-            marked.join(starts, on="tap")
-            .with_columns(begun=pl.col("first_ts").min().over(keys))
+            marks.group_by(keys)
+            .agg(begun=pl.col("first_ts").min())
+            .join(starts, on="tap")
             .with_columns(has_list=has_list, is_new=pl.col("begun") - pl.col("start") > learn)
             .with_columns(unexpected=pl.when("has_list").then(~known).otherwise("is_new"))
         )
         # A tap whose capture ends before it could have shown what is normal says nothing of what is not listed.
         blind = values.filter(~pl.col("has_list") & (pl.col("end") - pl.col("start") <= learn))
-        unjudged = packets(blind.unique(["row"]))
-        unexpected = values.filter("unexpected")
-        copied = set(
-            unexpected.join(_copies(seen), on=["tap", "frame"], how="semi")[keys].unique().iter_rows()
+        unjudged = packets(marks.join(blind, on=keys, how="semi").unique("row"))
+        unexpected = values.filter("unexpected").select(*keys, "has_list")
+        flows = (
+            marks.join(unexpected, on=keys, maintain_order="left")
+            .select("row", *keys, "has_list")
+            .unique(maintain_order=True)
+            .join(seen.unlisted.with_row_index("row"), on=["row", "tap"], maintain_order="left")
         )
-        rows = group(unexpected.unique([*keys, "row"], maintain_order=True), [*keys, "has_list"])
+        frames = flows.select(*keys, frame="frames").explode("frame")
+        copied = set(frames.join(_copies(seen), on=["tap", "frame"], how="semi")[keys].unique().iter_rows())
+        rows = group(flows, [*keys, "has_list"])
         findings, others = [], 0
         for row in rows:
             has_copies = (row["tap"], row["kind"], row["value"]) in copied
@@ -146,32 +152,21 @@ class A8(Check[A8Options]):
         )
 
 
-def _is_marked() -> pl.Expr:
-    import polars as pl
-
-    return (
-        pl.any_horizontal(pl.col("vlan", "vlan_inner", "tunnel_id").is_not_null())
-        | (pl.col("mpls").list.len() > 0)
-    ).fill_null(value=False)
-
-
 def _marks(flows: pl.DataFrame) -> pl.DataFrame:
-    """Flows once for each of their VLANs, labels and tunnel ids: ``kind``, ``value``, ``row``, and a row for each of ``frame``."""
+    """Each VLAN, label and tunnel id of each flow: ``row`` of the flow, its ``tap``, ``packets``, ``first_ts``, and ``kind``, ``value``."""
     import polars as pl
 
     rows = flows.with_row_index("row")
     marks = [
-        rows.with_columns(kind=pl.lit(kind), value=column.cast(pl.Int64))
-        for kind, column in (
-            ("VLAN", pl.col("vlan")),
-            ("VLAN", pl.col("vlan_inner")),
-            ("tunnel id", pl.col("tunnel_id")),
+        rows.filter(pl.col(name).is_not_null()).select(
+            "row", "tap", "packets", "first_ts", kind=pl.lit(kind), value=pl.col(name).cast(pl.Int64)
         )
+        for kind, name in (("VLAN", "vlan"), ("VLAN", "vlan_inner"), ("tunnel id", "tunnel_id"))
     ]
-    labels = rows.with_columns(value=pl.col("mpls")).explode("value")
-    marks.append(labels.with_columns(kind=pl.lit("MPLS label"), value=pl.col("value").cast(pl.Int64)))
-    marked = pl.concat(marks, how="diagonal").filter(pl.col("value").is_not_null())
-    return marked.with_columns(frame=pl.col("frames")).explode("frame")
+    labels = rows.filter(pl.col("mpls").list.len() > 0).select(
+        "row", "tap", "packets", "first_ts", kind=pl.lit("MPLS label"), value="mpls"
+    )
+    return pl.concat([*marks, labels.explode("value").cast({"value": pl.Int64})])
 
 
 def _copies(seen: Observed) -> pl.DataFrame:
