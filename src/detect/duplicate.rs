@@ -23,7 +23,8 @@
 //! *Guards*: of all earlier sightings, a harmless explanation is preferred. Reported from 3 packets on. `late` and
 //! `readdressed` need an identification that varies between packets (hosts that number all packets alike, or not at
 //! all as in IPv6, send retransmissions that equal the original), so late copies of IPv6 are not told from retransmissions.
-//! What was sent with a TTL of 1 was rewritten by nobody. Rewriting counts as translation, not as redirection, if the conversation was opened by the side whose
+//! Between two taps late is what took half a second longer than is usual, and only if others still take as long as usual: else a
+//! clock was set (the last packets of a capture, before that can be told, count for neither). What was sent with a TTL of 1 was rewritten by nobody. Rewriting counts as translation, not as redirection, if the conversation was opened by the side whose
 //! address is rewritten.
 //! *Thresholds*: 10 ms separates capture artefacts from late copies (measured over 4,299 public captures; catalogue, A5).
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.
@@ -33,6 +34,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::conversations::{Link, Originals};
+use super::lags::{Lags, Pair, Told};
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::dissect::Mac;
 use crate::flows::{Flow, FlowKey, Path};
@@ -43,8 +45,6 @@ use crate::wire::ip::Addr;
 const ARTEFACT: i64 = 10_000_000;
 /// Rewritten packets leave within this time, in nanoseconds.
 const REWRITE: i64 = 1_000_000_000;
-/// A packet between two taps is late if it took this much longer than is usual, in nanoseconds.
-const LATE_BETWEEN_TAPS: i64 = 500_000_000;
 const MIN_PACKETS: u64 = 3;
 const MIN_IP_IDS: usize = 3;
 const UNPROVEN: &str = "A5.unproven";
@@ -101,6 +101,7 @@ enum Key {
 pub(super) struct Duplicate {
     claims: Claims<Key>,
     rewrites: HashMap<(Addr, Addr), Opening>,
+    /// What is usual from one tap to another.
     lags: HashMap<(u16, u16), Lags>,
 }
 
@@ -115,29 +116,6 @@ struct Opening {
     at_server: u32,
     /// Packets whose other side had a server's port.
     at_client: u32,
-}
-
-/// The usual time from one tap to another.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Lags {
-    first: Vec<i64>,
-    usual: Option<i64>,
-}
-
-impl Lags {
-    const ENOUGH: usize = 33;
-
-    /// Takes note of a time; says whether it is unusually long.
-    fn is_late(&mut self, lag: i64) -> bool {
-        if let Some(usual) = self.usual {
-            return lag.saturating_sub(usual) > LATE_BETWEEN_TAPS;
-        }
-        self.first.push(lag);
-        if self.first.len() == Self::ENOUGH {
-            self.usual = Some(*self.first.select_nth_unstable(Self::ENOUGH / 2).1);
-        }
-        false
-    }
 }
 
 const MAX_REWRITES: usize = 1 << 16;
@@ -176,14 +154,11 @@ impl Detector for Duplicate {
         if let Some((class, earlier)) = explained {
             let class =
                 if class == Class::Late && falls_steadily(seen, context) { Class::Loop } else { class };
-            let (before, after) = (Link::of(context.paths.get(earlier.path)), Link::of(path));
-            let key = match class {
-                Class::Forked => Key::Forked(before.min(after), before.max(after)),
-                Class::Late => Key::Late(before, after),
-                _ => Key::Named(class, before.tap, after.tap),
-            };
-            if let Some(tally) = self.claims.entry(key) {
-                tally.add(seen, now, Some(earlier), (Role::Original, Role::Copy), context);
+            let pair = Pair::new(seen, earlier, context);
+            if class == Class::Forwarded {
+                self.forwarded(pair, context);
+            } else {
+                self.count(class, pair, context);
             }
         } else if let Some(earlier) = seen.same_payload {
             self.rewritten(seen, path, earlier, context);
@@ -224,8 +199,37 @@ impl Detector for Duplicate {
 }
 
 impl Duplicate {
+    /// Counts a second sighting.
+    fn count(&mut self, class: Class, pair: Pair, context: &Context<'_>) {
+        let [before, after] = [pair.original, pair.copy].map(|each| Link::of(context.paths.get(each.path)));
+        let key = match class {
+            Class::Forked => Key::Forked(before.min(after), before.max(after)),
+            Class::Late => Key::Late(before, after),
+            _ => Key::Named(class, before.tap, after.tap),
+        };
+        if let Some(tally) = self.claims.entry(key) {
+            let roles = (Role::Original, Role::Copy);
+            tally.count(pair.copy, Some(pair.original), roles, pair.traffic, context);
+        }
+    }
+
+    /// Counts a packet that came from one tap to another: whether it was late shows when the next one was not.
+    fn forwarded(&mut self, pair: Pair, context: &Context<'_>) {
+        let taps = (context.paths.get(pair.original.path).tap, context.paths.get(pair.copy.path).tap);
+        match self.lags.entry(taps).or_default().follow(pair) {
+            Told::Waits => {}
+            Told::Stepped(pairs) => {
+                pairs.into_iter().for_each(|pair| self.count(Class::Forwarded, pair, context));
+            }
+            Told::Usual(late) => {
+                late.into_iter().for_each(|pair| self.count(late_or_again(pair.copy), pair, context));
+                self.count(Class::Forwarded, pair, context);
+            }
+        }
+    }
+
     /// What a second sighting is, seen from one earlier one.
-    fn class(&mut self, seen: &Seen<'_>, path: &Path, earlier: Sighting, other: &Path) -> Class {
+    fn class(&self, seen: &Seen<'_>, path: &Path, earlier: Sighting, other: &Path) -> Class {
         let now = seen.sighting;
         let fall = i16::from(earlier.ttl) - i16::from(now.ttl);
         let gap = now.ts.saturating_sub(earlier.ts).saturating_abs();
@@ -242,12 +246,7 @@ impl Duplicate {
             return Class::Forked;
         }
         if path.tap != other.tap {
-            let late = self
-                .lags
-                .entry((other.tap, path.tap))
-                .or_default()
-                .is_late(now.ts.saturating_sub(earlier.ts));
-            return if late { late_or_again(now) } else { Class::Forwarded };
+            return Class::Forwarded;
         }
         match fall {
             0 if !same_macs || !same_vlan => Class::VlanCopy,

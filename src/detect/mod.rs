@@ -19,6 +19,7 @@ mod history;
 mod implant_knock;
 mod injection;
 mod intercept;
+mod lags;
 mod mirror;
 mod neighbor_spoof;
 mod place;

@@ -470,7 +470,11 @@ impl<'a> Judge<'a> {
             (all.0, all.1) = (all.0 + 1, all.1 + 1);
         }
         let tried = shares.len() as f64;
-        for ((pair, dst), share) in shares {
+        for ((pair, dst), mut share) in shares {
+            // Where the tap before saw what belongs in their place, it missed nothing.
+            if share.contradicted < MIN_PACKETS {
+                self.spare_bursts(pair.1, &mut share, lone);
+            }
             let new = share.found.len() as u64;
             if new < MIN_PACKETS {
                 continue;
@@ -495,6 +499,15 @@ impl<'a> Judge<'a> {
             (claim.in_scope, claim.judged) = (share.of, share.of);
             self.claims.push(if stands_out || contradicted { claim } else { unproven(claim) });
         }
+    }
+
+    /// Leaves out new packets that came when many for others were new as well: a burst that the tap before could not follow.
+    fn spare_bursts(&self, tap: u16, share: &mut Share, lone: &[Lone]) {
+        let Some(bursts) = self.comparison.bursts.get(usize::from(tap)) else { return };
+        let time = |&at: &usize| lone.get(at).map_or(0, |one| one.stray.sighting.ts);
+        let alone = bursts.alone(&share.found.iter().map(time).collect::<Vec<_>>());
+        let mut alone = alone.into_iter();
+        share.found.retain(|_| alone.next().unwrap_or(true));
     }
 
     fn lost(&mut self, lone: &[Lone]) {

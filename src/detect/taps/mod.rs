@@ -21,8 +21,8 @@
 //! first 96 bytes that leave the transport checksum as it is; packets that are fragmented between the taps (recognised, and not judged);
 //! TTLs that are raised on the way look as if the packets went the other way.
 //! *Guards*: capture loss is told by holes in the sequence numbers of a TCP flow (or the identifications of a flow numbered in
-//! sequence) that the other tap fills, by many packets in a row that only one tap has, and by the tap's own count of dropped
-//! frames. Behind address translation, only packets known by their payload are judged. Group addresses are left out.
+//! sequence) that the other tap fills, by many packets in a row that only one tap has, by times at which one in ten packets for others
+//! is new as well, and by the tap's own count of dropped frames. Behind address translation, only packets known by their payload are judged. Group addresses are left out.
 //! *Thresholds*: `B1.lost` from 10 packets and 1 % on (the lower end of the Wilson interval at z = 3.29), three times what the rest
 //! of that pair loses; `B1.inserted` from 3 on, either where the tap before saw what belongs in their place and missed nothing, or
 //! where they are too many for one destination to be what it missed; `B1.modified` and `B1.diverted` from 3 on. Too many is what has
@@ -30,6 +30,7 @@
 //! ATT&CK: T1557 (Adversary-in-the-Middle), T1659 (Content Injection).
 
 pub(super) mod align;
+mod bursts;
 mod clock;
 mod gaps;
 pub(super) mod judge;
@@ -39,6 +40,7 @@ pub use table::compared_schema;
 
 use hashbrown::HashMap;
 
+use self::bursts::Bursts;
 use self::clock::{Clock, Way};
 use self::gaps::Gaps;
 use serde::{Deserialize, Serialize};
@@ -247,6 +249,8 @@ pub(super) struct Comparison {
     slowest: i64,
     /// New packets in a row on each tap.
     runs: Vec<Run>,
+    /// When many packets were new on each tap.
+    bursts: Vec<Bursts>,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -303,6 +307,7 @@ impl Comparison {
         if self.spans.len() <= at {
             self.spans.resize(at + 1, None);
             self.runs.resize(at + 1, Run::default());
+            self.bursts.resize(at + 1, Bursts::default());
         }
         if let Some(slot) = self.spans.get_mut(at) {
             let ts = sighting.ts;
@@ -610,12 +615,14 @@ impl Comparison {
         {
             if note.prev != 0 || note.next == prev.tap {
                 row.arrived = row.arrived.saturating_add(1);
+                self.burst(tap, sighting.ts, false);
                 if let Some(run) = self.runs.get_mut(usize::from(tap)) {
                     *run = Run::default();
                 }
             } else if !unknowable {
                 row.new = row.new.saturating_add(1);
                 flags |= NEW;
+                self.burst(tap, sighting.ts, true);
                 self.keep(mine, note, (NEW, prev.row), known);
                 self.run(mine);
             }
@@ -668,6 +675,12 @@ impl Comparison {
         let stray = Stray { sighting: mine.sighting, note, missed, contradicted };
         let kept = self.strays.entry((mine.tap, mine.sighting.frame)).or_insert(stray);
         kept.note.flags |= kind;
+    }
+
+    fn burst(&mut self, tap: u16, ts: i64, is_new: bool) {
+        if let Some(bursts) = self.bursts.get_mut(usize::from(tap)) {
+            bursts.add(ts, is_new);
+        }
     }
 
     /// Takes note that a packet on a tap is new: many of them in a row are what the tap before missed.
