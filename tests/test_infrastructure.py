@@ -348,6 +348,36 @@ def test_b22_knows_what_comes_from_inside(
     assert result.findings["severity"].to_pylist() == expected
 
 
+@pytest.mark.parametrize(
+    ("ends", "source", "policy", "expected"),
+    [
+        # The routers are the network's own, and their packets come from either side.
+        (("20.0.0.9", "20.0.0.1"), MAC_OUT, "[network]\ninfrastructure = ['20.0.0.9']\n", []),
+        (("10.0.0.9", "20.0.0.1"), MAC_OUT, "", []),
+        (("10.0.1.9", "20.0.0.1"), MAC_OUT, "", ["medium"]),
+        (("192.0.2.1", "30.0.0.1"), MAC_OUT, "", []),
+        (("30.0.0.1", "192.0.2.1"), MAC_OUT, "", []),
+        (("198.51.100.1", "30.0.0.1"), MAC_OUT, "", ["medium"]),
+    ],
+)
+def test_b22_knows_what_is_agreed(
+    ends: tuple[str, str], source: str, policy: str, expected: list[str]
+) -> None:
+    agreed = f'inside_macs = "{MAC_IN}"\nallow = ["10.0.0.0/24", "192.0.2.0/24"]\n'
+    result = run(policy + OWN + agreed, flow(*ends, eth_src=mac(source)))
+    assert result.findings["severity"].to_pylist() == expected
+
+
+def test_b22_tells_what_comes_back_from_what_is_forged() -> None:
+    ends, side = ("20.0.0.9", "30.0.0.1"), f'inside_macs = "{MAC_IN}"\n'
+    there, back, forged = (
+        flow(*ends, eth_src=mac(source), flow_id=number)
+        for source, number in ((MAC_IN, 7), (MAC_OUT, 7), (MAC_OUT, 8))
+    )
+    assert run(OWN + side, there, back).findings["severity"].to_pylist() == ["low"]
+    assert run(OWN + side, there, forged).findings["severity"].to_pylist() == ["medium"]
+
+
 def test_b22_leaves_tunnels_and_pings_of_labels_alone() -> None:
     flows = [
         flow("127.0.0.1", "30.0.0.1", encap="gre", outer_src="30.0.0.2", outer_dst="30.0.0.3"),

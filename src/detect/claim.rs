@@ -296,6 +296,11 @@ impl Tally {
         self.ip_ids.len()
     }
 
+    /// Some of those identifications.
+    pub fn ip_ids(&self) -> &BTreeSet<u32> {
+        &self.ip_ids
+    }
+
     /// Median time from original to copy in nanoseconds.
     pub fn lag(&self) -> Option<i64> {
         let mut lags = self.lags.clone();

@@ -20,7 +20,8 @@
 //! | **`readdressed`** | same payload and number, destination rewritten | relay, man in the middle |
 //!
 //! *Cannot see*: forks on a link that no tap sees; copies with rewritten payload or header; anything about weak packets.
-//! *Guards*: of all earlier sightings, a harmless explanation is preferred. Reported from 3 packets on. `late` and
+//! *Guards*: of all earlier sightings, a harmless explanation is preferred. Reported from 3 packets on (`readdressed`: for one
+//! receiver). `late` and
 //! `readdressed` need an identification that varies between packets (hosts that number all packets alike, or not at
 //! all as in IPv6, send retransmissions that equal the original), so late copies of IPv6 are not told from retransmissions.
 //! Between two taps late is what took half a second longer than is usual, and only if others still take as long as usual: else a
@@ -29,7 +30,7 @@
 //! *Thresholds*: 10 ms separates capture artefacts from late copies (measured over 4,299 public captures; catalogue, A5).
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
@@ -168,7 +169,17 @@ impl Detector for Duplicate {
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
         let (context, missing) = (&outcome.context, self.claims.missing());
         let mut claims = Vec::new();
-        for (key, tally) in self.claims.take() {
+        let tallies = self.claims.take();
+        // Whoever receives the packets for one address may receive a few for others.
+        let mut receivers: HashMap<Addr, (u64, HashSet<u32>)> = HashMap::new();
+        for (key, tally) in &tallies {
+            if let Key::Rewritten { to, destination: true, .. } = *key {
+                let (packets, ip_ids) = receivers.entry(to).or_default();
+                *packets += tally.packets;
+                ip_ids.extend(tally.ip_ids());
+            }
+        }
+        for (key, tally) in tallies {
             claims.push(match key {
                 Key::Named(class, ..) => {
                     let claim = Claim::new(class.name(), Kind::Duplicate, Severity::Info, tally, context);
@@ -184,7 +195,10 @@ impl Detector for Duplicate {
                     if enough { claim } else { claim.unproven(UNPROVEN) }
                 }
                 Key::Rewritten { from, to, destination, .. } => {
-                    self.readdressed(from, to, destination, tally, outcome)
+                    let enough = receivers
+                        .get(&to)
+                        .is_some_and(|(packets, ids)| *packets >= MIN_PACKETS && ids.len() >= MIN_IP_IDS);
+                    self.readdressed((from, to, destination), enough, tally, outcome)
                 }
             });
         }
@@ -305,13 +319,11 @@ impl Duplicate {
 
     fn readdressed(
         &self,
-        from: Addr,
-        to: Addr,
-        destination: bool,
+        (from, to, destination): (Addr, Addr, bool),
+        enough: bool,
         tally: Tally,
         outcome: &Outcome<'_>,
     ) -> Claim {
-        let enough = tally.packets >= MIN_PACKETS && tally.distinct_ip_ids() >= MIN_IP_IDS;
         let opening = self.rewrites.get(&(from.min(to), from.max(to)));
         let at_server = opening.is_some_and(Opening::is_redirect);
         // The way back of a redirection is part of it, and not reported a second time.

@@ -49,6 +49,8 @@ class B22Options(Options):
 
     own: Prefixes | None = None
     """What the network and its customers may use as a source."""
+    allow: Prefixes | None = None
+    """Sources that are agreed though they are private, or for documentation: of an interconnection, or a laboratory."""
     inside_taps: Taps | None = None
     """Taps of which all frames come from inside: those that see one direction only."""
     inside_macs: Macs | None = None
@@ -64,7 +66,8 @@ class B22(Check[B22Options]):
         Without a policy: packets between a public address and one that no router forwards (0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, addresses
         for documentation and benchmarking, 240.0.0.0/4, and those of IPv6), of low severity.
         With ``own``, and one of ``inside_taps``, ``inside_macs`` and ``inside_vlans``, which say what comes from inside: sources from inside
-        that are not in ``own``, and sources from outside that are, or that are private; of medium severity.
+        that are not in ``own``, and sources from outside that are (but for the network's ``infrastructure``), or that are private; of medium
+        severity.
 
     Why it matters:
         Forged sources are how floods are reflected and how an injector speaks in another's name. A network that checks sources at its
@@ -82,7 +85,8 @@ class B22(Check[B22Options]):
 
     What it cannot see:
         Forged sources that are plausible; what is inside of tunnels, which has addresses of its own. Private addresses towards public ones
-        are normal before address translation, so they are reported only from outside.
+        are normal before address translation, so they are reported only from outside. What went out and came back, as in a routing
+        loop, is of low severity. Sources in ``allow`` are agreed.
 
     Source: RFC 2827 (BCP 38); RFC 3704 (BCP 84); RFC 6890; ATT&CK T1557 (Adversary-in-the-Middle).
     """
@@ -103,6 +107,8 @@ class B22(Check[B22Options]):
         # Pings of label switched paths go to 127.0.0.0/8 (RFC 8029, section 2.1), and what never leaves a host has no MACs.
         is_ping = _is(flows, (pl.col("protocol") == 17) & (pl.col("dst_port") == LSP_PING))
         odd = odd[0], odd[1] & ~is_ping & ~_is(flows, pl.col("eth_dst") == pl.lit(bytes(6)))
+        agreed = inside(src, options.allow or ()), inside(dst, options.allow or ())
+        odd = odd[0] & ~agreed[0], odd[1] & ~agreed[1]
         rules = {"bogon": (odd[0] & public[1]) | (public[0] & odd[1])}
         in_scope = public[0] | public[1]
         note: str | None = (
@@ -112,15 +118,19 @@ class B22(Check[B22Options]):
         if options.own is not None and any(side is not None for side in sides):
             taps, macs, vlans = (list(side or ()) for side in sides)
             near = _is(flows, pl.col("tap").is_in(taps))
-            near |= _is(flows, pl.col("eth_src").is_in(pl.Series(macs, dtype=pl.Binary)))
+            near |= _is(flows, pl.col("eth_src").is_in(pl.Series(macs, dtype=pl.Binary).implode()))
             near |= _is(flows, pl.col("vlan").is_in(vlans))
             own = inside(src, [*options.own, *seen.network.infrastructure])
+            ours = inside(src, options.own) & ~inside(src, seen.network.infrastructure)
+            # What went out, and comes back as it was.
+            returned = flows["flow_id"].is_in(flows["flow_id"].filter(near).drop_nulls().unique().implode())
             # What stays on its link, and what is for many, has no part in this.
             stays = inside(src, LINK) | inside(dst, [*LINK, *NO_HOST])
             rules = {
                 "outsider": near & ~own & ~stays,
-                "insider": ~near & inside(src, options.own) & ~stays,
-                "private": ~near & ~own & (inside(src, PRIVATE) | odd[0]) & ~stays,
+                "returned": ~near & ours & returned & ~stays,
+                "insider": ~near & ours & ~stays,
+                "private": ~near & ~own & ((inside(src, PRIVATE) & ~agreed[0]) | odd[0]) & ~stays,
                 **rules,
             }
             in_scope, note = ~stays, None
@@ -129,7 +139,7 @@ class B22(Check[B22Options]):
         scope = Scope(total, total)
         violations = flows.with_columns(rule=rule).filter(pl.col("rule").is_not_null())
         findings = tuple(
-            _finding(row, scope, "low" if row["rule"] == "bogon" else severity)
+            _finding(row, scope, "low" if row["rule"] in {"bogon", "returned"} else severity)
             for row in group(violations, ["rule", "tap", "eth_src"])
         )
         return Judgement(
@@ -145,6 +155,7 @@ def _is(flows: pl.DataFrame, condition: pl.Expr) -> pl.Series:
 _WORDS = {
     "outsider": "came from inside with sources that the network does not own",
     "insider": "came from outside with sources that are the network's own",
+    "returned": "came back from outside, as in a routing loop",
     "private": "came from outside with sources that no network sends to another",
     "bogon": "went between a public address and one that no router forwards",
 }

@@ -128,7 +128,7 @@ class VlanCopy(Honest):
 
     def policy(self) -> dict[str, list[str]]:
         """The VLAN is listed, for voice too."""
-        return {"voice_vlans": ["900"]}
+        return {"voice_vlans": ["900"], "vlans": ["900"]}
 
 
 class Microburst(Honest):
@@ -289,6 +289,10 @@ class Multicast(Honest):
                 frame = ethernet(ROUTER["inside"], to, forwarded(arriving), vlan)
                 yield Sent(time + 60_000 + 2_000 * k, "inside", frame, flow)
 
+    def policy(self) -> dict[str, list[str]]:
+        """The VLANs of the viewers are listed."""
+        return {"vlans": ["101", "102"]}
+
 
 class Anycast(Honest):
     """One address, two servers: answers come with other TTLs, and from another router (RFC 4786)."""
@@ -423,11 +427,30 @@ class VrrpFailover(Honest):
         else:
             passage.exit_macs = ROUTER["inside"], control.virtual_mac()
 
+    def policy(self) -> dict[str, list[str]]:
+        """What the two routers bring comes from inside."""
+        return {"inside_macs": [f'"{mac.hex(":")}"' for _, mac in self.routers]}
+
 
 class Nat(Honest):
     """The router translates subscribers' addresses to one (RFC 3022)."""
 
     kind = "nat"
+
+    def prepare(self) -> None:
+        """Each port of the shared address stands for one host and port."""
+        self._ports: dict[tuple[int, str, int], int] = {}
+        self._used: set[tuple[int, int]] = set()
+
+    def port(self, protocol: int, host: str, port: int) -> int:
+        """The port that stands for a host's: the same one, or the next that is free."""
+        key = protocol, host, port
+        if key not in self._ports:
+            while (protocol, port) in self._used:
+                port = port % 65535 + 1
+            self._used.add((protocol, port))
+            self._ports[key] = port
+        return self._ports[key]
 
     def alters(self, passage: Passage) -> None:
         """Outside, subscribers have the shared address."""
@@ -437,9 +460,11 @@ class Nat(Honest):
             return
         self.acted += 1
         if event.outward:
-            passage.leaving = packet._replace(src=NAT_ADDRESS)
+            port = self.port(packet.protocol, host, packet.src_port)
+            passage.leaving = packet._replace(src=NAT_ADDRESS, src_port=port)
         else:
-            passage.arriving = packet._replace(dst=NAT_ADDRESS)
+            port = self.port(packet.protocol, host, packet.dst_port)
+            passage.arriving = packet._replace(dst=NAT_ADDRESS, dst_port=port)
 
 
 class LoadBalancer(Honest):
@@ -472,7 +497,7 @@ class LoadBalancer(Honest):
 
     def policy(self) -> dict[str, list[str]]:
         """The virtual address and its servers."""
-        return {"virtual_servers": [VIRTUAL_SERVER], "real_servers": ["10.20.0.0/24"]}
+        return {"virtual_servers": [VIRTUAL_SERVER], "own_prefixes": ['"10.20.0.0/24"']}
 
 
 class RoutingLoop(Honest):
@@ -558,7 +583,10 @@ class TunnelHeadEnd(Honest):
 
     def policy(self) -> dict[str, list[str]]:
         """The tunnel is listed."""
-        return {"I5.allow": [f'{{ encap = "gre", between = ["{LOOPBACK}", "{VPN_PEER}"] }}']}
+        return {
+            "allow": [f'{{ encap = "gre", between = ["{LOOPBACK}", "{VPN_PEER}"] }}'],
+            "other_networks": ['"172.16.9.0/24"'],
+        }
 
 
 # --- Copies that somebody ordered --------------------------------------------------------------------------------------
@@ -590,7 +618,9 @@ class AuthorisedMirror(Authorised):
 
     def policy(self) -> dict[str, list[str]]:
         """The session is listed."""
-        return {"I6.sinks": [f'{{ sink = "{PROBE}", exporter = "{LOOPBACK}", encap = "erspan2", id = 5 }}']}
+        return {
+            "mirror_sinks": [f'{{ sink = "{PROBE}", exporter = "{LOOPBACK}", encap = "erspan2", id = 5 }}']
+        }
 
 
 class AuthorisedIntercept(Authorised):
@@ -606,7 +636,7 @@ class AuthorisedIntercept(Authorised):
     def policy(self) -> dict[str, list[str]]:
         """The mediation device is listed."""
         return {
-            "I6.sinks": [f'{{ sink = "{MEDIATION}", exporter = "{LOOPBACK}" }}'],
+            "mirror_sinks": [f'{{ sink = "{MEDIATION}", exporter = "{LOOPBACK}" }}'],
             "mediation": [MEDIATION],
         }
 

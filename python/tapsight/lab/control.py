@@ -17,11 +17,22 @@ def arp(operation: int, mac: bytes, sender: str, target_mac: bytes, target: str)
     return head + mac + address(sender) + target_mac + address(target)
 
 
-def neighbour_advertisement(source: str, target: str, mac: bytes, *, override: bool) -> Packet:
-    """A neighbour advertisement to all nodes, from a router, RFC 4861 section 4.4."""
-    flags = 0x80000000 | override << 29
+def neighbour_solicitation(source: str, target: str, mac: bytes) -> Packet:
+    """Asks who has an address of IPv6, RFC 4861 section 4.3, and tells the own MAC address."""
+    body = struct.pack("!BBHI", 135, 0, 0, 0) + address(target) + b"\x01\x01" + mac
+    return Packet(source, solicited(target), ICMPV6, payload=body, ttl=255)
+
+
+def solicited(target: str) -> str:
+    """The group of those that may have an address, RFC 4291 section 2.7.1."""
+    return f"ff02::1:ff{address(target)[13]:02x}:{address(target)[14]:02x}{address(target)[15]:02x}"
+
+
+def neighbour_advertisement(source: str, target: str, mac: bytes, *, to: str = "ff02::1") -> Packet:
+    """A router says which MAC address it has, RFC 4861 section 4.4: to all nodes, or to the one that asked."""
+    flags = 0xA0000000 | (to != "ff02::1") << 30
     body = struct.pack("!BBHI", 136, 0, 0, flags) + address(target) + b"\x02\x01" + mac
-    return Packet(source, "ff02::1", ICMPV6, payload=body, ttl=255)
+    return Packet(source, to, ICMPV6, payload=body, ttl=255)
 
 
 def router_advertisement(source: str, prefix: str, mac: bytes) -> Packet:

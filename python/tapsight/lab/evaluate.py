@@ -162,11 +162,17 @@ def experiments(scale: float) -> Iterator[Experiment]:
         for via in implant_.variants or ("",):
             asked = any(each in DETECTORS for each in implant_.expects)
             for seed in range(1, 6 if asked and kind not in COPYING else 2):
+                # Whether a path has changed takes longer to tell.
+                size = (4000, 40) if asked else (15_000, 100)
+                implant = Implant(kind, via=via, **TYPICAL.get(kind, {}))
                 scenario = replace(
-                    traffic(3000 * max(scale, 0.5), 20, seed=seed), implants=(Implant(kind, via=via),)
+                    traffic(size[0] * max(scale, 0.5), size[1], seed=seed), implants=(implant,)
                 )
                 yield Experiment("every implant", (f"{kind} {via}".strip(),), scenario)
 
+
+TYPICAL: dict[str, dict[str, Any]] = {"drop": {"only": "voice", "share": 0.2}}
+"""Dials for implants that otherwise would leave nothing to compare."""
 
 AMONG: dict[str, dict[str, Any]] = {
     "nothing else": {},

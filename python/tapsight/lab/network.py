@@ -21,6 +21,7 @@ LOOPBACK = "198.51.100.254"
 GATEWAY = {"inside": "198.51.100.253", "outside": "203.0.113.254"}
 """The router's addresses on its links."""
 GATEWAY_6 = "fe80::5e:10:0:1"
+NEIGHBOUR_6 = "fe80::5e:20:0:1"
 MANAGEMENT = "198.51.100.240"
 """The station that manages the router."""
 AAA_SERVER = "198.51.100.241"

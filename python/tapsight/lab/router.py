@@ -17,6 +17,7 @@ from tapsight.lab.network import (
     GATEWAY,
     GATEWAY_6,
     NEIGHBOUR,
+    NEIGHBOUR_6,
     NEIGHBOUR_ADDRESS,
     ROUTER,
     VLANS,
@@ -163,18 +164,20 @@ def around(tunnel: Packet, packet: bytes) -> bytes:
 
 def neighbourhood(end: int) -> Iterator[Sent]:
     """What the router and its neighbours say to find each other: ARP and neighbour discovery, every 15 seconds."""
+    vlan = VLANS["internet"]
     for tap in TAPS:
         for time in range(SECOND // 2, end, 15 * SECOND):
-            asks = NEIGHBOUR[tap], NEIGHBOUR_ADDRESS[tap]
-            owns = ROUTER[tap], GATEWAY[tap]
-            vlan = VLANS["internet"]
-            ask = control.arp(1, *asks, bytes(6), owns[1])
-            answer = control.arp(2, *owns, *asks)
-            yield Sent(time, tap, link(asks[0], b"\xff" * 6, 0x0806, ask, vlan), "arp", "original", weak=True)
-            frame = link(owns[0], asks[0], 0x0806, answer, vlan)
+            asker, owner = (NEIGHBOUR[tap], NEIGHBOUR_ADDRESS[tap]), (ROUTER[tap], GATEWAY[tap])
+            ask = control.arp(1, *asker, bytes(6), owner[1])
+            answer = control.arp(2, *owner, *asker)
+            frame = link(asker[0], b"\xff" * 6, 0x0806, ask, vlan)
+            yield Sent(time, tap, frame, "arp", "original", weak=True)
+            frame = link(owner[0], asker[0], 0x0806, answer, vlan)
             yield Sent(time + 300_000, tap, frame, "arp", "original", weak=True)
-        for time in range(SECOND, end, 15 * SECOND):
-            if tap == "inside":
-                advert = control.neighbour_advertisement(GATEWAY_6, GATEWAY_6, ROUTER[tap], override=False)
-                frame = ethernet(ROUTER[tap], NEIGHBOUR[tap], advert.encode(), VLANS["internet"])
-                yield Sent(time, tap, frame, "nd", "original")
+    asks, owns = NEIGHBOUR["inside"], ROUTER["inside"]
+    for time in range(SECOND, end, 15 * SECOND):
+        ask6 = control.neighbour_solicitation(NEIGHBOUR_6, GATEWAY_6, asks)
+        answer6 = control.neighbour_advertisement(GATEWAY_6, GATEWAY_6, owns, to=NEIGHBOUR_6)
+        group = control.group_mac(ask6.dst)
+        yield Sent(time, "inside", ethernet(asks, group, ask6.encode(), vlan), "nd", "original")
+        yield Sent(time + 300_000, "inside", ethernet(owns, asks, answer6.encode(), vlan), "nd", "original")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from tapsight.lab.packet import ACK, FIN, ICMP, PSH, SYN, TCP, UDP, Packet
 
 SECOND = 1_000_000_000
 MILLISECOND = 1_000_000
+MICROSECOND = 1_000
 
 VOICE = "voice"
 INTERNET = "internet"
@@ -36,6 +38,22 @@ class Event(NamedTuple):
     """``original``, or ``retransmission`` if the host sent the same data before."""
     cause: int | None = None
     """Number of the effect that made the host send it."""
+
+
+class Host(NamedTuple):
+    """How far away a host is: the same for all that it sends."""
+
+    initial_ttl: int
+    hops: int
+    """Routers on the way to it, if it is abroad."""
+    rtt: int
+    """Nanoseconds there and back."""
+
+    @classmethod
+    def at(cls, address: str) -> Host:
+        """The host with this address. Those of a network abroad are about as far away."""
+        number = zlib.crc32(address.encode())
+        return cls((64, 128, 255)[number % 3], 9 + number // 3 % 2, (30 + number // 6 % 5) * MILLISECOND)
 
 
 class Numbering:
@@ -198,7 +216,7 @@ class Traffic:
         server = f"2001:db8:ffff::{rng.randrange(1, 40):x}" if six else f"192.0.2.{rng.randrange(1, 40)}"
         name = f"www{rng.randrange(40)}.example"
         yield from self._resolve(number, start, name, six)
-        rtt = rng.randrange(15, 90) * MILLISECOND
+        rtt = Host.at(server).rtt + rng.randrange(2000) * MICROSECOND
         yield from self._download(f"web-{number}", client, server, name, start + rtt, rtt)
 
     def _resolve(self, number: int, start: int, name: str, six: bool) -> Iterator[Event]:
@@ -223,7 +241,8 @@ class Traffic:
         rng = self.rng
         port = rng.randrange(32768, 60999)
         seqs = [rng.getrandbits(32), rng.getrandbits(32)]
-        ttls = rng.choice([64, 128]) - 1, rng.choice([64, 128, 255]) - rng.randrange(5, 20)
+        near, far = Host.at(client), Host.at(server)
+        ttls = near.initial_ttl - 1, far.initial_ttl - far.hops
         time = start
 
         def segment(outward: bool, flags: int, payload: bytes = b"") -> Event:

@@ -1,4 +1,4 @@
-//! Where a flow lacks something on one tap.
+//! Where a flow, or all that a host sends, lacks something on one tap.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +10,14 @@ const FAR: u32 = 1 << 24;
 const FAR_NUMBER: u16 = 64;
 
 /// What comes next in a flow, and what was left out: of TCP by sequence numbers (RFC 9293), of others by the identification, for
-/// hosts that number the packets of a flow in sequence.
+/// hosts that number the packets of a flow in sequence. The same of all that a host sends, for those that count all their packets.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
 pub(super) struct Gaps {
     next: u32,
     /// From and to where something is missing; empty if they are equal.
     holes: [(u32, u32); HOLES],
+    /// From here on all holes are known.
+    known: u32,
     /// How many packets there were, and how many came in sequence; as far as it counts.
     packets: u16,
     in_sequence: u16,
@@ -33,7 +35,7 @@ impl Gaps {
         let end = seq.wrapping_add(len);
         let ahead = seq.wrapping_sub(self.next);
         if self.packets == 0 || (ahead >= FAR && ahead.wrapping_neg() >= FAR) {
-            *self = Self { next: end, packets: 1, ..Self::default() };
+            *self = Self { next: end, known: seq, packets: 1, ..Self::default() };
         } else if ahead == 0 {
             self.next = end;
         } else if ahead < FAR {
@@ -67,6 +69,8 @@ impl Gaps {
             self.alike = self.alike.saturating_add(1);
         } else if self.packets > 0 && ahead < FAR_NUMBER {
             self.skip(id.into());
+        } else {
+            self.known = id.into();
         }
         self.packets = self.packets.saturating_add(1);
         self.next = id.wrapping_add(1).into();
@@ -74,7 +78,10 @@ impl Gaps {
 
     fn skip(&mut self, to: u32) {
         self.holes.rotate_right(1);
-        self.holes[0] = (self.next, to);
+        let forgotten = std::mem::replace(&mut self.holes[0], (self.next, to));
+        if forgotten.0 != forgotten.1 {
+            self.known = forgotten.1;
+        }
     }
 
     /// Of a segment that the flow does not have here: whether there is a hole where it belongs; and whether there is none, though
@@ -87,17 +94,20 @@ impl Gaps {
         let fits =
             |&(from, to): &(u32, u32)| from != to && is_at_or_after(seq, from) && is_at_or_after(to, end);
         let missed = self.holes.iter().any(fits);
-        (missed, !missed && is_at_or_after(self.next, end))
+        (missed, !missed && is_at_or_after(self.next, end) && is_at_or_after(seq, self.known))
     }
 
-    /// The same of a packet that is not TCP; nothing can be said unless most packets are numbered in sequence.
+    /// The same of a packet's identification; nothing can be said unless most packets are numbered in sequence. A number that is far ahead, long
+    /// after the packet came by, is none of its host's.
     pub fn of_number(&self, id: u16) -> (bool, bool) {
         if self.packets < 8 || u32::from(self.in_sequence) * 4 < u32::from(self.packets) * 3 {
             return (false, false);
         }
         let ahead = |of: u32, than: u32| (of as u16).wrapping_sub(than as u16);
-        let fits = |&(from, to): &(u32, u32)| from != to && ahead(id.into(), from) < ahead(to, from);
-        (self.holes.iter().any(fits), false)
+        let is_between = |from: u32, to: u32| ahead(id.into(), from) < ahead(to, from);
+        let missed = self.holes.iter().any(|&(from, to)| from != to && is_between(from, to));
+        let is_ahead = (FAR_NUMBER..1 << 15).contains(&ahead(id.into(), self.next));
+        (missed, !missed && (is_ahead || is_between(self.known, self.next)))
     }
 }
 
@@ -134,12 +144,35 @@ mod tests {
     }
 
     #[test]
+    fn of_holes_that_are_forgotten_nothing_is_said() {
+        let mut gaps = Gaps::default();
+        for n in 0..=HOLES as u32 {
+            gaps.segment(200 * n, 100);
+        }
+        assert_eq!((gaps.of_segment(100, 100), gaps.of_segment(200, 100)), ((true, false), (false, true)));
+        gaps.segment(200 * (HOLES as u32 + 1), 100);
+        assert_eq!((gaps.of_segment(100, 100), gaps.of_segment(0, 100)), ((false, false), (false, false)));
+        assert_eq!((gaps.of_segment(200, 100), gaps.of_segment(300, 100)), ((false, true), (true, false)));
+    }
+
+    #[test]
     fn numbers_count_only_if_they_are_in_sequence() {
         let mut gaps = Gaps::default();
         for id in (65_530..=65_535).chain([2, 3, 4, 5]) {
             gaps.numbered(id);
         }
-        assert_eq!((gaps.of_number(1), gaps.of_number(3)), ((true, false), (false, false)));
+        // In a hole; seen; just ahead, may be on its way; far ahead, is not this host's; before all that was seen.
+        assert_eq!(
+            [1, 3, 6, 69].map(|id| gaps.of_number(id)),
+            [(true, false), (false, true), (false, false), (false, false)]
+        );
+        assert_eq!(
+            [70, 4711, 65_529].map(|id| gaps.of_number(id)),
+            [(false, true), (false, true), (false, false)]
+        );
+        // The counter jumped: what was before that is not known any more.
+        gaps.numbered(1000);
+        assert_eq!((gaps.of_number(3), gaps.of_number(999)), ((false, false), (false, false)));
         let mut gaps = Gaps::default();
         for id in [5, 900, 17, 20, 31, 8, 77, 80, 99] {
             gaps.numbered(id);

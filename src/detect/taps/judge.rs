@@ -29,6 +29,7 @@ const LOSES_MORE: f64 = 3.0;
 const MORE_THAN_DROPPED: f64 = 2.0;
 /// How probable it may be that what is claimed is chance, over all shares that are looked at.
 const CHANCE: f64 = 0.001;
+const SECOND: i64 = 1_000_000_000;
 /// What shares are compared with: about one in a thousand by chance.
 const Z: f64 = 3.29;
 /// What the rest of a pair says counts from so many packets on.
@@ -449,12 +450,15 @@ impl<'a> Judge<'a> {
                 pairs.entry(pair).or_default().1 += arrived;
             }
         }
-        let mut missed: HashSet<Pair> = HashSet::new();
+        let mut missed: HashSet<(Pair, i64)> = HashSet::new();
+        let second = |one: &Lone| one.stray.sighting.ts.div_euclid(SECOND);
+        for one in lone.iter().filter(|one| one.settled && one.stray.missed) {
+            missed.extend((-1..=1).map(|by| ((one.other, one.tap), second(one) + by)));
+        }
         for (at, one) in lone.iter().enumerate() {
             let pair = (one.other, one.tap);
             let is_new = one.stray.note.flags & NEW != 0;
             if is_new && one.settled && one.stray.missed {
-                missed.insert(pair);
                 let all = pairs.entry(pair).or_default();
                 (all.0, all.1) = (all.0 + 1, all.1 + 1);
             }
@@ -464,15 +468,17 @@ impl<'a> Judge<'a> {
             let dst = self.context.flows.get(one.flow).and_then(|flow| flow.key().dst);
             let share = shares.entry((pair, dst)).or_default();
             share.found.push(at);
-            share.contradicted += u64::from(one.stray.contradicted);
+            // The tap before saw what belongs there, and missed nothing else at that time.
+            let is_sure = one.stray.contradicted && !missed.contains(&(pair, second(one)));
+            share.contradicted += u64::from(is_sure);
             share.of += 1;
             let all = pairs.entry(pair).or_default();
             (all.0, all.1) = (all.0 + 1, all.1 + 1);
         }
         let tried = shares.len() as f64;
         for ((pair, dst), mut share) in shares {
-            // Where the tap before saw what belongs in their place, it missed nothing.
-            if share.contradicted < MIN_PACKETS {
+            let contradicted = share.contradicted >= MIN_PACKETS;
+            if !contradicted {
                 self.spare_bursts(pair.1, &mut share, lone);
             }
             let new = share.found.len() as u64;
@@ -486,8 +492,6 @@ impl<'a> Judge<'a> {
             let stands_out = all - share.of >= REST
                 && by_chance < CHANCE
                 && wilson(new, share.of, Z).0 > MORE_THAN_DROPPED * drops;
-            // The tap before saw what belongs there, and missed nothing else.
-            let contradicted = share.contradicted >= MIN_PACKETS && !missed.contains(&pair) && drops == 0.0;
             let mut tally = Tally::default();
             for one in share.found.iter().filter_map(|&at| lone.get(at)) {
                 self.add(&mut tally, one.stray.sighting, None, Role::Injected);
@@ -754,11 +758,17 @@ impl<'a> Judge<'a> {
             in_scope += all + of_weak;
             judged += done;
         }
-        for verdicts in self.groups.values() {
-            in_scope += verdicts.inserted;
-            judged += verdicts.inserted;
-        }
+        // What is new, and was neither put in by somebody nor missed by the tap before, as far as that can be told.
+        let new: u64 = self.groups.values().map(|verdicts| verdicts.inserted).sum();
+        let claimed = self.claims.iter().filter(|claim| claim.detector == "B1.inserted" && claim.report);
+        let claimed: u64 = claimed.map(|claim| claim.tally.packets).sum();
+        in_scope += new;
+        judged += claimed.min(new);
         let mut why = Vec::new();
+        why.push((claimed < new).then(|| {
+            let open = new - claimed;
+            format!("of {open} packets that only the later tap has it cannot be told whether the one before missed them")
+        }));
         if in_scope == 0 {
             why.push(Some(self.nothing().to_owned()));
         }

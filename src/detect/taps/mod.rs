@@ -21,7 +21,7 @@
 //! first 96 bytes that leave the transport checksum as it is; packets that are fragmented between the taps (recognised, and not judged);
 //! TTLs that are raised on the way look as if the packets went the other way.
 //! *Guards*: capture loss is told by holes in the sequence numbers of a TCP flow (or the identifications of a flow numbered in
-//! sequence) that the other tap fills, by many packets in a row that only one tap has, by times at which one in ten packets for others
+//! sequence, or of all that a host sends) that the other tap fills, by many packets in a row that only one tap has, by times at which one in ten packets for others
 //! is new as well, and by the tap's own count of dropped frames. Behind address translation, only packets known by their payload are judged. Group addresses are left out.
 //! *Thresholds*: `B1.lost` from 10 packets and 1 % on (the lower end of the Wilson interval at z = 3.29), three times what the rest
 //! of that pair loses; `B1.inserted` from 3 on, either where the tap before saw what belongs in their place and missed nothing, or
@@ -39,6 +39,7 @@ mod table;
 pub use table::compared_schema;
 
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 
 use self::bursts::Bursts;
 use self::clock::{Clock, Way};
@@ -50,6 +51,7 @@ use super::mirror::is_mirror;
 use super::{History, Sighting};
 use crate::flows::{Flow, Flows, Path, Paths};
 use crate::packets::Packet;
+use crate::wire::ip::Addr;
 
 /// How long a packet may take from tap to tap, clocks that are not aligned included, in nanoseconds.
 const WAIT: i64 = 2_000_000_000;
@@ -61,6 +63,8 @@ const ARTEFACT: i64 = 10_000_000;
 const MAX_TAPS: u16 = 250;
 /// Packets without a neighbour that are kept for a closer look.
 const MAX_STRAYS: usize = 1 << 16;
+/// Hosts whose numbering is followed.
+const MAX_HOSTS: usize = 1 << 15;
 /// Of a flow that was on one tap only so far, so many are kept.
 const MAX_ALONE: u32 = 16;
 /// So many new packets in a row, of more than one flow, are a hole in what the tap before captured.
@@ -249,6 +253,8 @@ pub(super) struct Comparison {
     slowest: i64,
     /// New packets in a row on each tap.
     runs: Vec<Run>,
+    /// How the packets of each host are numbered, on each tap.
+    hosts: HashMap<(u16, Addr), Gaps>,
     /// When many packets were new on each tap.
     bursts: Vec<Bursts>,
 }
@@ -341,6 +347,18 @@ impl Comparison {
         };
         let tap_of = |other: &Sighting| known.paths.get(other.path).tap;
         let here = now.earlier.iter().find(|other| tap_of(other) == tap);
+        if let Some(src) =
+            packet.src().filter(|_| sighting.ip_id != 0 && here.is_none() && path.encap.is_empty())
+        {
+            let has_room = self.hosts.len() < MAX_HOSTS;
+            match self.hosts.entry((tap, src)) {
+                Entry::Occupied(entry) => entry.into_mut().numbered(sighting.ip_id as u16),
+                Entry::Vacant(entry) if has_room => {
+                    entry.insert(Gaps::default()).numbered(sighting.ip_id as u16)
+                }
+                Entry::Vacant(_) => {}
+            }
+        }
         if let Some(before) = here
             && judgeable
         {
@@ -379,12 +397,18 @@ impl Comparison {
     /// Of a packet that a row of its flow on another tap does not have: whether there is a hole where it belongs, and whether there
     /// is none, though the flow went on.
     fn gap(&self, row: u32, sighting: Sighting, note: &Note, known: Known<'_>) -> (bool, bool) {
-        let Some(Row { gaps, .. }) = self.rows.get(row as usize) else { return (false, false) };
-        let protocol = known.flows.get(sighting.flow).and_then(|flow| flow.key().protocol);
-        if protocol == Some(6) {
-            gaps.of_segment(note.seq, note.len.into())
-        } else {
-            gaps.of_number(sighting.ip_id as u16)
+        let (Some(Row { gaps, .. }), Some(flow)) = (self.rows.get(row as usize), known.flows.get(row)) else {
+            return (false, false);
+        };
+        if flow.key().protocol == Some(6) {
+            return gaps.of_segment(note.seq, note.len.into());
+        }
+        let id = sighting.ip_id as u16;
+        let tap = known.paths.get(flow.path).tap;
+        let host = flow.key().src.and_then(|src| self.hosts.get(&(tap, src)));
+        match (gaps.of_number(id), host.map_or((false, false), |gaps| gaps.of_number(id))) {
+            ((false, false), by_host) => by_host,
+            (by_flow, _) => by_flow,
         }
     }
 

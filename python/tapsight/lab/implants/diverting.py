@@ -30,7 +30,7 @@ class Redirect(Tampering):
     """Sends packets for the victim to the collector instead."""
 
     kind = "redirect"
-    expects = frozenset({"A5", "B1"})
+    expects = frozenset({"A5"})
     uses = ("share", "only", "start", "collector", "victim")
 
     def alters(self, passage: Passage) -> None:
@@ -264,7 +264,7 @@ class NaSpoof(Inside):
     def sends(self) -> Iterator[Sent]:
         """Unsolicited advertisements with the override flag (RFC 4861 section 7.2.6)."""
         for time in self.times(20):
-            advert = control.neighbour_advertisement(GATEWAY_6, GATEWAY_6, ROGUE_MAC, override=True)
+            advert = control.neighbour_advertisement(GATEWAY_6, GATEWAY_6, ROGUE_MAC)
             yield self.rogue(time, advert, control.group_mac("ff02::1"))
 
 
