@@ -405,7 +405,9 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         id_: each.severity for id_, each in options.items() if each is not None and each.severity is not None
     }
     findings = findings_of(live, sinks_listed=sinks is not None, severities=severities)
-    verdicts = [_judge_detector(id_, seen, live, options[id_] or Options()) for id_ in DETECTORS]
+    verdicts = [
+        _judge_detector(id_, seen, live, options[id_] or DETECTORS[id_].options()) for id_ in DETECTORS
+    ]
     for check_ in CHECKS.values():
         # Without a policy, those that need none.
         if policy is not None or check_.missing(None, network) is None:
@@ -458,7 +460,8 @@ def _judge_detector(id_: str, seen: Observed, live: Sequence[Claim], options: Op
     severity = options.severity or worst([claim.severity for claim in mine] or ["info"])
     scope = seen.scopes.get(id_, Scope())
     nothing = (scope.reason if scope.in_scope == 0 else None) or "no packets that it could look at"
-    judgement = Judgement(scope, nothing=nothing, note=note)
+    doubt = DETECTORS[id_].doubt([claim for claim in seen.claims if claim.family == id_], options)
+    judgement = Judgement(scope, nothing=nothing, note=note, doubt=doubt)
     return _settle(id_, DETECTORS[id_].title, judgement, count=len(mine), severity=severity, options=options)
 
 
@@ -502,6 +505,8 @@ def _settle(
             f"only {share} could be judged, less than the {100 * options.min_coverage:g} % demanded",
             why,
         ]
+    elif judgement.doubt:
+        reasons = [judgement.doubt, why]
     else:
         word, reasons = "pass", [judgement.note, why and f"not judged: {why}"]
     reason = "; ".join(filter(None, reasons)) or None

@@ -1,14 +1,15 @@
 //! **A1, encapsulated sibling.** A packet that is also seen inside a tunnel it was not put into to get where it goes.
 //!
 //! *Sees*: two sightings of one packet, one of them with further encapsulations around it, on one tap or on two,
-//! in either order, within the window. Any tunnel that the walk peels counts, not only those made for mirroring.
+//! in either order, within the window, or as long as memory reaches back if its host numbers packets. Any tunnel that the walk peels counts, not only those made for mirroring.
 //! *Cannot see*: copies in encrypted tunnels, copies cut so short that the inner packet has no id, and copies whose
 //! original passes no tap.
 //! *Guards*: weak ids prove nothing and are not judged. A frame that was itself captured twice counts once. A tunnel
 //! that carries traffic in both directions between its two ends and is not made for mirroring is a tunnel
 //! whose head-end the tap sees from both sides (`A1.tunnel-head-end`): named, not reported.
 //! *Thresholds*: window 5 s (catalogue's default). Reported from 2 packets on: strong ids of 64 bits make one chance
-//! match unlikely (n²/2⁶⁴ over n packets in the window), and a second one in the same tunnel more so.
+//! match unlikely (n²/2⁶⁴ over n packets in the window), and a second one in the same tunnel more so. Beyond the window, from 3
+//! identifications on, as in A5.
 //! ATT&CK: T1020.001 (Traffic Duplication), T1040 (Network Sniffing).
 
 use hashbrown::{HashMap, HashSet};
@@ -17,11 +18,14 @@ use serde::{Deserialize, Serialize};
 use super::conversations::Originals;
 use super::mirror::is_mirror;
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
+use crate::classify::App;
 use crate::dissect::Stack;
-use crate::flows::PathId;
+use crate::flows::{Flow, PathId};
 use crate::wire::ip::Addr;
 
 const MIN_PACKETS: u64 = 2;
+/// Copies later than the window have so many different identifications at least.
+const MIN_IP_IDS: usize = 3;
 
 /// A tunnel in one direction on one tap: tap, source, destination, id. Its stack may differ from packet to packet, as
 /// IPv4 and IPv6 in IP do.
@@ -57,8 +61,10 @@ impl Detector for EncapsulatedSibling {
             let other = context.paths.get(earlier.path);
             other.tap == path.tap && other.same_tunnel(path)
         };
-        let within =
-            |earlier: &&Sighting| now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window;
+        // Later, only what its host numbered is told from what it sent again.
+        let within = |earlier: &&Sighting| {
+            now.ip_id != 0 || now.ts.saturating_sub(earlier.ts).saturating_abs() <= context.window
+        };
         let recent = || seen.earlier.iter().filter(within);
         if recent().any(|earlier| is_again(&earlier)) {
             return;
@@ -99,7 +105,8 @@ impl Detector for EncapsulatedSibling {
             let (_, src, dst, _) = key;
             let encap = tally.paths.1.map(|path| context.paths.get(path).encap).unwrap_or_default();
             let head_end = !is_mirror(encap) && ends.contains(&(dst, src, encap));
-            let enough = tally.packets >= MIN_PACKETS;
+            let is_late = tally.lag().is_some_and(|lag| lag.saturating_abs() > context.window);
+            let enough = tally.packets >= MIN_PACKETS && (!is_late || tally.distinct_ip_ids() >= MIN_IP_IDS);
             let mut claim = if head_end {
                 Claim::new("A1.tunnel-head-end", Kind::Tunnel, Severity::Info, tally, context)
             } else {
@@ -111,7 +118,15 @@ impl Detector for EncapsulatedSibling {
             claims.push(if head_end || enough { claim } else { claim.unproven("A1.unproven") });
         }
         self.originals.clear();
-        (claims, Scope::of_compared(outcome, [missing]))
+        // What is sealed was compared as a packet of the tunnel, but not what it carries.
+        let is_sealed = |flow: &&Flow| {
+            flow.key().label.app.is_some_and(|app| matches!(app, App::Esp | App::WireGuard | App::OpenVpn))
+        };
+        let sealed: u64 = context.flows.iter().filter(is_sealed).map(|flow| flow.packets).sum();
+        let why = (sealed > 0)
+            .then(|| format!("{sealed} packets of encrypted tunnels, into which nobody can look (A7 looks at their sizes and times)"));
+        let scope = Scope::of_compared(outcome, [missing, why]);
+        (claims, Scope { judged: scope.judged.saturating_sub(sealed), ..scope })
     }
 }
 

@@ -121,6 +121,8 @@ class Judgement:
     """What to say if nothing was in scope."""
     note: str | None = None
     """What else a reader of the verdict should know."""
+    doubt: str | None = None
+    """Why the verdict is unknown rather than pass."""
 
 
 class Check(ABC, Generic[O]):

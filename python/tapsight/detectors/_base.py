@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from tapsight._options import Options
@@ -101,6 +102,12 @@ class Detector:
         """
         del options
         return claim
+
+    @classmethod
+    def doubt(cls, claims: Sequence[Claim], options: Any) -> str | None:
+        """Why it cannot be said that all is well, though nothing is reported: what it named could be what it looks for as well."""
+        del claims, options
+        return None
 
     @classmethod
     def explain(cls) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
-from tapsight._options import Options, Prefixes, within
-from tapsight._text import begin, party
+from tapsight._options import Options, Prefixes, Taps, within
+from tapsight._text import begin, listing, party, plural
 from tapsight.claims import Claim
 from tapsight.detectors._base import Detector, Told
 
@@ -15,6 +16,12 @@ class A5Options(Options):
 
     virtual_servers: Prefixes | None = None
     """Addresses that stand for others: what a load balancer or a relay of the network's own rewrites."""
+    bridged_taps: Taps | None = None
+    """Taps that see the same frames in several VLANs, or with several MAC addresses."""
+
+
+FEW = 3
+"""Below so many packets nothing is reported, nor doubted."""
 
 
 class A5(Detector):
@@ -42,6 +49,11 @@ class A5(Detector):
 
         [checks.A5]
         virtual_servers = ["203.0.113.80"]   # a load balancer's: that it rewrites this address is no finding
+        bridged_taps = ["core"]              # this tap sees frames in several VLANs: that is no reason for doubt
+
+    When it is unknown:
+        Where packets came by again in another VLAN or with other MAC addresses (A5.vlan-copy), and ``bridged_taps`` does not say that this
+        tap sees both: a copy to another VLAN, or to another next hop under another name, looks the same.
 
     What it cannot see:
         Packets too alike to be told apart (short ones without IP identification and payload): they are in scope but
@@ -63,6 +75,20 @@ class A5(Detector):
         if claim.detector == "A5.readdressed" and within(claim.rewritten_from, virtual):
             return dataclasses.replace(claim, report=False)
         return claim
+
+    @classmethod
+    def doubt(cls, claims: Sequence[Claim], options: A5Options) -> str | None:
+        """A copy to another VLAN looks like a tap that sees several."""
+        known = options.bridged_taps or ()
+        odd = [each for each in claims if each.detector == "A5.vlan-copy" and each.copy_tap not in known]
+        count = sum(each.packets for each in odd)
+        if count < FEW:
+            return None
+        taps = listing(sorted({each.copy_tap or "" for each in odd}))
+        return (
+            f"{plural(count, 'packet')} came by again in another VLAN or with other MAC addresses (on {taps}): copies, or a tap that sees "
+            f"the same frames twice, which the policy could say (bridged_taps)"
+        )
 
     @classmethod
     def sentence(cls, told: Told) -> str:

@@ -127,8 +127,8 @@ class VlanCopy(Honest):
         passage.add(self, passage.leave + 8_000, passage.exit, frame)
 
     def policy(self) -> dict[str, list[str]]:
-        """The VLAN is listed, for voice too."""
-        return {"voice_vlans": ["900"], "vlans": ["900"]}
+        """The VLAN is listed, for voice too, and that taps see both."""
+        return {"voice_vlans": ["900"], "vlans": ["900"], "bridged_taps": ['"inside"', '"outside"']}
 
 
 class Microburst(Honest):
@@ -497,7 +497,7 @@ class LoadBalancer(Honest):
 
     def policy(self) -> dict[str, list[str]]:
         """The virtual address and its servers."""
-        return {"virtual_servers": [VIRTUAL_SERVER], "own_prefixes": ['"10.20.0.0/24"']}
+        return {"virtual_servers": [f'"{VIRTUAL_SERVER}"'], "own_prefixes": ['"10.20.0.0/24"']}
 
 
 class RoutingLoop(Honest):

@@ -38,6 +38,8 @@ GOAL = 0.99
 """The share of copies that should be found where a copy is made of at least one packet in 1,000."""
 COPYING = ("mirror", "li-export", "fork", "late", "readdress", "rspan", "redirect", "sflow-export")
 """Kinds of which copies are counted; of others, whether they are found at all."""
+FEW = 3
+"""Copies from which on detectors report them."""
 NONE = "\N{EN DASH}"
 MICROSECOND, MILLISECOND, SECOND = 1_000, 1_000_000, 1_000_000_000
 
@@ -250,6 +252,8 @@ class Row:
     """Findings of the detector that do not name the collector."""
     verdict: str = ""
     """What the detector says."""
+    denied: bool = False
+    """Whether the answer to every question is that there is no sign."""
     checks: list[str] = field(default_factory=list)
     """Checks of the policy that fail."""
     delay: int | None = None
@@ -329,10 +333,13 @@ def measure(experiment: Experiment) -> list[Row]:
             if not row.looked_for:
                 continue
             its = known(index, kind, experiment.taps, truth)
+            if kind == "late":
+                its = its._replace(findable=its.findable - sent_again(sources["outside"], truth))
             mine = told(result, detector)
             right = [each for each in mine if names(each, implant)]
             # Of several implants in one scenario, the verdict is that of those that were found.
             row.verdict = verdicts.get(detector, "") if right or len(built) == 1 else ""
+            row.denied = all(each.answer == "no sign" for each in result.answers)
             row.made, row.findable = (len(its.copies), len(its.findable)) if counted else (1, 1)
             row.counted = sum(each["packets"] for each in right)
             row.found = min(row.counted, row.findable) if counted else min(1, len(mine))
@@ -375,6 +382,13 @@ def told(result: tapsight.Result, detector: str) -> list[dict[str, Any]]:
 
 def _text(form: Callable[[bytes], str], value: bytes | None) -> str | None:
     return form(value) if value is not None else None
+
+
+def sent_again(outside: str, truth: list[dict[str, Any]]) -> set[int]:
+    """Packets that their hosts did not number: a late copy of one is no other than one that was sent again."""
+    numbers = tapsight.open(outside, columns=["ip_id"]).to_pyarrow()["ip_id"].to_pylist()
+    seen = (row for row in truth if row["tap"] == "outside")
+    return {row["packet"] for row in seen if not numbers[row["frame"] - 1]}
 
 
 def names(finding: dict[str, Any], implant: dict[str, Any]) -> bool:
@@ -430,6 +444,7 @@ def merged(rows: Iterable[Row]) -> list[Row]:
         sum_.found, sum_.wrong = sum_.found + row.found, sum_.wrong + row.wrong
         sum_.counted += row.counted
         sum_.checks = [check for check in sum_.checks if check in row.checks]
+        sum_.denied |= row.denied
         sum_.verdict = "/".join(dict.fromkeys([*sum_.verdict.split("/"), row.verdict]))
         if row.delay is not None:
             sum_.delay = row.delay if sum_.delay is None else max(sum_.delay, row.delay)
@@ -448,13 +463,13 @@ known.
 
 **How it is counted.** A *copy* is a packet that an implant made a copy of and at least one tap captured. It *can be found* if the
 packet is strong (48 bytes or more, and a payload or an identification) and a tap captured the original too (of forks and late
-copies: the tap that sees the copy). It is *found* if a
-finding of the detector that names the right collector counts it. *Recall* is found of those that can be, with the Wilson
+copies: the tap that sees the copy; late ones only if their host numbers packets, for others look as if it had sent them again). It
+is *found* if a finding of the detector that names the right collector counts it. *Recall* is found of those that can be, with the Wilson
 interval at 95 %. *Seen after* is the time from the first captured copy to the third one that the finding shows as evidence (the
 last, if it shows fewer). Checks run with the policy that is true of the network as it should be.
 
 **Goals.** Recall of {100 * GOAL:g} % where a copy is made of one packet in 1,000 or more; no false alarm at medium or above on anything
-honest; `unknown` where nothing can be known.
+honest; where three copies and more are not found, the answer is not that there is no sign of them.
 """
 
 
@@ -493,19 +508,28 @@ def summary(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
         else f"none on {len(calm)}"
     )
     lines.append(f"| no false alarm at medium or above | {said} | {mark(not loud)} |")
-    blind = [row for row in rows if row.looked_for and not row.found and row.made and row.verdict == "pass"]
-    said = f"`pass` in spite of copies in {len(blind)} settings"
-    lines.append(f"| `unknown` where nothing can be known | {said} | {mark(not blind)} |")
+    passed = [row for row in rows if row.looked_for and not row.found and row.made and row.verdict == "pass"]
+    # Fewer copies than a detector needs are too few by design.
+    passed = [row for row in passed if row.kind not in COPYING or row.made >= FEW]
+    blind = [row for row in passed if row.denied]
+    said = f"no sign is said of what is there in {len(blind)} settings"
+    lines.append(f"| never sure where nothing can be known | {said} | {mark(not blind)} |")
     looked = {row.detector for row in rows if row.looked_for}
     missing = sorted({row.detector for row in rows if not row.looked_for}, key=_catalogue)
     text = "\n".join(lines) + "\n"
     if blind:
-        places = "; ".join(f"{row.detector} in {row.dial}, {row.setting}" for row in blind)
-        text += f"\n`pass` in spite of copies: {places}.\n"
+        text += f"\nNo sign in spite of copies: {places(blind)}.\n"
+    if others := [row for row in passed if not row.denied]:
+        text += f"\n`pass` of the one that is asked, where others find it or the answer is that it cannot be told: {places(others)}.\n"
     return (
         text
         + f"\nLooked for: {', '.join(sorted(looked, key=_catalogue))}. Not looked for yet: {', '.join(missing) or 'nothing'}.\n"
     )
+
+
+def places(rows: Sequence[Row]) -> str:
+    """Which detectors, and where."""
+    return "; ".join(f"{row.detector} in {row.dial}, {row.setting}" for row in rows)
 
 
 def _is_loud(finding: dict[str, Any]) -> bool:

@@ -227,26 +227,26 @@ def truth_line(number: int, seen: Seen, honest: int) -> str:
 
 def policy(honest: Iterable[Effect[Any]]) -> str:
     """What should be true of the example network, with what its confounders add."""
-    added: dict[str, list[str]] = {name: [] for name in ("allow", *LISTS)}
+    added: dict[str, list[str]] = {name: [] for name in LISTS}
     for each in honest:
         for name, entries in each.policy().items():
             added.setdefault(name, []).extend(entries)
-    lists = {name: "".join(f", {entry}" for entry in added.pop(name)) for name in LISTS}
     return POLICY.format(
-        allow=", ".join(added.pop("allow")),
-        **lists,
+        **{name: ", ".join(added.pop(name)) for name in LISTS},
         sets="".join(f"{name} = {json.dumps(entries)}\n" for name, entries in added.items()),
         checks="".join(CHECKS_OF_SETS[name] for name in added if name in CHECKS_OF_SETS),
     )
 
 
-LISTS = ("mirror_sinks", "voice_vlans", "vlans", "own_prefixes", "other_networks", "inside_macs")
+LISTS = (
+    "allow", "mirror_sinks", "voice_vlans", "vlans", "own_prefixes", "other_networks", "inside_macs", "virtual_servers",
+    "bridged_taps",
+)  # fmt: skip
 """Lists of the policy to which confounders add, as TOML."""
 
 ROUTERS = (LOOPBACK, *GATEWAY.values())
 
 CHECKS_OF_SETS = {
-    "virtual_servers": '\n[checks.A5] # addresses that stand for others\nvirtual_servers = ["virtual_servers"]\n',
     "mediation": '\n[checks.A3] # who may receive intercepted traffic\nmediation = ["mediation"]\n',
 }
 """What a policy says of sets that only some scenarios have."""
@@ -257,10 +257,10 @@ POLICY = f"""\
 [sets]
 voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}"]
 voice_media = ["{INSIDE_MEDIA}", "{OUTSIDE_MEDIA}"]
-voice_vlans = [210{{voice_vlans}}]
-vlans = [100, 210{{vlans}}]
+voice_vlans = [210, {{voice_vlans}}]
+vlans = [100, 210, {{vlans}}]
 mirror_sinks = []
-own_prefixes = ["198.51.100.0/24", "{NAT_ADDRESS}", "2001:db8:1::/48"{{own_prefixes}}]
+own_prefixes = ["198.51.100.0/24", "{NAT_ADDRESS}", "2001:db8:1::/48", {{own_prefixes}}]
 routers = {json.dumps(ROUTERS)}
 gateways = {json.dumps([*GATEWAY.values(), GATEWAY_6])}
 bgp_peers = {json.dumps(list(NEIGHBOUR_ADDRESS.values()))}
@@ -282,7 +282,11 @@ vlans = "voice_vlans"
 allow = [{{allow}}]
 
 [checks.I6] # no mirror sessions but to listed sinks
-sinks = ["mirror_sinks"{{mirror_sinks}}]
+sinks = ["mirror_sinks", {{mirror_sinks}}]
+
+[checks.A5] # what may come by twice: addresses that stand for others, taps that see frames in several VLANs
+virtual_servers = [{{virtual_servers}}]
+bridged_taps = [{{bridged_taps}}]
 
 [checks.A8] # no VLANs and labels but those listed
 vlans = ["vlans"]
@@ -290,8 +294,8 @@ mpls = []
 
 [checks.B22] # sources only where they can be
 own = ["own_prefixes"]
-allow = ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/32"{{other_networks}}] # what stands for other networks here
-inside_macs = ["{NEIGHBOUR["inside"].hex(":")}", "{ROUTER["outside"].hex(":")}"{{inside_macs}}]
+allow = ["192.0.2.0/24", "203.0.113.0/24", "2001:db8::/32", {{other_networks}}] # what stands for other networks here
+inside_macs = ["{NEIGHBOUR["inside"].hex(":")}", "{ROUTER["outside"].hex(":")}", {{inside_macs}}]
 
 [checks.C1] # no tunnels that end at routers, but those listed
 allow = [{{allow}}]
