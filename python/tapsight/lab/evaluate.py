@@ -38,6 +38,8 @@ GOAL = 0.99
 """The share of copies that should be found where a copy is made of at least one packet in 1,000."""
 COPYING = ("mirror", "li-export", "fork", "late", "readdress", "rspan", "redirect", "sflow-export")
 """Kinds of which copies are counted; of others, whether they are found at all."""
+ARTEFACT = 10_000_000
+"""Nanoseconds within which the same frame on the same link is taken for captured twice (A5.span-both)."""
 FEW = 3
 """Copies from which on detectors report them."""
 NONE = "\N{EN DASH}"
@@ -318,6 +320,8 @@ def measure(experiment: Experiment) -> list[Row]:
         built = json.loads(files.scenario.read_text())["implants"]
         sources = {tap: str(getattr(files, tap)) for tap in experiment.taps}
         result = tapsight.check(sources, policy=files.policy, threads=1)
+        is_late = any(implant["kind"] == "late" for implant in built)
+        resent = sent_again(sources["outside"], truth) if is_late else set()
     verdicts = {
         row["check"]: row["verdict"] for row in result.verdicts.select(["check", "verdict"]).to_pylist()
     }
@@ -334,7 +338,7 @@ def measure(experiment: Experiment) -> list[Row]:
                 continue
             its = known(index, kind, experiment.taps, truth)
             if kind == "late":
-                its = its._replace(findable=its.findable - sent_again(sources["outside"], truth))
+                its = its._replace(findable=its.findable - resent)
             mine = told(result, detector)
             right = [each for each in mine if names(each, implant)]
             # Of several implants in one scenario, the verdict is that of those that were found.
@@ -469,7 +473,8 @@ interval at 95 %. *Seen after* is the time from the first captured copy to the t
 last, if it shows fewer). Checks run with the policy that is true of the network as it should be.
 
 **Goals.** Recall of {100 * GOAL:g} % where a copy is made of one packet in 1,000 or more; no false alarm at medium or above on anything
-honest; where three copies and more are not found, the answer is not that there is no sign of them.
+honest; where three copies and more that can be found are not, the answer is not that there is no sign of them. (But for late copies
+within 10 ms: the same frame on the same link is what mirror ports show, and reaches nobody else. A5 names them.)
 """
 
 
@@ -509,8 +514,9 @@ def summary(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
     )
     lines.append(f"| no false alarm at medium or above | {said} | {mark(not loud)} |")
     passed = [row for row in rows if row.looked_for and not row.found and row.made and row.verdict == "pass"]
-    # Fewer copies than a detector needs are too few by design.
-    passed = [row for row in passed if row.kind not in COPYING or row.made >= FEW]
+    # Fewer copies than a detector needs are too few by design, and those at once and the same way reach nobody else.
+    passed = [row for row in passed if row.kind not in COPYING or row.findable >= FEW]
+    passed = [row for row in passed if row.kind != "late" or LAGS.get(row.setting, ARTEFACT) >= ARTEFACT]
     blind = [row for row in passed if row.denied]
     said = f"no sign is said of what is there in {len(blind)} settings"
     lines.append(f"| never sure where nothing can be known | {said} | {mark(not blind)} |")
