@@ -394,3 +394,19 @@ def test_media_for_a_group_is_no_voice() -> None:
     policy = "[checks.V2]\nvlans = [210]\n"
     result = run(policy, flows=[rtp(vlan=100, dst="239.1.1.1"), rtp(vlan=210, dst="203.0.113.10")])
     assert told(result, "V2") == ("pass", 100, 100)
+
+
+@pytest.mark.parametrize(
+    ("packets", "policy", "expected"),
+    [
+        (2, None, "pass"),
+        (3, None, "unknown"),
+        (3, '[checks.A5]\nbridged_taps = ["outside"]\n', "pass"),
+        (3, '[checks.A5]\nbridged_taps = ["inside"]\n', "unknown"),
+    ],
+)
+def test_a5_doubts_copies_that_a_bridge_would_explain(
+    packets: int, policy: str | None, expected: str
+) -> None:
+    result = run(policy, claims=[claim("A5.vlan-copy", report=False, packets=packets)])
+    assert verdict(result, "A5")["verdict"] == expected

@@ -278,6 +278,32 @@ def test_a_late_copy_is_found(lab: Range) -> None:
         assert (truth.role(frame) == "late") == (frame["role"] == "copy"), frame
 
 
+def test_copies_in_a_tunnel_are_found_later_too(lab: Range) -> None:
+    # By default the window is 5 seconds.
+    files, truth = lab(implants=(Implant("mirror", lag=6_000_000_000, only="voice"),))
+    (finding,) = findings(check(files), "A1")
+    assert 0.9 * truth.packets("mirror") < finding["packets"] <= truth.packets("mirror")
+
+
+def test_what_is_sealed_is_not_judged_by_those_that_look_inside(lab: Range) -> None:
+    files, truth = lab(implants=(Implant("mirror", tunnel="esp"),))
+    (row,) = (row for row in check(files).verdicts.to_pylist() if row["check"] == "A1")
+    assert row["in_scope"] - row["judged"] >= truth.packets("mirror") > 0
+    assert "encrypted tunnels" in row["reason"]
+
+
+def test_a_copy_to_another_vlan_leaves_doubt_unless_the_policy_lists_vlans(lab: Range) -> None:
+    files, _ = lab(implants=(Implant("fork", to="vlan", vlan=333),))
+    result = check(files)
+    verdicts = {row["check"]: row for row in result.verdicts.to_pylist()}
+    assert verdicts["A5"]["verdict"] == "unknown"
+    assert "another VLAN" in verdicts["A5"]["reason"]
+    assert result.answers[0].answer == "cannot tell"
+    judged = check(files, files.policy)
+    assert "A8" in {row["check"] for row in judged.verdicts.to_pylist() if row["verdict"] == "fail"}
+    assert judged.answers[0].answer == "yes"
+
+
 def test_findings_keep_their_ids(lab: Range) -> None:
     files, _ = lab(implants=(Implant("mirror"),))
     assert check(files).findings.column("id") == check(files).findings.column("id")

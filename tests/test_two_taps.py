@@ -225,6 +225,12 @@ def test_offset_and_drift_are_found_within_their_uncertainty(offset: int, ppm: i
     assert (verdict(result)["verdict"], found(result)) == ("pass", [])
 
 
+@pytest.mark.parametrize("step", [SECOND, -SECOND, 3 * SECOND])
+def test_after_a_clock_was_set_nothing_is_late(step: int, tmp_path: Path) -> None:
+    result = check(tmp_path, Router(clock=lambda time: step if time > 4 * SECOND else 0))
+    assert "A5.late" not in result.findings["detector"].to_pylist()
+
+
 def test_one_direction_does_not_tell_offset_from_delay(tmp_path: Path) -> None:
     packets = [packet for packet in traffic() if packet.outward]
     result = check(tmp_path, Router(clock=lambda _: 20 * MS), packets)
