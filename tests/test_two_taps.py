@@ -225,9 +225,14 @@ def test_offset_and_drift_are_found_within_their_uncertainty(offset: int, ppm: i
     assert (verdict(result)["verdict"], found(result)) == ("pass", [])
 
 
-@pytest.mark.parametrize("step", [SECOND, -SECOND, 3 * SECOND])
-def test_after_a_clock_was_set_nothing_is_late(step: int, tmp_path: Path) -> None:
-    result = check(tmp_path, Router(clock=lambda time: step if time > 4 * SECOND else 0))
+@pytest.mark.parametrize("at", [3, 5])
+@pytest.mark.parametrize("step", [-1200 * MS, -SECOND, 800 * MS, SECOND, 2 * SECOND, 3 * SECOND])
+def test_after_a_clock_was_set_nothing_is_late_or_lost(step: int, at: int, tmp_path: Path) -> None:
+    result = check(tmp_path, Router(clock=lambda time: step if time > at * SECOND else 0))
+    for row in rows(result):
+        (told,) = row["clock_steps"]
+        assert abs(abs(told["step_ns"]) - abs(step)) < MS
+    assert (total(result), found(result)) == ({}, [])
     assert "A5.late" not in result.findings["detector"].to_pylist()
 
 

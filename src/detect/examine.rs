@@ -492,7 +492,7 @@ impl State {
         if let Some((other, there)) = comparison.observe(&now, &mut self.memory.history, known)
             && other != stream
         {
-            self.alignment.common((stream, (sighting.ts, sighting.ttl)), (other, (there.ts, there.ttl)));
+            self.alignment.common((stream, (next.packet.ts(), sighting.ttl)), (other, there));
         }
     }
 

@@ -185,9 +185,13 @@ impl Alignment {
         self.waiting.retain(|waiting| !waiting.first.seen.is_empty());
     }
 
-    /// Takes note of a packet that two streams saw, with aligned times.
+    /// Takes note of a packet that two streams saw, with the times of their own clocks: what was corrected since the first of them was
+    /// taken counts for both.
     #[inline]
     pub(in crate::detect) fn common(&mut self, here: (usize, When), there: (usize, When)) {
+        let align =
+            |(stream, (ts, ttl)): (usize, When)| (stream, (ts.saturating_add(self.shift(stream)), ttl));
+        let (here, there) = (align(here), align(there));
         let (late, early) = if here.0 > there.0 { (here, there) } else { (there, here) };
         let Some(recent) = self.recent.get_mut(late.0) else { return };
         recent.push(pair(late.1, early.1));
@@ -269,6 +273,12 @@ mod tests {
             } else {
                 alignment.common((0, (ts, 63)), (1, back));
             }
+        }
+        assert_eq!(alignment.shift(1), -step);
+        // What was taken before it was corrected does not correct it again.
+        for n in 0..2 * GATHERED as i64 {
+            alignment.common((0, (n * MS, 63)), (1, (n * MS + step - MS, 64)));
+            alignment.common((1, (n * MS + step + MS, 63)), (0, (n * MS, 64)));
         }
         assert_eq!(alignment.shift(1), -step);
     }

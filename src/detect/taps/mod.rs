@@ -275,20 +275,23 @@ impl Comparison {
         }
     }
 
-    /// Takes note of a packet that was just remembered. Returns a sighting of it on another tap, with the number of its stream.
+    /// Takes note of a packet that was just remembered. Of a sighting of it on another tap, returns the number of the stream, the time by
+    /// that tap's own clock, and the TTL.
     #[inline]
     pub fn observe(
         &mut self,
         now: &Now<'_>,
         history: &mut History,
         known: Known<'_>,
-    ) -> Option<(usize, Sighting)> {
+    ) -> Option<(usize, (i64, u8))> {
         let found = self.take(now, history, known);
+        let there =
+            found.and_then(|seen| Some((seen.tap, (history.noted(seen.number)?.1.raw, seen.sighting.ttl))));
         while let Some(number) = history.settle(now.sighting.ts.saturating_sub(WAIT)) {
             self.settle(number, history, known);
         }
-        let (tap, sighting) = found?;
-        Some((self.span(tap)?.stream, sighting))
+        let (tap, when) = there?;
+        Some((self.span(tap)?.stream, when))
     }
 
     fn span(&self, tap: u16) -> Option<&Span> {
@@ -304,7 +307,7 @@ impl Comparison {
         self.rows.get_mut(number)
     }
 
-    fn take(&mut self, now: &Now<'_>, history: &mut History, known: Known<'_>) -> Option<(u16, Sighting)> {
+    fn take(&mut self, now: &Now<'_>, history: &mut History, known: Known<'_>) -> Option<Seen> {
         let Now { packet, sighting, tap, .. } = *now;
         if tap >= MAX_TAPS {
             return None;
@@ -419,7 +422,7 @@ impl Comparison {
         others: impl Iterator<Item = (&'a Sighting, &'a u32)> + Clone,
         history: &mut History,
         known: Known<'_>,
-    ) -> Option<(u16, Sighting)> {
+    ) -> Option<Seen> {
         let now = mine.sighting;
         let elsewhere = others.filter_map(|(&sighting, &number)| {
             let path = known.paths.get(sighting.path);
@@ -446,7 +449,7 @@ impl Comparison {
         if let Some(behind) = behind {
             self.join(mine, behind, (0, between), history, known);
         }
-        before.or(behind).map(|other| (other.tap, other.sighting))
+        before.or(behind)
     }
 
     /// A packet that has another's payload and number, but not its addresses.
@@ -457,7 +460,7 @@ impl Comparison {
         mine: Seen,
         history: &mut History,
         known: Known<'_>,
-    ) -> Option<(u16, Sighting)> {
+    ) -> Option<Seen> {
         let (other, now) = (theirs.sighting, mine.sighting);
         let before = known.flows.get(other.flow)?;
         let fall = other.ttl.abs_diff(now.ttl);
@@ -478,7 +481,7 @@ impl Comparison {
         let first = other.ttl > now.ttl || (other.ttl == now.ttl && other.ts <= now.ts);
         let (from, to) = if first { (theirs, mine) } else { (mine, theirs) };
         self.join(from, to, (REWRITTEN, false), history, known);
-        Some((theirs.tap, other))
+        Some(theirs)
     }
 
     /// Notes that a packet went from one tap to the next; `between` if what was noted so far had left one of them out.
