@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tapsight
-from tapsight.lab import Generated, Implant, Scenario, generate
+from tapsight.lab import Confounder, Generated, Implant, Scenario, generate
 
 COLLECTOR = "203.0.113.66"
 EXPORTER = "198.51.100.254"
@@ -64,7 +64,7 @@ def findings(result: tapsight.Result, detector: str) -> list[dict[str, Any]]:
         "attack",
     ]
     rows: list[dict[str, Any]] = result.findings.select(columns).to_pylist()
-    return [row for row in rows if row["detector"].startswith(detector)]
+    return [row for row in rows if (row["detector"] or "").startswith(detector)]
 
 
 def verdicts(result: tapsight.Result) -> dict[str, str]:
@@ -283,6 +283,13 @@ def test_copies_in_a_tunnel_are_found_later_too(lab: Range) -> None:
     files, truth = lab(implants=(Implant("mirror", lag=6_000_000_000, only="voice"),))
     (finding,) = findings(check(files), "A1")
     assert 0.9 * truth.packets("mirror") < finding["packets"] <= truth.packets("mirror")
+
+
+def test_a_fork_is_found_by_a_tap_that_sees_both_sides(lab: Range) -> None:
+    files, truth = lab(implants=(Implant("fork"),), confounders=(Confounder("routed-span"),))
+    (finding,) = findings(check(files), "A5")
+    assert finding["detector"] == "A5.forked"
+    assert 0.6 * truth.packets("fork") < finding["packets"] <= truth.packets("fork")
 
 
 def test_what_is_sealed_is_not_judged_by_those_that_look_inside(lab: Range) -> None:

@@ -84,6 +84,9 @@ def test_values_as_text() -> None:
     assert [duration(each) for each in (0, 999, 1_200_000, 42_000_000_000, 3_600_000_000_000)] == [
         "0 ns", "999 ns", "1.2 ms", "42 s", "3,600 s",
     ]  # fmt: skip
+    assert [duration(each) for each in (999_400_000, 999_600_000, 999_900, -2_000_000, -5_000_000_000_000)] == [
+        "999 ms", "1 s", "1 ms", "-2 ms", "-5,000 s",
+    ]  # fmt: skip
     assert iso_time(1) == "1970-01-01T00:00:00.000000001Z"
     assert iso_time(-1) == "1969-12-31T23:59:59.999999999Z"
     assert [listing(list(each)) for each in ("", "a", "ab", "abc", "abcd")] == [

@@ -71,12 +71,10 @@ def percent(part: int, whole: int) -> str:
 def duration(nanoseconds: int) -> str:
     """A duration in the unit that fits it."""
     for unit, size in (("s", 1_000_000_000), ("ms", 1_000_000), ("µs", 1_000)):
-        if abs(nanoseconds) >= size:
-            return (
-                f"{nanoseconds / size:.3g} {unit}"
-                if nanoseconds < 1000 * size
-                else f"{nanoseconds / size:,.0f} {unit}"
-            )
+        # What would be rounded to 1,000 of the smaller unit is 1 of this one.
+        if abs(nanoseconds) >= 0.9995 * size:
+            value = nanoseconds / size
+            return f"{value:.3g} {unit}" if abs(value) < 999.5 else f"{value:,.0f} {unit}"
     return f"{nanoseconds} ns"
 
 

@@ -20,7 +20,8 @@
 //! | **`readdressed`** | same payload and number, destination rewritten | relay, man in the middle |
 //!
 //! *Cannot see*: forks on a link that no tap sees; copies with rewritten payload or header; anything about weak packets.
-//! *Guards*: of all earlier sightings, a harmless explanation is preferred. Reported from 3 packets on (`readdressed`: for one
+//! *Guards*: of all earlier sightings, a harmless explanation is preferred; but that a packet went through a router explains one that left
+//! it, not two. Reported from 3 packets on (`readdressed`: for one
 //! receiver). `late` and
 //! `readdressed` need an identification that varies between packets (hosts that number all packets alike, or not at
 //! all as in IPv6, send retransmissions that equal the original), so late copies of IPv6 are not told from retransmissions.
@@ -145,13 +146,22 @@ impl Detector for Duplicate {
         }
         let here = |earlier: &&Sighting| context.paths.get(earlier.path).tap == path.tap;
         let was_here = seen.earlier.iter().filter(comparable).any(|earlier| here(&earlier));
-        let explained = seen
-            .earlier
-            .iter()
-            .filter(comparable)
-            .filter(|earlier| !was_here || here(earlier))
-            .map(|&earlier| (self.class(seen, path, earlier, context.paths.get(earlier.path)), earlier))
-            .min_by_key(|&(class, earlier)| (class, std::cmp::Reverse(earlier.ts)));
+        let (mut explained, mut fork): (Option<(Class, Sighting)>, Option<Sighting>) = (None, None);
+        let others = seen.earlier.iter().filter(comparable).filter(|earlier| !was_here || here(earlier));
+        for &earlier in others {
+            let class = self.class(seen, path, earlier, context.paths.get(earlier.path));
+            if class == Class::Forked && earlier.ttl == now.ttl {
+                fork = Some(earlier);
+            }
+            let order = |class, sighting: Sighting| (class, std::cmp::Reverse(sighting.ts));
+            if explained.is_none_or(|(least, other)| order(class, earlier) < order(least, other)) {
+                explained = Some((class, earlier));
+            }
+        }
+        // What came in explains what went out, but only once.
+        if let (Some((Class::RoutedSpan, _)), Some(earlier)) = (explained, fork) {
+            explained = Some((Class::Forked, earlier));
+        }
         if let Some((class, earlier)) = explained {
             let class =
                 if class == Class::Late && falls_steadily(seen, context) { Class::Loop } else { class };

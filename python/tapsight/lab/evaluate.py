@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, TypeVar
 import tapsight
 from tapsight._check import plain_rows
 from tapsight._options import SEVERITIES
-from tapsight._text import address_text, mac_text
+from tapsight._text import address_text, duration, mac_text
 from tapsight.checks import CHECKS
 from tapsight.claims import read_claims
 from tapsight.detectors import DETECTORS, Told
@@ -588,12 +588,7 @@ def who(row: Row) -> str:
 
 def delay(nanoseconds: int | None) -> str:
     """A time in units that fit."""
-    if nanoseconds is None:
-        return NONE
-    for unit, size in (("s", SECOND), ("ms", MILLISECOND), ("µs", MICROSECOND)):
-        if nanoseconds >= size:
-            return f"{nanoseconds / size:.3g} {unit}"
-    return f"{nanoseconds} ns"
+    return NONE if nanoseconds is None else duration(nanoseconds)
 
 
 def stops(rows: Sequence[Row]) -> str:
