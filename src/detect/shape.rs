@@ -94,7 +94,8 @@ struct Facts {
     /// Whether the originals went on in the clear.
     is_copy: bool,
     is_clear: bool,
-    overhead: usize,
+    /// By how many bytes the tunnel's packets are longer: at least, and with padding.
+    longer: (usize, usize),
     /// Packets of the flows that were copied.
     in_scope: u64,
     tunnel_id: Option<u32>,
@@ -181,7 +182,10 @@ impl Detector for EncryptedCopy {
                 exporter: src,
                 collector: dst,
                 tunnel_id: facts.tunnel_id,
-                detail: Some(format!("each {} bytes longer", facts.overhead)),
+                detail: Some(match facts.longer {
+                    (least, most) if least == most => format!("each {least} bytes longer"),
+                    (least, most) => format!("each {least} to {most} bytes longer"),
+                }),
                 in_scope: facts.in_scope.max(packets),
                 judged: facts.in_scope.max(packets),
                 ..Claim::new(name, kind, severity, tally, context)
@@ -331,7 +335,7 @@ impl EncryptedCopy {
         let facts = self.facts.entry(tunnel).or_default();
         facts.is_copy |= clear * 2 >= copied;
         facts.is_clear |= strong && copied * 10 >= entries.len() as u64 * 9;
-        facts.overhead = peak.overhead;
+        facts.longer = (peak.overhead, peak.overhead + peak.pad.saturating_sub(1));
         facts.in_scope += copied_of.keys().map(total).sum::<u64>();
         facts.tunnel_id = context.paths.get(path).tunnel_id;
     }
