@@ -96,6 +96,8 @@ class FakeExamination:
     scopes: pa.Table
     taps: pa.Table
     files: pa.Table
+    warnings: list[str] = dataclasses.field(default_factory=list)
+    state: bytes | None = None
 
 
 def table(rows: list[dict[str, Any]], schema: pa.Schema) -> pa.Table:

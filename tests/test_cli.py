@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -404,3 +405,13 @@ def test_output_to_a_pipe_does_not_replace_it(tmp_path: Path) -> None:
         assert pipe.is_fifo()
     finally:
         os.close(reader)
+
+
+def test_a_capture_that_ends_before_its_first_packet_is_a_problem(tmp_path: Path) -> None:
+    # A section header block of 28 bytes (pcapng, section 4.1), and 2 bytes of the next.
+    path = tmp_path / "cut.pcapng"
+    path.write_bytes(struct.pack("<IIIHHqI", 0x0A0D0D0A, 28, 0x1A2B3C4D, 1, 0, -1, 28) + b"\1\0")
+    result = tapsight.check(str(path))
+    assert result.exit_code == 2
+    assert "cut off" in result.problems[0]
+    assert {answer.answer for answer in result.answers} == {"cannot tell"}

@@ -109,7 +109,7 @@ def after(hosts: int = 4, **other: Any) -> list[dict[str, Any]]:
     ],
 )
 def test_b2_several_hosts_of_a_prefix_move_at_once(flows: list[dict[str, Any]], expected: int) -> None:
-    assert findings(run(flows), "B2") == [("low", "policy")] * expected
+    assert findings(run(flows), "B2") == [("low", "diversion")] * expected
 
 
 def test_b2_says_how_far() -> None:
@@ -123,7 +123,7 @@ def test_b2_says_how_far() -> None:
 def test_b2_sees_the_change_within_a_flow() -> None:
     # Each flow begins with 9 hops and ends, 10 s later, with 12.
     flows = [*before(), *[host(n, CHANGE - 5, last_ttl=52, flow_id=n) for n in range(1, 5)], *after(ttl=52)]
-    assert findings(run(flows), "B2") == [("low", "policy")]
+    assert findings(run(flows), "B2") == [("low", "diversion")]
 
 
 def test_b2_judges_prefixes_with_enough_hosts() -> None:
@@ -138,8 +138,8 @@ def test_b2_judges_prefixes_with_enough_hosts() -> None:
 @pytest.mark.parametrize(
     ("flows", "expected"),
     [
-        ([*before(), *after(source=OTHER)], [("low", "policy")]),
-        ([*before(vlan=5), *after(source=OTHER, vlan=5)], [("low", "policy")]),
+        ([*before(), *after(source=OTHER)], [("low", "diversion")]),
+        ([*before(vlan=5), *after(source=OTHER, vlan=5)], [("low", "diversion")]),
         ([*before(), *after()], []),
         ([*before(vlan=5), *after(source=OTHER, vlan=6)], []),
         ([*before(), *after(2, source=OTHER)], []),
@@ -175,7 +175,7 @@ def test_b4_maintenance_is_one_finding() -> None:
     nets = ("20.0.0", "40.0.0", "60.0.0")
     flows = [row for net in nets for row in [*before(net=net), *after(net=net, source=OTHER)]]
     result = run(flows)
-    assert findings(result, "B4") == [("info", "policy")]
+    assert findings(result, "B4") == [("info", "diversion")]
     assert sentence(result, "B4") == (
         "All that 02:00:00:00:00:01 brought (20.0.0.0/24, 40.0.0.0/24 and 60.0.0.0/24) is brought by 02:00:00:00:00:02 since 2026-01-01 "
         "12:16:41 UTC (on inside)."
@@ -268,7 +268,7 @@ SOON, LATE = [20, 21, 19] * 5, [55, 57, 56] * 5
     ],
 )
 def test_b3_servers_answer_later(flows: list[dict[str, Any]], expected: int) -> None:
-    assert findings(run(flows), "B3") == [("low", "policy")] * expected
+    assert findings(run(flows), "B3") == [("low", "diversion")] * expected
 
 
 def test_b3_says_how_much_later_and_how_far_that_may_be() -> None:

@@ -60,7 +60,7 @@ def test_quality_of_captures_is_told() -> None:
     )
     notes = "1,234 dropped; 5 with malformed or cut headers; 6 captured in part; cut off in frame 1000"
     assert f"  - inside: 1,000 frames in inside.pcap; {notes}" in page
-    assert "9,950 packets seen again for a harmless reason: A5.span-both" in page
+    assert "9,950 packets named, not reported: A5.span-both (tapsight explain A5)" in page
 
 
 def test_many_findings_are_counted() -> None:

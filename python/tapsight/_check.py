@@ -107,7 +107,7 @@ class Result:
         return int("fail" in self.verdicts["verdict"].to_pylist())
 
     def explained(self) -> list[dict[str, Any]]:
-        """What was seen twice for a harmless reason, by reason: ``detector``, ``claims``, ``packets``."""
+        """What was named, but not reported, by reason: ``detector``, ``claims``, ``packets``."""
         sums: dict[str, dict[str, Any]] = {}
         for claim in self.claims.select(["detector", "report", "packets"]).to_pylist():
             if not claim["report"]:
@@ -252,7 +252,14 @@ def check(
         network=policy.network if policy is not None else None,
         state=state,
     )
-    run = run.end(pa.table(examination.files).to_pylist())
+    files = pa.table(examination.files).to_pylist()
+    # Of what was cut off before its first packet, no tap tells.
+    known = {row["file"] for row in files}
+    silent = {path for tap in taps for path in tap.paths} - known
+    problems += [
+        line for line in examination.warnings if any(line.startswith(f"{path}: ") for path in silent)
+    ]
+    run = run.end(files)
     return dataclasses.replace(judge(examination, policy, problems), run=run)
 
 

@@ -25,6 +25,7 @@ class Examination(Protocol):
     scopes: Any
     taps: Any
     files: Any
+    warnings: list[str]
     state: bytes | None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import ipaddress
 import unicodedata
 from collections.abc import Iterable
@@ -66,6 +67,11 @@ def percent(part: int, whole: int) -> str:
     if part in (0, whole):
         return f"{share:.0f} %"
     return f"{min(max(share, 0.1), 99.9):.1f} %"
+
+
+def documentation(thing: type) -> str:
+    """The docstring of a class as people read it at a terminal."""
+    return (inspect.getdoc(thing) or "").replace("``", "`").replace("::\n", ":\n")
 
 
 def duration(nanoseconds: int) -> str:

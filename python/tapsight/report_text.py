@@ -171,6 +171,8 @@ def _compared(page: _Page, result: Result) -> None:
         words = ("lost", "inserted", "modified", "readdressed", "diverted", "copied")
         what = [f"{row[word]:,} {word}" for word in words if row[word]]
         what += [f"{row['capture_loss']:,} missed by a tap"] if row["capture_loss"] else []
+        if not row["judged"] and not what:
+            continue
         if row["delay_p50_ns"] is not None:
             more = "" if row["both_ways"] else " more than the least"
             what.append(
@@ -218,5 +220,7 @@ def _quality(page: _Page, result: Result) -> None:
         what = f"{row['tap']}: {plural(row['frames'], 'frame')} in {row['file']}"
         page.labelled("-", "; ".join([what, *(notes or ["complete"])]), hang=4)
     for row in result.explained():
-        packets = plural(row["packets"], "packet")
-        page.labelled("-", f"{packets} seen again for a harmless reason: {row['detector']}", hang=4)
+        packets, family = plural(row["packets"], "packet"), row["detector"].split(".")[0]
+        page.labelled(
+            "-", f"{packets} named, not reported: {row['detector']} (tapsight explain {family})", hang=4
+        )

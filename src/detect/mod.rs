@@ -154,7 +154,7 @@ impl Scope {
             )
         });
         let displaced = (limits.displaced > 0)
-            .then(|| format!("{} packets lost their place in memory to others", limits.displaced));
+            .then(|| format!("packets whose place in memory others took too early: {}", limits.displaced));
         let weak = (counts.strong < counts.ip)
             .then(|| "packets too short, or captured too short, to be told from others".to_owned());
         let judged = counts.compared.saturating_sub(limits.displaced);

@@ -34,6 +34,9 @@ PACKETS = 50
 TOGETHER = 60_000_000_000
 """Changes this near to each other are one, in nanoseconds."""
 
+SETTLED = 1_000_000_000
+"""So long after another device began to bring a host's packets, the one before may still do so, in nanoseconds."""
+
 CONNECTIONS = 10
 """Handshakes on either side of a step."""
 
@@ -247,6 +250,8 @@ def owner_changes(flows: pl.DataFrame) -> Changes:
     # Those whose hosts moved from the one to the other.
     ours = hosts.join(pairs, on=link, how="semi")
     moves = ours.join(ours, on=[*link, "src"], suffix="_b").filter(pl.col("first_ts") < pl.col("first_ts_b"))
+    # A tap that sees both sides of a router sees two devices bring them all the time.
+    moves = moves.filter(pl.col("last_ts") <= pl.col("first_ts_b") + SETTLED)
     both = [*link, "eth_src", "eth_src_b"]
     pairs = pairs.join(moves.group_by(both).agg(pl.len().alias("moved")), on=both)
     # Two next hops that share the load would both have been seen soon: how likely is it that the second was not, so far?

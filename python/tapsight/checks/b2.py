@@ -52,7 +52,7 @@ class B2(Check[Options]):
                 Finding(
                     detector=None,
                     check=self.id,
-                    kind="diversion" if owner is not None else "policy",
+                    kind="diversion",
                     severity=worse,
                     identity=(change.tap, change.prefix, change.before, change.after),
                     packets=change.packets,

@@ -115,6 +115,7 @@ class B22(Check[B22Options]):
             "only bogons were looked for: the policy does not say what is the network's own, and what comes from inside"
         )
         sides = options.inside_taps, options.inside_macs, options.inside_vlans
+        unseen = sorted(set(options.inside_taps or ()) - set(flows["tap"].unique()))
         if options.own is not None and any(side is not None for side in sides):
             taps, macs, vlans = (list(side or ()) for side in sides)
             near = _is(flows, pl.col("tap").is_in(taps))
@@ -133,7 +134,8 @@ class B22(Check[B22Options]):
                 "private": ~near & ~own & ((inside(src, PRIVATE) & ~agreed[0]) | odd[0]) & ~stays,
                 **rules,
             }
-            in_scope, note = ~stays, None
+            # It may not have been captured today; or the name is another.
+            in_scope, note = ~stays, f"no tap is named {listing(unseen)}" if unseen else None
         rule = pl.coalesce(*(pl.when(hits).then(pl.lit(name)) for name, hits in rules.items()))
         total = packets(flows.filter(in_scope))
         scope = Scope(total, total)

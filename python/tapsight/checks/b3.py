@@ -53,7 +53,7 @@ class B3(Check[Options]):
                 Finding(
                     detector=None,
                     check=self.id,
-                    kind="diversion" if both else "policy",
+                    kind="diversion",
                     severity=worse,
                     identity=(change.tap, change.prefix),
                     packets=change.packets,

@@ -52,7 +52,7 @@ class B4(Check[Options]):
             prefixes = listing([change.prefix_text for change in same])
             change = same[0]
             sentence = f"All that {_mac(change.before)} brought ({prefixes}) is brought by {_mac(change.after)} {_since(change)}"
-            findings.append(self._finding(change, scope, "info", sentence, proven=False))
+            findings.append(self._finding(change, scope, "info", sentence))
         for change in changes.all:
             if id(change) in known:
                 continue
@@ -66,18 +66,16 @@ class B4(Check[Options]):
                 sentence += (
                     f" At the same time the number of hops went from {hops.before!s} to {hops.after!s}."
                 )
-            findings.append(self._finding(change, scope, worse, sentence, proven=hops is not None))
+            findings.append(self._finding(change, scope, worse, sentence))
         return Judgement(
             scope, tuple(findings), nothing="no packets of remote hosts were seen", note=changes.note
         )
 
-    def _finding(
-        self, change: Change, scope: Scope, severity: Severity, sentence: str, *, proven: bool
-    ) -> Finding:
+    def _finding(self, change: Change, scope: Scope, severity: Severity, sentence: str) -> Finding:
         return Finding(
             detector=None,
             check=self.id,
-            kind="diversion" if proven else "policy",
+            kind="diversion",
             severity=severity,
             identity=(change.tap, change.vlan, change.prefix, change.before, change.after),
             packets=change.packets,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 from tapsight._options import Options
-from tapsight._text import begin, duration, party, percent, plural, span_text, traffic_text
+from tapsight._text import begin, documentation, duration, party, percent, plural, span_text, traffic_text
 from tapsight.claims import Claim
 
 Question = Literal["copied", "diverted"]
@@ -112,7 +111,7 @@ class Detector:
     @classmethod
     def explain(cls) -> str:
         """What it sees and what it cannot."""
-        return f"{cls.id}: {cls.title}\n\n{inspect.getdoc(cls)}"
+        return f"{cls.id}: {cls.title}\n\n{documentation(cls)}"
 
     @classmethod
     def sentence(cls, told: Told) -> str:

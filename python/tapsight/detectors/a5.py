@@ -57,7 +57,7 @@ class A5(Detector):
 
     What it cannot see:
         Packets too alike to be told apart (short ones without IP identification and payload): they are in scope but
-        not judged. Copies that leave on a link without a tap.
+        not judged. Copies that leave on a link without a tap; on taps in ``bridged_taps``, copies to another VLAN.
 
     Source: measured classes of duplicates in public captures; the window for late ones is 5 minutes.
     ATT&CK T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle).
