@@ -251,7 +251,9 @@ def owner_changes(flows: pl.DataFrame) -> Changes:
     ours = hosts.join(pairs, on=link, how="semi")
     moves = ours.join(ours, on=[*link, "src"], suffix="_b").filter(pl.col("first_ts") < pl.col("first_ts_b"))
     # A tap that sees both sides of a router sees two devices bring them all the time.
-    moves = moves.filter(pl.col("last_ts") <= pl.col("first_ts_b") + SETTLED)
+    stopped = pl.col("last_ts") <= pl.col("first_ts_b") + SETTLED
+    went_on = pl.col("last_ts_b") > pl.col("last_ts") + SETTLED
+    moves = moves.filter(stopped, went_on)
     both = [*link, "eth_src", "eth_src_b"]
     pairs = pairs.join(moves.group_by(both).agg(pl.len().alias("moved")), on=both)
     # Two next hops that share the load would both have been seen soon: how likely is it that the second was not, so far?
