@@ -149,7 +149,7 @@ impl Detector for Duplicate {
         let (mut explained, mut fork): (Option<(Class, Sighting)>, Option<Sighting>) = (None, None);
         let others = seen.earlier.iter().filter(comparable).filter(|earlier| !was_here || here(earlier));
         for &earlier in others {
-            let class = self.class(seen, path, earlier, context.paths.get(earlier.path));
+            let class = Self::class(seen, path, earlier, context.paths.get(earlier.path));
             if class == Class::Forked && earlier.ttl == now.ttl {
                 fork = Some(earlier);
             }
@@ -243,17 +243,21 @@ impl Duplicate {
         match self.lags.entry(taps).or_default().follow(pair) {
             Told::Waits => {}
             Told::Stepped(pairs) => {
-                pairs.into_iter().for_each(|pair| self.count(Class::Forwarded, pair, context));
+                for pair in pairs {
+                    self.count(Class::Forwarded, pair, context);
+                }
             }
             Told::Usual(late) => {
-                late.into_iter().for_each(|pair| self.count(late_or_again(pair.copy), pair, context));
+                for pair in late {
+                    self.count(late_or_again(pair.copy), pair, context);
+                }
                 self.count(Class::Forwarded, pair, context);
             }
         }
     }
 
     /// What a second sighting is, seen from one earlier one.
-    fn class(&self, seen: &Seen<'_>, path: &Path, earlier: Sighting, other: &Path) -> Class {
+    fn class(seen: &Seen<'_>, path: &Path, earlier: Sighting, other: &Path) -> Class {
         let now = seen.sighting;
         let fall = i16::from(earlier.ttl) - i16::from(now.ttl);
         let gap = now.ts.saturating_sub(earlier.ts).saturating_abs();

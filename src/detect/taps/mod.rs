@@ -357,7 +357,7 @@ impl Comparison {
             match self.hosts.entry((tap, src)) {
                 Entry::Occupied(entry) => entry.into_mut().numbered(sighting.ip_id as u16),
                 Entry::Vacant(entry) if has_room => {
-                    entry.insert(Gaps::default()).numbered(sighting.ip_id as u16)
+                    entry.insert(Gaps::default()).numbered(sighting.ip_id as u16);
                 }
                 Entry::Vacant(_) => {}
             }
