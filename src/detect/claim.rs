@@ -14,10 +14,10 @@ use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::conversations::Originals;
-use super::{Context, Outcome, Seen, Sighting};
+use super::{Context, Outcome, Seen, Sighting, median};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{Flow, PathId, append_fixed};
+use crate::flows::{PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
 use crate::wire::ip::Addr;
@@ -185,10 +185,7 @@ impl Tally {
         roles: (Role, Role),
         context: &Context<'_>,
     ) {
-        // A packet whose address was rewritten belongs to another conversation than its original.
-        let flow = original.and_then(|original| context.flows.get(original.flow)).and_then(Flow::flow_id);
-        let flow = flow.or(seen.packet.flow_id());
-        self.count(copy, original, roles, (flow, seen.packet.label()), context);
+        self.count(copy, original, roles, seen.traffic(original, context), context);
     }
 
     /// Counts a copy of a packet of this conversation and with this label.
@@ -303,9 +300,7 @@ impl Tally {
 
     /// Median time from original to copy in nanoseconds.
     pub fn lag(&self) -> Option<i64> {
-        let mut lags = self.lags.clone();
-        let middle = lags.len() / 2;
-        (!lags.is_empty()).then(|| *lags.select_nth_unstable(middle).1)
+        median(&mut self.lags.clone())
     }
 }
 

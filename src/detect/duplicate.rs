@@ -21,12 +21,11 @@
 //!
 //! *Cannot see*: forks on a link that no tap sees; copies with rewritten payload or header; anything about weak packets.
 //! *Guards*: of all earlier sightings, a harmless explanation is preferred; but that a packet went through a router explains one that left
-//! it, not two. Reported from 3 packets on (`readdressed`: for one
-//! receiver). `late` and
-//! `readdressed` need an identification that varies between packets (hosts that number all packets alike, or not at
+//! it, not two. Reported from 3 packets on (`readdressed`: for one receiver). `late` and `readdressed` need an identification that varies between packets (hosts that number all packets alike, or not at
 //! all as in IPv6, send retransmissions that equal the original), so late copies of IPv6 are not told from retransmissions.
 //! Between two taps late is what took half a second longer than is usual, and only if others still take as long as usual: else a
-//! clock was set (the last packets of a capture, before that can be told, count for neither). What was sent with a TTL of 1 was rewritten by nobody. Rewriting counts as translation, not as redirection, if the conversation was opened by the side whose
+//! clock was set (the last packets of a capture, before that can be told, count for neither). What was sent with a TTL of 1 was
+//! rewritten by nobody. Rewriting counts as translation, not as redirection, if the conversation was opened by the side whose
 //! address is rewritten.
 //! *Thresholds*: 10 ms separates capture artefacts from late copies (measured over 4,299 public captures; catalogue, A5).
 //! ATT&CK: T1020.001 (Traffic Duplication), T1557 (Adversary-in-the-Middle) for rewriting.

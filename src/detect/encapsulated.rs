@@ -1,7 +1,8 @@
 //! **A1, encapsulated sibling.** A packet that is also seen inside a tunnel it was not put into to get where it goes.
 //!
 //! *Sees*: two sightings of one packet, one of them with further encapsulations around it, on one tap or on two,
-//! in either order, within the window, or as long as memory reaches back if its host numbers packets. Any tunnel that the walk peels counts, not only those made for mirroring.
+//! in either order, within the window, or as long as memory reaches back if its host numbers packets.
+//! Any tunnel that the walk peels counts, not only those made for mirroring.
 //! *Cannot see*: copies in encrypted tunnels, copies cut so short that the inner packet has no id, and copies whose
 //! original passes no tap.
 //! *Guards*: weak ids prove nothing and are not judged. A frame that was itself captured twice counts once. A tunnel

@@ -2,9 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Seen, Sighting};
+use super::{Context, Seen, Sighting, median};
 use crate::classify::Label;
-use crate::flows::Flow;
 
 /// A packet is late if it took this much longer than is usual, in nanoseconds.
 const LATE: i64 = 500_000_000;
@@ -41,11 +40,8 @@ pub(super) struct Lags {
 }
 
 impl Pair {
-    /// The two, where a packet whose address was rewritten belongs to another conversation than its original.
     pub(super) fn new(seen: &Seen<'_>, original: Sighting, context: &Context<'_>) -> Self {
-        let flow = context.flows.get(original.flow).and_then(Flow::flow_id);
-        let traffic = (flow.or(seen.packet.flow_id()), seen.packet.label());
-        Self { original, copy: seen.sighting, traffic }
+        Self { original, copy: seen.sighting, traffic: seen.traffic(Some(original), context) }
     }
 
     fn lag(&self) -> i64 {
@@ -73,11 +69,6 @@ impl Lags {
         }
         Told::Usual(std::mem::take(&mut self.late))
     }
-}
-
-fn median(times: &mut [i64]) -> Option<i64> {
-    let middle = times.len() / 2;
-    (middle < times.len()).then(|| *times.select_nth_unstable(middle).1)
 }
 
 #[cfg(test)]

@@ -43,7 +43,8 @@ pub use taps::compared_schema;
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 use serde::{Deserialize, Serialize};
 
-use crate::flows::{Flows, Paths};
+use crate::classify::Label;
+use crate::flows::{Flow, Flows, Paths};
 use crate::messages::{Kinds, View};
 use crate::packets::address::Prefixes;
 use crate::packets::{Packet, Packets, ScanOptions};
@@ -64,6 +65,13 @@ pub struct Seen<'a> {
 }
 
 impl Seen<'_> {
+    /// The conversation that a copy of this packet belongs to, and what it is. Where an address was rewritten, it is the conversation of
+    /// the original.
+    fn traffic(&self, original: Option<Sighting>, context: &Context<'_>) -> (Option<u64>, Label) {
+        let flow = original.and_then(|original| context.flows.get(original.flow)).and_then(Flow::flow_id);
+        (flow.or(self.packet.flow_id()), self.packet.label())
+    }
+
     /// Whether the same packet was seen on the same tap just before: a mirror port may show both its coming and its going. Such copies
     /// come within 10 ms (A5); what is equal later was sent again.
     fn was_here(&self, context: &Context<'_>) -> bool {
@@ -71,6 +79,12 @@ impl Seen<'_> {
         let is_near = |earlier: &Sighting| self.sighting.ts.saturating_sub(earlier.ts) <= 10_000_000;
         self.earlier.iter().any(|earlier| is_near(earlier) && tap(earlier) == tap(&self.sighting))
     }
+}
+
+/// The median; none of nothing.
+fn median(values: &mut [i64]) -> Option<i64> {
+    let middle = values.len() / 2;
+    (!values.is_empty()).then(|| *values.select_nth_unstable(middle).1)
 }
 
 /// What detectors can look things up in.

@@ -121,8 +121,8 @@ class B22(Check[B22Options]):
             near = _is(flows, pl.col("tap").is_in(taps))
             near |= _is(flows, pl.col("eth_src").is_in(pl.Series(macs, dtype=pl.Binary).implode()))
             near |= _is(flows, pl.col("vlan").is_in(vlans))
-            own = inside(src, [*options.own, *seen.network.infrastructure])
-            ours = inside(src, options.own) & ~inside(src, seen.network.infrastructure)
+            owned, devices = inside(src, options.own), inside(src, seen.network.infrastructure)
+            own, ours = owned | devices, owned & ~devices
             # What went out, and comes back as it was.
             returned = flows["flow_id"].is_in(flows["flow_id"].filter(near).drop_nulls().unique().implode())
             # What stays on its link, and what is for many, has no part in this.

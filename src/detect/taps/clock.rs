@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::detect::median;
 use crate::dissect::Mac;
 
 /// Which way a packet went.
@@ -290,12 +291,6 @@ fn slope(series: &[Extreme]) -> Option<Slope> {
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
     let len = values.len() as f64;
     values.sum::<f64>() / len
-}
-
-/// The median; none of nothing.
-pub(super) fn median(values: &mut [i64]) -> Option<i64> {
-    let middle = values.len() / 2;
-    (!values.is_empty()).then(|| *values.select_nth_unstable(middle).1)
 }
 
 /// The standard deviation, as the median absolute deviation tells it of what is normally distributed.

@@ -7,12 +7,12 @@ use arrow_schema::ArrowError;
 use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
-use super::clock::{Solved, median};
+use super::clock::Solved;
 use super::table::{Line, Verdicts, at_least, to_batch, wilson};
 use super::{ALONE, Comparison, Group, MISSING, NEW, PARTIAL, Row, Stray, WAIT, direction};
 use crate::classify::{Label, Traffic};
 use crate::detect::claim::Tally;
-use crate::detect::{Claim, Context, Kind, Outcome, Role, Scope, Severity, Sighting, time};
+use crate::detect::{Claim, Context, Kind, Outcome, Role, Scope, Severity, Sighting, median, time};
 use crate::dissect::{Labels, Mac};
 use crate::flows::{Flow, FlowKey};
 use crate::wire::ip::Addr;

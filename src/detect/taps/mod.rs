@@ -21,8 +21,9 @@
 //! first 96 bytes that leave the transport checksum as it is; packets that are fragmented between the taps (recognised, and not judged);
 //! TTLs that are raised on the way look as if the packets went the other way.
 //! *Guards*: capture loss is told by holes in the sequence numbers of a TCP flow (or the identifications of a flow numbered in
-//! sequence, or of all that a host sends) that the other tap fills, by many packets in a row that only one tap has, by times at which one in ten packets for others
-//! is new as well, and by the tap's own count of dropped frames. Behind address translation, only packets known by their payload are judged. Group addresses are left out.
+//! sequence, or of all that a host sends) that the other tap fills, by many packets in a row that only one tap has, by times at which
+//! one in ten packets for others is new as well, and by the tap's own count of dropped frames. Behind address translation, only
+//! packets known by their payload are judged. Group addresses are left out.
 //! *Thresholds*: `B1.lost` from 10 packets and 1 % on (the lower end of the Wilson interval at z = 3.29), three times what the rest
 //! of that pair loses; `B1.inserted` from 3 on, either where the tap before saw what belongs in their place and missed nothing, or
 //! where they are too many for one destination to be what it missed; `B1.modified` and `B1.diverted` from 3 on. Too many is what has
@@ -39,7 +40,6 @@ mod table;
 pub use table::compared_schema;
 
 use hashbrown::HashMap;
-use hashbrown::hash_map::Entry;
 
 use self::bursts::Bursts;
 use self::clock::{Clock, Way};
@@ -353,13 +353,9 @@ impl Comparison {
         if let Some(src) =
             packet.src().filter(|_| sighting.ip_id != 0 && here.is_none() && path.encap.is_empty())
         {
-            let has_room = self.hosts.len() < MAX_HOSTS;
-            match self.hosts.entry((tap, src)) {
-                Entry::Occupied(entry) => entry.into_mut().numbered(sighting.ip_id as u16),
-                Entry::Vacant(entry) if has_room => {
-                    entry.insert(Gaps::default()).numbered(sighting.ip_id as u16);
-                }
-                Entry::Vacant(_) => {}
+            let place = (tap, src);
+            if self.hosts.len() < MAX_HOSTS || self.hosts.contains_key(&place) {
+                self.hosts.entry(place).or_default().numbered(sighting.ip_id as u16);
             }
         }
         if let Some(before) = here
