@@ -28,6 +28,7 @@ mod hash;
 pub mod messages;
 mod named;
 pub mod packets;
+mod plain;
 mod prefetch;
 #[cfg(feature = "python")]
 mod python;

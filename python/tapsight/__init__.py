@@ -12,6 +12,7 @@ from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, op
 
 if TYPE_CHECKING:
     from tapsight._check import Result, check
+    from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
     from tapsight.policy import Policy, PolicyError
 
@@ -21,6 +22,7 @@ __all__ = [
     "TABLES",
     "CaptureError",
     "CaptureWarning",
+    "Digested",
     "EvidenceError",
     "Policy",
     "PolicyError",
@@ -28,16 +30,19 @@ __all__ = [
     "Scan",
     "addresses",
     "check",
+    "digest",
     "open",
     "scan",
 ]
 
 _HOMES = {
+    "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",
     "check": "tapsight._check",
+    "digest": "tapsight._digest",
 }
 
 

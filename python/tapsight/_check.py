@@ -7,18 +7,17 @@ import dataclasses
 import html
 import json
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from tapsight import _engine, _evidence
+from tapsight import _engine, _evidence, _files
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
 from tapsight._scan import checked_threads
-from tapsight._sources import STDIN, SourceError, Sources, Tap, problem_with, read_sources
+from tapsight._sources import STDIN, SourceError, Sources, Tap, in_order_of_time, problem_with, read_sources
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
@@ -316,14 +315,6 @@ def examine_readable(
     return examine(), problems
 
 
-def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The captures of a tap by the times of their first frames: rotated files, in whichever order they were named."""
-    if len(paths) < 2 or STDIN in paths:
-        return paths
-    first = {path: _engine.first_ts(path) for path in paths}
-    return tuple(sorted(paths, key=lambda path: first[path] or 0))
-
-
 def read_state(path: str | os.PathLike[str]) -> bytes | None:
     """What an earlier run has saved; ``None`` if there was none.
 
@@ -344,11 +335,9 @@ def write_state(path: str | os.PathLike[str], state: bytes) -> None:
     Raises:
         SourceError: It cannot be written.
     """
-    target = Path(path)
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        with _files.output(os.fspath(path)) as file:
             file.write(state)
-        Path(file.name).replace(target)
     except OSError as error:
         raise SourceError(f"{os.fspath(path)}: {error.strerror}") from error
 
@@ -373,6 +362,9 @@ def format_problem(path: str) -> str | None:
     if path == STDIN:
         return None  # It cannot be read a second time.
     try:
+        if _engine.digest_head(path) is not None:
+            _engine.verify_digest(path)
+            return None
         reader = pa.RecordBatchReader.from_stream(_engine.open_packets([path], columns=["frame"]))
         with contextlib.suppress(StopIteration):
             reader.read_next_batch()

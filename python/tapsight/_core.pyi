@@ -16,7 +16,9 @@ __all__ = [
     "__version__",
     "addresses_from_text",
     "addresses_to_text",
+    "capture_mark",
     "column_names",
+    "digest_head",
     "examine",
     "filterable",
     "floor",
@@ -28,6 +30,8 @@ __all__ = [
     "table_names",
     "table_schema",
     "traffic",
+    "verify_digest",
+    "write_digest",
 ]
 
 __version__: str
@@ -125,3 +129,15 @@ def examine(
     save: bool = False,
     detectors: Sequence[str] | None = None,
 ) -> Examination: ...
+def write_digest(
+    tap: str,
+    sources: Sequence[Any],
+    path: str,
+    *,
+    name: str,
+    progress: Callable[[int], object] | None = None,
+    threads: int | None = None,
+) -> tuple[int, list[str]]: ...
+def digest_head(path: Any) -> tuple[str, int | None, list[tuple[str, tuple[int, int] | None]]] | None: ...
+def verify_digest(path: Any) -> None: ...
+def capture_mark(path: Any) -> tuple[int, int] | None: ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -75,10 +76,55 @@ def open_packets(
     return tapsight.open(list(source), table=table, columns=columns, tap=tap, threads=threads)
 
 
+Mark = tuple[int, int]
+"""What a capture is known by, whatever it is called and wherever it lies: its length, and a hash of its beginning."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DigestHead:
+    """What is known of a digest before it is read."""
+
+    tap: str
+    first_ts: int | None
+    """When its first frame was captured, nanoseconds UTC."""
+    captures: tuple[tuple[str, Mark | None], ...]
+    """The captures that it is of, as they were named, and what each is known by unless it could be read only once."""
+
+
+def digest_head(path: str) -> DigestHead | None:
+    """What is known of a digest; ``None`` of what is something else."""
+    head = importlib.import_module("tapsight._core").digest_head(path)
+    return None if head is None else DigestHead(head[0], head[1], tuple(head[2]))
+
+
+def verify_digest(path: str) -> None:
+    """Reads a digest to its end, and raises what is wrong with it."""
+    importlib.import_module("tapsight._core").verify_digest(path)
+
+
+def write_digest(
+    tap: str, captures: Sequence[str], path: str, *, name: str, progress: Progress | None, threads: int | None
+) -> tuple[int, list[str]]:
+    """Writes a digest of captures to a path, called so in messages: how many frames there are, and warnings."""
+    core = importlib.import_module("tapsight._core")
+    written: tuple[int, list[str]] = core.write_digest(
+        tap, list(captures), path, name=name, progress=progress, threads=threads
+    )
+    return written
+
+
+def capture_mark(path: str) -> Mark | None:
+    """What a capture is known by, unless it can be read only once."""
+    mark: Mark | None = importlib.import_module("tapsight._core").capture_mark(path)
+    return mark
+
+
 def first_ts(path: str) -> int | None:
-    """When the first frame of a capture was captured, nanoseconds UTC; ``None`` if it has none."""
+    """When the first frame of a capture or digest was captured, nanoseconds UTC; ``None`` if it has none."""
     import pyarrow as pa
 
+    if (head := digest_head(path)) is not None:
+        return head.first_ts
     core = importlib.import_module("tapsight._core")
     stream = core.Stream([path], columns=["ts"], limit=1, threads=1)
     ts = pa.RecordBatchReader.from_stream(stream).read_all()["ts"].cast(pa.int64()).to_pylist()

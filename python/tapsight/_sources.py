@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import glob
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from tapsight import _engine
+from tapsight._engine import DigestHead, Mark
 
 STDIN = "-"
 """The name of standard input."""
@@ -38,7 +42,8 @@ def read_sources(sources: Sources) -> list[Tap]:
     """The taps that the sources name.
 
     Captures under one name are one tap, read in the order given, those of a pattern sorted by name. A capture without
-    a name is a tap of its own, called as its file, or as its path where several files are called alike.
+    a name is a tap of its own, called as its file, or as its path where several files are called alike. A digest without a name
+    is of the tap that it was made of.
     A ``=`` in the path of an existing file is part of the path.
 
     Raises:
@@ -60,6 +65,10 @@ def read_sources(sources: Sources) -> list[Tap]:
                 named.setdefault(match[1], []).extend(_expand(match[2]))
             else:
                 unnamed.extend(_expand(text))
+    heads = {path: head for path in unnamed if (head := digest_head(path)) is not None}
+    for path, head in heads.items():
+        named.setdefault(head.tap, []).append(path)
+    unnamed = [path for path in unnamed if path not in heads]
     every: list[str] = [*unnamed, *(path for files in named.values() for path in files)]
     if not every:
         raise SourceError("no capture was named")
@@ -90,6 +99,46 @@ def _refuse_twice(paths: list[str]) -> None:
         if same in seen:
             raise SourceError(f"{path} is named twice: every packet would look like a copy")
         seen.add(same)
+    heads = {path: head for path in paths if (head := digest_head(path)) is not None}
+    if not heads:
+        return
+    # What each capture is called, and how it came here.
+    known: dict[Mark, tuple[str, str]] = {}
+    for path in paths:
+        head = heads.get(path)
+        for capture, mark in head.captures if head is not None else [(path, capture_mark(path))]:
+            if mark is None or mark[0] == 0:
+                continue
+            if mark in known:
+                other, through = known[mark]
+                first = f"{other} (in {through})" if other != through else other
+                second = f"{capture} (in {path})" if capture != path else capture
+                raise SourceError(f"{first} and {second} are one capture: every packet would look like a copy")
+            known[mark] = capture, path
+
+
+def digest_head(path: str) -> DigestHead | None:
+    """What is known of a digest before it is read; ``None`` of what is none, or cannot be read."""
+    with contextlib.suppress(OSError, ValueError):
+        if path != STDIN and Path(path).is_file():
+            return _engine.digest_head(path)
+    return None
+
+
+def capture_mark(path: str) -> Mark | None:
+    """What a capture is known by; ``None`` of what cannot be read again."""
+    with contextlib.suppress(OSError, ValueError):
+        if path != STDIN and Path(path).is_file():
+            return _engine.capture_mark(path)
+    return None
+
+
+def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
+    """The captures of a tap by the times of their first frames: rotated files, in whichever order they were named."""
+    if len(paths) < 2 or STDIN in paths:
+        return paths
+    first = {path: _engine.first_ts(path) for path in paths}
+    return tuple(sorted(paths, key=lambda path: first[path] or 0))
 
 
 def problem_with(path: str) -> str | None:

@@ -237,6 +237,33 @@ def check(
 
 
 @app.command()
+def digest(
+    captures: Captures,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Write there; - is standard output.")
+    ],
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write what a check needs to know of the captures of one tap, so that several processes can share the work.
+
+    tapsight check takes digests in place of the captures, and says the same.
+    """
+    with _errors():
+        from tapsight._digest import digest as run
+
+        if output == "-" and sys.stdout.isatty():
+            raise ValueError("a digest is not for terminals: name a file with -o")
+        with _progress(quiet) as progress:
+            made = run(captures, output, progress=progress, threads=threads)
+        if output != "-":
+            of = f"{made.packets:,} packets of tap {made.tap}"
+            typer.echo(safe(f"{output}: {of}"))
+        for warning in made.warnings:
+            _complain(warning)
+
+
+@app.command()
 def evidence(
     captures: Captures,
     out: Annotated[Path, typer.Option(metavar="DIR", help="A new or an empty folder.")],

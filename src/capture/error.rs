@@ -23,6 +23,14 @@ pub enum Error {
         /// What was found instead, such as `it is empty` or `it begins with 50 4b 03 04`.
         found: String,
     },
+    /// The bytes should be a [digest](crate::packets::digest), and cannot be used.
+    #[error("{name}: {problem}")]
+    Digest {
+        /// The source, as the user named it.
+        name: String,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
     /// The bytes are of a capture format that is not read here, and a command that converts it.
     #[error("{name}: this is a {format} capture, which is not read here; convert it with: {command}")]
     Unsupported {

@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::LinkType;
 
 /// An interface of one source. Frames name it by its index in [`Reader::interfaces`](super::Reader::interfaces).
 ///
 /// A pcap file has one; a pcapng file describes each one in an Interface Description Block.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Interface {
     /// Index of the source in [`Reader::files`](super::Reader::files).
     pub file: usize,
@@ -41,7 +43,7 @@ pub struct Interface {
 
 /// Resolution of time stamps, as the pcapng option `if_tsresol` holds it: the negative power of ten of a second, or of
 /// two if the top bit is set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TsResolution(pub u8);
 
 impl TsResolution {

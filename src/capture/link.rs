@@ -1,7 +1,9 @@
 //! Link-layer header types of capture files (LINKTYPE_ values, <https://www.tcpdump.org/linktypes.html>).
 
+use serde::{Deserialize, Serialize};
+
 /// A LINKTYPE_ value, as capture files store it: how a frame's first bytes are to be read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LinkType(pub u16);
 
 impl LinkType {

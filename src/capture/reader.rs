@@ -1,7 +1,10 @@
 //! One source or many, read as one stream of blocks.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 
 use super::pcap::Pcap;
 use super::pcapng::Pcapng;
@@ -9,7 +12,7 @@ use super::source::{Format, Opened};
 use super::walk::{BLOCK_RECORDS, Sink, Stop, Walked};
 use super::warning::Warnings;
 use super::window::{Refill, Window};
-use super::{Block, Error, Interface, Source, Warning};
+use super::{Block, Error, Interface, Origin, Source, Warning};
 
 /// How to read.
 #[derive(Debug, Clone)]
@@ -30,14 +33,14 @@ impl Default for Options {
 }
 
 /// A source, as far as it has been read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileInfo {
     /// The source, as the user named it.
     pub name: String,
     /// The file format, as `editcap -F` names it: `pcap`, `nsecpcap`, `modpcap`, `pcapng` and others.
-    pub format: &'static str,
+    pub format: Cow<'static, str>,
     /// How it is compressed: `gzip`, `zstd` or `lz4`.
-    pub compression: Option<&'static str>,
+    pub compression: Option<Cow<'static, str>>,
     /// Number of its first frame in the stream, from 1.
     pub first_frame: u64,
     /// Its frames so far.
@@ -150,7 +153,7 @@ impl Reader {
             let first_frame = self.next_frame;
             self.next_frame += found;
             if let Some(file) = self.files.last_mut() {
-                file.format = walker.format();
+                file.format = walker.format().into();
                 file.frames += found;
                 file.bytes = window.offset();
             }
@@ -202,6 +205,15 @@ impl Reader {
         self.warnings.all()
     }
 
+    /// Interfaces, files and warnings so far, to keep.
+    pub fn origin(&self) -> Origin {
+        Origin {
+            interfaces: self.interfaces.iter().map(|interface| (**interface).clone()).collect(),
+            files: self.files.clone(),
+            warnings: self.warnings().to_vec(),
+        }
+    }
+
     /// Opens the next source, if there is one.
     fn begin(&mut self) -> Result<bool, Error> {
         let Some(source) = self.waiting.pop_front() else { return Ok(false) };
@@ -216,8 +228,8 @@ impl Reader {
         self.warnings.begin(&name);
         self.files.push(FileInfo {
             name,
-            format: walker.format(),
-            compression: compression.map(super::compression::Compression::name),
+            format: walker.format().into(),
+            compression: compression.map(|compression| compression.name().into()),
             first_frame: self.next_frame,
             frames: 0,
             bytes: 0,
@@ -235,7 +247,7 @@ impl Reader {
                 return Err(Error::Io { name: file.name.clone(), source });
             }
             (Some(fault), file) => {
-                let compression = file.and_then(|file| file.compression).unwrap_or("stream");
+                let compression = file.and_then(|file| file.compression.as_deref()).unwrap_or("stream");
                 self.warnings.end(end, format!("the {compression} data is damaged or cut off: {fault}"));
             }
             (None, _) if window.left() > 0 => {

@@ -4,6 +4,10 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Cursor, Read};
 use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::compression::Compression;
 use super::window::{Stream, Window};
@@ -67,7 +71,7 @@ impl Source {
 
     /// Whether it can be opened, as far as can be told without doing so: a misspelt name late in a long list should not
     /// be found out hours later.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let Self::Path(path) = self else { return Ok(()) };
         let io = |source| Error::Io { name: self.name(), source };
         if fs::metadata(path).map_err(io)?.is_dir() {
@@ -75,6 +79,47 @@ impl Source {
             return Err(io(io::Error::new(io::ErrorKind::IsADirectory, hint)));
         }
         Ok(())
+    }
+
+    /// Whether it begins with these bytes; false of what can be read only once.
+    pub(crate) fn begins_with(&self, magic: &[u8]) -> Result<bool, Error> {
+        match self {
+            Self::Path(path) => {
+                let io = |source| Error::Io { name: self.name(), source };
+                if !fs::metadata(path).map_err(io)?.is_file() {
+                    return Ok(false);
+                }
+                let mut head = Vec::with_capacity(magic.len());
+                let file = File::open(path).map_err(io)?;
+                file.take(magic.len() as u64).read_to_end(&mut head).map_err(io)?;
+                Ok(head == magic)
+            }
+            Self::Memory { bytes, .. } => Ok((**bytes).as_ref().starts_with(magic)),
+            Self::Stdin | Self::Stream { .. } => Ok(false),
+        }
+    }
+
+    /// What tells it from others, whatever it is called and wherever it lies; none of what can be read only once.
+    pub fn mark(&self) -> Result<Option<Mark>, Error> {
+        let Self::Path(path) = self else { return Ok(None) };
+        let io = |source| Error::Io { name: self.name(), source };
+        let metadata = fs::metadata(path).map_err(io)?;
+        if !metadata.is_file() {
+            return Ok(None);
+        }
+        let mut beginning = Vec::new();
+        File::open(path).and_then(|file| file.take(Mark::BEGINNING).read_to_end(&mut beginning)).map_err(io)?;
+        Ok(Some(Mark { len: metadata.len(), beginning: xxh3_64(&beginning) }))
+    }
+
+    /// Its bytes as they are, of what can be read again.
+    pub(crate) fn reader(&self) -> Result<Box<dyn Read + Send>, Error> {
+        let io = |source| Error::Io { name: self.name(), source };
+        match self {
+            Self::Path(path) => Ok(Box::new(File::open(path).map_err(io)?)),
+            Self::Memory { bytes, .. } => Ok(Box::new(Cursor::new(Shared(Arc::clone(bytes))))),
+            Self::Stdin | Self::Stream { .. } => Err(io(io::ErrorKind::NotSeekable.into())),
+        }
     }
 
     /// Opens it and finds out what it holds. The window begins with the capture, after decompression.
@@ -100,6 +145,19 @@ impl Source {
             Self::Stream { reader, .. } => open_stream(&name, Stream { reader, live: true }),
         }
     }
+}
+
+/// What tells a file from others: enough to know one again, not to prove that nobody changed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// How many bytes it has.
+    pub len: u64,
+    /// XXH3 of the first 64 KiB.
+    pub beginning: u64,
+}
+
+impl Mark {
+    const BEGINNING: u64 = 64 << 10;
 }
 
 /// A source with a capture in a format that is read here.

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// How many warnings are kept of one file. A hostile file can deserve millions.
 const MAX_PER_FILE: usize = 100;
 
 /// Something wrong with a capture that did not keep its frames from being read.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
     /// The source, as [`FileInfo::name`](super::FileInfo::name) has it.
     pub file: String,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 /// What a packet tells about later ones, or may turn out to be in the light of earlier ones. Made from the packet alone,
 /// so in any order; [`Streams`] takes it in the order of the capture.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub enum Hint {
     /// A session description announced an endpoint.
     Announced {
@@ -31,7 +31,7 @@ pub enum Hint {
 }
 
 /// What a packet that may be media is known by.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct Candidate {
     /// Its destination and its source, where an announcement could be for it.
     endpoints: Option<[u64; 2]>,

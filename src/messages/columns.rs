@@ -302,6 +302,16 @@ pub(super) fn frames(batch: &RecordBatch) -> Result<&[u64], ArrowError> {
         .ok_or_else(|| ArrowError::SchemaError("column \"frame\" is missing, or of another type".to_owned()))
 }
 
+/// The same batch with frame numbers that are greater by this.
+pub(super) fn renumbered(batch: &RecordBatch, by: u64) -> Result<RecordBatch, ArrowError> {
+    let numbers = UInt64Array::from_iter_values(frames(batch)?.iter().map(|number| number.wrapping_add(by)));
+    let mut columns = batch.columns().to_vec();
+    if let Some(column) = columns.get_mut(batch.schema().index_of("frame")?) {
+        *column = Arc::new(numbers);
+    }
+    RecordBatch::try_new(batch.schema(), columns)
+}
+
 /// The value in a row; none if it is null there, or there is no such row.
 pub(super) fn value<K: Kind>(array: &K::Array, row: usize) -> Option<K::Value<'_>> {
     (row < array.len() && array.is_valid(row)).then(|| K::value(array, row))

@@ -13,6 +13,7 @@ pub(crate) mod dns;
 pub(crate) mod fhrp;
 pub(crate) mod gtp;
 pub(crate) mod icmp;
+mod ipc;
 pub(crate) mod knock;
 pub(crate) mod neighbor;
 pub(crate) mod path_options;

@@ -2,8 +2,9 @@
 
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
+use serde::{Deserialize, Serialize};
 
-use super::{Frame, Kind, Table, table};
+use super::{Frame, Kind, Table, columns, table};
 use super::{
     aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, knock, neighbor, path_options, rtcp, rtp, sample, sip,
     snmp, ss7, tcp, tls, transfer, wccp,
@@ -11,10 +12,11 @@ use super::{
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
 use crate::dissect::{Layers, Transport, dissect_into};
+use crate::plain;
 use crate::wire::ip::Ip;
 
 /// A set of side tables.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kinds(u32);
 
 impl Kinds {
@@ -130,16 +132,20 @@ impl Kinds {
 const ORDERED: Kinds = Kinds::of(&[Kind::Sample]);
 
 /// The messages of some frames that follow each other.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Tables {
     wanted: Kinds,
+    #[serde(skip)]
     made: Vec<(Kind, Box<dyn Table>)>,
+    /// Those that are complete: written to a file, or read from it.
+    #[serde(with = "super::ipc")]
+    closed: Vec<(Kind, RecordBatch)>,
     /// Frames for tables that must be read in order.
     later: Vec<Kept>,
 }
 
 /// A frame, kept.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Kept {
     kinds: Kinds,
     number: u64,
@@ -147,7 +153,8 @@ struct Kept {
     link: LinkType,
     wire_len: u32,
     label: Label,
-    data: Box<[u8]>,
+    #[serde(with = "plain")]
+    data: Vec<u8>,
 }
 
 impl Tables {
@@ -174,13 +181,32 @@ impl Tables {
         }
         let kinds = kinds.and(ORDERED);
         if !kinds.is_empty() {
-            self.later.push(Kept { kinds, number, ts, link, wire_len, label, data: data.into() });
+            self.later.push(Kept { kinds, number, ts, link, wire_len, label, data: data.to_vec() });
         }
+    }
+
+    /// Makes them ready to be written: no message can be added any more.
+    pub fn close(&mut self) -> Result<(), ArrowError> {
+        for (kind, mut table) in self.made.drain(..).filter(|(_, table)| table.len() > 0) {
+            self.closed.push((kind, table.finish()?));
+        }
+        Ok(())
+    }
+
+    /// Makes all frame numbers of what was read back from a file greater by this.
+    pub fn renumber(&mut self, by: u64) -> Result<(), ArrowError> {
+        for (_, batch) in &mut self.closed {
+            *batch = columns::renumbered(batch, by)?;
+        }
+        for kept in &mut self.later {
+            kept.number = kept.number.wrapping_add(by);
+        }
+        Ok(())
     }
 
     /// A batch of each table that has rows. `ordered` has seen all frames before these.
     pub fn finish(self, ordered: &mut Ordered) -> Result<Vec<(Kind, RecordBatch)>, ArrowError> {
-        let Self { mut made, later, .. } = self;
+        let Self { mut made, closed, later, .. } = self;
         for kept in &later {
             let mut layers = Layers::default();
             dissect_into(kept.link, &kept.data, kept.wire_len, &mut layers);
@@ -190,7 +216,8 @@ impl Tables {
             }
         }
         let all = made.iter_mut().chain(&mut ordered.made).filter(|(_, table)| table.len() > 0);
-        all.map(|(kind, table)| Ok((*kind, table.finish()?))).collect()
+        let made = all.map(|(kind, table)| Ok((*kind, table.finish()?)));
+        closed.into_iter().map(Ok).chain(made).collect()
     }
 }
 

@@ -12,8 +12,9 @@ use arrow_array::{
     RecordBatchOptions, StringArray, TimestampNanosecondArray, UInt32Array, types,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Field, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
 
 use super::column::Column;
 use super::ids;
@@ -21,14 +22,17 @@ use super::row::{CHUNK, Chunk, Row};
 use crate::classify::{App, Basis, Label, Traffic};
 use crate::dissect::{Mac, Stack};
 use crate::wire::ip::Addr;
+use crate::plain::{self, Plain};
 use crate::wire::{Header, Reason};
 
 /// Collects the rows of one record batch.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Builder {
+    #[serde(skip, default = "no_schema")]
     schema: SchemaRef,
     columns: Vec<(Column, Values)>,
     /// Where the columns of a label are.
+    #[serde(skip)]
     label_columns: Vec<usize>,
     len: usize,
     taps: Labels<u32>,
@@ -36,21 +40,23 @@ pub struct Builder {
 }
 
 /// The values of one column so far.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum Values {
     U8(Nullable<u8>),
     U16(Nullable<u16>),
     U32(Nullable<u32>),
     U64(Nullable<u64>),
-    Time(Vec<i64>),
+    Time(#[serde(with = "plain")] Vec<i64>),
     Mac(Nullable<Mac>),
     Address(Nullable<Addr>),
     Lists { ends: Vec<i32>, items: Vec<u32>, valid: Validity },
     Text { ends: Vec<i32>, bytes: Vec<u8>, valid: Validity },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound(serialize = "T: Plain", deserialize = "T: Plain"))]
 struct Nullable<T> {
+    #[serde(with = "plain")]
     values: Vec<T>,
     valid: Validity,
 }
@@ -68,6 +74,10 @@ impl<T: Copy + Default> Nullable<T> {
             self.values.extend_from_slice(values.get(..len).unwrap_or_default());
         }
         self.valid.push(valid, len);
+    }
+
+    fn is_sound(&self, len: usize) -> bool {
+        self.values.len() == len && self.valid.is_sound(len)
     }
 
     fn set(&mut self, row: usize, value: Option<T>) {
@@ -102,8 +112,9 @@ fn retain_parts<T: Copy>(ends: &mut Vec<i32>, items: &mut Vec<T>, keep: &[bool])
 }
 
 /// A bit a row: whether it has a value.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Validity {
+    #[serde(with = "plain")]
     words: Vec<u64>,
     len: usize,
 }
@@ -123,6 +134,10 @@ impl Validity {
             _ => self.words.push(word),
         }
         self.len += n;
+    }
+
+    fn is_sound(&self, len: usize) -> bool {
+        self.len == len && self.words.len() == len.div_ceil(64)
     }
 
     fn set(&mut self, row: usize, valid: bool) {
@@ -146,9 +161,12 @@ impl Validity {
 }
 
 /// Distinct labels of a batch, numbered as they appear.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(bound = "")]
 struct Labels<K> {
+    #[serde(skip)]
     keys: HashMap<K, u16>,
+    #[serde(skip)]
     last: Option<(K, u16)>,
     names: Vec<String>,
 }
@@ -204,19 +222,23 @@ label_names! {
     });
 }
 
+fn no_schema() -> SchemaRef {
+    Schema::empty().into()
+}
+
+/// Where among these columns those of a label are.
+fn label_columns(columns: &[Column]) -> Vec<usize> {
+    let is_label = |column: &Column| matches!(column, Column::App | Column::Traffic | Column::Basis);
+    columns.iter().enumerate().filter(|(_, column)| is_label(column)).map(|(at, _)| at).collect()
+}
+
 impl Builder {
     /// A builder of a batch of this schema, which has these columns, with room for `capacity` rows.
     pub fn new(schema: SchemaRef, columns: &[Column], capacity: usize) -> Self {
         Self {
             schema,
             columns: columns.iter().map(|&column| (column, Values::new(column, capacity))).collect(),
-            label_columns: (0..columns.len())
-                .filter(|&at| {
-                    columns
-                        .get(at)
-                        .is_some_and(|column| matches!(column, Column::App | Column::Traffic | Column::Basis))
-                })
-                .collect(),
+            label_columns: label_columns(columns),
             len: 0,
             taps: Labels::default(),
             encaps: Labels::default(),
@@ -300,6 +322,38 @@ impl Builder {
             values.retain(keep);
         }
         self.len = keep.iter().filter(|keep| **keep).count();
+    }
+
+    /// This builder, read back from a file, as one of these columns; none if its values are not what they should be.
+    pub fn restored(mut self, schema: SchemaRef, columns: &[Column]) -> Option<Self> {
+        let is_sound = self.columns.len() == columns.len()
+            && self.columns.iter().zip(columns).all(|((column, values), expected)| {
+                column == expected && values.are_of(*column) && values.are_sound(self.len)
+            });
+        (self.schema, self.label_columns) = (schema, label_columns(columns));
+        is_sound.then_some(self)
+    }
+
+    /// Makes all frame numbers greater by this.
+    pub fn renumber(&mut self, by: u64) {
+        for (column, values) in &mut self.columns {
+            if let (Column::Frame, Values::U64(numbers)) = (column, values) {
+                numbers.values.iter_mut().for_each(|number| *number = number.wrapping_add(by));
+            }
+        }
+    }
+
+    /// Gives taps other names.
+    pub fn rename_taps(&mut self, rename: impl Fn(&mut String)) {
+        self.taps.names.iter_mut().for_each(rename);
+    }
+
+    /// The first value of the column of times.
+    pub fn first_ts(&self) -> Option<i64> {
+        self.columns.iter().find_map(|(_, values)| match values {
+            Values::Time(times) => times.first().copied(),
+            _ => None,
+        })
     }
 
     /// The batch of all rows.
@@ -399,6 +453,34 @@ impl Values {
             DataType::UInt16 | DataType::Dictionary(..) => Self::U16(room(capacity)),
             DataType::List(_) => Self::Lists { ends: vec![0], items: Vec::new(), valid: Validity::default() },
             _ => Self::Text { ends: vec![0], bytes: Vec::new(), valid: Validity::default() },
+        }
+    }
+
+    /// Whether these are values as this column has them.
+    fn are_of(&self, column: Column) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(&Self::new(column, 0))
+    }
+
+    /// Whether there are `len` of them, and all is where its bounds say.
+    fn are_sound(&self, len: usize) -> bool {
+        let parts = |ends: &[i32], most: usize| {
+            ends.len() == len + 1
+                && ends.first() == Some(&0)
+                && ends.is_sorted()
+                && ends.last().is_some_and(|&end| end as usize <= most)
+        };
+        match self {
+            Self::U8(column) => column.is_sound(len),
+            Self::U16(column) => column.is_sound(len),
+            Self::U32(column) => column.is_sound(len),
+            Self::U64(column) => column.is_sound(len),
+            Self::Time(values) => values.len() == len,
+            Self::Mac(column) => column.is_sound(len),
+            Self::Address(column) => column.is_sound(len),
+            Self::Lists { ends, items, valid } => valid.is_sound(len) && parts(ends, items.len()),
+            Self::Text { ends, bytes, valid } => {
+                valid.is_sound(len) && parts(ends, bytes.len()) && bytes.is_ascii()
+            }
         }
     }
 

@@ -16,7 +16,7 @@ const TIMEOUT: i64 = 60_000_000_000;
 const MAX_PARTS: usize = 16;
 
 /// A fragment, told from itself alone.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(super) struct Piece {
     /// Its packet.
     key: u64,

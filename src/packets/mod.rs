@@ -6,7 +6,9 @@
 
 pub mod address;
 mod builder;
+mod chain;
 mod column;
+pub mod digest;
 mod filter;
 mod fragments;
 pub(crate) mod frames;
@@ -18,9 +20,10 @@ mod view;
 mod workers;
 mod xxh3;
 
+pub use chain::Chain;
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
 pub use frames::{Carried, Pause};
 pub use part::Batch;
-pub use scan::{BATCH_SIZE, Scan, ScanOptions, SharedReader};
+pub use scan::{BATCH_SIZE, Scan, ScanOptions};
 pub use view::{Packet, Packets};

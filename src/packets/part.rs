@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
+use serde::{Deserialize, Serialize};
 
 use super::builder::Builder;
-use super::column::Column;
+use super::column::{Column, schema};
 use super::filter::Filter;
 use super::fragments::Piece;
 use super::frames::Carried;
 use super::ids::{self, Ids};
+use super::scan::{MAX_BATCH_SIZE, ScanOptions};
 use super::row::{CHUNK, Cells, Chunk, Fill, Row, Slot};
 use crate::capture::{Block, Interface, LinkType};
 use crate::classify::{self, Hint, Label};
@@ -53,13 +55,10 @@ pub(super) struct Work {
 }
 
 impl Work {
-    pub fn new(
-        schema: SchemaRef,
-        columns: Vec<Column>,
-        batch_size: usize,
-        filter: Filter,
-        tables: Kinds,
-    ) -> Self {
+    /// The work that a scan with these options does.
+    pub fn of(options: ScanOptions) -> Self {
+        let ScanOptions { columns, batch_size, filter, tables, .. } = options;
+        let (schema, batch_size) = (schema(&columns), batch_size.clamp(1, MAX_BATCH_SIZE));
         let any = |test: fn(Column) -> bool| columns.iter().any(|&column| test(column));
         let label = filter.needs_label()
             || !tables.is_empty()
@@ -76,7 +75,7 @@ impl Work {
 }
 
 /// Rows of frames that follow each other, complete but for what earlier frames tell of them.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Part {
     builder: Builder,
     frames: usize,
@@ -87,7 +86,7 @@ pub(super) struct Part {
 }
 
 /// A frame that tells something about later ones, or of which earlier ones tell something.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Open {
     /// Its number: the first fragment of media has several entries.
     number: u64,
@@ -98,7 +97,7 @@ struct Open {
     what: What,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 enum What {
     Hint(Hint),
     Fragment(Box<Piece>, Label),
@@ -118,6 +117,36 @@ impl Part {
     /// How many frames were read.
     pub fn frames(&self) -> usize {
         self.frames
+    }
+
+    /// When the first of its frames was captured.
+    pub fn first_ts(&self) -> Option<i64> {
+        self.builder.first_ts()
+    }
+
+    /// Makes it ready to be written.
+    pub fn close(&mut self) -> Result<(), ArrowError> {
+        self.messages.close()
+    }
+
+    /// This part, read back from a file; none if it is not one of this work.
+    pub fn restored(self, work: &Work) -> Option<Self> {
+        let builder = self.builder.restored(work.schema.clone(), &work.columns)?;
+        Some(Self { builder, ..self })
+    }
+
+    /// Makes all frame numbers greater by this.
+    pub fn renumber(&mut self, by: u64) -> Result<(), ArrowError> {
+        self.builder.renumber(by);
+        for open in &mut self.open {
+            open.number = open.number.wrapping_add(by);
+        }
+        self.messages.renumber(by)
+    }
+
+    /// Gives taps other names.
+    pub fn rename_taps(&mut self, rename: impl Fn(&mut String)) {
+        self.builder.rename_taps(rename);
     }
 
     /// Adds rows for the frames of a block.

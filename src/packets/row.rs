@@ -1,5 +1,7 @@
 //! Frames as rows, before they go into columns: one at a time, and [`CHUNK`] of them with the values of a column side by side.
 
+use serde::{Deserialize, Serialize};
+
 use super::column::Column;
 use super::ids::Ids;
 use crate::capture::Record;
@@ -14,7 +16,7 @@ pub const CHUNK: usize = 64;
 macro_rules! rows {
     ($($(#[$doc:meta])* $name:ident: $type:ty, $column:ident;)+) => {
         /// The values of a row. What a null is, `valid` says, and its value is 0.
-        #[derive(Debug, Clone, Copy, Default)]
+        #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
         pub struct Row {
             /// A bit a [`Column`]: whether the row has a value there.
             pub valid: u64,

@@ -18,7 +18,7 @@ use crate::messages::Kinds;
 pub const BATCH_SIZE: usize = 16_384;
 
 /// The most rows of a batch: as many as a dictionary of taps or encapsulations has numbers for.
-const MAX_BATCH_SIZE: usize = 65_536;
+pub(super) const MAX_BATCH_SIZE: usize = 65_536;
 
 /// What to make of a capture.
 #[derive(Debug, Clone)]
@@ -70,20 +70,16 @@ pub struct Scan {
 impl Scan {
     /// A scan of all that `reader` has.
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
-        let ScanOptions { columns, batch_size, filter, limit, tables, workers } = options;
-        let schema = schema(&columns);
         let input = Arc::new(Mutex::new(Input { reader, parts: 0, failed: None }));
-        let batch_size = batch_size.clamp(1, MAX_BATCH_SIZE);
-        let work = Arc::new(Work::new(schema.clone(), columns, batch_size, filter, tables));
         Self {
-            threads: workers,
+            threads: options.workers,
             workers: None,
             input,
-            schema,
-            work,
+            schema: schema(&options.columns),
             carried: Carried::default(),
             pause: None,
-            rows_left: limit.unwrap_or(u64::MAX),
+            rows_left: options.limit.unwrap_or(u64::MAX),
+            work: Arc::new(Work::of(options)),
         }
     }
 
@@ -109,11 +105,6 @@ impl Scan {
     /// The reader, for its interfaces, files and warnings so far. Waits for the thread that reads at the moment.
     pub fn reader(&self) -> impl Deref<Target = Reader> {
         ReaderGuard(lock(&self.input))
-    }
-
-    /// The reader, for one who holds no scan.
-    pub fn shared_reader(&self) -> SharedReader {
-        SharedReader(Arc::clone(&self.input))
     }
 
     /// The reader, unless a thread reads at the moment.
@@ -142,18 +133,13 @@ impl Scan {
         Ok(None)
     }
 
-    /// What is left of the capture, batch by batch, with the messages in its packets.
-    pub fn with_messages(&mut self) -> impl Iterator<Item = Result<Batch, ArrowError>> {
-        std::iter::from_fn(|| self.next_with_messages().transpose())
-    }
-
     /// The next batch of packets; `None` when the capture has ended.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         Ok(self.next_with_messages()?.map(|batch| batch.packets))
     }
 
     /// The rows of the next frames.
-    fn next_part(&mut self) -> Result<Option<Part>, ArrowError> {
+    pub(super) fn next_part(&mut self) -> Result<Option<Part>, ArrowError> {
         if self.threads > 0 {
             let start = || Workers::start(self.threads, &self.input, &self.work);
             return self.workers.get_or_insert_with(start).next_part(self.pause);
@@ -218,17 +204,6 @@ impl Input {
 /// The input, for one thread at a time.
 pub(super) fn lock(input: &Mutex<Input>) -> MutexGuard<'_, Input> {
     input.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The reader of a [`Scan`] that is held by another.
-#[derive(Debug, Clone)]
-pub struct SharedReader(Arc<Mutex<Input>>);
-
-impl SharedReader {
-    /// The reader. Waits for the thread that reads at the moment.
-    pub fn reader(&self) -> impl Deref<Target = Reader> {
-        ReaderGuard(lock(&self.0))
-    }
 }
 
 /// The reader, while no thread reads.

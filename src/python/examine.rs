@@ -1,6 +1,6 @@
 //! All taps past every detector.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::builder::{ListBuilder, StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
@@ -10,12 +10,13 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arrow::Table;
-use super::stream::{check_signals, source, threads as threads_of};
+use super::stream::{check_signals, pausing, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
-use crate::capture::{Interface, Options, Reader};
+use crate::capture::{Error, Interface, Options, Origin, Source};
 use crate::detect::{self, SavedState, StateError};
 use crate::packets::address::Prefixes;
-use crate::packets::{Scan, ScanOptions};
+use crate::packets::digest::Digest;
+use crate::packets::{Chain, ScanOptions};
 
 /// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
 #[pyclass(frozen, get_all, module = "tapsight._core")]
@@ -76,23 +77,22 @@ pub fn examine(
     let mut earlier =
         state.map(|bytes| py.detach(|| SavedState::from_bytes(bytes))).transpose().map_err(wrong)?;
     let mut before = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.scans)).unwrap_or_default();
-    let mut scans = Vec::with_capacity(taps.len());
+    let mut chains = Vec::with_capacity(taps.len());
     for (tap, sources) in &taps {
-        let names = sources.iter().filter_map(|source| source.extract::<&str>().ok());
-        if let Some(saved) = tap.as_ref().and_then(|tap| before.get(tap))
-            && let Some(name) =
-                names.into_iter().find(|name| saved.files.iter().any(|(known, ..)| known == name))
-        {
-            return Err(PyValueError::new_err(format!("{name}: the saved state knows it already")));
-        }
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
+        if let Some(saved) = tap.as_ref().and_then(|tap| before.get(tap)) {
+            let names = captures_of(&sources).map_err(to_py)?;
+            if let Some(name) = names.iter().find(|name| saved.files.iter().any(|(known, ..)| known == *name)) {
+                return Err(PyValueError::new_err(format!("{name}: the saved state knows it already")));
+            }
+        }
         let saved = tap.as_ref().and_then(|tap| before.get_mut(tap));
         let first_frame = saved.as_ref().map_or(1, |saved| saved.next_frame());
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
-        let reader = py.detach(|| Reader::open(sources, options)).map_err(to_py)?;
-        let options = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
-        scans.push(Scan::new(reader, options).with_pause(check_signals).with_carried(carried));
+        let scan = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
+        let chain = py.detach(|| Chain::open(sources, options, scan, Some(check_signals), carried));
+        chains.push(chain.map_err(to_py)?);
     }
     let defaults = detect::Options::default();
     let options = detect::Options {
@@ -103,25 +103,18 @@ pub fn examine(
         save,
         detectors,
     };
-    let shared: Vec<_> = scans.iter().map(Scan::shared_reader).collect();
+    let shared: Vec<_> = chains.iter().map(Chain::shared_origin).collect();
     let dropped = |tap: &str| {
-        let of = |reader: &Reader| {
-            let mine = reader.interfaces().iter().filter(|interface| interface.tap == tap);
+        let of = |origin: &Mutex<Origin>| {
+            let origin = origin.lock().unwrap_or_else(PoisonError::into_inner);
+            let mine = origin.interfaces.iter().filter(|interface| interface.tap == tap);
             total(mine.map(|interface| interface.dropped))
         };
-        total(shared.iter().map(|reader| of(&reader.reader())))
+        total(shared.iter().map(|origin| of(origin)))
     };
     let examination = py.detach(|| {
-        let mut taps: Vec<_> = scans.iter_mut().map(Scan::with_messages).collect();
-        let taps = taps.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
-        let pause = |packets| {
-            Python::attach(|py| {
-                py.check_signals()?;
-                progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (packets,)).map(drop))
-            })
-            .map_err(|error| ArrowError::ExternalError(Box::new(error)))
-        };
-        detect::examine_with_drops(taps, options, earlier, pause, dropped)
+        let taps = chains.iter_mut().map(|chain| chain as detect::Tap<'_>).collect();
+        detect::examine_with_drops(taps, options, earlier, pausing(progress.as_ref()), dropped)
     });
     let mut examination = examination.map_err(arrow_to_py)?;
     let mut files = Vec::new();
@@ -129,32 +122,41 @@ pub fn examine(
         files.extend(saved.files.iter().map(|file| (tap.clone(), file.clone())));
     }
     if let Some(state) = &mut examination.state {
-        for ((tap, _), scan) in taps.iter().zip(&mut scans) {
+        for ((tap, _), chain) in taps.iter().zip(&mut chains) {
             let Some(tap) = tap else { continue };
             let saved = before.entry(tap.clone()).or_default();
-            saved.carried = scan.carried();
-            let read = scan.reader();
-            saved
-                .files
-                .extend(read.files().iter().map(|file| (file.name.clone(), file.first_frame, file.frames)));
+            saved.carried = chain.carried();
+            let read = chain.origin().files.into_iter();
+            saved.files.extend(read.map(|file| (file.name, file.first_frame, file.frames)));
         }
         state.scans = before;
     }
     let state = examination.state.take().map(|state| py.detach(move || state.to_bytes()));
     let state = state.transpose().map_err(arrow_to_py)?.map(|bytes| PyBytes::new(py, &bytes).unbind());
-    let readers: Vec<_> = scans.iter().map(Scan::reader).collect();
-    let readers: Vec<&Reader> = readers.iter().map(|reader| &**reader).collect();
+    let origins: Vec<Origin> = chains.iter().map(Chain::origin).collect();
     let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
     Ok(Examination {
         scopes: table(scopes(&examination))?,
-        taps: table(taps_table(&examination, &readers))?,
-        files: table(files_table(&readers, &files))?,
-        warnings: readers.iter().flat_map(|reader| reader.warnings()).map(ToString::to_string).collect(),
+        taps: table(taps_table(&examination, &origins))?,
+        files: table(files_table(&origins, &files))?,
+        warnings: origins.iter().flat_map(|origin| &origin.warnings).map(ToString::to_string).collect(),
         claims: table(Ok(examination.claims))?,
         compared: table(Ok(examination.compared))?,
         flows: table(Ok(examination.flows))?,
         state,
     })
+}
+
+/// The names of these captures, and of those that digests among them are of.
+fn captures_of(sources: &[Source]) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    for source in sources {
+        match Digest::head_of(source)? {
+            Some(head) => names.extend(head.captures.into_iter().map(|each| each.name)),
+            None => names.push(source.name()),
+        }
+    }
+    Ok(names)
 }
 
 /// The sum of the counts that are known; none if none is.
@@ -187,9 +189,8 @@ fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> 
 }
 
 /// One row a tap. What the files say about an interface comes from the first interface of that tap.
-fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<RecordBatch, ArrowError> {
-    let interfaces =
-        || readers.iter().flat_map(|&reader| reader.interfaces().iter().map(move |i| (reader, i)));
+fn taps_table(examination: &detect::Examination, origins: &[Origin]) -> Result<RecordBatch, ArrowError> {
+    let interfaces = || origins.iter().flat_map(|origin| origin.interfaces.iter().map(move |i| (origin, i)));
     let mut names: Vec<&str> = examination.taps.iter().map(|(name, _)| name.as_str()).collect();
     for (_, interface) in interfaces() {
         if !names.contains(&interface.tap.as_str()) && names.len() < MAX_SILENT_TAPS {
@@ -209,14 +210,14 @@ fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<
     for name in names {
         let sources = of(name);
         let first = sources.first();
-        let info = first.and_then(|(reader, interface)| reader.files().get(interface.file));
+        let info = first.and_then(|(origin, interface)| origin.files.get(interface.file));
         let counts = examination.taps.iter().find(|(known, _)| known == name).map(|(_, counts)| counts);
         tap.append_value(name);
         file.append_option(info.map(|info| info.name.as_str()));
         device.append_option(first.and_then(|(_, interface)| interface.name.as_deref()));
         link_type.append_option(first.map(|(_, interface)| interface.link.to_string()));
-        format.append_option(info.map(|info| info.format));
-        compression.append_option(info.and_then(|info| info.compression));
+        format.append_option(info.map(|info| &*info.format));
+        compression.append_option(info.and_then(|info| info.compression.as_deref()));
         resolution.append_option(first.map(|(_, interface)| interface.ts_resolution.to_string()));
         snaplen.append_option(first.map(|(_, interface)| interface.snaplen));
         frames.append_value(counts.map_or(0, |counts| counts.frames));
@@ -230,9 +231,9 @@ fn taps_table(examination: &detect::Examination, readers: &[&Reader]) -> Result<
         };
         received.append_option(counts(|interface| interface.received));
         dropped.append_option(counts(|interface| interface.dropped));
-        for (reader, interface) in &sources {
-            let name = reader.files().get(interface.file).map(|info| info.name.as_str());
-            for warning in reader.warnings() {
+        for (origin, interface) in &sources {
+            let name = origin.files.get(interface.file).map(|info| info.name.as_str());
+            for warning in &origin.warnings {
                 if name == Some(warning.file.as_str()) {
                     warnings.values().append_value(warning.to_string());
                 }
@@ -266,7 +267,7 @@ const MAX_SILENT_TAPS: usize = 1024;
 
 /// One row a file and tap, those that an earlier run has read first: tap, and name, first frame and frames.
 fn files_table(
-    readers: &[&Reader],
+    origins: &[Origin],
     earlier: &[(String, (String, u64, u64))],
 ) -> Result<RecordBatch, ArrowError> {
     let (mut file, mut tap, mut first_frame, mut frames) =
@@ -277,9 +278,9 @@ fn files_table(
         first_frame.append_value(*first);
         frames.append_value(*count);
     }
-    for reader in readers {
-        for interface in reader.interfaces() {
-            let Some(info) = reader.files().get(interface.file) else { continue };
+    for origin in origins {
+        for interface in &origin.interfaces {
+            let Some(info) = origin.files.get(interface.file) else { continue };
             file.append_value(&info.name);
             tap.append_value(&interface.tap);
             first_frame.append_value(info.first_frame);

@@ -4,6 +4,7 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod arrow;
+mod digest;
 mod evidence;
 mod examine;
 mod measure;
@@ -60,6 +61,8 @@ mod _core {
     use super::arrow::{
         Array, Table, addresses_from_text, addresses_to_text, macs_from_text, macs_to_text, match_prefixes,
     };
+    #[pymodule_export]
+    use super::digest::{digest_head, verify_digest, write_digest};
     #[pymodule_export]
     use super::evidence::Extract;
     #[pymodule_export]

@@ -90,6 +90,17 @@ pub(super) fn check_signals() -> Result<(), ArrowError> {
         .map_err(|error| ArrowError::ExternalError(Box::new(error)))
 }
 
+/// What lets Ctrl-C end the work, and tells `progress` the number of packets so far.
+pub(super) fn pausing(progress: Option<&Py<PyAny>>) -> impl FnMut(u64) -> Result<(), ArrowError> {
+    move |packets| {
+        Python::attach(|py| {
+            py.check_signals()?;
+            progress.map_or(Ok(()), |progress| progress.call1(py, (packets,)).map(drop))
+        })
+        .map_err(|error| ArrowError::ExternalError(Box::new(error)))
+    }
+}
+
 /// A capture being read, once.
 #[pyclass(frozen, module = "tapsight._core")]
 pub struct Stream {

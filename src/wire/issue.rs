@@ -1,9 +1,11 @@
 //! What can be wrong with a header, as data: a malformed frame is a row, never an error.
 
+use serde::{Deserialize, Serialize};
+
 use crate::named::named;
 
 /// Where reading stopped, and why.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issue {
     /// The header that could not be read.
     pub header: Header,

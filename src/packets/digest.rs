@@ -1,0 +1,255 @@
+//! What a check needs to know of a capture, in a file: rows and messages, and no packets.
+//!
+//! Several processes, on one machine or many, make digests of a capture each, and one check reads them all. A digest holds what
+//! threads make of frames before anybody knows what came before them ([`Part`]), and that is added when it is read, in order. So
+//! what comes out is what one scan over all captures would give, wherever they were cut.
+//!
+//! A file is a line that says what it is, the version, and blocks of a length, a checksum and compressed bytes: what is known
+//! from the beginning, parts, and where the frames came from. They are this program's own data: other versions refuse them, damage
+//! is found, and what they hold is looked over before it is used.
+
+use std::io::{ErrorKind, Read, Write};
+
+use arrow_schema::ArrowError;
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Scan, ScanOptions};
+use super::part::{Part, Work};
+use crate::capture::{Error, Mark, Origin, Source};
+
+/// What a digest begins with.
+pub const MAGIC: &[u8; 16] = b"tapsight digest\n";
+
+/// Numbers are written as they are in memory.
+const VERSION: &str = if cfg!(target_endian = "little") {
+    env!("CARGO_PKG_VERSION")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " big-endian")
+};
+
+/// The most bytes of a block, compressed or not: room for 16,384 frames of 64 KiB that are all messages.
+const MAX_BLOCK: u64 = 1 << 30;
+
+/// How much work is put into compression: the least, which is what reading and writing keep up with.
+const LEVEL: i32 = 1;
+
+/// What is known of a digest before its frames are read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// The tap that the captures are of; interfaces are named after it.
+    pub tap: String,
+    /// When the first frame was captured, nanoseconds UTC; none if there is no frame.
+    pub first_ts: Option<i64>,
+    /// The captures that it is of, in order.
+    pub captures: Vec<Captured>,
+}
+
+/// A capture that a digest is of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Captured {
+    /// As it was named.
+    pub name: String,
+    /// What to know it by, if it can be read again.
+    pub mark: Option<Mark>,
+}
+
+impl Captured {
+    /// What a digest of this source says of it.
+    pub fn of(source: &Source) -> Result<Self, Error> {
+        Ok(Self { name: source.name(), mark: source.mark()? })
+    }
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum Block {
+    Head(Head),
+    Part(Part),
+    /// Nothing comes behind it.
+    End(Origin),
+}
+
+/// Writes a digest of all that `scan` reads: these captures, with `tap` as the name of their tap; says where the frames came from.
+/// `pause` is called now and then with the number of packets so far; its error ends the work. Errors of `output` are of `name`.
+pub fn write(
+    scan: &mut Scan,
+    (tap, captures): (&str, Vec<Captured>),
+    (output, name): (impl Write, &str),
+    mut pause: impl FnMut(u64) -> Result<(), ArrowError>,
+) -> Result<Origin, ArrowError> {
+    let mut writer = Writer { output, name };
+    let mut next = scan.next_part()?;
+    let first_ts = next.as_ref().and_then(Part::first_ts);
+    writer.write(&[MAGIC.as_slice(), &[VERSION.len() as u8], VERSION.as_bytes()])?;
+    writer.block(&Block::Head(Head { tap: tap.to_owned(), first_ts, captures }))?;
+    let mut packets = 0;
+    while let Some(mut part) = next {
+        packets += part.frames() as u64;
+        part.close()?;
+        writer.block(&Block::Part(part))?;
+        pause(packets)?;
+        next = scan.next_part()?;
+    }
+    let origin = scan.reader().origin();
+    writer.block(&Block::End(origin.clone()))?;
+    writer.output.flush().map_err(|source| writer.error(source))?;
+    Ok(origin)
+}
+
+struct Writer<'a, W> {
+    output: W,
+    name: &'a str,
+}
+
+impl<W: Write> Writer<'_, W> {
+    fn block(&mut self, block: &Block) -> Result<(), ArrowError> {
+        let plain = postcard::to_stdvec(block).map_err(|error| ArrowError::ExternalError(error.into()))?;
+        let packed = zstd::bulk::compress(&plain, LEVEL)?;
+        let len = packed.len() as u64;
+        if len > MAX_BLOCK || plain.len() as u64 > MAX_BLOCK {
+            let problem = "messages of 16,384 frames take more than 1 GiB, for which a digest has no room";
+            return Err(external(Error::Digest { name: self.name.to_owned(), problem: problem.to_owned() }));
+        }
+        self.write(&[&len.to_le_bytes(), &xxh3_64(&packed).to_le_bytes(), &packed])
+    }
+
+    fn write(&mut self, all: &[&[u8]]) -> Result<(), ArrowError> {
+        all.iter().try_for_each(|bytes| self.output.write_all(bytes)).map_err(|source| self.error(source))
+    }
+
+    fn error(&self, source: std::io::Error) -> ArrowError {
+        external(Error::Io { name: self.name.to_owned(), source })
+    }
+}
+
+fn external(error: Error) -> ArrowError {
+    ArrowError::ExternalError(Box::new(error))
+}
+
+/// A digest that is read.
+pub struct Digest {
+    name: String,
+    input: Box<dyn Read + Send>,
+    head: Head,
+}
+
+impl std::fmt::Debug for Digest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Digest").field("name", &self.name).field("head", &self.head).finish_non_exhaustive()
+    }
+}
+
+/// What comes next in a digest.
+#[derive(Debug)]
+pub(super) enum Next {
+    Part(Part),
+    End(Origin),
+}
+
+impl Digest {
+    /// What is known of a source that is a digest before its frames are read; none if it is something else.
+    pub fn head_of(source: &Source) -> Result<Option<Head>, Error> {
+        Ok(if Self::is_one(source)? { Some(Self::open(source)?.head) } else { None })
+    }
+
+    /// Whether a source is one; false of what can be read only once.
+    pub fn is_one(source: &Source) -> Result<bool, Error> {
+        source.begins_with(MAGIC)
+    }
+
+    /// Opens one, and reads what is known from the beginning.
+    pub fn open(source: &Source) -> Result<Self, Error> {
+        let name = source.name();
+        let head = Head { tap: String::new(), first_ts: None, captures: Vec::new() };
+        let mut digest = Self { name, input: source.reader()?, head };
+        let mut magic = [0; MAGIC.len()];
+        digest.read(&mut magic)?;
+        if magic != *MAGIC {
+            return Err(digest.problem("this is no digest"));
+        }
+        let mut len = [0];
+        digest.read(&mut len)?;
+        let mut version = vec![0; len[0].into()];
+        digest.read(&mut version)?;
+        if version != VERSION.as_bytes() {
+            let version = String::from_utf8_lossy(&version).escape_default().to_string();
+            let problem = format!("was made by version {version}, and this is {VERSION}: make it again");
+            return Err(digest.problem(&problem));
+        }
+        match digest.block()? {
+            Block::Head(head) => digest.head = head,
+            _ => return Err(digest.damaged()),
+        }
+        Ok(digest)
+    }
+
+    /// What is known before frames are read.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Reads all of it, made of what a scan with these options makes.
+    pub fn verify(mut self, scan: ScanOptions) -> Result<(), Error> {
+        let work = Work::of(scan);
+        while let Next::Part(_) = self.next(&work)? {}
+        Ok(())
+    }
+
+    /// What comes next. To be called until the end.
+    pub(super) fn next(&mut self, work: &Work) -> Result<Next, Error> {
+        match self.block()? {
+            Block::Head(_) => Err(self.damaged()),
+            Block::Part(part) => part.restored(work).map(Next::Part).ok_or_else(|| self.damaged()),
+            Block::End(origin) => Ok(Next::End(origin)),
+        }
+    }
+
+    fn block(&mut self) -> Result<Block, Error> {
+        let (mut len, mut checksum) = ([0; 8], [0; 8]);
+        self.read(&mut len)?;
+        self.read(&mut checksum)?;
+        let len = u64::from_le_bytes(len);
+        let mut packed = Vec::new();
+        if len > MAX_BLOCK {
+            return Err(self.damaged());
+        }
+        // Never more than the file has, whatever it says.
+        let read = (&mut self.input).take(len).read_to_end(&mut packed);
+        if read.map_err(|source| self.io(source))? as u64 != len {
+            return Err(self.cut_off());
+        }
+        if xxh3_64(&packed) != u64::from_le_bytes(checksum) {
+            return Err(self.damaged());
+        }
+        let mut plain = Vec::new();
+        let decoder = zstd::Decoder::with_buffer(packed.as_slice());
+        let read = decoder.and_then(|decoder| decoder.take(MAX_BLOCK + 1).read_to_end(&mut plain));
+        if read.is_err() || plain.len() as u64 > MAX_BLOCK {
+            return Err(self.damaged());
+        }
+        postcard::from_bytes(&plain).map_err(|_| self.damaged())
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
+        self.input.read_exact(bytes).map_err(|source| match source.kind() {
+            ErrorKind::UnexpectedEof => self.cut_off(),
+            _ => self.io(source),
+        })
+    }
+
+    fn io(&self, source: std::io::Error) -> Error {
+        Error::Io { name: self.name.clone(), source }
+    }
+
+    fn problem(&self, problem: &str) -> Error {
+        Error::Digest { name: self.name.clone(), problem: problem.to_owned() }
+    }
+
+    fn damaged(&self) -> Error {
+        self.problem("this digest is damaged: make it again")
+    }
+
+    fn cut_off(&self) -> Error {
+        self.problem("this digest is cut off: it was not written to its end, so make it again")
+    }
+}

@@ -1,0 +1,53 @@
+//! Numbers and addresses by the thousand, as bytes of a file: with serde's `with`.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::{Deserializer, Error, Visitor};
+use serde::ser::Serializer;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+/// What is its bytes, whatever they are.
+pub(crate) trait Plain: FromBytes + IntoBytes + Immutable + Clone {}
+
+impl<T: FromBytes + IntoBytes + Immutable + Clone> Plain for T {}
+
+/// The first bytes of all values, then their second ones and so on: those alike stand together, and take less when compressed.
+pub(crate) fn serialize<T: Plain, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    let (bytes, width) = (values.as_bytes(), size_of::<T>());
+    let mut planes = Vec::with_capacity(bytes.len());
+    for plane in 0..width {
+        planes.extend(bytes.iter().skip(plane).step_by(width));
+    }
+    serializer.serialize_bytes(&planes)
+}
+
+/// The values that such bytes stand for.
+pub(crate) fn deserialize<'de, T: Plain, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_bytes(Planes(PhantomData))
+}
+
+struct Planes<T>(PhantomData<T>);
+
+impl<T: Plain> Visitor<'_> for Planes<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "values of {} bytes", size_of::<T>())
+    }
+
+    fn visit_bytes<E: Error>(self, planes: &[u8]) -> Result<Vec<T>, E> {
+        let width = size_of::<T>();
+        if planes.len() % width != 0 {
+            return Err(E::invalid_length(planes.len(), &self));
+        }
+        let count = planes.len() / width;
+        let mut values = vec![T::new_zeroed(); count];
+        for (at, plane) in planes.chunks_exact(count.max(1)).enumerate() {
+            for (to, &byte) in values.as_mut_bytes().iter_mut().skip(at).step_by(width).zip(plane) {
+                *to = byte;
+            }
+        }
+        Ok(values)
+    }
+}

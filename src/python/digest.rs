@@ -1,0 +1,82 @@
+//! Digests: what a check needs to know of captures, in a file.
+
+use std::fs::File;
+use std::io::BufWriter;
+
+use pyo3::prelude::*;
+
+use super::stream::{check_signals, pausing, source, threads as threads_of};
+use super::{arrow_to_py, to_py};
+use crate::capture::{Error, Mark, Options, Reader};
+use crate::detect;
+use crate::packets::digest::{self, Captured, Digest, Head};
+use crate::packets::{Scan, ScanOptions};
+
+/// Writes a digest of the captures of one tap to a file, called ``name`` in messages; returns how many frames there are, and warnings, a line each.
+///
+/// ``progress`` is called now and then with the packets so far; what it raises ends the work.
+#[pyfunction]
+#[pyo3(signature = (tap, sources, path, *, name, progress=None, threads=None))]
+pub fn write_digest(
+    py: Python<'_>,
+    tap: &str,
+    sources: Vec<Bound<'_, PyAny>>,
+    path: &str,
+    name: &str,
+    progress: Option<Py<PyAny>>,
+    threads: Option<usize>,
+) -> PyResult<(u64, Vec<String>)> {
+    let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
+    let options = Options { tap: Some(tap.to_owned()), ..Options::default() };
+    let opened = py.detach(|| {
+        let captures = sources.iter().map(Captured::of).collect::<Result<Vec<_>, _>>()?;
+        Ok((captures, Reader::open(sources, options)?))
+    });
+    let (captures, reader) = opened.map_err(to_py)?;
+    // The one that writes compresses, too.
+    let workers = threads_of(threads).saturating_sub(1);
+    let mut scan = Scan::new(reader, ScanOptions { workers, ..detect::scan_options(None) }).with_pause(check_signals);
+    let file = File::create(path).map_err(|source| to_py(Error::Io { name: name.to_owned(), source }))?;
+    let output = BufWriter::with_capacity(1 << 20, file);
+    let origin = py
+        .detach(|| digest::write(&mut scan, (tap, captures), (output, name), pausing(progress.as_ref())))
+        .map_err(arrow_to_py)?;
+    let warnings = origin.warnings.iter().map(ToString::to_string).collect();
+    Ok((origin.next_frame().map_or(0, |next| next - 1), warnings))
+}
+
+/// Length and hash of the beginning, which tell a file from others; ``None`` of what can be read only once.
+type KnownBy = Option<(u64, u64)>;
+
+fn known_by(mark: Option<Mark>) -> KnownBy {
+    mark.map(|Mark { len, beginning }| (len, beginning))
+}
+
+/// What is known of a digest before it is read: the name of its tap, when its first frame was captured (nanoseconds UTC), and its
+/// captures, each with what it is known by; ``None`` of what is no digest.
+#[pyfunction]
+#[expect(clippy::type_complexity, reason = "a tuple in Python")]
+pub fn digest_head(
+    py: Python<'_>,
+    path: &Bound<'_, PyAny>,
+) -> PyResult<Option<(String, Option<i64>, Vec<(String, KnownBy)>)>> {
+    let source = source(path)?;
+    let head = py.detach(move || Digest::head_of(&source)).map_err(to_py)?;
+    Ok(head.map(|Head { tap, first_ts, captures }| {
+        (tap, first_ts, captures.into_iter().map(|each| (each.name, known_by(each.mark))).collect())
+    }))
+}
+
+/// What a capture is known by, whatever it is called.
+#[pyfunction]
+pub fn capture_mark(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<KnownBy> {
+    let source = source(path)?;
+    py.detach(move || source.mark()).map(known_by).map_err(to_py)
+}
+
+/// Reads a digest to its end, and raises what is wrong with it.
+#[pyfunction]
+pub fn verify_digest(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<()> {
+    let source = source(path)?;
+    py.detach(move || Digest::open(&source)?.verify(detect::scan_options(None))).map_err(to_py)
+}
