@@ -44,6 +44,10 @@ impl<T: Plain> Visitor<'_> for Planes<T> {
         let count = planes.len() / width;
         let mut values = vec![T::new_zeroed(); count];
         for (at, plane) in planes.chunks_exact(count.max(1)).enumerate() {
+            // Most values are small, or none at all.
+            if plane.iter().all(|&byte| byte == 0) {
+                continue;
+            }
             for (to, &byte) in values.as_mut_bytes().iter_mut().skip(at).step_by(width).zip(plane) {
                 *to = byte;
             }

@@ -254,7 +254,7 @@ def check(
     files = pa.table(examination.files).to_pylist()
     # Of what was cut off before its first packet, no tap tells.
     known = {row["file"] for row in files}
-    silent = {path for tap in taps for path in tap.paths} - known
+    silent = {capture.name for capture in run.captures} - known
     problems += [
         line for line in examination.warnings if any(line.startswith(f"{path}: ") for path in silent)
     ]

@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tapsight import _engine, _pcapng
+from tapsight._engine import Mark
 from tapsight._options import did_you_mean
-from tapsight._sources import STDIN, SourceError, Tap, read_sources
+from tapsight._sources import STDIN, SourceError, Tap, capture_mark, digest_head, read_sources
 from tapsight._text import iso_time, plural, safe
 from tapsight.findings import attack
 
@@ -69,6 +70,38 @@ class PolicyFile:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Capture:
+    """A capture of a check, read itself or by way of a digest."""
+
+    name: str
+    """As it was named to whoever read it."""
+    tap: str
+    digest: str | None
+    mark: Mark | None
+    """What the digest says it is known by."""
+
+    def place(self) -> str | None:
+        """Where it is: as it was named or, of a digest, beside that; ``None`` if it is not there."""
+        if self.digest is None:
+            return self.name
+        for path in (self.name, os.path.join(os.path.dirname(self.digest), os.path.basename(self.name))):
+            if self.mark is not None and capture_mark(path) == self.mark:
+                return path
+        return None
+
+
+def captures_of(taps: Iterable[Tap]) -> list[Capture]:
+    """The captures of taps, those included that digests are of."""
+    captures = []
+    for path, tap in ((path, tap.name) for tap in taps for path in tap.paths):
+        if (head := digest_head(path)) is None:
+            captures.append(Capture(path, tap, None, None))
+        else:
+            captures += [Capture(name, tap, path, mark) for name, mark in head.captures]
+    return captures
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Run:
     """What a check was asked, and how its captures were then: enough to read them again and know that they are the same."""
 
@@ -78,8 +111,9 @@ class Run:
     """In seconds."""
     memory: int
     """In bytes."""
+    captures: tuple[Capture, ...]
     states: Mapping[str, tuple[int, int] | None]
-    """Size and time of the last change of each capture, none of what is no regular file."""
+    """Size and time of the last change of each file that was read, none of what is no regular file."""
     frames: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """How many frames were read of each capture; those that could not be read are missing."""
     ambiguous: frozenset[str] = frozenset()
@@ -89,7 +123,7 @@ class Run:
     def begin(cls, taps: Sequence[Tap], policy: PolicyFile | None, *, window: float, memory: int) -> Run:
         """To be called before the captures are read."""
         states = {path: _state(path) for tap in taps for path in tap.paths}
-        return cls(tuple(taps), policy, window, memory, states)
+        return cls(tuple(taps), policy, window, memory, tuple(captures_of(taps)), states)
 
     def end(self, files: Iterable[Mapping[str, Any]]) -> Run:
         """The same with what the engine's table of files says."""
@@ -104,7 +138,7 @@ class Run:
 
     def tap_of(self) -> dict[str, str]:
         """The tap's name by capture."""
-        return {path: tap.name for tap in self.taps for path in tap.paths}
+        return {capture.name: capture.tap for capture in self.captures}
 
 
 def _state(path: str) -> tuple[int, int] | None:
@@ -126,7 +160,12 @@ def require_files(taps: Iterable[Tap]) -> None:
     Raises:
         SourceError: One is standard input, a pipe or a device.
     """
-    for path in (path for tap in taps for path in tap.paths):
+    for capture in captures_of(taps):
+        path = capture.name
+        if capture.digest is not None:
+            if capture.place() is None:
+                raise SourceError(_missing(capture))
+            continue
         # What is not there, or a folder, is told by the check.
         if path == STDIN or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
             what = "standard input" if path == STDIN else path
@@ -134,6 +173,18 @@ def require_files(taps: Iterable[Tap]) -> None:
                 f"{what} can be read only once, and evidence takes a second look: write the capture to a file first, "
                 "such as with tcpdump -w FILE, and name that"
             )
+
+
+def _missing(capture: Capture) -> str:
+    if capture.mark is None:
+        return (
+            f"{capture.digest} is of {capture.name}, which could be read only once, and evidence takes a second look: write the "
+            "capture to a file first, and make the digest of that"
+        )
+    return (
+        f"{capture.digest} has no packets, and evidence is made of those: {capture.name}, which it is of, is not there, or has changed. "
+        "Put it beside the digest, or run this where the captures are"
+    )
 
 
 def require_room(directory: Path) -> None:
@@ -203,6 +254,11 @@ def write(
     wanted = None if findings is None else list(dict.fromkeys(findings))
     require_files(run.taps)
     require_room(directory)
+    names = [capture.name for capture in run.captures]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise EvidenceError(
+            f"two digests are of captures called {twice[0]}, so that frames cannot be told apart: give the captures other names"
+        )
     chosen = _choose(result.findings.select([*KEYS, "evidence"]).to_pylist(), wanted, max_frames)
     if mixed := sorted(run.ambiguous & {frame.tap for each in chosen for frame in each.frames}):
         raise EvidenceError(
@@ -260,15 +316,23 @@ def _choose(rows: Sequence[dict[str, Any]], wanted: Sequence[str] | None, max_fr
 def _inputs(run: Run) -> list[dict[str, Any]]:
     """Sums of the captures, in the order they were named."""
     inputs = []
-    for path, tap in run.tap_of().items():
-        if run.states[path] is None:
+    for capture in run.captures:
+        if capture.digest is None and run.states[capture.name] is None:
             continue
-        with Path(path).open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        place = capture.place()
+        if place is None:
+            raise SourceError(_missing(capture))
+        with Path(place).open("rb") as file:
+            sum_ = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
-        inputs.append(
-            {"tap": tap, "file": path, "frames": run.frames.get(path), "size": size, "sha256": digest}
-        )
+        entry = {
+            "tap": capture.tap,
+            "file": capture.name,
+            "frames": run.frames.get(capture.name),
+            "size": size,
+            "sha256": sum_,
+        }
+        inputs.append(entry if capture.digest is None else {**entry, "digest": capture.digest})
     _require_unchanged(run)
     return inputs
 
@@ -318,7 +382,6 @@ def _spooled(
     directory: Path, chosen: Sequence[_Chosen], run: Run, *, zero_payload: bool
 ) -> Iterator[_Spool | None]:
     """Reads the frames of all findings, each capture once and no further than is needed; none if there are no frames."""
-    taps = run.tap_of()
     wanted: dict[str, set[int]] = {}
     for frame in (frame for each in chosen for frame in each.frames):
         if frame.file is not None:
@@ -327,15 +390,18 @@ def _spooled(
 
     def tables() -> Iterator[pa.Table]:
         count = 0
-        for path, tap in taps.items():
-            numbers = sorted(wanted.get(path, ()))
-            places[path] = (count, numbers)
-            for table in (
-                _engine.extract(path, numbers, tap=tap, zero_payload=zero_payload) if numbers else ()
-            ):
+        for capture in run.captures:
+            numbers = sorted(wanted.get(capture.name, ()))
+            places[capture.name] = (count, numbers)
+            if not numbers:
+                continue
+            path = capture.place()
+            if path is None:
+                raise SourceError(_missing(capture))
+            for table in _engine.extract(path, numbers, tap=capture.tap, zero_payload=zero_payload):
                 count += table.num_rows
                 yield table
-            if count != places[path][0] + len(numbers):
+            if count != places[capture.name][0] + len(numbers):
                 raise _changed(path)
 
     found = tables()

@@ -25,7 +25,10 @@ impl Origin {
     pub fn extend(&mut self, other: Self) {
         let files = self.files.len();
         self.interfaces.extend(
-            other.interfaces.into_iter().map(|each| Interface { file: each.file.saturating_add(files), ..each }),
+            other
+                .interfaces
+                .into_iter()
+                .map(|each| Interface { file: each.file.saturating_add(files), ..each }),
         );
         self.files.extend(other.files);
         self.warnings.extend(other.warnings);

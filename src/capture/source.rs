@@ -108,7 +108,9 @@ impl Source {
             return Ok(None);
         }
         let mut beginning = Vec::new();
-        File::open(path).and_then(|file| file.take(Mark::BEGINNING).read_to_end(&mut beginning)).map_err(io)?;
+        File::open(path)
+            .and_then(|file| file.take(Mark::BEGINNING).read_to_end(&mut beginning))
+            .map_err(io)?;
         Ok(Some(Mark { len: metadata.len(), beginning: xxh3_64(&beginning) }))
     }
 

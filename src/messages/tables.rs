@@ -138,7 +138,7 @@ pub(crate) struct Tables {
     #[serde(skip)]
     made: Vec<(Kind, Box<dyn Table>)>,
     /// Those that are complete: written to a file, or read from it.
-    #[serde(with = "super::ipc")]
+    #[serde(with = "super::saved")]
     closed: Vec<(Kind, RecordBatch)>,
     /// Frames for tables that must be read in order.
     later: Vec<Kept>,

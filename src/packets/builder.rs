@@ -21,8 +21,8 @@ use super::ids;
 use super::row::{CHUNK, Chunk, Row};
 use crate::classify::{App, Basis, Label, Traffic};
 use crate::dissect::{Mac, Stack};
-use crate::wire::ip::Addr;
 use crate::plain::{self, Plain};
+use crate::wire::ip::Addr;
 use crate::wire::{Header, Reason};
 
 /// Collects the rows of one record batch.

@@ -118,8 +118,13 @@ impl Chain {
             Waiting::Digest(source) => {
                 let digest = Digest::open(&source)?;
                 let tap = &digest.head().tap;
-                let rename = self.options.tap.clone().filter(|name| name != tap).map(|name| (tap.clone(), name));
-                let parts = if self.scan.workers > 0 { ahead(digest, &self.work) } else { Parts::Here(digest.into()) };
+                let rename =
+                    self.options.tap.clone().filter(|name| name != tap).map(|name| (tap.clone(), name));
+                let parts = if self.scan.workers > 0 {
+                    ahead(digest, &self.work)
+                } else {
+                    Parts::Here(digest.into())
+                };
                 Current::Digest(Reading { parts, by: first_frame.saturating_sub(1), rename })
             }
         });

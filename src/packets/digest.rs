@@ -14,8 +14,8 @@ use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Scan, ScanOptions};
 use super::part::{Part, Work};
+use super::{Scan, ScanOptions};
 use crate::capture::{Error, Mark, Origin, Source};
 
 /// What a digest begins with.
@@ -251,5 +251,203 @@ impl Digest {
 
     fn cut_off(&self) -> Error {
         self.problem("this digest is cut off: it was not written to its end, so make it again")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::capture::{Options, Reader};
+    use crate::messages::{Kind, Kinds};
+    use crate::packets::{Batch, Carried, Chain, Packets};
+
+    fn corpus() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/protocols.pcap")
+    }
+
+    fn memory(bytes: Vec<u8>) -> Source {
+        Source::Memory { name: "memory".to_owned(), bytes: std::sync::Arc::new(bytes) }
+    }
+
+    /// All columns that a digest has, and all tables.
+    fn options(batch_size: usize, workers: usize) -> ScanOptions {
+        let tables = Kinds::of(Kind::ALL);
+        ScanOptions {
+            columns: Packets::COLUMNS.to_vec(),
+            tables,
+            batch_size,
+            workers,
+            ..ScanOptions::default()
+        }
+    }
+
+    fn digest(capture: Vec<u8>, batch_size: usize) -> Vec<u8> {
+        let tap = Options { tap: Some("made".to_owned()), ..Options::default() };
+        let mut scan = Scan::new(Reader::open(vec![memory(capture)], tap).unwrap(), options(batch_size, 0));
+        let mut bytes = Vec::new();
+        write(&mut scan, ("made", Vec::new()), (&mut bytes, "memory"), |_| Ok(())).unwrap();
+        bytes
+    }
+
+    /// The corpus, cut before these frames: a capture each.
+    fn cut(at: &[usize]) -> Vec<Vec<u8>> {
+        let bytes = fs::read(corpus()).unwrap();
+        let (header, mut rest) = bytes.split_at(24);
+        let mut parts = vec![header.to_vec()];
+        let mut number = 0;
+        while rest.len() >= 16 {
+            let len = 16 + u32::from_le_bytes(*rest[8..].first_chunk().unwrap()) as usize;
+            if at.contains(&number) {
+                parts.push(header.to_vec());
+            }
+            parts.last_mut().unwrap().extend(&rest[..len]);
+            rest = &rest[len..];
+            number += 1;
+        }
+        parts
+    }
+
+    /// Rows and messages of sources that follow each other, as text, and where they came from.
+    fn read(sources: Vec<Source>, tap: Option<&str>, workers: usize) -> (Vec<String>, Origin) {
+        let options_of = Options { tap: tap.map(str::to_owned), first_frame: 8, ..Options::default() };
+        let mut chain =
+            Chain::open(sources, options_of, options(16, workers), None, Carried::default()).unwrap();
+        let mut rows = Vec::new();
+        for batch in &mut chain {
+            let Batch { packets, messages } = batch.unwrap();
+            for (name, batch) in
+                messages.iter().map(|(kind, batch)| (kind.name(), batch)).chain([("", &packets)])
+            {
+                rows.extend((0..batch.num_rows()).map(|row| {
+                    let row = batch.slice(row, 1);
+                    let columns = row.columns().iter().zip(row.schema_ref().fields());
+                    let text =
+                        columns.map(|(column, field)| format!("{}={}", field.name(), arrow_cell(column)));
+                    format!("{name} {}", text.collect::<Vec<_>>().join(" "))
+                }));
+            }
+        }
+        rows.sort();
+        (rows, chain.origin())
+    }
+
+    /// A value as text; of a dictionary, the label.
+    fn arrow_cell(column: &arrow_array::ArrayRef) -> String {
+        use arrow_array::cast::AsArray;
+        use arrow_array::types;
+        let label = column
+            .as_dictionary_opt::<types::UInt16Type>()
+            .map(|dictionary| (dictionary.key(0), dictionary.values().as_string::<i32>()));
+        match label {
+            Some((key, names)) => format!("{:?}", key.map(|key| names.value(key))),
+            None => format!("{column:?}"),
+        }
+    }
+
+    #[test]
+    fn digests_are_read_as_the_captures_would_be() {
+        for at in [vec![], vec![25], vec![1, 2, 3, 30, 31]] {
+            let captures = cut(&at);
+            let (expected, _) = read(captures.iter().cloned().map(memory).collect(), Some("made"), 0);
+            assert!(expected.len() > 50);
+            for (batch_size, workers) in [(7, 0), (16_384, 2)] {
+                let digests: Vec<Source> =
+                    captures.iter().map(|capture| memory(digest(capture.clone(), batch_size))).collect();
+                let (rows, origin) = read(digests, None, workers);
+                assert_eq!(rows, expected);
+                assert_eq!(origin.files.len(), captures.len());
+                assert_eq!(origin.next_frame(), Some(8 + 50));
+                // Captures and digests of the same tap, one behind the other.
+                let mixed = captures.iter().enumerate().map(|(number, capture)| {
+                    memory(if number % 2 == 0 {
+                        capture.clone()
+                    } else {
+                        digest(capture.clone(), batch_size)
+                    })
+                });
+                assert_eq!(read(mixed.collect(), Some("made"), workers).0, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_tap_can_be_called_otherwise() {
+        let (rows, origin) = read(vec![memory(digest(cut(&[]).remove(0), 16))], Some("other"), 0);
+        assert_eq!(origin.interfaces[0].tap, "other");
+        assert!(rows.iter().all(|row| !row.contains("made")));
+        assert!(rows.iter().any(|row| row.contains("tap=Some(\"other\")")));
+    }
+
+    /// What is wrong with a digest of these bytes.
+    fn problem(bytes: Vec<u8>) -> Option<String> {
+        let opened = Digest::open(&memory(bytes));
+        opened.and_then(|digest| digest.verify(options(16, 0))).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_no_whole_digest_says_so() {
+        let good = digest(cut(&[]).remove(0), 16);
+        assert_eq!(problem(good.clone()), None);
+        for len in 0..good.len() {
+            let problem = problem(good[..len].to_vec()).unwrap();
+            assert!(problem.contains("cut off"), "{len}: {problem}");
+        }
+        let mut other = good.clone();
+        other[17] = b'9';
+        assert!(problem(other).unwrap().contains("was made by version 9"));
+        assert!(problem(fs::read(corpus()).unwrap()).unwrap().contains("no digest"));
+        // A part of other columns.
+        let scan = ScanOptions { batch_size: 16, ..ScanOptions::default() };
+        let error = Digest::open(&memory(good)).unwrap().verify(scan).unwrap_err();
+        assert!(error.to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn every_changed_byte_is_found() {
+        let good = digest(cut(&[]).remove(0), 16_384);
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 0x10;
+            assert!(problem(bad).is_some(), "byte {at}");
+        }
+    }
+
+    /// The plain bytes of the first part of a digest.
+    fn part() -> Vec<u8> {
+        let tap = Options { tap: Some("made".to_owned()), ..Options::default() };
+        let reader = Reader::open(vec![Source::Path(corpus())], tap).unwrap();
+        let mut part = Scan::new(reader, options(64, 0)).next_part().unwrap().unwrap();
+        part.close().unwrap();
+        postcard::to_stdvec(&Block::Part(part)).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(3000))]
+
+        /// Whoever makes a digest on purpose, with checksums that hold, gets an error or rows.
+        #[test]
+        fn no_part_makes_it_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
+            let mut plain = part();
+            for (at, byte) in changes {
+                let at = at.index(plain.len());
+                plain[at] = byte;
+            }
+            let work = Work::of(options(64, 0));
+            if let Ok(Block::Part(part)) = postcard::from_bytes(&plain)
+                && let Some(mut part) = part.restored(&work)
+                && part.renumber(5).is_ok()
+                && let Ok(batch) = part.settle(&mut Carried::default(), &work)
+            {
+                let _ = Packets::new(&batch.packets);
+                for (kind, messages) in &batch.messages {
+                    let _ = crate::messages::View::new(*kind, messages);
+                }
+            }
+        }
     }
 }

@@ -35,7 +35,8 @@ pub fn write_digest(
     let (captures, reader) = opened.map_err(to_py)?;
     // The one that writes compresses, too.
     let workers = threads_of(threads).saturating_sub(1);
-    let mut scan = Scan::new(reader, ScanOptions { workers, ..detect::scan_options(None) }).with_pause(check_signals);
+    let mut scan =
+        Scan::new(reader, ScanOptions { workers, ..detect::scan_options(None) }).with_pause(check_signals);
     let file = File::create(path).map_err(|source| to_py(Error::Io { name: name.to_owned(), source }))?;
     let output = BufWriter::with_capacity(1 << 20, file);
     let origin = py

@@ -82,7 +82,8 @@ pub fn examine(
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
         if let Some(saved) = tap.as_ref().and_then(|tap| before.get(tap)) {
             let names = captures_of(&sources).map_err(to_py)?;
-            if let Some(name) = names.iter().find(|name| saved.files.iter().any(|(known, ..)| known == *name)) {
+            if let Some(name) = names.iter().find(|name| saved.files.iter().any(|(known, ..)| known == *name))
+            {
                 return Err(PyValueError::new_err(format!("{name}: the saved state knows it already")));
             }
         }
