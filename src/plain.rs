@@ -38,7 +38,7 @@ impl<T: Plain> Visitor<'_> for Planes<T> {
 
     fn visit_bytes<E: Error>(self, planes: &[u8]) -> Result<Vec<T>, E> {
         let width = size_of::<T>();
-        if planes.len() % width != 0 {
+        if !planes.len().is_multiple_of(width) {
             return Err(E::invalid_length(planes.len(), &self));
         }
         let count = planes.len() / width;

@@ -45,14 +45,14 @@ impl Drop for Scratch {
     }
 }
 
-fn read(path: &Path) -> Result<(&'static str, Frames), Error> {
+fn read(path: &Path) -> Result<(String, Frames), Error> {
     let mut reader = Reader::open(vec![Source::Path(path.into())], Options::default())?;
     let mut frames = Frames::new();
     while let Some(block) = reader.next_block()? {
         frames.extend(block.frames().map(|frame| (frame.record.ts, frame.data.to_vec())));
     }
     assert_eq!(reader.warnings(), []);
-    Ok((reader.files()[0].format, frames))
+    Ok((reader.files()[0].format.to_string(), frames))
 }
 
 /// What `editcap -F format` makes of a capture; nothing if this editcap cannot, or there is none.
@@ -80,7 +80,7 @@ fn the_pcap_family_is_read() {
     assert_eq!(frames[4].0, 1_300_000_004_250_000_000);
     for format in ["pcap", "nsecpcap", "modpcap", "rh6_1pcap", "suse6_3pcap", "nokiapcap", "pcapng"] {
         if let Some(path) = editcap(format, &plain) {
-            assert_eq!(read(&path).unwrap(), (format, frames.clone()));
+            assert_eq!(read(&path).unwrap(), (format.to_owned(), frames.clone()));
         }
     }
 }

@@ -8,7 +8,6 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from scapy.utils import RawPcapNgReader
 from test_bounds import pcap
 from typer.testing import CliRunner
 
@@ -16,40 +15,6 @@ import tapsight
 from tapsight._check import plain_rows
 from tapsight._sources import SourceError
 from tapsight.cli import app
-from tapsight.lab import Implant, Scenario, generate
-
-PARTS = 4
-
-
-@pytest.fixture(scope="module")
-def rotated(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """Captures of both taps, cut into parts that follow each other in time: each part's paths by tap."""
-    folder = tmp_path_factory.mktemp("rotated")
-    implants = (Implant("mirror", tunnel="gre", share=0.3), Implant("fork", only="voice"))
-    files = generate(Scenario(seconds=8, calls=3, downloads=15, implants=implants), folder)
-    parts: list[dict[str, str]] = [{} for _ in range(PARTS)]
-    for tap in ("inside", "outside"):
-        with RawPcapNgReader(str(getattr(files, tap))) as reader:
-            frames = [
-                ((meta.tshigh << 32 | meta.tslow) * 10**9 // meta.tsresol, bytes(data))
-                for data, meta in reader
-            ]
-        start, end = frames[0][0], frames[-1][0] + 1
-        for number in range(PARTS):
-            span = [start + (end - start) * cut // PARTS for cut in (number, number + 1)]
-            path = folder / f"{tap}-{number}.pcap"
-            path.write_bytes(nanoseconds([frame for frame in frames if span[0] <= frame[0] < span[1]]))
-            parts[number][tap] = str(path)
-    return parts
-
-
-def nanoseconds(frames: list[tuple[int, bytes]]) -> bytes:
-    out = bytearray(bytes.fromhex("4d3cb2a1020004000000000000000000ffff000001000000"))
-    for ts, data in frames:
-        for value in (ts // 10**9, ts % 10**9, len(data), len(data)):
-            out += value.to_bytes(4, "little")
-        out += data
-    return bytes(out)
 
 
 def plain(table: pa.Table) -> list[dict[str, Any]]:

@@ -120,7 +120,7 @@ fn applications_are_recognised() {
 fn nothing_is_copied() {
     for &mix in Mix::ALL {
         let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options(None));
-        let mut tap = scan.with_messages();
+        let mut tap = std::iter::from_fn(|| scan.next_with_messages().transpose());
         let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
         let found =
             detect::examine(taps, detect::Options::default(), None, |_| Ok::<_, ArrowError>(())).unwrap();

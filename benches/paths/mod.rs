@@ -6,7 +6,8 @@ use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::detect;
 use tapsight::dissect::dissect;
-use tapsight::packets::{Column, Scan, ScanOptions};
+use tapsight::packets::digest::{self, Digest};
+use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
 use tapsight::traffic;
 
 type Path = fn(&Arc<Vec<u8>>) -> u64;
@@ -19,11 +20,15 @@ pub const ALL: &[(&str, Path)] = &[
     ("all columns without ids", |bytes| columns(bytes, without_ids())),
     ("all columns", |bytes| columns(bytes, Column::default_set())),
     ("examine: all detectors and flows", examine),
+    ("digest: written and read back", digest),
 ];
 
+fn source(bytes: &Arc<Vec<u8>>) -> Source {
+    Source::Memory { name: "bench".into(), bytes: bytes.clone() }
+}
+
 fn reader(bytes: &Arc<Vec<u8>>) -> Reader {
-    let source = Source::Memory { name: "bench".into(), bytes: bytes.clone() };
-    Reader::open(vec![source], Options::default()).expect("a capture made for this")
+    Reader::open(vec![source(bytes)], Options::default()).expect("a capture made for this")
 }
 
 fn scan(bytes: &Arc<Vec<u8>>, columns: Vec<Column>) -> Scan {
@@ -68,10 +73,21 @@ fn without_ids() -> Vec<Column> {
 }
 
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
-    let mut scan = scan_with(bytes, detect::scan_options(None));
-    let mut tap = scan.with_messages();
+    let (options, carried) = (detect::scan_options(None), Carried::default());
+    let mut tap = Chain::open(vec![source(bytes)], Options::default(), options, None, carried)
+        .expect("a capture made for this");
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)
         .map_or(0, |found| found.flows.num_rows() as u64)
+}
+
+fn digest(bytes: &Arc<Vec<u8>>) -> u64 {
+    let mut scan = scan_with(bytes, detect::scan_options(None));
+    let mut made = Vec::new();
+    let written = digest::write(&mut scan, ("bench", Vec::new()), (&mut made, "bench"), |_| Ok(()));
+    let packets = written.ok().and_then(|origin| origin.next_frame()).map_or(0, |next| next - 1);
+    let read =
+        Digest::open(&source(&Arc::new(made))).and_then(|read| read.verify(detect::scan_options(None)));
+    if read.is_ok() { packets } else { 0 }
 }

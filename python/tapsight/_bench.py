@@ -81,6 +81,15 @@ def _check(source: str | bytes, threads: int) -> int:
     return 0
 
 
+def _digest(source: str | bytes, threads: int) -> int:
+    import tapsight
+
+    assert isinstance(source, str)  # noqa: S101 - rows of files have files
+    with tempfile.NamedTemporaryFile() as file:
+        tapsight.digest([source], file.name, threads=threads)
+    return 0
+
+
 def _examined(detectors: Sequence[str]) -> Callable[[str | bytes, int], int]:
     def run(source: str | bytes, threads: int) -> int:
         from tapsight import _engine
@@ -157,6 +166,7 @@ ROWS = (
     Row("all columns, from a pipe", _pipe, ("file",)),
     Row("flows", _examined([])),
     Row("check: flows, all detectors", _check, ("file",)),
+    Row("digest: written", _digest, ("file",)),
     Row("to Parquet (zstd)", _parquet),
     Row("to Polars", _polars),
     Row("DuckDB: packets by application", _duckdb),

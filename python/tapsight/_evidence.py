@@ -84,20 +84,19 @@ class Capture:
         """Where it is: as it was named or, of a digest, beside that; ``None`` if it is not there."""
         if self.digest is None:
             return self.name
-        for path in (self.name, os.path.join(os.path.dirname(self.digest), os.path.basename(self.name))):
-            if self.mark is not None and capture_mark(path) == self.mark:
-                return path
-        return None
+        beside = Path(self.digest).parent / Path(self.name).name
+        there = (path for path in (self.name, str(beside)) if self.mark == capture_mark(path))
+        return None if self.mark is None else next(there, None)
 
 
 def captures_of(taps: Iterable[Tap]) -> list[Capture]:
     """The captures of taps, those included that digests are of."""
     captures = []
-    for path, tap in ((path, tap.name) for tap in taps for path in tap.paths):
+    for name, path in ((tap.name, path) for tap in taps for path in tap.paths):
         if (head := digest_head(path)) is None:
-            captures.append(Capture(path, tap, None, None))
+            captures.append(Capture(path, name, None, None))
         else:
-            captures += [Capture(name, tap, path, mark) for name, mark in head.captures]
+            captures += [Capture(capture, name, path, mark) for capture, mark in head.captures]
     return captures
 
 

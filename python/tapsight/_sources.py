@@ -113,7 +113,9 @@ def _refuse_twice(paths: list[str]) -> None:
                 other, through = known[mark]
                 first = f"{other} (in {through})" if other != through else other
                 second = f"{capture} (in {path})" if capture != path else capture
-                raise SourceError(f"{first} and {second} are one capture: every packet would look like a copy")
+                raise SourceError(
+                    f"{first} and {second} are one capture: every packet would look like a copy"
+                )
             known[mark] = capture, path
 
 

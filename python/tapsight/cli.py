@@ -256,9 +256,8 @@ def digest(
             raise ValueError("a digest is not for terminals: name a file with -o")
         with _progress(quiet) as progress:
             made = run(captures, output, progress=progress, threads=threads)
-        if output != "-":
-            of = f"{made.packets:,} packets of tap {made.tap}"
-            typer.echo(safe(f"{output}: {of}"))
+        if not quiet:
+            typer.echo(safe(f"{made.path}: {made.packets:,} packets of tap {made.tap}"), err=True)
         for warning in made.warnings:
             _complain(warning)
 

@@ -2,7 +2,7 @@
 //! own formats panic on bytes that make no sense.
 
 use arrow_array::{Array, RecordBatch, RecordBatchOptions, make_array};
-use arrow_buffer::Buffer;
+use arrow_buffer::{Buffer, NullBuffer};
 use arrow_data::ArrayData;
 use arrow_schema::{ArrowError, DataType};
 use serde::de::{Deserializer, Error as _};
@@ -72,7 +72,7 @@ impl Saved {
 
 impl Column {
     fn of(data: &ArrayData) -> Result<Self, ArrowError> {
-        let valid = data.nulls().map(|nulls| nulls.inner());
+        let valid = data.nulls().map(NullBuffer::inner);
         if data.offset() != 0 || valid.is_some_and(|valid| valid.offset() != 0) {
             return Err(ArrowError::NotYetImplemented("a batch that is a part of another".to_owned()));
         }

@@ -140,14 +140,14 @@ impl Chain {
                         return Ok(None);
                     }
                 }
-                Some(Current::Captures(scan)) => match scan.next_with_messages()? {
-                    Some(batch) => return Ok(Some(batch)),
-                    None => {
-                        self.carried = scan.carried();
-                        let origin = scan.reader().origin();
-                        self.end(origin);
+                Some(Current::Captures(scan)) => {
+                    if let Some(batch) = scan.next_with_messages()? {
+                        return Ok(Some(batch));
                     }
-                },
+                    self.carried = scan.carried();
+                    let origin = scan.reader().origin();
+                    self.end(origin);
+                }
                 Some(Current::Digest(reading)) => match reading.next(&self.work).map_err(external)? {
                     Next::Part(mut part) => {
                         part.renumber(reading.by)?;

@@ -64,7 +64,7 @@ impl Captured {
 #[derive(Debug, Serialize, Deserialize)]
 enum Block {
     Head(Head),
-    Part(Part),
+    Part(Box<Part>),
     /// Nothing comes behind it.
     End(Origin),
 }
@@ -86,7 +86,7 @@ pub fn write(
     while let Some(mut part) = next {
         packets += part.frames() as u64;
         part.close()?;
-        writer.block(&Block::Part(part))?;
+        writer.block(&Block::Part(part.into()))?;
         pause(packets)?;
         next = scan.next_part()?;
     }
@@ -142,7 +142,7 @@ impl std::fmt::Debug for Digest {
 /// What comes next in a digest.
 #[derive(Debug)]
 pub(super) enum Next {
-    Part(Part),
+    Part(Box<Part>),
     End(Origin),
 }
 
@@ -199,7 +199,9 @@ impl Digest {
     pub(super) fn next(&mut self, work: &Work) -> Result<Next, Error> {
         match self.block()? {
             Block::Head(_) => Err(self.damaged()),
-            Block::Part(part) => part.restored(work).map(Next::Part).ok_or_else(|| self.damaged()),
+            Block::Part(part) => {
+                part.restored(work).map(|part| Next::Part(part.into())).ok_or_else(|| self.damaged())
+            }
             Block::End(origin) => Ok(Next::End(origin)),
         }
     }
@@ -423,7 +425,7 @@ mod tests {
         let reader = Reader::open(vec![Source::Path(corpus())], tap).unwrap();
         let mut part = Scan::new(reader, options(64, 0)).next_part().unwrap().unwrap();
         part.close().unwrap();
-        postcard::to_stdvec(&Block::Part(part)).unwrap()
+        postcard::to_stdvec(&Block::Part(part.into())).unwrap()
     }
 
     proptest! {

@@ -1,0 +1,307 @@
+"""Several processes make digests of captures, and one check over those says what it would say of the captures."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import capture_index, nanoseconds
+from scapy.layers.inet import IP, UDP, fragment
+from scapy.layers.l2 import Ether
+from test_state import plain
+from typer.testing import CliRunner
+
+import tapsight
+from tapsight._sources import SourceError
+from tapsight.cli import app
+
+TABLES = ("verdicts", "findings", "taps", "flows", "claims", "taps_compared")
+
+
+def assert_same(ours: tapsight.Result, whole: tapsight.Result) -> None:
+    for table in TABLES:
+        assert getattr(ours, table).equals(getattr(whole, table)), table
+    assert ours.answers == whole.answers
+
+
+def run(*args: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "tapsight", *args], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def digests(rotated: list[dict[str, str]]) -> dict[str, list[str]]:
+    """A digest of each part of each tap, all made at once by processes of their own."""
+    made: dict[str, list[str]] = {tap: [] for tap in rotated[0]}
+    processes = []
+    for part, tap in itertools.product(rotated, made):
+        path = f"{part[tap]}.digest"
+        args = [
+            sys.executable,
+            "-m",
+            "tapsight",
+            "digest",
+            f"{tap}={part[tap]}",
+            "-o",
+            path,
+            "--threads",
+            "1",
+        ]
+        processes.append(subprocess.Popen(args, stdout=subprocess.DEVNULL))
+        made[tap].append(path)
+    assert [process.wait() for process in processes] == [0] * len(processes)
+    return made
+
+
+@pytest.fixture(scope="module")
+def whole(rotated: list[dict[str, str]]) -> tapsight.Result:
+    result = tapsight.check({tap: [part[tap] for part in rotated] for tap in rotated[0]})
+    # Copies, and calls whose media only earlier frames tell.
+    assert result.findings.num_rows >= 2
+    assert "rtp" in result.flows["app"].to_pylist()
+    return result
+
+
+def test_what_several_processes_have_read(digests: dict[str, list[str]], whole: tapsight.Result) -> None:
+    # In any order, and by the names that they were given when they were made.
+    every = [digests["inside"][2], *digests["outside"], *digests["inside"][:2], digests["inside"][3]]
+    result = tapsight.check(every)
+    assert sorted(tap for tap in result.taps["tap"].to_pylist()) == ["inside", "outside"]
+    in_order = tapsight.check({tap: digests[tap] for tap in ("inside", "outside")})
+    assert_same(in_order, whole)
+    assert result.answers == whole.answers
+    assert result.findings["sentence"].to_pylist() == whole.findings["sentence"].to_pylist()
+
+
+def test_threads_and_captures_among_digests(
+    rotated: list[dict[str, str]],
+    digests: dict[str, list[str]],
+    whole: tapsight.Result,
+) -> None:
+    for threads in (1, 4):
+        some = {
+            tap: [rotated[number][tap] if number % 2 else digests[tap][number] for number in range(4)]
+            for tap in digests
+        }
+        assert_same(tapsight.check(some, threads=threads), whole)
+
+
+def test_a_day_at_a_time(digests: dict[str, list[str]], whole: tapsight.Result, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    for number in range(4):
+        last = tapsight.check([digests[tap][number] for tap in ("inside", "outside")], state=state)
+    assert last.answers == whole.answers
+    assert plain(last.claims) == plain(whole.claims)
+    assert plain(last.flows) == plain(whole.flows)
+    assert last.findings["evidence"].to_pylist() == whole.findings["evidence"].to_pylist()
+    with pytest.raises(SourceError, match=r"inside-0\.pcap: the saved state knows it already"):
+        tapsight.check(digests["inside"][0], state=state)
+
+
+def test_evidence_is_cut_from_the_captures(
+    rotated: list[dict[str, str]],
+    digests: dict[str, list[str]],
+    whole: tapsight.Result,
+    tmp_path: Path,
+) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    manifest = tapsight.check(digests).evidence(ours)
+    whole.evidence(theirs)
+    packets = sorted(path.name for path in ours.glob("*.pcapng"))
+    assert packets
+    for name in packets:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+    assert {each["digest"] for each in manifest["inputs"]} == {
+        path for made in digests.values() for path in made
+    }
+    assert manifest["command"].endswith(" ".join(f"{tap}={path}" for tap in digests for path in digests[tap]))
+    # Where the captures have gone, beside the digest will do, and nothing else.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    capture = tmp_path / "capture.pcap"
+    capture.write_bytes(Path(rotated[0]["outside"]).read_bytes())
+    made = tapsight.digest(f"outside={capture}", moved / "a.digest")
+    capture.rename(moved / "capture.pcap")
+    result = tapsight.check(made.path)
+    assert result.evidence(tmp_path / "beside")["inputs"][0]["file"] == str(capture)
+    with (moved / "capture.pcap").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(
+        SourceError, match=r"a\.digest has no packets, .*capture\.pcap, which it is of, is not there, or has"
+    ):
+        result.evidence(tmp_path / "changed")
+    assert not (tmp_path / "changed").exists()
+
+
+def test_what_lies_on_both_sides_of_a_cut(tmp_path: Path) -> None:
+    """A datagram in three fragments, each in another file: only the first has ports."""
+    datagram = (
+        Ether() / IP(src="192.0.2.1", dst="198.51.100.1", id=7) / UDP(sport=5060, dport=5062) / (b"x" * 3000)
+    )
+    parts = []
+    for number, piece in enumerate(fragment(datagram, fragsize=1480)):
+        path = tmp_path / f"part-{number}.pcap"
+        path.write_bytes(nanoseconds([(10**18 + number, bytes(piece))]))
+        tapsight.digest({"tap": str(path)}, f"{path}.digest")
+        parts.append(f"{path}.digest")
+    assert len(parts) == 3
+    flows = tapsight.check(parts).flows
+    assert flows.select(["src_port", "dst_port", "packets"]).to_pylist() == [
+        {"src_port": 5060, "dst_port": 5062, "packets": 3}
+    ]
+    # The last two by themselves are of no known port.
+    assert tapsight.check(parts[1:]).flows["src_port"].to_pylist() == [0]
+
+
+def test_taps_keep_their_interfaces(tmp_path: Path) -> None:
+    captures = Path(__file__).parent / "corpus" / "protocols.pcap"
+    made = tapsight.digest(captures, tmp_path / "a.digest")
+    assert (made.tap, made.captures, made.packets) == ("protocols.pcap", (str(captures),), 50)
+    assert tapsight.check(made.path).taps["tap"].to_pylist() == ["protocols.pcap"]
+    assert_same(tapsight.check(f"x={made.path}"), tapsight.check(f"x={captures}"))
+
+
+@pytest.mark.parametrize("row", capture_index()[::9], ids=lambda row: row.get("file") or str(row))
+def test_real_captures_in_three_parts(row: dict[str, str], captures: Path, tmp_path: Path) -> None:
+    path = captures / next(iter(row.values()))
+    data = path.read_bytes()
+    order = {b"\xd4\xc3\xb2\xa1": "<", b"\x4d\x3c\xb2\xa1": "<", b"\xa1\xb2\xc3\xd4": ">"}.get(data[:4])
+    if order is None:
+        # Of another format: whole.
+        made = tapsight.digest(f"tap={path}", tmp_path / "whole.digest")
+        assert_same(tapsight.check({"tap": made.path}), tapsight.check({"tap": str(path)}))
+        return
+    records, at = [], 24
+    while at + 16 <= len(data):
+        length = struct.unpack_from(f"{order}I", data, at + 8)[0]
+        records.append(data[at : at + 16 + length])
+        at += 16 + length
+    third = -(-len(records) // 3)
+    if third == 0:
+        pytest.skip("no packets")
+    parts, digests = [], []
+    for start in range(0, len(records), third):
+        part = tmp_path / f"{start}.pcap"
+        part.write_bytes(data[:24] + b"".join(records[start : start + third]))
+        parts.append(str(part))
+        digests.append(tapsight.digest(f"tap={part}", f"{part}.digest", threads=1).path)
+    assert_same(tapsight.check({"tap": digests}), tapsight.check({"tap": parts}))
+
+
+# --- Bad input --------------------------------------------------------------------------------------------------------
+
+
+def test_a_capture_is_not_read_twice(
+    digests: dict[str, list[str]], rotated: list[dict[str, str]], tmp_path: Path
+) -> None:
+    capture, made = rotated[0]["inside"], digests["inside"][0]
+    for both in ([capture, made], {"a": capture, "b": made}, [made, f"b={capture}"]):
+        with pytest.raises(
+            SourceError, match=r"inside-0\.pcap.* one capture: every packet would look like a copy"
+        ):
+            tapsight.check(both)
+    again = tapsight.digest(f"other={capture}", tmp_path / "again.digest")
+    with pytest.raises(
+        SourceError, match=r"\(in .*inside-0\.pcap\.digest\) and .*\(in .*again\.digest\) are one capture"
+    ):
+        tapsight.check([made, again.path])
+
+
+def test_digests_that_cannot_be_used(digests: dict[str, list[str]], tmp_path: Path) -> None:
+    good, other = Path(digests["inside"][0]).read_bytes(), digests["outside"][0]
+    changed = bytearray(good)
+    changed[len(good) // 2] ^= 1
+    for bad, words in (
+        (good[:-1], "this digest is cut off"),
+        (good[: len(good) // 2], "this digest is cut off"),
+        (good[:20], "this digest is cut off"),
+        (bytes(changed), "this digest is damaged: make it again"),
+        (good[:17] + b"9" + good[18:], r"was made by version 9\S+, and this is \S+: make it again"),
+        (good[:17] + b"\x1b" + good[18:], r"was made by version \\u\{1b\}"),
+    ):
+        path = tmp_path / "bad.digest"
+        path.write_bytes(bad)
+        with pytest.raises(SourceError, match=words):
+            tapsight.check(str(path))
+        # The rest is examined without it, and said to be incomplete.
+        result = tapsight.check([str(path), other])
+        assert result.exit_code == 2
+        assert len(result.problems) == 1
+        assert "bad.digest: " in result.problems[0]
+        assert result.taps["tap"].to_pylist() == ["outside"]
+
+
+def test_where_digests_do_not_belong(
+    digests: dict[str, list[str]], rotated: list[dict[str, str]], tmp_path: Path
+) -> None:
+    made = digests["inside"][0]
+    with pytest.raises(SourceError, match=r"is a digest: name the captures"):
+        tapsight.digest(made, tmp_path / "b.digest")
+    with pytest.raises(ValueError, match=r"not a packet capture: it is a digest"):
+        tapsight.scan(made).collect()
+    with pytest.raises(
+        SourceError, match=r"a digest is of one tap, and these are captures of 2 \(inside, outside\)"
+    ):
+        tapsight.digest(rotated[0], tmp_path / "b.digest")
+    with pytest.raises(SourceError, match=r"is one of the captures"):
+        tapsight.digest(rotated[0]["inside"], rotated[0]["inside"])
+    with pytest.raises(SourceError, match=r"missing\.pcap: No such file"):
+        tapsight.digest(tmp_path / "missing.pcap", tmp_path / "b.digest")
+    with pytest.raises(SourceError, match="nowhere"):
+        tapsight.digest(rotated[0]["inside"], tmp_path / "nowhere" / "b.digest")
+    noise = tmp_path / "noise.pcap"
+    noise.write_bytes(b"no capture at all" * 9)
+    with pytest.raises(SourceError, match=r"noise\.pcap: not a packet capture"):
+        tapsight.digest(noise, tmp_path / "b.digest")
+    assert [path.name for path in tmp_path.iterdir()] == ["noise.pcap"]
+
+
+def test_a_capture_without_packets(tmp_path: Path) -> None:
+    capture = tmp_path / "none.pcap"
+    capture.write_bytes(nanoseconds([]))
+    made = tapsight.digest(capture, tmp_path / "none.digest")
+    assert made.packets == 0
+    assert_same(tapsight.check(made.path), tapsight.check(capture))
+
+
+def test_command_line(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    part = rotated[0]
+    out = tmp_path / "in.digest"
+    result = CliRunner().invoke(app, ["digest", f"inside={part['inside']}", "-o", str(out)])
+    assert result.exit_code == 0
+    assert result.stdout == ""
+    assert result.stderr.startswith(f"{out}: ")
+    assert result.stderr.endswith(" packets of tap inside\n")
+    with out.open("rb") as capture:
+        refused = subprocess.run(
+            [sys.executable, "-m", "tapsight", "check", "-"],
+            stdin=capture,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert refused.returncode == 2
+    assert "a digest that tapsight made, which only a check reads, from a file" in refused.stderr
+    checked = run("check", str(out), "--format", "json", cwd=tmp_path)
+    assert checked.returncode in {0, 1}
+    assert [tap["tap"] for tap in json.loads(checked.stdout)["taps"]] == ["inside"]
+
+
+def test_from_and_to_a_pipe(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    capture = Path(rotated[0]["inside"])
+    command = [sys.executable, "-m", "tapsight", "digest", "inside=-", "-o", "-"]
+    with capture.open("rb") as stdin:
+        done = subprocess.run(command, stdin=stdin, capture_output=True, check=True)
+    path = tmp_path / "piped.digest"
+    path.write_bytes(done.stdout)
+    ours, theirs = tapsight.check(str(path)), tapsight.check(f"inside={capture}")
+    assert ours.answers == theirs.answers
+    assert ours.findings["sentence"].to_pylist() == theirs.findings["sentence"].to_pylist()
+    with pytest.raises(SourceError, match="is of stdin, which could be read only once"):
+        ours.evidence(tmp_path / "evidence")
