@@ -75,7 +75,7 @@ pub fn readers(data: &[u8]) {
         }
     }
     // It knows no variants of pcap, and reads on where lengths contradict each other.
-    if reader.warnings().is_empty() && matches!(reader.files()[0].format, "pcap" | "nsecpcap" | "pcapng") {
+    if reader.warnings().is_empty() && matches!(&*reader.files()[0].format, "pcap" | "nsecpcap" | "pcapng") {
         assert_eq!(ours, theirs);
     }
 }

@@ -14,10 +14,9 @@ impl<T: FromBytes + IntoBytes + Immutable + Clone> Plain for T {}
 
 /// The first bytes of all values, then their second ones and so on: those alike stand together, and take less when compressed.
 pub(crate) fn serialize<T: Plain, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
-    let (bytes, width) = (values.as_bytes(), size_of::<T>());
-    let mut planes = Vec::with_capacity(bytes.len());
-    for plane in 0..width {
-        planes.extend(bytes.iter().skip(plane).step_by(width));
+    let mut planes = Vec::with_capacity(size_of_val(values));
+    for plane in 0..size_of::<T>() {
+        planes.extend(values.iter().map(|value| value.as_bytes().get(plane).copied().unwrap_or_default()));
     }
     serializer.serialize_bytes(&planes)
 }
@@ -48,8 +47,10 @@ impl<T: Plain> Visitor<'_> for Planes<T> {
             if plane.iter().all(|&byte| byte == 0) {
                 continue;
             }
-            for (to, &byte) in values.as_mut_bytes().iter_mut().skip(at).step_by(width).zip(plane) {
-                *to = byte;
+            for (value, &byte) in values.iter_mut().zip(plane) {
+                if let Some(to) = value.as_mut_bytes().get_mut(at) {
+                    *to = byte;
+                }
             }
         }
         Ok(values)

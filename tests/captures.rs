@@ -67,7 +67,7 @@ fn read(path: &Path, mmap: bool) -> Read {
     }
     let file = &reader.files()[0];
     assert_eq!((file.first_frame, file.frames), (1, read.frames.len() as u64));
-    file.format.clone_into(&mut read.format);
+    read.format = file.format.to_string();
     read.link = reader.interfaces().first().map(|interface| interface.link.0);
     read.warnings = reader.warnings().iter().map(ToString::to_string).collect();
     read
