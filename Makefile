@@ -72,7 +72,7 @@ history: ## draw benches/record, into target/history.svg
 	@$(PYTHON) benches/history.py
 
 evaluate: build ## run the lab through a check, and write docs/evaluation.md (minutes; SCALE=1)
-	$(BIN)/python -m tapsight.lab.evaluate docs --scale $(or $(SCALE),1)
+	$(BIN)/python -m tapsight.lab.evaluate docs --rates python/tapsight/data/false_alarms.json --scale $(or $(SCALE),1)
 
 fuzz: ## look for input that breaks the engine (FUZZ_SECONDS=60 a target)
 	./fuzz/run.sh $(or $(FUZZ_SECONDS),60)

@@ -12,11 +12,14 @@ from typing import Any
 
 import dpkt
 import pytest
+from conftest import ROOT
 from scapy.layers.inet import IP, TCP, UDP  # type: ignore[import-untyped]
 from scapy.layers.l2 import Ether  # type: ignore[import-untyped]
 from scapy.utils import RawPcapNgReader  # type: ignore[import-untyped]
 
 import tapsight
+from tapsight._explain import false_alarms, per_million
+from tapsight.detectors import DETECTORS
 from tapsight.lab import Confounder, Generated, Implant, Scenario, evaluate, generate
 from tapsight.lab.__main__ import main
 from tapsight.lab.confounders import CONFOUNDERS
@@ -544,3 +547,20 @@ def test_an_evaluation_counts_false_alarms() -> None:
     assert quiet.findings == []
     page = evaluate.of_alarms([quiet, told])
     assert "| nothing |" in page and "mirror: A1" in page
+    rates = evaluate.rates([quiet, told])
+    assert (rates["A1"]["loud"], rates["A1"]["scenarios"]) == (1, 2)
+    assert rates["A1"]["judged"] == quiet.judged["A1"] + told.judged["A1"] > 0
+    assert evaluate.rates([quiet])["A1"]["loud"] == 0
+
+
+def test_rates_of_false_alarms_are_those_of_the_evaluation() -> None:
+    calm = json.loads((ROOT / "docs" / "evaluation.json").read_text())["confounders"]
+    kept = json.loads((ROOT / "python/tapsight/data/false_alarms.json").read_text())
+    assert kept == evaluate.rates([evaluate.Alarms(**each) for each in calm])
+    # By hand: 3 over a million and a half is 2 in a million.
+    assert per_million(0, 1_500_000) == "< 2"
+    assert per_million(3, 10_000) == "300"
+    assert per_million(0, 0) is None
+    assert "No scenario of the lab" in false_alarms("X1")
+    text = DETECTORS["A5"].explain()
+    assert f"where it judged {kept['A5']['judged']:,} packets" in " ".join(text.split())

@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from tapsight._explain import explanation
 from tapsight._options import Options, Severity
-from tapsight._text import documentation
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.findings import Finding
 
@@ -174,7 +174,7 @@ class Check(ABC, Generic[O]):
     @classmethod
     def explain(cls) -> str:
         """What it demands, why, and how to put right what fails it."""
-        return f"{cls.id}: {cls.title}\n\n{documentation(cls)}"
+        return explanation(cls, cls.id, cls.title)
 
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> str | None:

@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+from tapsight._explain import explanation
 from tapsight._options import Options
-from tapsight._text import begin, documentation, duration, party, percent, plural, span_text, traffic_text
+from tapsight._text import begin, duration, party, percent, plural, span_text, traffic_text
 from tapsight.claims import Claim
 
 Question = Literal["copied", "diverted"]
@@ -111,7 +112,7 @@ class Detector:
     @classmethod
     def explain(cls) -> str:
         """What it sees and what it cannot."""
-        return f"{cls.id}: {cls.title}\n\n{documentation(cls)}"
+        return explanation(cls, cls.id, cls.title)
 
     @classmethod
     def sentence(cls, told: Told) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tapsight
 from tapsight._check import plain_rows
+from tapsight._explain import per_million
 from tapsight._options import SEVERITIES
 from tapsight._text import address_text, duration, mac_text
 from tapsight.checks import CHECKS
@@ -278,6 +279,8 @@ class Alarms:
     findings: list[dict[str, Any]]
     """``detector``, ``severity``, ``packets``, ``sentence``."""
     verdicts: dict[str, str]
+    judged: dict[str, int]
+    """How many packets each check and detector could judge."""
 
 
 class Known(NamedTuple):
@@ -423,10 +426,10 @@ def alarms(calm: Calm) -> Alarms:
         }
         for each in plain_rows(result.findings)
     ]
-    verdicts = {
-        row["check"]: row["verdict"] for row in result.verdicts.select(["check", "verdict"]).to_pylist()
-    }
-    return Alarms(calm.name, packets, calm.scenario.seconds, findings, verdicts)
+    told = result.verdicts.select(["check", "verdict", "judged"]).to_pylist()
+    verdicts = {row["check"]: row["verdict"] for row in told}
+    judged = {row["check"]: row["judged"] for row in told}
+    return Alarms(calm.name, packets, calm.scenario.seconds, findings, verdicts, judged)
 
 
 def wilson(hits: int, of: int) -> tuple[float, float]:
@@ -659,6 +662,15 @@ def of_alarms(calm: Sequence[Alarms]) -> str:
         )
     packets = sum(run.packets for run in calm)
     text += f"\nIn all, {packets:,} packets.\n"
+    text += (
+        "\nBy check and detector, of the packets that each could judge (some judge conversations or devices: their packets). A dash is one "
+        "that had nothing to judge.\n\n"
+        "| check | packets judged | info, low | medium and above | of those per million |\n|---|--:|--:|--:|--:|\n"
+    )
+    for check, rate in rates(calm).items():
+        alarms_ = f"**{rate['loud']}**" if rate["loud"] else "0"
+        million = per_million(rate["loud"], rate["judged"])
+        text += f"| {check} | {rate['judged']:,} | {rate['quiet']} | {alarms_} | {million or '-'} |\n"
     told: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for run in calm:
         for finding in run.findings:
@@ -669,6 +681,20 @@ def of_alarms(calm: Sequence[Alarms]) -> str:
         times = f"{len(found)} findings" if len(found) > 1 else "one finding"
         text += f"- {name}: {detector}, {severity}, {times} of {packets:,} packets. {found[0]['sentence']}\n"
     return text
+
+
+def rates(calm: Sequence[Alarms]) -> dict[str, dict[str, int]]:
+    """By check: in how many scenarios and of how many packets it could judge, how many findings are of low and of higher severity."""
+    found = [(each["detector"].partition(".")[0], _is_loud(each)) for run in calm for each in run.findings]
+    return {
+        check: {
+            "scenarios": sum(run.judged[check] > 0 for run in calm),
+            "judged": sum(run.judged[check] for run in calm),
+            "quiet": sum(not loud for of, loud in found if of == check),
+            "loud": sum(loud for of, loud in found if of == check),
+        }
+        for check in (calm[0].verdicts if calm else ())
+    }
 
 
 def run(
@@ -720,12 +746,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="how large scenarios are")
     parser.add_argument("--only", default="", help="only dials with this in their name")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument(
+        "--rates", type=Path, help="where rates of false alarms are written, for tapsight explain"
+    )
     options = parser.parse_args(argv)
     rows, calm = run(options.scale, options.only, options.jobs)
     options.folder.mkdir(parents=True, exist_ok=True)
     print(file=sys.stderr)  # noqa: T201 - a command
     (options.folder / "evaluation.md").write_text(markdown(rows, calm, options.scale))
     (options.folder / "evaluation.json").write_text(as_json(rows, calm, options.scale))
+    if options.rates:
+        options.rates.write_text(json.dumps(rates(calm), indent=1) + "\n")
     return 0
 
 
