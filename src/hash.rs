@@ -1,4 +1,4 @@
-//! Hashes that never leave the process, where speed counts more than a standard.
+//! Hashes that leave the process in nothing but this version's own files, where speed counts more than a standard.
 
 /// The product of two numbers, its upper half folded onto its lower: every bit of both counts.
 #[inline(always)]

@@ -133,7 +133,8 @@ def test_evidence_is_cut_from_the_captures(
     with (moved / "capture.pcap").open("ab") as file:
         file.write(b"more")
     with pytest.raises(
-        SourceError, match=r"a\.digest has no packets, .*capture\.pcap, which it is of, is not there, or has"
+        SourceError,
+        match=r"which .*a\.digest has not, and .*capture\.pcap, which it is of, is not there or has changed",
     ):
         result.evidence(tmp_path / "changed")
     assert not (tmp_path / "changed").exists()
@@ -160,11 +161,31 @@ def test_what_lies_on_both_sides_of_a_cut(tmp_path: Path) -> None:
 
 
 def test_taps_keep_their_interfaces(tmp_path: Path) -> None:
-    captures = Path(__file__).parent / "corpus" / "protocols.pcap"
-    made = tapsight.digest(captures, tmp_path / "a.digest")
-    assert (made.tap, made.captures, made.packets) == ("protocols.pcap", (str(captures),), 50)
-    assert tapsight.check(made.path).taps["tap"].to_pylist() == ["protocols.pcap"]
-    assert_same(tapsight.check(f"x={made.path}"), tapsight.check(f"x={captures}"))
+    """A pcapng file of two interfaces, made by hand after draft-ietf-opsawg-pcapng sections 4.1 to 4.3."""
+
+    def block(kind: int, body: bytes) -> bytes:
+        length = (12 + len(body)).to_bytes(4, "little")
+        return kind.to_bytes(4, "little") + length + body + length
+
+    section = block(0x0A0D0D0A, bytes.fromhex("4d3c2b1a01000000") + b"\xff" * 8)
+    interfaces = b"".join(
+        block(1, bytes.fromhex("0100000000000000") + b"\x02\0\x04\0" + name + b"\0" * 4)
+        for name in (b"eth0", b"eth1")
+    )
+    frame = bytes(
+        Ether() / IP(src="192.0.2.1", dst="192.0.2.2", id=9) / UDP(sport=1000, dport=2000) / (b"y" * 58)
+    )
+    assert len(frame) == 100
+    packets = b"".join(
+        block(6, struct.pack("<5I", number, 0, number, 100, 100) + frame) for number in range(2)
+    )
+    capture = tmp_path / "two.pcapng"
+    capture.write_bytes(section + interfaces + packets)
+    made = tapsight.digest(f"a={capture}", tmp_path / "a.digest")
+    assert (made.tap, made.captures, made.packets, made.warnings) == ("a", (str(capture),), 2, ())
+    assert tapsight.check(made.path).taps["tap"].to_pylist() == ["a/eth0", "a/eth1"]
+    assert tapsight.check(f"b={made.path}").taps["tap"].to_pylist() == ["b/eth0", "b/eth1"]
+    assert_same(tapsight.check(f"b={made.path}"), tapsight.check(f"b={capture}"))
 
 
 @pytest.mark.parametrize("row", capture_index()[::9], ids=lambda row: row.get("file") or str(row))
@@ -222,6 +243,7 @@ def test_digests_that_cannot_be_used(digests: dict[str, list[str]], tmp_path: Pa
         (good[: len(good) // 2], "this digest is cut off"),
         (good[:20], "this digest is cut off"),
         (bytes(changed), "this digest is damaged: make it again"),
+        (good + good, "something follows the end of this digest"),
         (good[:17] + b"9" + good[18:], r"was made by version 9\S+, and this is \S+: make it again"),
         (good[:17] + b"\x1b" + good[18:], r"was made by version \\u\{1b\}"),
     ):
@@ -249,25 +271,77 @@ def test_where_digests_do_not_belong(
         SourceError, match=r"a digest is of one tap, and these are captures of 2 \(inside, outside\)"
     ):
         tapsight.digest(rotated[0], tmp_path / "b.digest")
+    capture = rotated[0]["inside"]
+    with pytest.raises(SourceError, match=r"say which tap .*inside-0\.pcap is of, as in inside="):
+        tapsight.digest(capture, tmp_path / "b.digest")
     with pytest.raises(SourceError, match=r"is one of the captures"):
-        tapsight.digest(rotated[0]["inside"], rotated[0]["inside"])
+        tapsight.digest(f"a={capture}", capture)
     with pytest.raises(SourceError, match=r"missing\.pcap: No such file"):
-        tapsight.digest(tmp_path / "missing.pcap", tmp_path / "b.digest")
+        tapsight.digest(f"a={tmp_path / 'missing.pcap'}", tmp_path / "b.digest")
     with pytest.raises(SourceError, match="nowhere"):
-        tapsight.digest(rotated[0]["inside"], tmp_path / "nowhere" / "b.digest")
+        tapsight.digest(f"a={capture}", tmp_path / "nowhere" / "b.digest")
     noise = tmp_path / "noise.pcap"
     noise.write_bytes(b"no capture at all" * 9)
-    with pytest.raises(SourceError, match=r"noise\.pcap: not a packet capture"):
-        tapsight.digest(noise, tmp_path / "b.digest")
+    for captures in ([str(noise)], [capture, str(noise)]):
+        with pytest.raises(SourceError, match=r"noise\.pcap: not a packet capture"):
+            tapsight.digest({"a": captures}, tmp_path / "b.digest")
     assert [path.name for path in tmp_path.iterdir()] == ["noise.pcap"]
+
+
+def test_digests_that_straddle_another_are_refused(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    parts = [part["inside"] for part in rotated]
+    ends = tapsight.digest({"inside": [parts[2], parts[0]]}, tmp_path / "ends.digest").path
+    with pytest.raises(
+        SourceError, match=r"ends\.digest is of captures before and after .*inside-1\.pcap: make digests"
+    ):
+        tapsight.check([ends, f"inside={parts[1]}"])
+    last = tapsight.check([f"inside={parts[3]}", ends])
+    assert_same(last, tapsight.check({"inside": [parts[0], parts[2], parts[3]]}))
+
+
+def test_captures_of_one_name(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    """Every host of a network has its capture.pcap: a check can tell them apart, evidence cannot."""
+    made = []
+    for number, part in enumerate(rotated[:2]):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "capture.pcap").write_bytes(Path(part["outside"]).read_bytes())
+        done = run("digest", f"tap{number}=capture.pcap", "-o", "a.digest", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        made.append(str(folder / "a.digest"))
+    result = tapsight.check(made)
+    assert result.taps["tap"].to_pylist() == ["tap0", "tap1"]
+    with pytest.raises(SourceError, match=r"several captures are called capture\.pcap"):
+        result.evidence(tmp_path / "evidence")
+
+
+def test_a_pipe_day_after_day(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    """What can be read only once is not known again: its name says nothing."""
+    for part in rotated[:2]:
+        with Path(part["inside"]).open("rb") as stdin:
+            command = [sys.executable, "-m", "tapsight", "check", "inside=-", "--state", "state", "--quiet"]
+            done = subprocess.run(
+                command, stdin=stdin, capture_output=True, text=True, cwd=tmp_path, check=False
+            )
+        assert done.returncode in {0, 1}, done.stderr
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o600
+    # Under another name it is still the same capture.
+    again = tmp_path / "again.pcap"
+    again.write_bytes(Path(rotated[2]["inside"]).read_bytes())
+    tapsight.check({"inside": rotated[2]["inside"]}, state=tmp_path / "state")
+    with pytest.raises(SourceError, match=r"again\.pcap: the saved state knows it already"):
+        tapsight.check({"inside": str(again)}, state=tmp_path / "state")
 
 
 def test_a_capture_without_packets(tmp_path: Path) -> None:
     capture = tmp_path / "none.pcap"
     capture.write_bytes(nanoseconds([]))
-    made = tapsight.digest(capture, tmp_path / "none.digest")
+    other = tmp_path / "none-either.pcap"
+    other.write_bytes(capture.read_bytes())
+    made = tapsight.digest(f"a={capture}", tmp_path / "none.digest")
     assert made.packets == 0
-    assert_same(tapsight.check(made.path), tapsight.check(capture))
+    # Two that are alike, byte for byte, but hold nothing that could look like a copy.
+    assert_same(tapsight.check([made.path, f"b={other}"]), tapsight.check([f"a={capture}", f"b={other}"]))
 
 
 def test_command_line(rotated: list[dict[str, str]], tmp_path: Path) -> None:
@@ -300,6 +374,12 @@ def test_from_and_to_a_pipe(rotated: list[dict[str, str]], tmp_path: Path) -> No
         done = subprocess.run(command, stdin=stdin, capture_output=True, check=True)
     path = tmp_path / "piped.digest"
     path.write_bytes(done.stdout)
+    # Behind what is there already.
+    with capture.open("rb") as stdin, (tmp_path / "both").open("wb") as both:
+        both.write(b"before")
+        both.flush()
+        subprocess.run(command, stdin=stdin, stdout=both, check=True)
+    assert (tmp_path / "both").read_bytes() == b"before" + done.stdout
     ours, theirs = tapsight.check(str(path)), tapsight.check(f"inside={capture}")
     assert ours.answers == theirs.answers
     assert ours.findings["sentence"].to_pylist() == theirs.findings["sentence"].to_pylist()

@@ -7,13 +7,14 @@ import dataclasses
 import html
 import json
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 
-from tapsight import _engine, _evidence, _files
+from tapsight import _engine, _evidence
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
 from tapsight._scan import checked_threads
@@ -222,8 +223,8 @@ def check(
     """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
 
     Args:
-        sources: Captures: a path, several paths or ``NAME=path``, or a mapping of tap names to a path or paths. ``-`` is
-            standard input. Captures under one name are one tap, read in the order of the times of their first frames.
+        sources: Captures, or digests of them: a path, several paths or ``NAME=path``, or a mapping of tap names to a path or paths.
+            ``-`` is standard input. Captures under one name are one tap, read in the order of the times of their first frames.
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
         memory: About how many bytes to use for what is remembered of recent packets.
@@ -335,9 +336,11 @@ def write_state(path: str | os.PathLike[str], state: bytes) -> None:
     Raises:
         SourceError: It cannot be written.
     """
+    target = Path(path)
     try:
-        with _files.output(os.fspath(path)) as file:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             file.write(state)
+        Path(file.name).replace(target)
     except OSError as error:
         raise SourceError(f"{os.fspath(path)}: {error.strerror}") from error
 
@@ -351,7 +354,7 @@ def readable_taps(
         found = {path: problem(path) for path in tap.paths}
         problems.extend(text for text in found.values() if text is not None)
         if paths := tuple(path for path, text in found.items() if text is None):
-            kept.append(Tap(tap.name, paths))
+            kept.append(dataclasses.replace(tap, paths=paths))
     if not kept:
         raise SourceError("\n".join(problems))
     return kept

@@ -12,10 +12,10 @@ from tapsight._sources import (
     STDIN,
     SourceError,
     Sources,
-    digest_head,
     in_order_of_time,
     problem_with,
     read_sources,
+    usable_digest,
 )
 
 
@@ -41,17 +41,17 @@ def digest(
     """Writes what :func:`tapsight.check` needs to know of the captures of one tap to a file, which it reads in their place.
 
     So the work can be shared by several processes, on one machine or where the captures are: what a check says of digests is what it
-    says of the captures, however they were shared out. There are no packets in a digest, but addresses, ports, and what
-    signalling says (names, numbers, URIs).
+    says of the captures, however they were shared out. Of packets, a digest holds only those that carry samples of others (sFlow, IPFIX,
+    NetFlow, HEP), but of all of them addresses, ports, and what signalling says (names, numbers, URIs).
 
     Args:
-        sources: Captures of one tap; see :func:`tapsight.check`.
+        sources: Captures of one tap, with its name: ``NAME=path``, several of those, or a mapping of the name to a path or paths.
         path: Where to, ``-`` for standard output; what was there is replaced when all is written.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
         threads: How many threads to use; all processors by default.
 
     Raises:
-        SourceError: The captures are of several taps, or cannot be read, or the file cannot be written.
+        SourceError: The captures are of several taps, or of one without a name, or cannot be read, or the file cannot be written.
     """
     taps = read_sources(sources)
     if len(taps) > 1:
@@ -61,16 +61,20 @@ def digest(
             "as in NAME=CAPTURE"
         )
     (tap,) = taps
+    if not tap.named:
+        raise SourceError(
+            f"say which tap {tap.paths[0]} is of, as in inside={tap.paths[0]}: digests of one tap belong together"
+        )
     target = os.fspath(path)
     for capture in tap.paths:
         if (problem := problem_with(capture)) is not None:
             raise SourceError(problem)
-        if digest_head(capture) is not None:
+        if usable_digest(capture) is not None:
             raise SourceError(f"{capture} is a digest: name the captures that this one is to be of")
         if capture != STDIN and os.path.realpath(capture) == os.path.realpath(target):
             raise SourceError(f"{target} is one of the captures: name another file")
-    captures = in_order_of_time(tap.paths)
     try:
+        captures = in_order_of_time(tap.paths)
         with _files.output(target) as file:
             packets, warnings = _engine.write_digest(
                 tap.name,

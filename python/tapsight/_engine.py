@@ -76,8 +76,16 @@ def open_packets(
     return tapsight.open(list(source), table=table, columns=columns, tap=tap, threads=threads)
 
 
-Mark = tuple[int, int]
-"""What a capture is known by, whatever it is called and wherever it lies: its length, and a hash of its beginning."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class CaptureHead:
+    """What is known of a capture before it is read."""
+
+    name: str
+    """As it was named to whoever opened it."""
+    mark: tuple[int, int] | None
+    """Its length, and a hash of its beginning: what it is known by, whatever it is called; none if it can be read only once."""
+    first_ts: int | None
+    """When its first frame was captured, nanoseconds UTC; none if it has none."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -85,16 +93,24 @@ class DigestHead:
     """What is known of a digest before it is read."""
 
     tap: str
-    first_ts: int | None
-    """When its first frame was captured, nanoseconds UTC."""
-    captures: tuple[tuple[str, Mark | None], ...]
-    """The captures that it is of, as they were named, and what each is known by unless it could be read only once."""
+    captures: tuple[CaptureHead, ...]
+    """The captures that it is of, in order."""
+
+    @property
+    def first_ts(self) -> int | None:
+        """When the first frame was captured."""
+        return next((each.first_ts for each in self.captures if each.first_ts is not None), None)
 
 
 def digest_head(path: str) -> DigestHead | None:
     """What is known of a digest; ``None`` of what is something else."""
     head = importlib.import_module("tapsight._core").digest_head(path)
-    return None if head is None else DigestHead(head[0], head[1], tuple(head[2]))
+    return None if head is None else DigestHead(head[0], tuple(CaptureHead(*each) for each in head[1]))
+
+
+def capture_head(path: str) -> CaptureHead:
+    """What is known of a capture."""
+    return CaptureHead(*importlib.import_module("tapsight._core").capture_head(path))
 
 
 def verify_digest(path: str) -> None:
@@ -111,24 +127,6 @@ def write_digest(
         tap, list(captures), path, name=name, progress=progress, threads=threads
     )
     return written
-
-
-def capture_mark(path: str) -> Mark | None:
-    """What a capture is known by, unless it can be read only once."""
-    mark: Mark | None = importlib.import_module("tapsight._core").capture_mark(path)
-    return mark
-
-
-def first_ts(path: str) -> int | None:
-    """When the first frame of a capture or digest was captured, nanoseconds UTC; ``None`` if it has none."""
-    import pyarrow as pa
-
-    if (head := digest_head(path)) is not None:
-        return head.first_ts
-    core = importlib.import_module("tapsight._core")
-    stream = core.Stream([path], columns=["ts"], limit=1, threads=1)
-    ts = pa.RecordBatchReader.from_stream(stream).read_all()["ts"].cast(pa.int64()).to_pylist()
-    return int(ts[0]) if ts else None
 
 
 def extract(path: str, frames: Sequence[int], *, tap: str, zero_payload: bool) -> Iterator[pa.Table]:

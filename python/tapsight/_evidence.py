@@ -13,6 +13,7 @@ import re
 import shlex
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -21,9 +22,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tapsight import _engine, _pcapng
-from tapsight._engine import Mark
 from tapsight._options import did_you_mean
-from tapsight._sources import STDIN, SourceError, Tap, capture_mark, digest_head, read_sources
+from tapsight._sources import STDIN, SourceError, Tap, read_sources, usable_capture, usable_digest
 from tapsight._text import iso_time, plural, safe
 from tapsight.findings import attack
 
@@ -77,26 +77,39 @@ class Capture:
     """As it was named to whoever read it."""
     tap: str
     digest: str | None
-    mark: Mark | None
+    mark: tuple[int, int] | None
     """What the digest says it is known by."""
 
-    def place(self) -> str | None:
-        """Where it is: as it was named or, of a digest, beside that; ``None`` if it is not there."""
+    def place(self) -> str:
+        """Where it is: as it was named or, of a digest, beside that.
+
+        Raises:
+            SourceError: It is not there, has changed, or could be read only once.
+        """
         if self.digest is None:
             return self.name
-        beside = Path(self.digest).parent / Path(self.name).name
-        there = (path for path in (self.name, str(beside)) if self.mark == capture_mark(path))
-        return None if self.mark is None else next(there, None)
+        if self.mark is None:
+            raise SourceError(
+                f"{self.digest} is of {self.name}, which could be read only once, and evidence takes a second look: write the "
+                "capture to a file first, and make the digest of that"
+            )
+        for path in (self.name, str(Path(self.digest).parent / Path(self.name).name)):
+            if (found := usable_capture(path)) is not None and found.mark == self.mark:
+                return path
+        raise SourceError(
+            f"evidence is made of packets, which {self.digest} has not, and {self.name}, which it is of, is not there or has changed: "
+            "put it beside the digest, or run this where the captures are"
+        )
 
 
 def captures_of(taps: Iterable[Tap]) -> list[Capture]:
     """The captures of taps, those included that digests are of."""
     captures = []
     for name, path in ((tap.name, path) for tap in taps for path in tap.paths):
-        if (head := digest_head(path)) is None:
+        if (head := usable_digest(path)) is None:
             captures.append(Capture(path, name, None, None))
         else:
-            captures += [Capture(capture, name, path, mark) for capture, mark in head.captures]
+            captures += [Capture(each.name, name, path, each.mark) for each in head.captures]
     return captures
 
 
@@ -157,13 +170,18 @@ def require_files(taps: Iterable[Tap]) -> None:
     """Makes sure that the captures can be read a second time.
 
     Raises:
-        SourceError: One is standard input, a pipe or a device.
+        SourceError: One is standard input, a pipe or a device; or a digest's, and is not there; or two have one name.
     """
-    for capture in captures_of(taps):
-        path = capture.name
+    captures = captures_of(taps)
+    times = Counter(capture.name for capture in captures)
+    for capture in captures:
+        if times[capture.name] > 1:
+            raise SourceError(
+                f"several captures are called {capture.name}, so that frames cannot be told apart: make digests of captures with names of "
+                "their own"
+            )
+        path = capture.place()
         if capture.digest is not None:
-            if capture.place() is None:
-                raise SourceError(_missing(capture))
             continue
         # What is not there, or a folder, is told by the check.
         if path == STDIN or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
@@ -172,18 +190,6 @@ def require_files(taps: Iterable[Tap]) -> None:
                 f"{what} can be read only once, and evidence takes a second look: write the capture to a file first, "
                 "such as with tcpdump -w FILE, and name that"
             )
-
-
-def _missing(capture: Capture) -> str:
-    if capture.mark is None:
-        return (
-            f"{capture.digest} is of {capture.name}, which could be read only once, and evidence takes a second look: write the "
-            "capture to a file first, and make the digest of that"
-        )
-    return (
-        f"{capture.digest} has no packets, and evidence is made of those: {capture.name}, which it is of, is not there, or has changed. "
-        "Put it beside the digest, or run this where the captures are"
-    )
 
 
 def require_room(directory: Path) -> None:
@@ -253,11 +259,6 @@ def write(
     wanted = None if findings is None else list(dict.fromkeys(findings))
     require_files(run.taps)
     require_room(directory)
-    names = [capture.name for capture in run.captures]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise EvidenceError(
-            f"two digests are of captures called {twice[0]}, so that frames cannot be told apart: give the captures other names"
-        )
     chosen = _choose(result.findings.select([*KEYS, "evidence"]).to_pylist(), wanted, max_frames)
     if mixed := sorted(run.ambiguous & {frame.tap for each in chosen for frame in each.frames}):
         raise EvidenceError(
@@ -318,10 +319,7 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
     for capture in run.captures:
         if capture.digest is None and run.states[capture.name] is None:
             continue
-        place = capture.place()
-        if place is None:
-            raise SourceError(_missing(capture))
-        with Path(place).open("rb") as file:
+        with Path(capture.place()).open("rb") as file:
             sum_ = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
         entry = {
@@ -395,8 +393,6 @@ def _spooled(
             if not numbers:
                 continue
             path = capture.place()
-            if path is None:
-                raise SourceError(_missing(capture))
             for table in _engine.extract(path, numbers, tap=capture.tap, zero_payload=zero_payload):
                 count += table.num_rows
                 yield table

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import glob
+import itertools
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tapsight import _engine
-from tapsight._engine import DigestHead, Mark
+from tapsight._engine import CaptureHead, DigestHead
 
 STDIN = "-"
 """The name of standard input."""
@@ -22,7 +23,7 @@ Sources = (
     | Iterable[str | os.PathLike[str]]
     | Mapping[str, str | os.PathLike[str] | Sequence[str | os.PathLike[str]]]
 )
-"""One capture; several, each a path or ``NAME=path``; or a mapping of names to a path or paths."""
+"""One capture or digest; several, each a path or ``NAME=path``; or a mapping of names to a path or paths."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class Tap:
     name: str
     paths: tuple[str, ...]
     """Its captures, in order."""
+    named: bool = True
+    """Whether somebody gave it its name; else it is called as its capture."""
 
 
 class SourceError(ValueError):
@@ -63,19 +66,17 @@ def read_sources(sources: Sources) -> list[Tap]:
             match = re.fullmatch(r"([^=/]+)=(.+)", text, re.DOTALL)
             if match and isinstance(source, str) and not Path(text).exists():
                 named.setdefault(match[1], []).extend(_expand(match[2]))
-            else:
-                unnamed.extend(_expand(text))
-    heads = {path: head for path in unnamed if (head := digest_head(path)) is not None}
-    for path, head in heads.items():
-        named.setdefault(head.tap, []).append(path)
-    unnamed = [path for path in unnamed if path not in heads]
+                continue
+            for path in _expand(text):
+                head = usable_digest(path)
+                (unnamed if head is None else named.setdefault(head.tap, [])).append(path)
     every: list[str] = [*unnamed, *(path for files in named.values() for path in files)]
     if not every:
         raise SourceError("no capture was named")
     _refuse_twice(every)
     names = [_file_name(path) for path in unnamed]
     taps = [
-        Tap(path if names.count(name) > 1 or name in named else name, (path,))
+        Tap(path if names.count(name) > 1 or name in named else name, (path,), named=False)
         for name, path in zip(names, unnamed, strict=True)
     ]
     return taps + [Tap(name, tuple(files)) for name, files in named.items()]
@@ -99,48 +100,61 @@ def _refuse_twice(paths: list[str]) -> None:
         if same in seen:
             raise SourceError(f"{path} is named twice: every packet would look like a copy")
         seen.add(same)
-    heads = {path: head for path in paths if (head := digest_head(path)) is not None}
-    if not heads:
-        return
-    # What each capture is called, and how it came here.
-    known: dict[Mark, tuple[str, str]] = {}
-    for path in paths:
-        head = heads.get(path)
-        for capture, mark in head.captures if head is not None else [(path, capture_mark(path))]:
-            if mark is None or mark[0] == 0:
+    heads = {path: head for path in paths if (head := usable_digest(path)) is not None}
+    known: dict[tuple[int, int], tuple[str, str]] = {}
+    for path in paths if heads else ():
+        single = usable_capture(path) if path not in heads else None
+        captures = heads[path].captures if path in heads else (single,) if single is not None else ()
+        for capture in captures:
+            # Those without frames are alike, and harmless.
+            if capture.mark is None or capture.first_ts is None:
                 continue
-            if mark in known:
-                other, through = known[mark]
+            if capture.mark in known:
+                other, through = known[capture.mark]
                 first = f"{other} (in {through})" if other != through else other
-                second = f"{capture} (in {path})" if capture != path else capture
+                second = f"{capture.name} (in {path})" if path in heads else path
                 raise SourceError(
                     f"{first} and {second} are one capture: every packet would look like a copy"
                 )
-            known[mark] = capture, path
+            known[capture.mark] = capture.name, path
 
 
-def digest_head(path: str) -> DigestHead | None:
-    """What is known of a digest before it is read; ``None`` of what is none, or cannot be read."""
+def usable_digest(path: str) -> DigestHead | None:
+    """What is known of a digest before it is read; ``None`` of what is none, or cannot be used: to read it will tell."""
     with contextlib.suppress(OSError, ValueError):
         if path != STDIN and Path(path).is_file():
             return _engine.digest_head(path)
     return None
 
 
-def capture_mark(path: str) -> Mark | None:
-    """What a capture is known by; ``None`` of what cannot be read again."""
+def usable_capture(path: str) -> CaptureHead | None:
+    """What is known of a capture before it is read; ``None`` of what cannot be read, or only once."""
     with contextlib.suppress(OSError, ValueError):
         if path != STDIN and Path(path).is_file():
-            return _engine.capture_mark(path)
+            return _engine.capture_head(path)
     return None
 
 
 def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The captures of a tap by the times of their first frames: rotated files, in whichever order they were named."""
+    """The captures of a tap by the times of their first frames: rotated files, in whichever order they were named.
+
+    Raises:
+        SourceError: A digest is of captures before and after another one.
+    """
     if len(paths) < 2 or STDIN in paths:
         return paths
-    first = {path: _engine.first_ts(path) for path in paths}
-    return tuple(sorted(paths, key=lambda path: first[path] or 0))
+    spans: dict[str, list[int]] = {}
+    for path in paths:
+        head = _engine.digest_head(path)
+        captures = head.captures if head is not None else (_engine.capture_head(path),)
+        spans[path] = [each.first_ts for each in captures if each.first_ts is not None] or [0]
+    ordered = sorted(paths, key=lambda path: spans[path][0])
+    for here, there in itertools.pairwise(ordered):
+        if len(spans[here]) > 1 and max(spans[here]) > spans[there][0]:
+            raise SourceError(
+                f"{here} is of captures before and after {there}: make digests of captures that follow each other"
+            )
+    return tuple(ordered)
 
 
 def problem_with(path: str) -> str | None:

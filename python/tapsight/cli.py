@@ -238,7 +238,10 @@ def check(
 
 @app.command()
 def digest(
-    captures: Captures,
+    captures: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=CAPTURE...", help="Captures of the tap NAME. - is standard input."),
+    ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE", help="Write there; - is standard output.")
     ],

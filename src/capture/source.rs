@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::compression::Compression;
 use super::window::{Stream, Window};
-use super::{Bytes, Error, foreign, map};
+use super::{Bytes, Error, Options, Reader, foreign, map};
 
 /// Where a capture comes from.
 #[non_exhaustive]
@@ -112,6 +112,18 @@ impl Source {
             .and_then(|file| file.take(Mark::BEGINNING).read_to_end(&mut beginning))
             .map_err(io)?;
         Ok(Some(Mark { len: metadata.len(), beginning: xxh3_64(&beginning) }))
+    }
+
+    /// When the first frame was captured, nanoseconds UTC, of what can be read again; none if there is no frame, or that cannot be told.
+    pub(crate) fn first_ts(&self) -> Result<Option<i64>, Error> {
+        let Self::Path(path) = self else { return Ok(None) };
+        let mut reader = Reader::open(vec![Self::Path(path.clone())], Options::default())?;
+        while let Some(block) = reader.next_block_of(1)? {
+            if let Some(frame) = block.frames().next() {
+                return Ok(Some(frame.record.ts));
+            }
+        }
+        Ok(None)
     }
 
     /// Its bytes as they are, of what can be read again.

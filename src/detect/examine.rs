@@ -17,7 +17,7 @@ use super::{
 };
 use crate::flows::{self, Flows, Paths};
 use crate::messages::View;
-use crate::packets::{Batch, Packet, Packets, ids};
+use crate::packets::{BATCH_SIZE, Batch, Packet, Packets, ids};
 
 /// How to examine.
 #[derive(Debug, Clone)]
@@ -126,6 +126,25 @@ struct Cursor {
 }
 
 impl Stream<'_> {
+    /// Shows its first frames, up to this many, to one who has seen fewer of them so far: the same ones, wherever batches end.
+    fn peek(&mut self, first: &mut First, frames: usize) -> Result<(), ArrowError> {
+        let (mut number, mut before) = (0, 0);
+        while before < frames && self.batch.is_some() {
+            let batch = if number == 0 { self.batch.as_ref() } else { self.ahead.get(number - 1) };
+            let Some(batch) = batch else {
+                let Some(batch) = self.batches.next().transpose()? else { break };
+                self.ahead.push_back(batch);
+                continue;
+            };
+            let packets = Packets::new(&batch.packets)?;
+            let seen = first.frames().saturating_sub(before);
+            first.add(&packets, seen..packets.len().min(frames - before));
+            before += packets.len();
+            number += 1;
+        }
+        Ok(())
+    }
+
     fn advance(&mut self) -> Result<(), ArrowError> {
         loop {
             self.batch = match self.ahead.pop_front() {
@@ -140,30 +159,23 @@ impl Stream<'_> {
     }
 }
 
-/// How many batches of each stream may be looked at beforehand, to find out how far their clocks are apart.
-const PEEK: usize = 4;
+/// How many frames of each stream are looked at beforehand, to find out how far their clocks are apart: more only if these have
+/// too little in common, and so often at the most.
+const PEEK: usize = BATCH_SIZE;
+const PEEKS: usize = 4;
 
-/// How far the clocks of the streams are apart, as their first batches tell. More than one batch of each is looked at only if
-/// the first ones have too little in common.
+/// How far the clocks of the streams are apart, as their first frames tell.
 fn align(streams: &mut [Stream<'_>]) -> Result<Alignment, ArrowError> {
     let mut first: Vec<First> = streams.iter().map(|_| First::default()).collect();
     if streams.len() < 2 {
         return Ok(Alignment::new(first));
     }
-    for (first, stream) in first.iter_mut().zip(&*streams) {
-        if let Some(batch) = &stream.batch {
-            first.add(&Packets::new(&batch.packets)?);
+    for round in 1..=PEEKS {
+        for (first, stream) in first.iter_mut().zip(&mut *streams) {
+            stream.peek(first, round * PEEK)?;
         }
-    }
-    for _ in 1..PEEK {
         if Alignment::is_complete(&first) {
             break;
-        }
-        for (first, stream) in first.iter_mut().zip(&mut *streams) {
-            if let Some(batch) = stream.batches.next().transpose()? {
-                first.add(&Packets::new(&batch.packets)?);
-                stream.ahead.push_back(batch);
-            }
         }
     }
     Ok(Alignment::new(first))

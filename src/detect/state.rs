@@ -11,7 +11,9 @@ use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::examine::{Options, State};
+use crate::capture::Mark;
 use crate::packets::Carried;
+use crate::packets::digest::Captured;
 
 /// What a run knows at its end.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,11 +32,21 @@ pub struct SavedState {
 pub struct SavedScan {
     /// Its files: name, number of the first frame, frames.
     pub files: Vec<(String, u64, u64)>,
+    /// What those are known by that could be read again and have frames.
+    pub marks: Vec<Mark>,
     /// What its frames told of later ones.
     pub carried: Carried,
 }
 
 impl SavedScan {
+    /// Whether this capture is among those that were read, as far as it can be known again.
+    pub fn knows(&self, capture: &Captured) -> bool {
+        let is_named = self.files.iter().any(|(name, ..)| *name == capture.name);
+        let is_marked =
+            capture.first_ts.is_some() && capture.mark.is_some_and(|mark| self.marks.contains(&mark));
+        capture.mark.is_some() && is_named || is_marked
+    }
+
     /// The number of the frame that comes next.
     pub fn next_frame(&self) -> u64 {
         self.files.last().map_or(1, |(_, first, frames)| first + frames)

@@ -8,6 +8,7 @@ use std::thread;
 use arrow_schema::ArrowError;
 
 use super::digest::{Digest, Next};
+use super::filter::Filter;
 use super::frames::{Carried, Pause};
 use super::part::{Batch, Work};
 use super::scan::{Scan, ScanOptions};
@@ -45,9 +46,10 @@ enum Current {
 /// A digest, and what its frames and taps are called in this chain.
 #[derive(Debug)]
 struct Reading {
+    name: String,
     parts: Parts,
     /// What is added to its numbers of frames.
-    by: u64,
+    frame_offset: u64,
     /// The name of its tap, and what to call it.
     rename: Option<(String, String)>,
 }
@@ -60,7 +62,8 @@ enum Parts {
 }
 
 impl Chain {
-    /// Opens the first of the sources, and makes sure that the others exist. `carried` is what frames before these tell of them.
+    /// Opens the first of the sources, and makes sure that the others exist. `carried` is what frames before these tell of them. Digests
+    /// have all rows, so what filter and limit `scan` has does not count.
     pub fn open(
         sources: Vec<Source>,
         options: Options,
@@ -79,6 +82,7 @@ impl Chain {
                 waiting.push_back(Waiting::Captures(vec![source]));
             }
         }
+        let scan = ScanOptions { filter: Filter::default(), limit: None, ..scan };
         let work = Arc::new(Work::of(scan.clone()));
         let origin = Arc::default();
         let mut chain = Self { waiting, current: None, options, scan, work, pause, carried, origin };
@@ -125,7 +129,8 @@ impl Chain {
                 } else {
                     Parts::Here(digest.into())
                 };
-                Current::Digest(Reading { parts, by: first_frame.saturating_sub(1), rename })
+                let (name, frame_offset) = (source.name(), first_frame.saturating_sub(1));
+                Current::Digest(Reading { name, parts, frame_offset, rename })
             }
         });
         Ok(true)
@@ -148,20 +153,24 @@ impl Chain {
                     let origin = scan.reader().origin();
                     self.end(origin);
                 }
-                Some(Current::Digest(reading)) => match reading.next(&self.work).map_err(external)? {
-                    Next::Part(mut part) => {
-                        part.renumber(reading.by)?;
+                Some(Current::Digest(reading)) => match reading.next(&self.work) {
+                    Ok(Next::Part(mut part)) => {
+                        part.renumber(reading.frame_offset)?;
                         part.rename_taps(|tap| reading.rename(tap));
                         return part.settle(&mut self.carried, &self.work).map(Some);
                     }
-                    Next::End(mut origin) => {
+                    Ok(Next::End(mut origin)) => {
                         for interface in &mut origin.interfaces {
                             reading.rename(&mut interface.tap);
                         }
                         for file in &mut origin.files {
-                            file.first_frame = file.first_frame.saturating_add(reading.by);
+                            file.first_frame = file.first_frame.saturating_add(reading.frame_offset);
                         }
                         self.end(origin);
+                    }
+                    Err(error) => {
+                        self.current = None;
+                        return Err(external(error));
                     }
                 },
             }
@@ -186,8 +195,10 @@ impl Reading {
     fn next(&mut self, work: &Work) -> Result<Next, Error> {
         match &mut self.parts {
             Parts::Here(digest) => digest.next(work),
-            // The thread sends to the end, or an error; whoever asks after that has not understood either.
-            Parts::Ahead(parts) => parts.recv().unwrap_or_else(|_| Ok(Next::End(Origin::default()))),
+            Parts::Ahead(parts) => parts.recv().unwrap_or_else(|_| {
+                let problem = "was not read to its end".to_owned();
+                Err(Error::Digest { name: self.name.clone(), problem })
+            }),
         }
     }
 

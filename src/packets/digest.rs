@@ -1,4 +1,5 @@
-//! What a check needs to know of a capture, in a file: rows and messages, and no packets.
+//! What a check needs to know of a capture, in a file: rows and messages, and of packets only those that carry samples of others (sFlow,
+//! IPFIX, NetFlow, HEP), as what those say can rest on earlier ones.
 //!
 //! Several processes, on one machine or many, make digests of a capture each, and one check reads them all. A digest holds what
 //! threads make of frames before anybody knows what came before them ([`Part`]), and that is added when it is read, in order. So
@@ -39,8 +40,6 @@ const LEVEL: i32 = 1;
 pub struct Head {
     /// The tap that the captures are of; interfaces are named after it.
     pub tap: String,
-    /// When the first frame was captured, nanoseconds UTC; none if there is no frame.
-    pub first_ts: Option<i64>,
     /// The captures that it is of, in order.
     pub captures: Vec<Captured>,
 }
@@ -52,12 +51,31 @@ pub struct Captured {
     pub name: String,
     /// What to know it by, if it can be read again.
     pub mark: Option<Mark>,
+    /// When its first frame was captured, nanoseconds UTC; none if there is no frame.
+    pub first_ts: Option<i64>,
 }
 
 impl Captured {
-    /// What a digest of this source says of it.
+    /// What a digest of this source says of it, as far as that can be told before it is read.
     pub fn of(source: &Source) -> Result<Self, Error> {
-        Ok(Self { name: source.name(), mark: source.mark()? })
+        let mark = source.mark()?;
+        let first_ts = match mark {
+            Some(_) => source.first_ts()?,
+            None => None,
+        };
+        Ok(Self { name: source.name(), mark, first_ts })
+    }
+
+    /// The captures that these sources are, or digests among them are of.
+    pub fn all_of(sources: &[Source]) -> Result<Vec<Self>, Error> {
+        let mut all = Vec::with_capacity(sources.len());
+        for source in sources {
+            match Digest::head_of(source)? {
+                Some(head) => all.extend(head.captures),
+                None => all.push(Self::of(source)?),
+            }
+        }
+        Ok(all)
     }
 }
 
@@ -69,19 +87,23 @@ enum Block {
     End(Origin),
 }
 
-/// Writes a digest of all that `scan` reads: these captures, with `tap` as the name of their tap; says where the frames came from.
-/// `pause` is called now and then with the number of packets so far; its error ends the work. Errors of `output` are of `name`.
+/// Writes a digest of all that `scan` reads, of which this is the head; says where the frames came from. `pause` is called now and then
+/// with the number of packets so far; its error ends the work. Errors of `output` are of `name`.
 pub fn write(
     scan: &mut Scan,
-    (tap, captures): (&str, Vec<Captured>),
-    (output, name): (impl Write, &str),
+    mut head: Head,
+    output: impl Write,
+    name: &str,
     mut pause: impl FnMut(u64) -> Result<(), ArrowError>,
 ) -> Result<Origin, ArrowError> {
     let mut writer = Writer { output, name };
     let mut next = scan.next_part()?;
-    let first_ts = next.as_ref().and_then(Part::first_ts);
+    if let [only] = head.captures.as_mut_slice() {
+        // Of a pipe, this could not be told before.
+        only.first_ts = next.as_ref().and_then(Part::first_ts);
+    }
     writer.write(&[MAGIC.as_slice(), &[VERSION.len() as u8], VERSION.as_bytes()])?;
-    writer.block(&Block::Head(Head { tap: tap.to_owned(), first_ts, captures }))?;
+    writer.block(&Block::Head(head))?;
     let mut packets = 0;
     while let Some(mut part) = next {
         packets += part.frames() as u64;
@@ -107,7 +129,7 @@ impl<W: Write> Writer<'_, W> {
         let packed = zstd::bulk::compress(&plain, LEVEL)?;
         let len = packed.len() as u64;
         if len > MAX_BLOCK || plain.len() as u64 > MAX_BLOCK {
-            let problem = "messages of 16,384 frames take more than 1 GiB, for which a digest has no room";
+            let problem = "messages of 16,384 frames take more than 1 GiB, for which a digest has no room: check the capture itself";
             return Err(external(Error::Digest { name: self.name.to_owned(), problem: problem.to_owned() }));
         }
         self.write(&[&len.to_le_bytes(), &xxh3_64(&packed).to_le_bytes(), &packed])
@@ -128,14 +150,22 @@ fn external(error: Error) -> ArrowError {
 
 /// A digest that is read.
 pub struct Digest {
+    blocks: Blocks,
+    head: Head,
+}
+
+/// The blocks of a digest.
+struct Blocks {
     name: String,
     input: Box<dyn Read + Send>,
-    head: Head,
 }
 
 impl std::fmt::Debug for Digest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Digest").field("name", &self.name).field("head", &self.head).finish_non_exhaustive()
+        f.debug_struct("Digest")
+            .field("name", &self.blocks.name)
+            .field("head", &self.head)
+            .finish_non_exhaustive()
     }
 }
 
@@ -159,28 +189,25 @@ impl Digest {
 
     /// Opens one, and reads what is known from the beginning.
     pub fn open(source: &Source) -> Result<Self, Error> {
-        let name = source.name();
-        let head = Head { tap: String::new(), first_ts: None, captures: Vec::new() };
-        let mut digest = Self { name, input: source.reader()?, head };
+        let mut blocks = Blocks { name: source.name(), input: source.reader()? };
         let mut magic = [0; MAGIC.len()];
-        digest.read(&mut magic)?;
+        blocks.read(&mut magic)?;
         if magic != *MAGIC {
-            return Err(digest.problem("this is no digest"));
+            return Err(blocks.problem("this is no digest"));
         }
         let mut len = [0];
-        digest.read(&mut len)?;
+        blocks.read(&mut len)?;
         let mut version = vec![0; len[0].into()];
-        digest.read(&mut version)?;
+        blocks.read(&mut version)?;
         if version != VERSION.as_bytes() {
             let version = String::from_utf8_lossy(&version).escape_default().to_string();
             let problem = format!("was made by version {version}, and this is {VERSION}: make it again");
-            return Err(digest.problem(&problem));
+            return Err(blocks.problem(&problem));
         }
-        match digest.block()? {
-            Block::Head(head) => digest.head = head,
-            _ => return Err(digest.damaged()),
+        match blocks.next()? {
+            Block::Head(head) => Ok(Self { blocks, head }),
+            _ => Err(blocks.damaged()),
         }
-        Ok(digest)
     }
 
     /// What is known before frames are read.
@@ -197,16 +224,19 @@ impl Digest {
 
     /// What comes next. To be called until the end.
     pub(super) fn next(&mut self, work: &Work) -> Result<Next, Error> {
-        match self.block()? {
-            Block::Head(_) => Err(self.damaged()),
+        let blocks = &mut self.blocks;
+        match blocks.next()? {
+            Block::Head(_) => Err(blocks.damaged()),
             Block::Part(part) => {
-                part.restored(work).map(|part| Next::Part(part.into())).ok_or_else(|| self.damaged())
+                part.restored(work).map(|part| Next::Part(part.into())).ok_or_else(|| blocks.damaged())
             }
-            Block::End(origin) => Ok(Next::End(origin)),
+            Block::End(origin) => blocks.end().map(|()| Next::End(origin)),
         }
     }
+}
 
-    fn block(&mut self) -> Result<Block, Error> {
+impl Blocks {
+    fn next(&mut self) -> Result<Block, Error> {
         let (mut len, mut checksum) = ([0; 8], [0; 8]);
         self.read(&mut len)?;
         self.read(&mut checksum)?;
@@ -230,6 +260,17 @@ impl Digest {
             return Err(self.damaged());
         }
         postcard::from_bytes(&plain).map_err(|_| self.damaged())
+    }
+
+    /// Makes sure that nothing follows.
+    fn end(&mut self) -> Result<(), Error> {
+        let mut more = Vec::new();
+        (&mut self.input).take(1).read_to_end(&mut more).map_err(|source| self.io(source))?;
+        if more.is_empty() {
+            Ok(())
+        } else {
+            Err(self.problem("something follows the end of this digest: name each by itself"))
+        }
     }
 
     fn read(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
@@ -258,8 +299,10 @@ impl Digest {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
     use std::fs;
     use std::path::{Path, PathBuf};
+    use std::sync::LazyLock;
 
     use proptest::prelude::*;
 
@@ -292,7 +335,8 @@ mod tests {
         let tap = Options { tap: Some("made".to_owned()), ..Options::default() };
         let mut scan = Scan::new(Reader::open(vec![memory(capture)], tap).unwrap(), options(batch_size, 0));
         let mut bytes = Vec::new();
-        write(&mut scan, ("made", Vec::new()), (&mut bytes, "memory"), |_| Ok(())).unwrap();
+        let head = Head { tap: "made".to_owned(), captures: Vec::new() };
+        write(&mut scan, head, &mut bytes, "memory", |_| Ok(())).unwrap();
         bytes
     }
 
@@ -314,27 +358,29 @@ mod tests {
         parts
     }
 
-    /// Rows and messages of sources that follow each other, as text, and where they came from.
-    fn read(sources: Vec<Source>, tap: Option<&str>, workers: usize) -> (Vec<String>, Origin) {
+    /// Rows as text, in order, by table.
+    type Tables = BTreeMap<&'static str, Vec<String>>;
+
+    /// Rows and messages of sources that follow each other, and where they came from.
+    fn read(sources: Vec<Source>, tap: Option<&str>, workers: usize) -> (Tables, Origin) {
         let options_of = Options { tap: tap.map(str::to_owned), first_frame: 8, ..Options::default() };
         let mut chain =
             Chain::open(sources, options_of, options(16, workers), None, Carried::default()).unwrap();
-        let mut rows = Vec::new();
+        let mut rows = Tables::new();
         for batch in &mut chain {
             let Batch { packets, messages } = batch.unwrap();
             for (name, batch) in
-                messages.iter().map(|(kind, batch)| (kind.name(), batch)).chain([("", &packets)])
+                messages.iter().map(|(kind, batch)| (kind.name(), batch)).chain([("packets", &packets)])
             {
-                rows.extend((0..batch.num_rows()).map(|row| {
+                rows.entry(name).or_default().extend((0..batch.num_rows()).map(|row| {
                     let row = batch.slice(row, 1);
                     let columns = row.columns().iter().zip(row.schema_ref().fields());
                     let text =
                         columns.map(|(column, field)| format!("{}={}", field.name(), arrow_cell(column)));
-                    format!("{name} {}", text.collect::<Vec<_>>().join(" "))
+                    text.collect::<Vec<_>>().join(" ")
                 }));
             }
         }
-        rows.sort();
         (rows, chain.origin())
     }
 
@@ -355,15 +401,14 @@ mod tests {
     fn digests_are_read_as_the_captures_would_be() {
         for at in [vec![], vec![25], vec![1, 2, 3, 30, 31]] {
             let captures = cut(&at);
-            let (expected, _) = read(captures.iter().cloned().map(memory).collect(), Some("made"), 0);
-            assert!(expected.len() > 50);
+            let expected = read(captures.iter().cloned().map(memory).collect(), Some("made"), 0);
+            assert_eq!(expected.0["packets"].len(), 50);
+            assert!(expected.0.len() > 10);
+            assert_eq!(expected.1.next_frame(), Some(8 + 50));
             for (batch_size, workers) in [(7, 0), (16_384, 2)] {
                 let digests: Vec<Source> =
                     captures.iter().map(|capture| memory(digest(capture.clone(), batch_size))).collect();
-                let (rows, origin) = read(digests, None, workers);
-                assert_eq!(rows, expected);
-                assert_eq!(origin.files.len(), captures.len());
-                assert_eq!(origin.next_frame(), Some(8 + 50));
+                assert!(read(digests, None, workers) == expected);
                 // Captures and digests of the same tap, one behind the other.
                 let mixed = captures.iter().enumerate().map(|(number, capture)| {
                     memory(if number % 2 == 0 {
@@ -372,7 +417,7 @@ mod tests {
                         digest(capture.clone(), batch_size)
                     })
                 });
-                assert_eq!(read(mixed.collect(), Some("made"), workers).0, expected);
+                assert!(read(mixed.collect(), Some("made"), workers) == expected);
             }
         }
     }
@@ -381,8 +426,7 @@ mod tests {
     fn a_tap_can_be_called_otherwise() {
         let (rows, origin) = read(vec![memory(digest(cut(&[]).remove(0), 16))], Some("other"), 0);
         assert_eq!(origin.interfaces[0].tap, "other");
-        assert!(rows.iter().all(|row| !row.contains("made")));
-        assert!(rows.iter().any(|row| row.contains("tap=Some(\"other\")")));
+        assert!(rows["packets"].iter().all(|row| row.contains("tap=Some(\"other\")")));
     }
 
     /// What is wrong with a digest of these bytes.
@@ -419,13 +463,41 @@ mod tests {
         }
     }
 
-    /// The plain bytes of the first part of a digest.
-    fn part() -> Vec<u8> {
-        let tap = Options { tap: Some("made".to_owned()), ..Options::default() };
-        let reader = Reader::open(vec![Source::Path(corpus())], tap).unwrap();
-        let mut part = Scan::new(reader, options(64, 0)).next_part().unwrap().unwrap();
-        part.close().unwrap();
-        postcard::to_stdvec(&Block::Part(part.into())).unwrap()
+    /// The plain bytes of each block of a digest.
+    static BLOCKS: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+        let digest = digest(fs::read(corpus()).unwrap(), 64);
+        let mut rest = &digest[MAGIC.len() + 1 + VERSION.len()..];
+        let mut blocks = Vec::new();
+        while let Some((len, after)) = rest.split_first_chunk() {
+            let (packed, after) = after[8..].split_at(u64::from_le_bytes(*len) as usize);
+            blocks.push(zstd::decode_all(packed).unwrap());
+            rest = after;
+        }
+        blocks
+    });
+
+    /// A digest of these blocks, with checksums that hold.
+    fn packed(blocks: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = [MAGIC.as_slice(), &[VERSION.len() as u8], VERSION.as_bytes()].concat();
+        for plain in blocks {
+            let packed = zstd::bulk::compress(plain, LEVEL).unwrap();
+            bytes.extend((packed.len() as u64).to_le_bytes());
+            bytes.extend(xxh3_64(&packed).to_le_bytes());
+            bytes.extend(packed);
+        }
+        bytes
+    }
+
+    #[test]
+    fn blocks_out_of_order_are_damage() {
+        let [head, part, end] = BLOCKS.as_slice() else { panic!("of 50 frames there is one part") };
+        let of = |blocks: &[&Vec<u8>]| problem(packed(&blocks.iter().copied().cloned().collect::<Vec<_>>()));
+        assert_eq!(of(&[head, part, end]), None);
+        assert!(of(&[part, end]).unwrap().contains("damaged"));
+        assert!(of(&[end]).unwrap().contains("damaged"));
+        assert!(of(&[head, head, end]).unwrap().contains("damaged"));
+        assert!(of(&[head, part, end, end]).unwrap().contains("something follows"));
+        assert!(of(&[head, part]).unwrap().contains("cut off"));
     }
 
     proptest! {
@@ -433,22 +505,25 @@ mod tests {
 
         /// Whoever makes a digest on purpose, with checksums that hold, gets an error or rows.
         #[test]
-        fn no_part_makes_it_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8)) {
-            let mut plain = part();
+        fn no_block_makes_it_panic(
+            block in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        ) {
+            let mut blocks = BLOCKS.clone();
+            let block = block.get_mut(&mut blocks);
             for (at, byte) in changes {
-                let at = at.index(plain.len());
-                plain[at] = byte;
+                *at.get_mut(block) = byte;
             }
-            let work = Work::of(options(64, 0));
-            if let Ok(Block::Part(part)) = postcard::from_bytes(&plain)
-                && let Some(mut part) = part.restored(&work)
-                && part.renumber(5).is_ok()
-                && let Ok(batch) = part.settle(&mut Carried::default(), &work)
-            {
-                let _ = Packets::new(&batch.packets);
-                for (kind, messages) in &batch.messages {
-                    let _ = crate::messages::View::new(*kind, messages);
+            let source = memory(packed(&blocks));
+            let tap = Options { tap: Some("other".to_owned()), first_frame: 8, ..Options::default() };
+            if let Ok(mut chain) = Chain::open(vec![source], tap, options(64, 0), None, Carried::default()) {
+                for batch in chain.by_ref().map_while(Result::ok) {
+                    let _ = Packets::new(&batch.packets);
+                    for (kind, messages) in &batch.messages {
+                        let _ = crate::messages::View::new(*kind, messages);
+                    }
                 }
+                let _ = chain.origin().next_frame();
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Digests: what a check needs to know of captures, in a file.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::BufWriter;
 
 use pyo3::prelude::*;
@@ -30,49 +30,48 @@ pub fn write_digest(
     let options = Options { tap: Some(tap.to_owned()), ..Options::default() };
     let opened = py.detach(|| {
         let captures = sources.iter().map(Captured::of).collect::<Result<Vec<_>, _>>()?;
-        Ok((captures, Reader::open(sources, options)?))
+        Ok((Head { tap: tap.to_owned(), captures }, Reader::open(sources, options)?))
     });
-    let (captures, reader) = opened.map_err(to_py)?;
+    let (head, reader) = opened.map_err(to_py)?;
     // The one that writes compresses, too.
     let workers = threads_of(threads).saturating_sub(1);
     let mut scan =
         Scan::new(reader, ScanOptions { workers, ..detect::scan_options(None) }).with_pause(check_signals);
-    let file = File::create(path).map_err(|source| to_py(Error::Io { name: name.to_owned(), source }))?;
+    // Behind what standard output has already.
+    let file = OpenOptions::new()
+        .append(true)
+        .open(path)
+        .map_err(|source| to_py(Error::Io { name: name.to_owned(), source }))?;
     let output = BufWriter::with_capacity(1 << 20, file);
     let origin = py
-        .detach(|| digest::write(&mut scan, (tap, captures), (output, name), pausing(progress.as_ref())))
+        .detach(|| digest::write(&mut scan, head, output, name, pausing(progress.as_ref())))
         .map_err(arrow_to_py)?;
     let warnings = origin.warnings.iter().map(ToString::to_string).collect();
     Ok((origin.next_frame().map_or(0, |next| next - 1), warnings))
 }
 
-/// Length and hash of the beginning, which tell a file from others; ``None`` of what can be read only once.
-type KnownBy = Option<(u64, u64)>;
+/// Of a capture: its name, what it is known by unless it can be read only once (its length, and a hash of its beginning), and when its
+/// first frame was captured (nanoseconds UTC).
+type Capture = (String, Option<(u64, u64)>, Option<i64>);
 
-fn known_by(mark: Option<Mark>) -> KnownBy {
-    mark.map(|Mark { len, beginning }| (len, beginning))
+fn capture(captured: Captured) -> Capture {
+    let Captured { name, mark, first_ts } = captured;
+    (name, mark.map(|Mark { len, beginning }| (len, beginning)), first_ts)
 }
 
-/// What is known of a digest before it is read: the name of its tap, when its first frame was captured (nanoseconds UTC), and its
-/// captures, each with what it is known by; ``None`` of what is no digest.
+/// What is known of a digest before it is read: the name of its tap, and its captures; ``None`` of what is no digest.
 #[pyfunction]
-#[expect(clippy::type_complexity, reason = "a tuple in Python")]
-pub fn digest_head(
-    py: Python<'_>,
-    path: &Bound<'_, PyAny>,
-) -> PyResult<Option<(String, Option<i64>, Vec<(String, KnownBy)>)>> {
+pub fn digest_head(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Option<(String, Vec<Capture>)>> {
     let source = source(path)?;
     let head = py.detach(move || Digest::head_of(&source)).map_err(to_py)?;
-    Ok(head.map(|Head { tap, first_ts, captures }| {
-        (tap, first_ts, captures.into_iter().map(|each| (each.name, known_by(each.mark))).collect())
-    }))
+    Ok(head.map(|head| (head.tap, head.captures.into_iter().map(capture).collect())))
 }
 
-/// What a capture is known by, whatever it is called.
+/// What a digest would say of a capture.
 #[pyfunction]
-pub fn capture_mark(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<KnownBy> {
+pub fn capture_head(py: Python<'_>, path: &Bound<'_, PyAny>) -> PyResult<Capture> {
     let source = source(path)?;
-    py.detach(move || source.mark()).map(known_by).map_err(to_py)
+    py.detach(move || Captured::of(&source)).map(capture).map_err(to_py)
 }
 
 /// Reads a digest to its end, and raises what is wrong with it.

@@ -15,7 +15,7 @@ use super::{arrow_to_py, to_py};
 use crate::capture::{Error, Interface, Options, Origin, Source};
 use crate::detect::{self, SavedState, StateError};
 use crate::packets::address::Prefixes;
-use crate::packets::digest::Digest;
+use crate::packets::digest::Captured;
 use crate::packets::{Chain, ScanOptions};
 
 /// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
@@ -77,17 +77,16 @@ pub fn examine(
     let mut earlier =
         state.map(|bytes| py.detach(|| SavedState::from_bytes(bytes))).transpose().map_err(wrong)?;
     let mut before = earlier.as_mut().map(|earlier| std::mem::take(&mut earlier.scans)).unwrap_or_default();
-    let mut chains = Vec::with_capacity(taps.len());
+    let saved_before = earlier.is_some();
+    let (mut chains, mut captures) = (Vec::with_capacity(taps.len()), Vec::with_capacity(taps.len()));
     for (tap, sources) in &taps {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-        if let Some(saved) = tap.as_ref().and_then(|tap| before.get(tap)) {
-            let names = captures_of(&sources).map_err(to_py)?;
-            if let Some(name) = names.iter().find(|name| saved.files.iter().any(|(known, ..)| known == *name))
-            {
-                return Err(PyValueError::new_err(format!("{name}: the saved state knows it already")));
-            }
-        }
         let saved = tap.as_ref().and_then(|tap| before.get_mut(tap));
+        let (sources, read) = py.detach(move || captured(sources, save || saved_before)).map_err(to_py)?;
+        if let Some(known) = read.iter().find(|each| saved.as_ref().is_some_and(|saved| saved.knows(each))) {
+            return Err(PyValueError::new_err(format!("{}: the saved state knows it already", known.name)));
+        }
+        captures.push(read);
         let first_frame = saved.as_ref().map_or(1, |saved| saved.next_frame());
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
@@ -123,9 +122,11 @@ pub fn examine(
         files.extend(saved.files.iter().map(|file| (tap.clone(), file.clone())));
     }
     if let Some(state) = &mut examination.state {
-        for ((tap, _), chain) in taps.iter().zip(&mut chains) {
+        for (((tap, _), chain), captures) in taps.iter().zip(&mut chains).zip(captures) {
             let Some(tap) = tap else { continue };
             let saved = before.entry(tap.clone()).or_default();
+            let marks = captures.into_iter().filter(|each| each.first_ts.is_some());
+            saved.marks.extend(marks.filter_map(|each| each.mark));
             saved.carried = chain.carried();
             let read = chain.origin().files.into_iter();
             saved.files.extend(read.map(|file| (file.name, file.first_frame, file.frames)));
@@ -148,16 +149,10 @@ pub fn examine(
     })
 }
 
-/// The names of these captures, and of those that digests among them are of.
-fn captures_of(sources: &[Source]) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    for source in sources {
-        match Digest::head_of(source)? {
-            Some(head) => names.extend(head.captures.into_iter().map(|each| each.name)),
-            None => names.push(source.name()),
-        }
-    }
-    Ok(names)
+/// The captures of these sources, if they are to be known again, and the sources.
+fn captured(sources: Vec<Source>, wanted: bool) -> Result<(Vec<Source>, Vec<Captured>), Error> {
+    let captures = if wanted { Captured::all_of(&sources)? } else { Vec::new() };
+    Ok((sources, captures))
 }
 
 /// The sum of the counts that are known; none if none is.

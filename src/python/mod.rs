@@ -62,7 +62,7 @@ mod _core {
         Array, Table, addresses_from_text, addresses_to_text, macs_from_text, macs_to_text, match_prefixes,
     };
     #[pymodule_export]
-    use super::digest::{capture_mark, digest_head, verify_digest, write_digest};
+    use super::digest::{capture_head, digest_head, verify_digest, write_digest};
     #[pymodule_export]
     use super::evidence::Extract;
     #[pymodule_export]

@@ -4,13 +4,13 @@
 //! a stream waits, what passes on others is compared with its first packets. Later, drift and steps are followed by what both
 //! sides see. What is told apart finely, and with its uncertainty, is the business of [`Clock`](super::clock::Clock).
 
+use std::ops::Range;
+
 use hashbrown::HashMap;
 
 use crate::detect::Sighting;
 use crate::packets::{Packets, ids};
 
-/// How many first packets of a stream are remembered.
-const MAX_FIRST: usize = 1 << 16;
 /// So many common packets are needed to believe a difference of clocks.
 const ENOUGH: usize = 4;
 /// The common packets that agree lie within this, in nanoseconds.
@@ -31,15 +31,19 @@ type When = (i64, u8);
 #[derive(Debug, Default)]
 pub(in crate::detect) struct First {
     seen: HashMap<u64, When>,
+    frames: usize,
 }
 
 impl First {
-    /// Adds the packets of a batch, as far as there is room.
-    pub(in crate::detect) fn add(&mut self, packets: &Packets<'_>) {
-        for packet in (0..packets.len()).filter_map(|row| packets.get(row)) {
-            if self.seen.len() >= MAX_FIRST {
-                return;
-            }
+    /// How many frames it was shown.
+    pub(in crate::detect) fn frames(&self) -> usize {
+        self.frames
+    }
+
+    /// Adds the packets in these rows of a batch.
+    pub(in crate::detect) fn add(&mut self, packets: &Packets<'_>, rows: Range<usize>) {
+        self.frames += rows.len();
+        for packet in rows.filter_map(|row| packets.get(row)) {
             if let Some(id) = packet.packet_id().filter(|&id| ids::is_strong(id)) {
                 self.seen.entry(id).or_insert((packet.ts(), packet.ttl().unwrap_or_default()));
             }
@@ -213,7 +217,8 @@ mod tests {
     const HOUR: i64 = 3_600_000 * MS;
 
     fn first(packets: &[(u64, i64, u8)]) -> First {
-        First { seen: packets.iter().map(|&(id, ts, ttl)| (id, (ts, ttl))).collect() }
+        let seen = packets.iter().map(|&(id, ts, ttl)| (id, (ts, ttl))).collect();
+        First { seen, frames: packets.len() }
     }
 
     #[test]
