@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import struct
@@ -19,6 +20,8 @@ from typer.testing import CliRunner
 import tapsight
 from tapsight._sources import SourceError
 from tapsight.cli import app
+
+ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
 TABLES = ("verdicts", "findings", "taps", "flows", "claims", "taps_compared")
 
@@ -138,12 +141,43 @@ def test_evidence_is_cut_from_the_captures(
     ):
         result.evidence(tmp_path / "changed")
     assert not (tmp_path / "changed").exists()
+    # Nor the same length and beginning: of 100 KB or more, one byte of the last frame is another.
+    long = tmp_path / "long.pcap"
+    frames = [
+        bytes(ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=1 + n // 2) / UDP() / (b"z" * 900))
+        for n in range(120)
+    ]
+    long.write_bytes(nanoseconds([(10**18 + n, frame) for n, frame in enumerate(frames)]))
+    made = tapsight.digest({"a": str(long)}, tmp_path / "long.digest")
+    result = tapsight.check(made.path)
+    manifest = result.evidence(tmp_path / "long")
+    assert manifest["inputs"][0]["sha256"] == hashlib.sha256(long.read_bytes()).hexdigest()
+    data = bytearray(long.read_bytes())
+    data[-1] ^= 1
+    long.write_bytes(data)
+    with pytest.raises(
+        tapsight.EvidenceError, match=r"long\.pcap is not what .*long\.digest was made of: it has changed"
+    ):
+        tapsight.check(made.path).evidence(tmp_path / "long-changed")
+
+
+def test_evidence_of_a_later_day(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    """A state tells of captures of earlier days, of which there is no evidence any more; of this day's there is."""
+    for number, part in enumerate(rotated):
+        result = tapsight.check(part, state=tmp_path / "state")
+        manifest = result.evidence(tmp_path / f"day{number}")
+        assert [each["file"] for each in manifest["inputs"]] == list(part.values())
+    assert {each["file"] for row in manifest["findings"] for each in row["frames"]} <= set(
+        rotated[-1].values()
+    )
+    earlier = {each["file"] for row in manifest["findings"] for each in row.get("not_found", ())}
+    assert earlier & {path for part in rotated[:-1] for path in part.values()}
 
 
 def test_what_lies_on_both_sides_of_a_cut(tmp_path: Path) -> None:
     """A datagram in three fragments, each in another file: only the first has ports."""
     datagram = (
-        Ether() / IP(src="192.0.2.1", dst="198.51.100.1", id=7) / UDP(sport=5060, dport=5062) / (b"x" * 3000)
+        ETHER / IP(src="192.0.2.1", dst="198.51.100.1", id=7) / UDP(sport=5060, dport=5062) / (b"x" * 3000)
     )
     parts = []
     for number, piece in enumerate(fragment(datagram, fragsize=1480)):
@@ -173,7 +207,7 @@ def test_taps_keep_their_interfaces(tmp_path: Path) -> None:
         for name in (b"eth0", b"eth1")
     )
     frame = bytes(
-        Ether() / IP(src="192.0.2.1", dst="192.0.2.2", id=9) / UDP(sport=1000, dport=2000) / (b"y" * 58)
+        ETHER / IP(src="192.0.2.1", dst="192.0.2.2", id=9) / UDP(sport=1000, dport=2000) / (b"y" * 58)
     )
     assert len(frame) == 100
     packets = b"".join(
@@ -288,6 +322,34 @@ def test_where_digests_do_not_belong(
     assert [path.name for path in tmp_path.iterdir()] == ["noise.pcap"]
 
 
+def test_a_digest_is_not_read_twice_either(digests: dict[str, list[str]]) -> None:
+    made = digests["inside"][0]
+    with pytest.raises(SourceError, match=r"inside-0\.pcap\.digest is named twice"):
+        tapsight.check([made, made])
+
+
+def test_links_are_written_through(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    """As /dev/stdout is one, and not to be replaced by a file."""
+    target, link = tmp_path / "target", tmp_path / "link"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    tapsight.digest(f"inside={rotated[0]['inside']}", link)
+    assert link.is_symlink() and target.read_bytes().startswith(b"tapsight digest\n")
+    state, link = tmp_path / "state", tmp_path / "linked-state"
+    link.symlink_to(state)
+    tapsight.check(rotated[0], state=link)
+    assert link.is_symlink() and state.read_bytes().startswith(b"tapsight state")
+
+
+def test_a_reader_that_has_seen_enough(rotated: list[dict[str, str]]) -> None:
+    command = [sys.executable, "-m", "tapsight", "digest", f"inside={rotated[0]['inside']}", "-o", "-", "-q"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141  # 128 + SIGPIPE
+
+
 def test_digests_that_straddle_another_are_refused(rotated: list[dict[str, str]], tmp_path: Path) -> None:
     parts = [part["inside"] for part in rotated]
     ends = tapsight.digest({"inside": [parts[2], parts[0]]}, tmp_path / "ends.digest").path
@@ -329,8 +391,9 @@ def test_a_pipe_day_after_day(rotated: list[dict[str, str]], tmp_path: Path) -> 
     again = tmp_path / "again.pcap"
     again.write_bytes(Path(rotated[2]["inside"]).read_bytes())
     tapsight.check({"inside": rotated[2]["inside"]}, state=tmp_path / "state")
-    with pytest.raises(SourceError, match=r"again\.pcap: the saved state knows it already"):
-        tapsight.check({"inside": str(again)}, state=tmp_path / "state")
+    for tap in ("inside", "outside"):
+        with pytest.raises(SourceError, match=r"again\.pcap: the saved state knows it already"):
+            tapsight.check({tap: str(again)}, state=tmp_path / "state")
 
 
 def test_a_capture_without_packets(tmp_path: Path) -> None:
@@ -361,7 +424,7 @@ def test_command_line(rotated: list[dict[str, str]], tmp_path: Path) -> None:
             check=False,
         )
     assert refused.returncode == 2
-    assert "a digest that tapsight made, which only a check reads, from a file" in refused.stderr
+    assert "a digest that tapsight made: a check reads those, from files and uncompressed" in refused.stderr
     checked = run("check", str(out), "--format", "json", cwd=tmp_path)
     assert checked.returncode in {0, 1}
     assert [tap["tap"] for tap in json.loads(checked.stdout)["taps"]] == ["inside"]

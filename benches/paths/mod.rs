@@ -6,7 +6,7 @@ use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::detect;
 use tapsight::dissect::dissect;
-use tapsight::packets::digest::{self, Digest, Head};
+use tapsight::packets::digest::{self, Digest};
 use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
 use tapsight::traffic;
 
@@ -83,10 +83,8 @@ fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
 }
 
 fn digest(bytes: &Arc<Vec<u8>>) -> u64 {
-    let mut scan = scan_with(bytes, detect::scan_options(None));
-    let mut made = Vec::new();
-    let head = Head { tap: "bench".to_owned(), captures: Vec::new() };
-    let written = digest::write(&mut scan, head, &mut made, "bench", |_| Ok(()));
+    let (mut made, options) = (Vec::new(), detect::scan_options(None));
+    let written = digest::write(vec![source(bytes)], "bench", options, None, &mut made, "bench", |_| Ok(()));
     let packets = written.ok().and_then(|origin| origin.next_frame()).map_or(0, |next| next - 1);
     let read =
         Digest::open(&source(&Arc::new(made))).and_then(|read| read.verify(detect::scan_options(None)));

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
+    from tapsight._sources import SourceError
     from tapsight.policy import Policy, PolicyError
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "PolicyError",
     "Result",
     "Scan",
+    "SourceError",
     "addresses",
     "check",
     "digest",
@@ -41,6 +43,7 @@ _HOMES = {
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",
+    "SourceError": "tapsight._sources",
     "check": "tapsight._check",
     "digest": "tapsight._digest",
 }

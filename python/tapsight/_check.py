@@ -336,7 +336,8 @@ def write_state(path: str | os.PathLike[str], state: bytes) -> None:
     Raises:
         SourceError: It cannot be written.
     """
-    target = Path(path)
+    # A link stays one.
+    target = Path(os.path.realpath(path))
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             file.write(state)
@@ -362,7 +363,7 @@ def readable_taps(
 
 def format_problem(path: str) -> str | None:
     """Why the engine cannot read the capture; ``None`` if it can."""
-    if path == STDIN:
+    if path == STDIN or (Path(path).exists() and not Path(path).is_file()):
         return None  # It cannot be read a second time.
     try:
         if _engine.digest_head(path) is not None:

@@ -84,6 +84,8 @@ def digest(
                 progress=progress,
                 threads=checked_threads(threads),
             )
+    except BrokenPipeError:
+        raise
     except OSError as error:
         raise SourceError(
             f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)

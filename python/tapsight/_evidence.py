@@ -128,6 +128,8 @@ class Run:
     """Size and time of the last change of each file that was read, none of what is no regular file."""
     frames: Mapping[str, int] = dataclasses.field(default_factory=dict)
     """How many frames were read of each capture; those that could not be read are missing."""
+    sums: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """SHA-256 of captures, as digests tell it."""
     ambiguous: frozenset[str] = frozenset()
     """Names of interfaces that two taps have in common."""
 
@@ -141,12 +143,16 @@ class Run:
         """The same with what the engine's table of files says."""
         taps = self.tap_of()
         frames: dict[str, int] = {}
-        owners: dict[str, set[str | None]] = {}
-        for row in files:
+        sums: dict[str, str] = {}
+        owners: dict[str, set[str]] = {}
+        # A state to go on from tells of captures of earlier runs, too.
+        for row in (row for row in files if row["file"] in taps):
             frames[row["file"]] = row["frames"]
-            owners.setdefault(row["tap"], set()).add(taps.get(row["file"]))
+            owners.setdefault(row["tap"], set()).add(taps[row["file"]])
+            if row["sha256"] is not None:
+                sums[row["file"]] = row["sha256"].hex()
         ambiguous = frozenset(name for name, among in owners.items() if len(among) > 1)
-        return dataclasses.replace(self, frames=frames, ambiguous=ambiguous)
+        return dataclasses.replace(self, frames=frames, sums=sums, ambiguous=ambiguous)
 
     def tap_of(self) -> dict[str, str]:
         """The tap's name by capture."""
@@ -322,6 +328,10 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
         with Path(capture.place()).open("rb") as file:
             sum_ = hashlib.file_digest(file, "sha256").hexdigest()
             size = file.tell()
+        if run.sums.get(capture.name, sum_) != sum_:
+            raise EvidenceError(
+                f"{capture.name} is not what {capture.digest} was made of: it has changed since, so that it proves nothing"
+            )
         entry = {
             "tap": capture.tap,
             "file": capture.name,

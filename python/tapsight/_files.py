@@ -33,8 +33,8 @@ def output(path: str | None) -> Iterator[IO[bytes]]:
         sys.stdout.buffer.flush()
         return
     target = Path(str(path))
-    if target.exists() and not target.is_file():
-        # A pipe or a device has no half-written state, and must not be replaced by a file.
+    if target.is_symlink() or (target.exists() and not target.is_file()):
+        # A pipe or a device has no half-written state, and neither these nor a link to one, as /dev/stdout, must be replaced by a file.
         with target.open("wb") as file:
             yield file
         return

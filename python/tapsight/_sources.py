@@ -33,7 +33,7 @@ class Tap:
     name: str
     paths: tuple[str, ...]
     """Its captures, in order."""
-    named: bool = True
+    named: bool = dataclasses.field(default=True, compare=False)
     """Whether somebody gave it its name; else it is called as its capture."""
 
 

@@ -35,7 +35,8 @@ app = typer.Typer(
 Captures = Annotated[
     list[str],
     typer.Argument(
-        metavar="[NAME=]CAPTURE...", help="Captures; those under one NAME are one tap. - is standard input."
+        metavar="[NAME=]CAPTURE...",
+        help="Captures, or for info, check and evidence digests of them; those under one NAME are one tap. - is standard input.",
     ),
 ]
 Output = Annotated[
@@ -250,7 +251,9 @@ def digest(
 ) -> None:
     """Write what a check needs to know of the captures of one tap, so that several processes can share the work.
 
-    tapsight check takes digests in place of the captures, and says the same.
+    tapsight check takes digests in place of the captures, and says the same: tapsight digest inside=1.pcap -o 1.digest, and so on,
+    then tapsight check *.digest. A digest has no packets (but those that carry samples of others), so evidence needs the captures; it has
+    addresses and what signalling says, numbers included. Only the version that made it reads it.
     """
     with _errors():
         from tapsight._digest import digest as run

@@ -37,7 +37,7 @@ const OTHERS: &[(&[u8], &str)] = &[
     (b"ARROW1", "an Arrow file"),
     (b"%PDF-", "a PDF document"),
     (b"\x7fELF", "an ELF executable"),
-    (b"tapsight digest\n", "a digest that tapsight made, which only a check reads, from a file"),
+    (b"tapsight digest\n", "a digest that tapsight made: a check reads those, from files and uncompressed"),
     (b"tapsight state\r\n", "what a check has saved with --state"),
     (b"<?xml", "XML text"),
     (b"<html", "an HTML page"),

@@ -47,6 +47,8 @@ pub struct FileInfo {
     pub frames: u64,
     /// Its bytes so far, after decompression.
     pub bytes: u64,
+    /// SHA-256 of the file, as whoever made a digest of it found it; none of what is read itself.
+    pub sha256: Option<[u8; 32]>,
 }
 
 /// Reads one source, or several one after the other as one stream: frame numbers go on, as in what `mergecap -a` writes.
@@ -233,6 +235,7 @@ impl Reader {
             first_frame: self.next_frame,
             frames: 0,
             bytes: 0,
+            sha256: None,
         });
         self.current = Some(Current { window, walker });
         Ok(true)

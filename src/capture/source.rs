@@ -99,6 +99,14 @@ impl Source {
         }
     }
 
+    /// Where it is, if it is a file that can be read again.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        match self {
+            Self::Path(path) if fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) => Some(path),
+            _ => None,
+        }
+    }
+
     /// What tells it from others, whatever it is called and wherever it lies; none of what can be read only once.
     pub fn mark(&self) -> Result<Option<Mark>, Error> {
         let Self::Path(path) = self else { return Ok(None) };

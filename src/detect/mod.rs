@@ -37,7 +37,7 @@ mod web_cache;
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine, examine_with_drops};
 pub use history::{History, Limits, Sighting};
-pub use state::{SavedScan, SavedState, StateError};
+pub use state::{SavedScan, SavedState, StateError, known};
 pub use taps::compared_schema;
 
 use arrow_array::temporal_conversions::timestamp_ns_to_datetime;

@@ -39,18 +39,25 @@ pub struct SavedScan {
 }
 
 impl SavedScan {
-    /// Whether this capture is among those that were read, as far as it can be known again.
-    pub fn knows(&self, capture: &Captured) -> bool {
-        let is_named = self.files.iter().any(|(name, ..)| *name == capture.name);
-        let is_marked =
-            capture.first_ts.is_some() && capture.mark.is_some_and(|mark| self.marks.contains(&mark));
-        capture.mark.is_some() && is_named || is_marked
-    }
-
     /// The number of the frame that comes next.
     pub fn next_frame(&self) -> u64 {
         self.files.last().map_or(1, |(_, first, frames)| first + frames)
     }
+}
+
+/// The first of these captures of a tap that was read already, as far as it can be known again: under its name there, or as what it is.
+pub fn known<'a>(
+    scans: &BTreeMap<String, SavedScan>,
+    tap: Option<&str>,
+    captures: &'a [Captured],
+) -> Option<&'a Captured> {
+    captures.iter().filter(|each| each.mark.is_some()).find(|each| {
+        scans.iter().any(|(of, saved)| {
+            let is_named =
+                Some(of.as_str()) == tap && saved.files.iter().any(|(name, ..)| *name == each.name);
+            is_named || each.first_ts.is_some() && each.mark.is_some_and(|mark| saved.marks.contains(&mark))
+        })
+    })
 }
 
 /// Why a saved state cannot be used.

@@ -9,15 +9,20 @@
 //! from the beginning, parts, and where the frames came from. They are this program's own data: other versions refuse them, damage
 //! is found, and what they hold is looked over before it is used.
 
+use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::thread::{self, JoinHandle};
 
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::frames::Pause;
 use super::part::{Part, Work};
 use super::{Scan, ScanOptions};
-use crate::capture::{Error, Mark, Origin, Source};
+use crate::capture::{Error, Mark, Options, Origin, Reader, Source};
 
 /// What a digest begins with.
 pub const MAGIC: &[u8; 16] = b"tapsight digest\n";
@@ -87,35 +92,73 @@ enum Block {
     End(Origin),
 }
 
-/// Writes a digest of all that `scan` reads, of which this is the head; says where the frames came from. `pause` is called now and then
-/// with the number of packets so far; its error ends the work. Errors of `output` are of `name`.
+/// Writes a digest of sources, which are of one tap; says where the frames came from. `scan` is how they are to be read, and `waiting` is
+/// called when a source has nothing yet; `progress` now and then, with the number of packets so far. An error of theirs ends the work.
+/// Errors of `output` are of `name`.
 pub fn write(
-    scan: &mut Scan,
-    mut head: Head,
+    sources: Vec<Source>,
+    tap: &str,
+    scan: ScanOptions,
+    waiting: Option<Pause>,
     output: impl Write,
     name: &str,
-    mut pause: impl FnMut(u64) -> Result<(), ArrowError>,
+    mut progress: impl FnMut(u64) -> Result<(), ArrowError>,
 ) -> Result<Origin, ArrowError> {
-    let mut writer = Writer { output, name };
+    let mut captures = sources.iter().map(Captured::of).collect::<Result<Vec<_>, _>>().map_err(external)?;
+    let sums = Sums::begin(&sources);
+    let options = Options { tap: Some(tap.to_owned()), ..Options::default() };
+    let mut scan = Scan::new(Reader::open(sources, options).map_err(external)?, scan);
+    if let Some(waiting) = waiting {
+        scan = scan.with_pause(waiting);
+    }
     let mut next = scan.next_part()?;
-    if let [only] = head.captures.as_mut_slice() {
+    if let [only] = captures.as_mut_slice() {
         // Of a pipe, this could not be told before.
         only.first_ts = next.as_ref().and_then(Part::first_ts);
     }
+    let mut writer = Writer { output, name };
     writer.write(&[MAGIC.as_slice(), &[VERSION.len() as u8], VERSION.as_bytes()])?;
-    writer.block(&Block::Head(head))?;
+    writer.block(&Block::Head(Head { tap: tap.to_owned(), captures }))?;
     let mut packets = 0;
     while let Some(mut part) = next {
         packets += part.frames() as u64;
         part.close()?;
         writer.block(&Block::Part(part.into()))?;
-        pause(packets)?;
+        progress(packets)?;
         next = scan.next_part()?;
     }
-    let origin = scan.reader().origin();
+    let mut origin = scan.reader().origin();
+    for (file, sum) in origin.files.iter_mut().zip(sums.end()) {
+        file.sha256 = sum;
+    }
     writer.block(&Block::End(origin.clone()))?;
     writer.output.flush().map_err(|source| writer.error(source))?;
     Ok(origin)
+}
+
+/// SHA-256 of the sources that are files, found on a thread beside the one that reads them.
+struct Sums(JoinHandle<Vec<Option<[u8; 32]>>>);
+
+impl Sums {
+    fn begin(sources: &[Source]) -> Self {
+        let files: Vec<Option<PathBuf>> = sources.iter().map(|source| source.path().cloned()).collect();
+        Self(thread::spawn(move || files.into_iter().map(|path| sha256(&path?)).collect()))
+    }
+
+    fn end(self) -> Vec<Option<[u8; 32]>> {
+        self.0.join().unwrap_or_default()
+    }
+}
+
+fn sha256(path: &Path) -> Option<[u8; 32]> {
+    let (mut file, mut sum) = (File::open(path).ok()?, Sha256::new());
+    let mut bytes = vec![0; 1 << 20];
+    loop {
+        match file.read(&mut bytes).ok()? {
+            0 => return Some(sum.finalize().into()),
+            len => sum.update(bytes.get(..len)?),
+        }
+    }
 }
 
 struct Writer<'a, W> {
@@ -301,13 +344,11 @@ impl Blocks {
 mod tests {
     use std::collections::BTreeMap;
     use std::fs;
-    use std::path::{Path, PathBuf};
     use std::sync::LazyLock;
 
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capture::{Options, Reader};
     use crate::messages::{Kind, Kinds};
     use crate::packets::{Batch, Carried, Chain, Packets};
 
@@ -332,11 +373,9 @@ mod tests {
     }
 
     fn digest(capture: Vec<u8>, batch_size: usize) -> Vec<u8> {
-        let tap = Options { tap: Some("made".to_owned()), ..Options::default() };
-        let mut scan = Scan::new(Reader::open(vec![memory(capture)], tap).unwrap(), options(batch_size, 0));
         let mut bytes = Vec::new();
-        let head = Head { tap: "made".to_owned(), captures: Vec::new() };
-        write(&mut scan, head, &mut bytes, "memory", |_| Ok(())).unwrap();
+        let sources = vec![memory(capture)];
+        write(sources, "made", options(batch_size, 0), None, &mut bytes, "memory", |_| Ok(())).unwrap();
         bytes
     }
 

@@ -7,10 +7,10 @@ use pyo3::prelude::*;
 
 use super::stream::{check_signals, pausing, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
-use crate::capture::{Error, Mark, Options, Reader};
+use crate::capture::{Error, Mark};
 use crate::detect;
-use crate::packets::digest::{self, Captured, Digest, Head};
-use crate::packets::{Scan, ScanOptions};
+use crate::packets::ScanOptions;
+use crate::packets::digest::{self, Captured, Digest};
 
 /// Writes a digest of the captures of one tap to a file, called ``name`` in messages; returns how many frames there are, and warnings, a line each.
 ///
@@ -27,16 +27,9 @@ pub fn write_digest(
     threads: Option<usize>,
 ) -> PyResult<(u64, Vec<String>)> {
     let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-    let options = Options { tap: Some(tap.to_owned()), ..Options::default() };
-    let opened = py.detach(|| {
-        let captures = sources.iter().map(Captured::of).collect::<Result<Vec<_>, _>>()?;
-        Ok((Head { tap: tap.to_owned(), captures }, Reader::open(sources, options)?))
-    });
-    let (head, reader) = opened.map_err(to_py)?;
     // The one that writes compresses, too.
     let workers = threads_of(threads).saturating_sub(1);
-    let mut scan =
-        Scan::new(reader, ScanOptions { workers, ..detect::scan_options(None) }).with_pause(check_signals);
+    let scan = ScanOptions { workers, ..detect::scan_options(None) };
     // Behind what standard output has already.
     let file = OpenOptions::new()
         .append(true)
@@ -44,7 +37,9 @@ pub fn write_digest(
         .map_err(|source| to_py(Error::Io { name: name.to_owned(), source }))?;
     let output = BufWriter::with_capacity(1 << 20, file);
     let origin = py
-        .detach(|| digest::write(&mut scan, head, output, name, pausing(progress.as_ref())))
+        .detach(move || {
+            digest::write(sources, tap, scan, Some(check_signals), output, name, pausing(progress.as_ref()))
+        })
         .map_err(arrow_to_py)?;
     let warnings = origin.warnings.iter().map(ToString::to_string).collect();
     Ok((origin.next_frame().map_or(0, |next| next - 1), warnings))

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow_array::builder::{ListBuilder, StringBuilder, UInt32Builder, UInt64Builder};
+use arrow_array::builder::{BinaryBuilder, ListBuilder, StringBuilder, UInt32Builder, UInt64Builder};
 use arrow_array::{ArrayRef, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array};
 use arrow_schema::ArrowError;
 use pyo3::exceptions::PyValueError;
@@ -81,12 +81,12 @@ pub fn examine(
     let (mut chains, mut captures) = (Vec::with_capacity(taps.len()), Vec::with_capacity(taps.len()));
     for (tap, sources) in &taps {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-        let saved = tap.as_ref().and_then(|tap| before.get_mut(tap));
         let (sources, read) = py.detach(move || captured(sources, save || saved_before)).map_err(to_py)?;
-        if let Some(known) = read.iter().find(|each| saved.as_ref().is_some_and(|saved| saved.knows(each))) {
+        if let Some(known) = detect::known(&before, tap.as_deref(), &read) {
             return Err(PyValueError::new_err(format!("{}: the saved state knows it already", known.name)));
         }
         captures.push(read);
+        let saved = tap.as_ref().and_then(|tap| before.get_mut(tap));
         let first_frame = saved.as_ref().map_or(1, |saved| saved.next_frame());
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
@@ -261,18 +261,20 @@ fn taps_table(examination: &detect::Examination, origins: &[Origin]) -> Result<R
 /// Interfaces without frames are listed too, as far as this many rows.
 const MAX_SILENT_TAPS: usize = 1024;
 
-/// One row a file and tap, those that an earlier run has read first: tap, and name, first frame and frames.
+/// One row a file and tap, those that an earlier run has read first: tap, and name, first frame and frames; of a digest's, SHA-256.
 fn files_table(
     origins: &[Origin],
     earlier: &[(String, (String, u64, u64))],
 ) -> Result<RecordBatch, ArrowError> {
     let (mut file, mut tap, mut first_frame, mut frames) =
         (StringBuilder::new(), StringBuilder::new(), UInt64Builder::new(), UInt64Builder::new());
+    let mut sha256 = BinaryBuilder::new();
     for (of, (name, first, count)) in earlier {
         file.append_value(name);
         tap.append_value(of);
         first_frame.append_value(*first);
         frames.append_value(*count);
+        sha256.append_null();
     }
     for origin in origins {
         for interface in &origin.interfaces {
@@ -281,12 +283,14 @@ fn files_table(
             tap.append_value(&interface.tap);
             first_frame.append_value(info.first_frame);
             frames.append_value(info.frames);
+            sha256.append_option(info.sha256);
         }
     }
-    RecordBatch::try_from_iter([
-        ("file", Arc::new(file.finish()) as ArrayRef),
-        ("tap", Arc::new(tap.finish())),
-        ("first_frame", Arc::new(first_frame.finish())),
-        ("frames", Arc::new(frames.finish())),
+    RecordBatch::try_from_iter_with_nullable([
+        ("file", Arc::new(file.finish()) as ArrayRef, false),
+        ("tap", Arc::new(tap.finish()), false),
+        ("first_frame", Arc::new(first_frame.finish()), false),
+        ("frames", Arc::new(frames.finish()), false),
+        ("sha256", Arc::new(sha256.finish()), true),
     ])
 }

@@ -11,7 +11,7 @@ mod measure;
 mod stream;
 
 use pyo3::exceptions::{
-    PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
+    PyBrokenPipeError, PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
 };
 use pyo3::prelude::*;
 
@@ -29,6 +29,7 @@ fn to_py(error: capture::Error) -> PyErr {
     let text = error.to_string();
     match error {
         capture::Error::Io { source, .. } => match source.kind() {
+            std::io::ErrorKind::BrokenPipe => PyBrokenPipeError::new_err(text),
             std::io::ErrorKind::NotFound => PyFileNotFoundError::new_err(text),
             std::io::ErrorKind::PermissionDenied => PyPermissionError::new_err(text),
             std::io::ErrorKind::IsADirectory => PyIsADirectoryError::new_err(text),
