@@ -20,6 +20,7 @@ PLACES = {
     "all columns": {"memory", "file", "gzip", "zstd"},
     "all columns, from a pipe": {"file"},
     "check: flows, all detectors": {"file"},
+    "digest: written": {"file"},
 }
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -348,6 +350,42 @@ def test_a_reader_that_has_seen_enough(rotated: list[dict[str, str]]) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141  # 128 + SIGPIPE
+
+
+def test_nothing_is_left_of_what_was_ended(tmp_path: Path) -> None:
+    for ending in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        command = [sys.executable, "-m", "tapsight", "digest", "a=-", "-o", "a.digest"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
+        ) as process:
+            assert process.stdin is not None
+            process.stdin.write(nanoseconds([(10**18, b"x" * 60)]))
+            process.stdin.flush()
+            while not any(tmp_path.iterdir()):
+                assert process.poll() is None
+            time.sleep(0.2)
+            process.send_signal(ending)
+            assert process.wait(30) == 128 + ending
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_that_is_closed(rotated: list[dict[str, str]], tmp_path: Path) -> None:
+    command = f"{sys.executable} -m tapsight digest inside={rotated[0]['inside']} -o - >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stderr) == (2, "tapsight: standard output is closed: name a file with -o\n")
+
+
+def test_names_in_a_digest_cannot_steer_a_terminal(tmp_path: Path) -> None:
+    capture = tmp_path / "a\x1b[31m\nb.pcap"
+    capture.write_bytes(nanoseconds([(10**18, b"x" * 60)]))
+    made = tapsight.digest({"a\x1b]0;\n": str(capture)}, tmp_path / "a.digest")
+    capture.unlink()
+    done = run("evidence", "a.digest", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "\x1b" not in done.stderr and done.stderr.count("\n") == 1
+    done = run("check", "a.digest", cwd=tmp_path)
+    assert "\x1b" not in done.stdout + done.stderr
+    assert tapsight.check(made.path).taps["tap"].to_pylist() == ["a\x1b]0;\n"]
 
 
 def test_digests_that_straddle_another_are_refused(rotated: list[dict[str, str]], tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def _digest(source: str | bytes, threads: int) -> int:
 
     assert isinstance(source, str)  # noqa: S101 - rows of files have files
     with tempfile.NamedTemporaryFile() as file:
-        tapsight.digest([source], file.name, threads=threads)
+        tapsight.digest({"bench": source}, file.name, threads=threads)
     return 0
 
 

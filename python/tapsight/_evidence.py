@@ -90,14 +90,14 @@ class Capture:
             return self.name
         if self.mark is None:
             raise SourceError(
-                f"{self.digest} is of {self.name}, which could be read only once, and evidence takes a second look: write the "
+                f"{self.digest} is of {safe(self.name)}, which could be read only once, and evidence takes a second look: write the "
                 "capture to a file first, and make the digest of that"
             )
         for path in (self.name, str(Path(self.digest).parent / Path(self.name).name)):
             if (found := usable_capture(path)) is not None and found.mark == self.mark:
                 return path
         raise SourceError(
-            f"evidence is made of packets, which {self.digest} has not, and {self.name}, which it is of, is not there or has changed: "
+            f"evidence is made of packets, which {self.digest} has not, and {safe(self.name)}, which it is of, is not there or has changed: "
             "put it beside the digest, or run this where the captures are"
         )
 
@@ -183,7 +183,7 @@ def require_files(taps: Iterable[Tap]) -> None:
     for capture in captures:
         if times[capture.name] > 1:
             raise SourceError(
-                f"several captures are called {capture.name}, so that frames cannot be told apart: make digests of captures with names of "
+                f"several captures are called {safe(capture.name)}, so that frames cannot be told apart: make digests of captures with names of "
                 "their own"
             )
         path = capture.place()
@@ -330,7 +330,7 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
             size = file.tell()
         if run.sums.get(capture.name, sum_) != sum_:
             raise EvidenceError(
-                f"{capture.name} is not what {capture.digest} was made of: it has changed since, so that it proves nothing"
+                f"{safe(capture.name)} is not what {capture.digest} was made of: it has changed since, so that it proves nothing"
             )
         entry = {
             "tap": capture.tap,

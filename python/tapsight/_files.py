@@ -29,6 +29,8 @@ def output(path: str | None) -> Iterator[IO[bytes]]:
     A file is written under another name beside it and renamed, so that nobody ever sees half of it.
     """
     if path in {None, "-"}:
+        if sys.stdout is None:
+            raise OSError("standard output is closed: name a file with -o")
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tapsight import _engine
 from tapsight._engine import CaptureHead, DigestHead
+from tapsight._text import safe
 
 STDIN = "-"
 """The name of standard input."""
@@ -111,8 +112,8 @@ def _refuse_twice(paths: list[str]) -> None:
                 continue
             if capture.mark in known:
                 other, through = known[capture.mark]
-                first = f"{other} (in {through})" if other != through else other
-                second = f"{capture.name} (in {path})" if path in heads else path
+                first = f"{safe(other)} (in {through})" if other != through else other
+                second = f"{safe(capture.name)} (in {path})" if path in heads else path
                 raise SourceError(
                     f"{first} and {second} are one capture: every packet would look like a copy"
                 )

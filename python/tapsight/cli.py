@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -62,6 +63,10 @@ Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for 
 
 def main() -> None:
     """Runs the command line and exits."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        # Nobody is to find half-written files; what nohup ignores stays ignored.
+        if signal.getsignal(ending) == signal.SIG_DFL:
+            signal.signal(ending, lambda number, _: sys.exit(128 + number))
     app()
 
 
@@ -158,7 +163,7 @@ def classify(
         from tapsight._sources import problem_with, read_sources
 
         chosen = form or _format_of(output)
-        if output in {None, "-"} and chosen in {"arrow", "parquet"} and sys.stdout.isatty():
+        if chosen in {"arrow", "parquet"} and _to_terminal(output):
             raise ValueError(f"{chosen} is not for terminals: name a file with -o, or choose --format csv")
         problems: list[str] = []
         taps = readable_taps(
@@ -216,7 +221,7 @@ def check(
                 threads=threads,
                 state=state,
             )
-        to_terminal = output in {None, "-"} and sys.stdout.isatty()
+        to_terminal = _to_terminal(output)
         ending = Path(output or "").suffix
         match form or {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}.get(ending, "text"):
             case "json":
@@ -258,7 +263,7 @@ def digest(
     with _errors():
         from tapsight._digest import digest as run
 
-        if output == "-" and sys.stdout.isatty():
+        if _to_terminal(output):
             raise ValueError("a digest is not for terminals: name a file with -o")
         with _progress(quiet) as progress:
             made = run(captures, output, progress=progress, threads=threads)
@@ -395,6 +400,10 @@ def _require_evidence(captures: list[str], directory: Path) -> None:
 
     _evidence.require_files(read_sources(captures))
     _evidence.require_room(directory)
+
+
+def _to_terminal(output: str | None) -> bool:
+    return output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty()
 
 
 def _end(problems: list[str] | tuple[str, ...], code: int = 0) -> None:

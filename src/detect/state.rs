@@ -11,7 +11,6 @@ use thiserror::Error;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::examine::{Options, State};
-use crate::capture::Mark;
 use crate::packets::Carried;
 use crate::packets::digest::Captured;
 
@@ -32,8 +31,8 @@ pub struct SavedState {
 pub struct SavedScan {
     /// Its files: name, number of the first frame, frames.
     pub files: Vec<(String, u64, u64)>,
-    /// What those are known by that could be read again and have frames.
-    pub marks: Vec<Mark>,
+    /// What those are known by that could be read again.
+    pub captures: Vec<Captured>,
     /// What its frames told of later ones.
     pub carried: Carried,
 }
@@ -51,12 +50,13 @@ pub fn known<'a>(
     tap: Option<&str>,
     captures: &'a [Captured],
 ) -> Option<&'a Captured> {
-    captures.iter().filter(|each| each.mark.is_some()).find(|each| {
-        scans.iter().any(|(of, saved)| {
-            let is_named =
-                Some(of.as_str()) == tap && saved.files.iter().any(|(name, ..)| *name == each.name);
-            is_named || each.first_ts.is_some() && each.mark.is_some_and(|mark| saved.marks.contains(&mark))
-        })
+    // One that has grown since keeps its name and its first frame; one that was renamed or copied, its bytes.
+    let is_same = |of: &str, here: &Captured, there: &Captured| {
+        here.mark == there.mark
+            || Some(of) == tap && here.name == there.name && here.first_ts == there.first_ts
+    };
+    captures.iter().filter(|each| each.mark.is_some() && each.first_ts.is_some()).find(|each| {
+        scans.iter().any(|(of, saved)| saved.captures.iter().any(|known| is_same(of, each, known)))
     })
 }
 

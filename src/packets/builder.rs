@@ -334,6 +334,16 @@ impl Builder {
         is_sound.then_some(self)
     }
 
+    /// Whether frames are numbered one by one from this one on.
+    pub fn is_numbered_from(&self, first: u64) -> bool {
+        self.columns.iter().all(|(column, values)| match (column, values) {
+            (Column::Frame, Values::U64(numbers)) => {
+                (first..).zip(&numbers.values).all(|(due, &number)| due == number)
+            }
+            _ => true,
+        })
+    }
+
     /// Makes all frame numbers greater by this.
     pub fn renumber(&mut self, by: u64) {
         for (column, values) in &mut self.columns {

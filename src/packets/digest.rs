@@ -34,8 +34,11 @@ const VERSION: &str = if cfg!(target_endian = "little") {
     concat!(env!("CARGO_PKG_VERSION"), " big-endian")
 };
 
-/// The most bytes of a block, compressed or not: room for 16,384 frames of 64 KiB that are all messages.
-const MAX_BLOCK: u64 = 1 << 30;
+/// The most bytes of a block of rows, compressed or not: 8 KiB a frame, where 16,384 of them are a block.
+const MAX_PART: u64 = 128 << 20;
+
+/// The most bytes of the first and the last block: room for a million interfaces.
+const MAX_ENDS: u64 = 32 << 20;
 
 /// How much work is put into compression: the least, which is what reading and writing keep up with.
 const LEVEL: i32 = 1;
@@ -84,12 +87,22 @@ impl Captured {
     }
 }
 
+/// What a block of rows begins with: the number of its kind.
+const PART: u8 = 1;
+
 #[derive(Debug, Serialize, Deserialize)]
 enum Block {
     Head(Head),
     Part(Box<Part>),
     /// Nothing comes behind it.
     End(Origin),
+}
+
+impl Block {
+    /// How many bytes it may have.
+    fn most(&self) -> u64 {
+        if matches!(self, Self::Part(_)) { MAX_PART } else { MAX_ENDS }
+    }
 }
 
 /// Writes a digest of sources, which are of one tap; says where the frames came from. `scan` is how they are to be read, and `waiting` is
@@ -171,8 +184,8 @@ impl<W: Write> Writer<'_, W> {
         let plain = postcard::to_stdvec(block).map_err(|error| ArrowError::ExternalError(error.into()))?;
         let packed = zstd::bulk::compress(&plain, LEVEL)?;
         let len = packed.len() as u64;
-        if len > MAX_BLOCK || plain.len() as u64 > MAX_BLOCK {
-            let problem = "messages of 16,384 frames take more than 1 GiB, for which a digest has no room: check the capture itself";
+        if len > MAX_PART || plain.len() as u64 > block.most() {
+            let problem = "a digest has no room for so much, be it interfaces or long messages: check the capture itself";
             return Err(external(Error::Digest { name: self.name.to_owned(), problem: problem.to_owned() }));
         }
         self.write(&[&len.to_le_bytes(), &xxh3_64(&packed).to_le_bytes(), &packed])
@@ -195,6 +208,8 @@ fn external(error: Error) -> ArrowError {
 pub struct Digest {
     blocks: Blocks,
     head: Head,
+    /// How many frames were read so far.
+    frames: u64,
 }
 
 /// The blocks of a digest.
@@ -248,7 +263,7 @@ impl Digest {
             return Err(blocks.problem(&problem));
         }
         match blocks.next()? {
-            Block::Head(head) => Ok(Self { blocks, head }),
+            Block::Head(head) => Ok(Self { blocks, head, frames: 0 }),
             _ => Err(blocks.damaged()),
         }
     }
@@ -271,9 +286,15 @@ impl Digest {
         match blocks.next()? {
             Block::Head(_) => Err(blocks.damaged()),
             Block::Part(part) => {
-                part.restored(work).map(|part| Next::Part(part.into())).ok_or_else(|| blocks.damaged())
+                let part = part.restored(work, self.frames + 1).ok_or_else(|| blocks.damaged())?;
+                self.frames += part.frames() as u64;
+                Ok(Next::Part(part.into()))
             }
-            Block::End(origin) => blocks.end().map(|()| Next::End(origin)),
+            Block::End(origin) => {
+                blocks.end()?;
+                let told = origin.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.frames));
+                if told == Some(self.frames) { Ok(Next::End(origin)) } else { Err(blocks.damaged()) }
+            }
         }
     }
 }
@@ -285,7 +306,7 @@ impl Blocks {
         self.read(&mut checksum)?;
         let len = u64::from_le_bytes(len);
         let mut packed = Vec::new();
-        if len > MAX_BLOCK {
+        if len > MAX_PART {
             return Err(self.damaged());
         }
         // Never more than the file has, whatever it says.
@@ -298,8 +319,10 @@ impl Blocks {
         }
         let mut plain = Vec::new();
         let decoder = zstd::Decoder::with_buffer(packed.as_slice());
-        let read = decoder.and_then(|decoder| decoder.take(MAX_BLOCK + 1).read_to_end(&mut plain));
-        if read.is_err() || plain.len() as u64 > MAX_BLOCK {
+        let read = decoder.and_then(|decoder| decoder.take(MAX_PART + 1).read_to_end(&mut plain));
+        // Rows are known by the first byte, before memory is given to what the others say.
+        let most = if plain.first() == Some(&PART) { MAX_PART } else { MAX_ENDS };
+        if read.is_err() || plain.len() as u64 > most {
             return Err(self.damaged());
         }
         postcard::from_bytes(&plain).map_err(|_| self.damaged())
@@ -528,6 +551,15 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_unpacks_to_gigabytes_is_damage() {
+        for (kind, most) in [(0, MAX_ENDS), (PART, MAX_PART)] {
+            let mut plain = vec![0; most as usize + 1];
+            plain[0] = kind;
+            assert!(problem(packed(&[plain])).unwrap().contains("damaged"));
+        }
+    }
+
+    #[test]
     fn blocks_out_of_order_are_damage() {
         let [head, part, end] = BLOCKS.as_slice() else { panic!("of 50 frames there is one part") };
         let of = |blocks: &[&Vec<u8>]| problem(packed(&blocks.iter().copied().cloned().collect::<Vec<_>>()));
@@ -537,6 +569,10 @@ mod tests {
         assert!(of(&[head, head, end]).unwrap().contains("damaged"));
         assert!(of(&[head, part, end, end]).unwrap().contains("something follows"));
         assert!(of(&[head, part]).unwrap().contains("cut off"));
+        // Rows that are missing or there twice, though every checksum holds.
+        assert!(of(&[head, end]).unwrap().contains("damaged"));
+        assert!(of(&[head, part, part, end]).unwrap().contains("damaged"));
+        assert_eq!([head[0], part[0], end[0]], [0, PART, 2]);
     }
 
     proptest! {

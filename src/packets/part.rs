@@ -129,9 +129,12 @@ impl Part {
         self.messages.close()
     }
 
-    /// This part, read back from a file; none if it is not one of this work.
-    pub fn restored(self, work: &Work) -> Option<Self> {
+    /// This part, read back from a file; none if it is not one of this work, or its frames are not numbered from this one on.
+    pub fn restored(self, work: &Work, first_frame: u64) -> Option<Self> {
         let builder = self.builder.restored(work.schema.clone(), &work.columns)?;
+        if builder.len() != self.frames || !builder.is_numbered_from(first_frame) {
+            return None;
+        }
         Some(Self { builder, ..self })
     }
 

@@ -125,8 +125,7 @@ pub fn examine(
         for (((tap, _), chain), captures) in taps.iter().zip(&mut chains).zip(captures) {
             let Some(tap) = tap else { continue };
             let saved = before.entry(tap.clone()).or_default();
-            let marks = captures.into_iter().filter(|each| each.first_ts.is_some());
-            saved.marks.extend(marks.filter_map(|each| each.mark));
+            saved.captures.extend(captures.into_iter().filter(|each| each.mark.is_some()));
             saved.carried = chain.carried();
             let read = chain.origin().files.into_iter();
             saved.files.extend(read.map(|file| (file.name, file.first_frame, file.frames)));
