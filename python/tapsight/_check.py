@@ -18,7 +18,15 @@ from tapsight import _engine, _evidence
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
 from tapsight._scan import checked_threads
-from tapsight._sources import STDIN, SourceError, Sources, Tap, in_order_of_time, problem_with, read_sources
+from tapsight._sources import (
+    SourceError,
+    Sources,
+    Tap,
+    in_order_of_time,
+    is_read_once,
+    problem_with,
+    read_sources,
+)
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
@@ -363,8 +371,8 @@ def readable_taps(
 
 def format_problem(path: str) -> str | None:
     """Why the engine cannot read the capture; ``None`` if it can."""
-    if path == STDIN or (Path(path).exists() and not Path(path).is_file()):
-        return None  # It cannot be read a second time.
+    if is_read_once(path):
+        return None
     try:
         if _engine.digest_head(path) is not None:
             _engine.verify_digest(path)

@@ -17,6 +17,7 @@ from tapsight._sources import (
     read_sources,
     usable_digest,
 )
+from tapsight._text import error_text
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,9 +88,7 @@ def digest(
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise SourceError(
-            f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-        ) from error
+        raise SourceError(error_text(error)) from error
     except ValueError as error:
         raise SourceError(str(error)) from error
     return Digested(target, tap.name, captures, packets, tuple(warnings))

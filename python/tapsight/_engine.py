@@ -96,11 +96,6 @@ class DigestHead:
     captures: tuple[CaptureHead, ...]
     """The captures that it is of, in order."""
 
-    @property
-    def first_ts(self) -> int | None:
-        """When the first frame was captured."""
-        return next((each.first_ts for each in self.captures if each.first_ts is not None), None)
-
 
 def digest_head(path: str) -> DigestHead | None:
     """What is known of a digest; ``None`` of what is something else."""

@@ -23,7 +23,15 @@ import pyarrow.compute as pc
 
 from tapsight import _engine, _pcapng
 from tapsight._options import did_you_mean
-from tapsight._sources import STDIN, SourceError, Tap, read_sources, usable_capture, usable_digest
+from tapsight._sources import (
+    STDIN,
+    SourceError,
+    Tap,
+    is_read_once,
+    read_sources,
+    usable_capture,
+    usable_digest,
+)
 from tapsight._text import iso_time, plural, safe
 from tapsight.findings import attack
 
@@ -190,7 +198,7 @@ def require_files(taps: Iterable[Tap]) -> None:
         if capture.digest is not None:
             continue
         # What is not there, or a folder, is told by the check.
-        if path == STDIN or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir()):
+        if is_read_once(path):
             what = "standard input" if path == STDIN else path
             raise SourceError(
                 f"{what} can be read only once, and evidence takes a second look: write the capture to a file first, "

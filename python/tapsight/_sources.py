@@ -8,12 +8,15 @@ import glob
 import itertools
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tapsight import _engine
 from tapsight._engine import CaptureHead, DigestHead
 from tapsight._text import safe
+
+T = TypeVar("T")
 
 STDIN = "-"
 """The name of standard input."""
@@ -122,18 +125,24 @@ def _refuse_twice(paths: list[str]) -> None:
 
 def usable_digest(path: str) -> DigestHead | None:
     """What is known of a digest before it is read; ``None`` of what is none, or cannot be used: to read it will tell."""
-    with contextlib.suppress(OSError, ValueError):
-        if path != STDIN and Path(path).is_file():
-            return _engine.digest_head(path)
-    return None
+    return _usable(path, _engine.digest_head)
 
 
 def usable_capture(path: str) -> CaptureHead | None:
     """What is known of a capture before it is read; ``None`` of what cannot be read, or only once."""
+    return _usable(path, _engine.capture_head)
+
+
+def _usable(path: str, head: Callable[[str], T | None]) -> T | None:
     with contextlib.suppress(OSError, ValueError):
         if path != STDIN and Path(path).is_file():
-            return _engine.capture_head(path)
+            return head(path)
     return None
+
+
+def is_read_once(path: str) -> bool:
+    """Whether it is standard input, a pipe or a device: opening one takes its first bytes away or waits for its writer."""
+    return path == STDIN or (Path(path).exists() and not Path(path).is_file() and not Path(path).is_dir())
 
 
 def in_order_of_time(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -165,8 +174,7 @@ def problem_with(path: str) -> str | None:
     try:
         if Path(path).is_dir():
             return f"{path}: is a directory; name the captures in it, such as {path.rstrip('/')}/*.pcap"
-        # Pipes and devices are left alone: opening one takes its first bytes away or waits for its writer.
-        if not Path(path).is_file() and Path(path).exists():
+        if is_read_once(path):
             return None
         with Path(path).open("rb") as file:
             return None if file.read(1) else f"{path}: is empty"

@@ -69,6 +69,11 @@ def percent(part: int, whole: int) -> str:
     return f"{min(max(share, 0.1), 99.9):.1f} %"
 
 
+def error_text(error: OSError) -> str:
+    """What the system said, and of which file."""
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+
+
 def documentation(thing: type) -> str:
     """The docstring of a class as people read it at a terminal."""
     return (inspect.getdoc(thing) or "").replace("``", "`").replace("::\n", ":\n")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from tapsight._text import safe
+from tapsight._text import error_text, safe
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -81,7 +81,7 @@ def _errors() -> Iterator[None]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(141) from error  # 128 + SIGPIPE, as the shell has it
     except OSError as error:
-        _complain(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+        _complain(error_text(error))
         raise typer.Exit(2) from error
     except (ValueError, MemoryError) as error:
         _complain(str(error) or type(error).__name__)

@@ -98,11 +98,9 @@ enum Block {
     End(Origin),
 }
 
-impl Block {
-    /// How many bytes it may have.
-    fn most(&self) -> u64 {
-        if matches!(self, Self::Part(_)) { MAX_PART } else { MAX_ENDS }
-    }
+/// How many bytes a block that begins like this may have: that is known before memory is given to what it says.
+fn most(plain: &[u8]) -> u64 {
+    if plain.first() == Some(&PART) { MAX_PART } else { MAX_ENDS }
 }
 
 /// Writes a digest of sources, which are of one tap; says where the frames came from. `scan` is how they are to be read, and `waiting` is
@@ -184,7 +182,7 @@ impl<W: Write> Writer<'_, W> {
         let plain = postcard::to_stdvec(block).map_err(|error| ArrowError::ExternalError(error.into()))?;
         let packed = zstd::bulk::compress(&plain, LEVEL)?;
         let len = packed.len() as u64;
-        if len > MAX_PART || plain.len() as u64 > block.most() {
+        if len > MAX_PART || plain.len() as u64 > most(&plain) {
             let problem = "a digest has no room for so much, be it interfaces or long messages: check the capture itself";
             return Err(external(Error::Digest { name: self.name.to_owned(), problem: problem.to_owned() }));
         }
@@ -320,9 +318,7 @@ impl Blocks {
         let mut plain = Vec::new();
         let decoder = zstd::Decoder::with_buffer(packed.as_slice());
         let read = decoder.and_then(|decoder| decoder.take(MAX_PART + 1).read_to_end(&mut plain));
-        // Rows are known by the first byte, before memory is given to what the others say.
-        let most = if plain.first() == Some(&PART) { MAX_PART } else { MAX_ENDS };
-        if read.is_err() || plain.len() as u64 > most {
+        if read.is_err() || plain.len() as u64 > most(&plain) {
             return Err(self.damaged());
         }
         postcard::from_bytes(&plain).map_err(|_| self.damaged())

@@ -265,25 +265,22 @@ fn files_table(
     origins: &[Origin],
     earlier: &[(String, (String, u64, u64))],
 ) -> Result<RecordBatch, ArrowError> {
+    let before = earlier.iter().map(|(tap, (name, first, count))| (name, tap, *first, *count, None));
+    let now = origins.iter().flat_map(|origin| {
+        origin.interfaces.iter().filter_map(|interface| {
+            let info = origin.files.get(interface.file)?;
+            Some((&info.name, &interface.tap, info.first_frame, info.frames, info.sha256))
+        })
+    });
     let (mut file, mut tap, mut first_frame, mut frames) =
         (StringBuilder::new(), StringBuilder::new(), UInt64Builder::new(), UInt64Builder::new());
     let mut sha256 = BinaryBuilder::new();
-    for (of, (name, first, count)) in earlier {
+    for (name, of, first, count, sum) in before.chain(now) {
         file.append_value(name);
         tap.append_value(of);
-        first_frame.append_value(*first);
-        frames.append_value(*count);
-        sha256.append_null();
-    }
-    for origin in origins {
-        for interface in &origin.interfaces {
-            let Some(info) = origin.files.get(interface.file) else { continue };
-            file.append_value(&info.name);
-            tap.append_value(&interface.tap);
-            first_frame.append_value(info.first_frame);
-            frames.append_value(info.frames);
-            sha256.append_option(info.sha256);
-        }
+        first_frame.append_value(first);
+        frames.append_value(count);
+        sha256.append_option(sum);
     }
     RecordBatch::try_from_iter_with_nullable([
         ("file", Arc::new(file.finish()) as ArrayRef, false),
