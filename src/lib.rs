@@ -11,13 +11,15 @@
 //! | [`classify`] | layers | application and on what basis |
 //! | [`packets`] | frames | one Arrow row a frame: the contract |
 //! | [`messages`] | frames | one Arrow row a message of one protocol |
-//! | [`flows`] | packets | one row a conversation and path |
+//! | [`paths`] | packets | one row a direction of a conversation and path |
+//! | [`flows`] | packets | one row a conversation |
 //! | [`detect`] | packets | claims of copying and diversion |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
 //! | [`traffic`] | a seed | captures made for measuring |
 //!
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
 
+mod arrays;
 pub mod capture;
 pub mod classify;
 pub mod detect;
@@ -28,10 +30,12 @@ mod hash;
 pub mod messages;
 mod named;
 pub mod packets;
+pub mod paths;
 mod plain;
 mod prefetch;
 #[cfg(feature = "python")]
 mod python;
+pub mod stage;
 mod table;
 pub mod traffic;
 pub mod wire;

@@ -17,9 +17,9 @@ use super::conversations::Originals;
 use super::{Context, Outcome, Seen, Sighting, median};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
-use crate::flows::{PathId, append_fixed};
 use crate::named::named;
 use crate::packets::Column;
+use crate::paths::{PathId, append_fixed};
 use crate::wire::ip::Addr;
 
 named! {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Context;
 use crate::classify::Label;
 use crate::dissect::{Labels, Mac};
-use crate::flows::{Flow, FlowKey, Path, PathId};
+use crate::paths::{Flow, FlowKey, Path, PathId};
 
 /// Where a frame was seen, and from whom to whom it went. VLANs are left out: a fork of two VLANs is one fork.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

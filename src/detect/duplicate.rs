@@ -38,8 +38,8 @@ use super::conversations::{Link, Originals};
 use super::lags::{Lags, Pair, Told};
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::dissect::Mac;
-use crate::flows::{Flow, FlowKey, Path};
 use crate::packets::ids;
+use crate::paths::{Flow, FlowKey, Path};
 use crate::wire::ip::Addr;
 
 /// Capture artefacts and the way through a router take less than this, in nanoseconds.

@@ -21,7 +21,7 @@ use super::mirror::is_mirror;
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, saved};
 use crate::classify::App;
 use crate::dissect::Stack;
-use crate::flows::{Flow, PathId};
+use crate::paths::{Flow, PathId};
 use crate::wire::ip::Addr;
 
 const MIN_PACKETS: u64 = 2;

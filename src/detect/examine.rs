@@ -15,9 +15,9 @@ use super::taps::{Comparison, Known, Now, compared_schema};
 use super::{
     Claim, Context, Counts, Network, Outcome, SavedState, Scope, Seen, Wanted, claim_schema, detectors,
 };
-use crate::flows::{self, Flows, Paths};
 use crate::messages::View;
 use crate::packets::{BATCH_SIZE, Batch, Packet, Packets, ids};
+use crate::paths::{self, Flows, Paths};
 
 /// How to examine.
 #[derive(Debug, Clone)]
@@ -93,7 +93,7 @@ pub struct Examination {
     pub taps: Vec<(String, TapCounts)>,
     /// One row a claim, [`claim_schema`].
     pub claims: RecordBatch,
-    /// One row a flow and path, [`crate::flows::flow_schema`].
+    /// One row a flow and path, [`crate::paths::flow_schema`].
     pub flows: RecordBatch,
     /// One row for each class of traffic from one tap to the next, [`compared_schema`](super::compared_schema).
     pub compared: RecordBatch,
@@ -287,7 +287,7 @@ struct Next<'a> {
     ts: i64,
     tap: u16,
     open: &'a Open<'a>,
-    flow: flows::Wanted,
+    flow: paths::Wanted,
     /// Its `packet_id` if that is strong, and the hash.
     packet_id: Option<(u64, u64)>,
     /// Its `payload_id` if that is strong, and the hash.

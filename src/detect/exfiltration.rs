@@ -22,8 +22,8 @@ use super::{
     Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
 };
 use crate::classify::{App, Basis, Traffic};
-use crate::flows::Flow;
 use crate::messages::{self, Kinds, View};
+use crate::paths::Flow;
 use crate::wire::ip::Addr;
 
 /// Bytes that a router sends over SSH.

@@ -8,8 +8,8 @@
 //! on it keeps only ids whose hash falls into half of all hashes, later a quarter, and so on. A packet and its copy have
 //! the same id and so the same fate. Readdressed packets differ in `packet_id`: they are sampled by `payload_id`.
 
-use crate::flows::PathId;
 use crate::hash::fold;
+use crate::paths::PathId;
 use crate::prefetch::prefetch;
 use serde::{Deserialize, Serialize};
 

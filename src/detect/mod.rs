@@ -44,10 +44,10 @@ use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
 use serde::{Deserialize, Serialize};
 
 use crate::classify::Label;
-use crate::flows::{Flow, Flows, Paths};
 use crate::messages::{Kinds, View};
 use crate::packets::address::Prefixes;
 use crate::packets::{Packet, Packets, ScanOptions};
+use crate::paths::{Flow, Flows, Paths};
 use conversations::Conversations;
 
 /// A packet and what is known of it.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Sighting;
-use crate::flows::PathId;
+use crate::paths::PathId;
 
 /// Where and when a packet was seen. Fields mean what those of [`Sighting`] do.
 #[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]

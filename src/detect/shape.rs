@@ -30,7 +30,7 @@ use super::{
     Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
 };
 use crate::classify::App;
-use crate::flows::{Flow, PathId};
+use crate::paths::{Flow, PathId};
 use crate::wire::ip::Addr;
 
 const LOG: usize = 1 << 17;

@@ -1,446 +1,125 @@
-//! The flow table.
+//! The conversations that are going on, and those that have ended.
 
-use std::cmp::Ordering;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
 
-use arrow_array::builder::FixedSizeBinaryBuilder;
-use arrow_array::types::{ArrowPrimitiveType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
-    TimestampNanosecondArray, UInt64Array,
-};
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use hashbrown::HashMap;
-use serde::{Deserialize, Serialize};
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, SchemaRef};
+use hashbrown::{HashMap, HashTable};
 
-use super::identity::{Identity, hash_more};
-use super::index::{Index, Secret};
-use super::path::{Path, PathId, Paths};
-use crate::classify::{App, Basis, Label, Traffic};
-use crate::dissect::Stack;
-use crate::hash::fold;
-use crate::packets::{Column, Packet, ids};
+use super::Key;
+use super::conversation::{ACK, Conversation, EndReason, SYN};
+use super::rows;
+use crate::arrays::Names;
+use crate::dissect::{Encap, Stack};
+use crate::messages::{Kind, Kinds, View};
+use crate::packets::{Batch, Column, Packet, Packets};
 use crate::prefetch::prefetch;
+use crate::stage::Stage;
 use crate::wire::ip::Addr;
 
-/// What tells one row from another.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the fields are columns of the packets table, documented there")]
-pub struct FlowKey {
-    pub path: PathId,
-    pub ip_version: u8,
-    pub src: Option<Addr>,
-    pub dst: Option<Addr>,
-    pub protocol: Option<u8>,
-    pub src_port: u16,
-    pub dst_port: u16,
-    pub flow_id: Option<u64>,
-    pub label: Label,
-}
-
-impl FlowKey {
-    #[inline]
-    pub(super) fn of(packet: Packet<'_>, path: PathId) -> Self {
-        Self {
-            path,
-            ip_version: packet.ip_version().unwrap_or_default(),
-            src: packet.src(),
-            dst: packet.dst(),
-            protocol: packet.protocol(),
-            src_port: packet.src_port().unwrap_or_default(),
-            dst_port: packet.dst_port().unwrap_or_default(),
-            flow_id: packet.flow_id(),
-            label: packet.label(),
-        }
-    }
-}
-
-/// One row: a direction of a conversation on one path, under one label.
-// All that is read and written of most packets lies in two cache lines.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[repr(C, align(64))]
-pub struct Flow {
-    identity: Identity,
-    /// How it was seen.
-    pub path: PathId,
-    /// All TCP flags that any packet had.
-    pub tcp_flags: u16,
-    /// TTL or hop limit of the first packet.
-    pub first_ttl: u8,
-    /// TTL or hop limit of the last packet.
-    pub last_ttl: u8,
-    /// Packets.
-    pub packets: u64,
-    /// Packets that were too weak or too short to be told from others.
-    pub weak: u64,
-    /// Packets that were compared with others.
-    pub compared: u64,
-    /// Bytes on the wire.
-    pub bytes: u64,
-    /// Time of the first packet, nanoseconds UTC.
-    pub first_ts: i64,
-    /// Time of the last packet, nanoseconds UTC.
-    pub last_ts: i64,
-    frames: [u64; Self::FRAMES],
-}
-
-impl Flow {
-    const FRAMES: usize = 8;
-
-    const fn new(identity: Identity, path: PathId, ts: i64) -> Self {
-        let (first_ts, last_ts) = (ts, ts);
-        let frames = [0; Self::FRAMES];
-        let (tcp_flags, first_ttl, last_ttl) = (0, 0, 0);
-        let (packets, weak, compared, bytes) = (0, 0, 0, 0);
-        Self {
-            identity,
-            path,
-            tcp_flags,
-            first_ttl,
-            last_ttl,
-            packets,
-            weak,
-            compared,
-            bytes,
-            first_ts,
-            last_ts,
-            frames,
-        }
-    }
-
-    #[inline]
-    fn add(&mut self, packet: Packet<'_>, compared: bool) {
-        if let Some(slot) = self.frames.get_mut(self.packets as usize) {
-            *slot = packet.frame();
-        }
-        let ttl = packet.ttl().unwrap_or_default();
-        if self.packets == 0 {
-            self.first_ttl = ttl;
-        }
-        self.last_ttl = ttl;
-        self.tcp_flags |= packet.tcp_flags().unwrap_or_default();
-        self.packets += 1;
-        self.weak += u64::from(!packet.packet_id().is_some_and(ids::is_strong));
-        self.compared += u64::from(compared);
-        self.bytes += u64::from(packet.wire_len());
-        self.first_ts = self.first_ts.min(packet.ts());
-        self.last_ts = self.last_ts.max(packet.ts());
-    }
-
-    /// What tells it from others.
-    #[inline]
-    pub fn key(&self) -> FlowKey {
-        self.identity.key(self.path)
-    }
-
-    /// The conversation.
-    #[inline]
-    pub fn flow_id(&self) -> Option<u64> {
-        self.identity.flow_id()
-    }
-
-    /// Numbers of its first frames.
-    pub fn frames(&self) -> &[u64] {
-        self.frames.get(..self.packets.min(Self::FRAMES as u64) as usize).unwrap_or_default()
-    }
-}
-
-/// What a packet's flow is found by.
+/// How to tell where a conversation ends.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    identity: Identity,
-    hash: u64,
+pub struct Options {
+    /// After how long without a packet, in nanoseconds.
+    pub idle_timeout: i64,
+    /// How long a row may go on, in nanoseconds; without one as long as it does.
+    pub active_timeout: Option<i64>,
+    /// About how many bytes to use for conversations that are going on.
+    pub memory: usize,
 }
 
-/// Flows, numbered as they appear. Bounded: beyond `capacity` rows, packets are counted by path and label only, and
-/// beyond twice as many by tap only.
-#[derive(Debug, Serialize, Deserialize)]
+impl Default for Options {
+    fn default() -> Self {
+        Self { idle_timeout: 120_000_000_000, active_timeout: None, memory: 160 << 20 }
+    }
+}
+
+/// How long what comes after the end of a TCP connection still belongs to it, in nanoseconds.
+const LINGER: i64 = 10_000_000_000;
+
+/// How many rows are handed out at once.
+const ROWS: usize = 8192;
+
+/// Packets whose conversations are looked for at once, so that the memory where they are comes while others are counted.
+const AHEAD: usize = 32;
+
+/// The most tunnels that are told apart.
+const MAX_TUNNELS: usize = 1 << 20;
+
+/// A tunnel: its encapsulations, and its ends, the smaller one first. An identifier that both directions share tells tunnels apart, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Tunnel {
+    pub encap: Stack,
+    pub ends: [Option<Addr>; 2],
+    id: Option<u32>,
+}
+
+impl Tunnel {
+    /// That of a packet, and whether the second of its ends has sent it.
+    fn of(packet: Packet<'_>) -> (Self, bool) {
+        let encap = packet.encap();
+        let (src, dst) = (packet.outer_src(), packet.outer_dst());
+        let is_turned = src > dst;
+        let has_own = |encap| {
+            // Each direction has a number of its own: TEID (3GPP TS 29.281), SPI (RFC 4303), session (RFC 2661, RFC 3931), label.
+            matches!(encap, Encap::Gtpu | Encap::Esp | Encap::L2tp | Encap::L2tpv3 | Encap::Mpls)
+        };
+        let id = packet.tunnel_id().filter(|_| !encap.iter().any(has_own));
+        (Self { encap, ends: if is_turned { [dst, src] } else { [src, dst] }, id }, is_turned)
+    }
+}
+
+/// A packet about to be counted.
+#[derive(Clone, Copy)]
+struct Next<'a> {
+    packet: Packet<'a>,
+    key: Key,
+    hash: u64,
+    is_turned: bool,
+    found: Option<u32>,
+}
+
+/// Makes the rows.
+#[derive(Debug)]
 pub struct Flows {
-    all: Vec<Flow>,
-    index: Index,
-    secret: Secret,
+    options: Options,
+    schema: SchemaRef,
+    /// How many there may be at once.
     capacity: usize,
-    overflow: u64,
+    /// Those that are going on, and places that are free: `number` is 0 there.
+    all: Vec<Conversation>,
+    free: Vec<u32>,
+    index: HashTable<u32>,
+    secret: [u64; 4],
+    begun: u64,
+    /// The latest time so far.
+    clock: Option<i64>,
+    next_sweep: i64,
+    taps: Names,
+    tunnels: Vec<Tunnel>,
+    tunnel_numbers: HashMap<Tunnel, u32>,
+    ended: Vec<Conversation>,
+    /// Of `ended`, how many were handed out.
+    handed_out: usize,
+    evicted: u64,
 }
 
 impl Flows {
-    /// An empty table of at most `capacity` conversations.
-    pub fn new(capacity: usize) -> Self {
-        Self { all: Vec::new(), index: Index::default(), secret: Secret::default(), capacity, overflow: 0 }
-    }
+    /// The side tables that are read.
+    const TABLES: Kinds = Kinds::of(&[Kind::Tls, Kind::Icmp]);
 
-    /// What [`Flows::add`] finds a packet's flow by.
-    #[inline]
-    pub fn wanted(&self, packet: Packet<'_>, tap: u16) -> Wanted {
-        let identity = Identity::of(packet, tap);
-        let mut hash = identity.hash(self.secret);
-        if identity.has_more() {
-            hash ^= hash_more(packet, self.secret);
-        }
-        Wanted { identity, hash }
-    }
-
-    /// Asks for the memory in which the row will be looked for.
-    #[inline]
-    pub fn prefetch_index(&self, wanted: &Wanted) {
-        self.index.prefetch(wanted.hash);
-    }
-
-    /// Asks for the row that is probably wanted; returns its number.
-    #[inline]
-    pub fn prefetch_row(&self, wanted: &Wanted) -> Option<u32> {
-        let number = self.index.find(wanted.hash, |_| true)?;
-        let flow = self.get(number)?;
-        prefetch(&flow.identity);
-        prefetch(&flow.bytes);
-        Some(number)
-    }
-
-    /// Counts a packet seen on `tap`, of which `wanted` is given; returns the number of its flow.
-    #[inline]
-    pub fn add(
-        &mut self,
-        packet: Packet<'_>,
-        tap: u16,
-        wanted: &Wanted,
-        compared: bool,
-        paths: &mut Paths,
-    ) -> u32 {
-        let is_it = |number| {
-            self.get(number).is_some_and(|flow| {
-                flow.identity == wanted.identity
-                    && (!wanted.identity.has_more() || paths.get(flow.path).is_of(packet, tap))
-            })
-        };
-        let found = self.index.find(wanted.hash, is_it);
-        let number = found.unwrap_or_else(|| self.new_number(packet, tap, wanted, paths));
-        if let Some(flow) = self.all.get_mut(number as usize) {
-            flow.add(packet, compared);
-        }
-        number
-    }
-
-    /// The number of a flow that is not in the table, or not with its own path and key.
-    #[inline(never)]
-    fn new_number(&mut self, packet: Packet<'_>, tap: u16, wanted: &Wanted, paths: &mut Paths) -> u32 {
-        let path = Path::of(packet, tap);
-        let number = paths.number(&path);
-        let is_full = self.all.len() >= self.capacity;
-        let shares_path = *paths.get(number) != path;
-        if !is_full && !shares_path {
-            return self.push(wanted.identity, number, wanted.hash, packet.ts());
-        }
-        let key = FlowKey::of(packet, number);
-        if shares_path {
-            let identity = Identity::of_key(&key, paths.get(number));
-            if !is_full {
-                return self.shared(identity, number, packet.ts());
-            }
-            if let Some(found) = self.find(&identity, number) {
-                return found;
-            }
-        }
-        self.overflow += 1;
-        let key = if self.all.len() < 2 * self.capacity {
-            FlowKey { path: number, label: key.label, ..FlowKey::default() }
-        } else {
-            FlowKey { path: paths.rest(tap), ..FlowKey::default() }
-        };
-        self.shared(Identity::of_key(&key, paths.get(key.path)), key.path, packet.ts())
-    }
-
-    /// The number of a flow that is not that of one packet's own path and key.
-    fn shared(&mut self, identity: Identity, path: PathId, ts: i64) -> u32 {
-        let hash = self.shared_hash(&identity, path);
-        self.find(&identity, path).unwrap_or_else(|| self.push(identity, path, hash, ts))
-    }
-
-    fn shared_hash(&self, identity: &Identity, path: PathId) -> u64 {
-        fold(identity.hash(self.secret) ^ u64::from(path), self.secret.0[0] | 1)
-    }
-
-    fn find(&self, identity: &Identity, path: PathId) -> Option<u32> {
-        let is_it =
-            |number| self.get(number).is_some_and(|flow| flow.path == path && flow.identity == *identity);
-        self.index.find(self.shared_hash(identity, path), is_it)
-    }
-
-    fn push(&mut self, identity: Identity, path: PathId, hash: u64, ts: i64) -> u32 {
-        if self.all.is_empty() {
-            // Pages that are not used yet take no memory, and rows that need not move take no time.
-            let _ = self.all.try_reserve_exact(2 * self.capacity);
-        }
-        let number = self.all.len() as u32;
-        self.all.push(Flow::new(identity, path, ts));
-        self.index.insert(hash, number);
-        number
-    }
-
-    /// The flow of this number.
-    #[inline]
-    pub fn get(&self, number: u32) -> Option<&Flow> {
-        self.all.get(number as usize)
-    }
-
-    /// All flows.
-    pub fn iter(&self) -> impl Iterator<Item = &Flow> {
-        self.all.iter()
-    }
-
-    /// How many packets were of conversations that found no room.
-    pub fn overflow(&self) -> u64 {
-        self.overflow
-    }
-
-    /// The table, [`flow_schema`]. `taps` are the names that [`Path::tap`](super::Path) indexes.
-    pub fn to_batch(&self, paths: &Paths, taps: &[String]) -> Result<RecordBatch, ArrowError> {
-        let path = |flow: &Flow| paths.get(flow.path);
-        let has_ports = |flow: &Flow| matches!(flow.key().protocol, Some(6 | 17 | 132));
-        let mut stacks = Stacks::default();
-        let encaps = self.iter().map(|flow| stacks.key(path(flow).encap)).collect::<Vec<_>>();
-        let names = |all: &[&str]| StringArray::from_iter_values(all);
-        let mpls = || self.iter().map(|flow| path(flow).mpls.as_slice().len());
-        let mpls = ListArray::try_new(
-            Arc::new(Field::new("item", DataType::UInt32, false)),
-            OffsetBuffer::from_lengths(mpls()),
-            Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(
-                self.iter().flat_map(|flow| path(flow).mpls.as_slice().iter().copied()),
-            )),
-            Some(mpls().map(|labels| labels > 0).collect::<NullBuffer>())
-                .filter(|nulls| nulls.null_count() > 0),
-        )?;
-        let frames = ListArray::try_new(
-            Arc::new(Field::new("item", DataType::UInt64, false)),
-            OffsetBuffer::from_lengths(self.iter().map(|flow| flow.frames().len())),
-            Arc::new(UInt64Array::from_iter_values(
-                self.iter().flat_map(|flow| flow.frames().iter().copied()),
-            )),
-            None,
-        )?;
-        let apps = App::ALL.iter().map(|app| app.name()).collect::<Vec<_>>();
-        let traffic = Traffic::ALL.iter().map(|traffic| traffic.name()).collect::<Vec<_>>();
-        let bases = Basis::ALL.iter().map(|basis| basis.name()).collect::<Vec<_>>();
-        let count = |count: fn(&Flow) -> u64| -> ArrayRef {
-            Arc::new(UInt64Array::from_iter_values(self.iter().map(count)))
-        };
-        let time = |ts: fn(&Flow) -> i64| -> ArrayRef {
-            Arc::new(TimestampNanosecondArray::from_iter_values(self.iter().map(ts)).with_timezone("UTC"))
-        };
-        let arrays: Vec<ArrayRef> = vec![
-            self.labels(StringArray::from_iter_values(taps), |flow| Some(path(flow).tap))?,
-            self.fixed(|flow| path(flow).eth_src)?,
-            self.fixed(|flow| path(flow).eth_dst)?,
-            self.numbers::<UInt16Type>(|flow| path(flow).vlan),
-            self.numbers::<UInt16Type>(|flow| path(flow).vlan_inner),
-            Arc::new(mpls),
-            Arc::new(DictionaryArray::<UInt16Type>::try_new(
-                encaps.into_iter().collect(),
-                Arc::new(stacks.names()),
-            )?),
-            self.fixed(|flow| path(flow).outer_src)?,
-            self.fixed(|flow| path(flow).outer_dst)?,
-            self.numbers::<UInt32Type>(|flow| path(flow).tunnel_id),
-            self.numbers::<UInt8Type>(|flow| Some(flow.key().ip_version).filter(|&version| version != 0)),
-            self.fixed(|flow| flow.key().src)?,
-            self.fixed(|flow| flow.key().dst)?,
-            self.numbers::<UInt8Type>(|flow| flow.key().protocol),
-            self.numbers::<UInt16Type>(|flow| Some(flow.key().src_port).filter(|_| has_ports(flow))),
-            self.numbers::<UInt16Type>(|flow| Some(flow.key().dst_port).filter(|_| has_ports(flow))),
-            self.labels(names(&apps), |flow| flow.key().label.app.map(|app| app as u16))?,
-            self.labels(names(&traffic), |flow| Some(flow.key().label.traffic() as u16))?,
-            self.labels(names(&bases), |flow| flow.key().label.basis.map(|basis| basis as u16))?,
-            self.numbers::<UInt64Type>(Flow::flow_id),
-            self.numbers::<UInt16Type>(|flow| {
-                Some(flow.tcp_flags).filter(|_| flow.key().protocol == Some(6))
-            }),
-            self.numbers::<UInt8Type>(|flow| Some(flow.first_ttl).filter(|_| flow.key().src.is_some())),
-            self.numbers::<UInt8Type>(|flow| Some(flow.last_ttl).filter(|_| flow.key().src.is_some())),
-            count(|flow| flow.packets),
-            count(|flow| flow.weak),
-            count(|flow| flow.bytes),
-            time(|flow| flow.first_ts),
-            time(|flow| flow.last_ts),
-            Arc::new(frames),
-        ];
-        RecordBatch::try_new(flow_schema(), arrays)
-    }
-
-    fn numbers<T: ArrowPrimitiveType>(&self, value: impl Fn(&Flow) -> Option<T::Native>) -> ArrayRef {
-        Arc::new(self.iter().map(value).collect::<PrimitiveArray<T>>())
-    }
-
-    fn fixed<const N: usize>(
-        &self,
-        value: impl Fn(&Flow) -> Option<[u8; N]>,
-    ) -> Result<ArrayRef, ArrowError> {
-        let values = self.iter().map(|flow| value(flow).unwrap_or([0; N])).collect::<Vec<_>>();
-        let nulls = self.iter().map(|flow| value(flow).is_some()).collect::<NullBuffer>();
-        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
-        let len = values.len();
-        let values = Buffer::from_vec(values.into_flattened());
-        Ok(Arc::new(FixedSizeBinaryArray::try_new_with_len(N as i32, values, nulls, len)?))
-    }
-
-    fn labels(
-        &self,
-        names: StringArray,
-        value: impl Fn(&Flow) -> Option<u16>,
-    ) -> Result<ArrayRef, ArrowError> {
-        let keys = self.iter().map(value).collect::<PrimitiveArray<UInt16Type>>();
-        Ok(Arc::new(DictionaryArray::try_new(keys, Arc::new(names))?))
-    }
-}
-
-/// The stacks of encapsulations that there are, as keys of a dictionary; those that it has no keys for share one.
-#[derive(Default)]
-struct Stacks {
-    keys: HashMap<Stack, u16>,
-    names: Vec<String>,
-}
-
-impl Stacks {
-    fn key(&mut self, stack: Stack) -> Option<u16> {
-        if stack.is_empty() {
-            return None;
-        }
-        let names = &mut self.names;
-        Some(*self.keys.entry(stack).or_insert_with(|| {
-            match names.len().cmp(&usize::from(u16::MAX)) {
-                Ordering::Less => names.push(stack.to_string()),
-                Ordering::Equal => names.push("other".to_owned()),
-                Ordering::Greater => {}
-            }
-            (names.len() - 1) as u16
-        }))
-    }
-
-    fn names(&self) -> StringArray {
-        StringArray::from_iter_values(&self.names)
-    }
-}
-
-/// Adds a value of fixed width or a null.
-pub(crate) fn append_fixed<const N: usize>(
-    builder: &mut FixedSizeBinaryBuilder,
-    value: Option<[u8; N]>,
-) -> Result<(), ArrowError> {
-    if let Some(value) = value {
-        return builder.append_value(value);
-    }
-    builder.append_null();
-    Ok(())
-}
-
-/// The schema of the flow table: the columns of the packets table that tell flows apart, then counts and times.
-pub fn flow_schema() -> SchemaRef {
-    let shared = [
+    /// The columns that are read.
+    const COLUMNS: [Column; 27] = [
+        Column::Frame,
+        Column::Ts,
         Column::Tap,
+        Column::WireLen,
         Column::EthSrc,
         Column::EthDst,
         Column::Vlan,
         Column::VlanInner,
         Column::Mpls,
+        Column::Ethertype,
         Column::Encap,
         Column::OuterSrc,
         Column::OuterDst,
@@ -448,35 +127,293 @@ pub fn flow_schema() -> SchemaRef {
         Column::IpVersion,
         Column::Src,
         Column::Dst,
+        Column::Ttl,
+        Column::Tos,
         Column::Protocol,
         Column::SrcPort,
         Column::DstPort,
+        Column::TcpFlags,
+        Column::TcpSeq,
+        Column::TcpAck,
+        Column::PayloadLen,
         Column::App,
-        Column::Traffic,
-        Column::Basis,
-        Column::FlowId,
     ];
-    let label = || DataType::Dictionary(Box::new(DataType::UInt16), Box::new(DataType::Utf8));
-    let mut fields: Vec<Field> = shared
-        .iter()
-        .map(|column| {
-            let data_type = match column.data_type() {
-                DataType::Dictionary(..) => label(),
-                other => other,
-            };
-            Field::new(column.name(), data_type, column.nullable())
+
+    /// Nothing so far.
+    pub fn new(options: Options) -> Result<Self, ArrowError> {
+        let random = RandomState::new();
+        let nothing = rows::batch(&[], &Names::default(), &[])?;
+        Ok(Self {
+            options,
+            schema: nothing.schema(),
+            capacity: (options.memory / (size_of::<Conversation>() + 16)).max(1024),
+            all: Vec::new(),
+            free: Vec::new(),
+            index: HashTable::new(),
+            secret: [0, 1, 2, 3].map(|n: u64| random.hash_one(n)),
+            begun: 0,
+            clock: None,
+            next_sweep: i64::MIN,
+            taps: Names::default(),
+            tunnels: Vec::new(),
+            tunnel_numbers: HashMap::new(),
+            ended: Vec::new(),
+            handed_out: 0,
+            evicted: 0,
         })
-        .collect();
-    fields.extend([
-        Field::new("tcp_flags", DataType::UInt16, true),
-        Field::new("first_ttl", DataType::UInt8, true),
-        Field::new("last_ttl", DataType::UInt8, true),
-        Field::new("packets", DataType::UInt64, false),
-        Field::new("weak", DataType::UInt64, false),
-        Field::new("bytes", DataType::UInt64, false),
-        Field::new("first_ts", Column::Ts.data_type(), false),
-        Field::new("last_ts", Column::Ts.data_type(), false),
-        Field::new("frames", DataType::List(Arc::new(Field::new("item", DataType::UInt64, false))), false),
-    ]);
-    Arc::new(Schema::new(fields))
+    }
+
+    /// The number of a packet's tunnel; 0 if it is in none, or in one that found no room.
+    #[inline]
+    fn tunnel(&mut self, packet: Packet<'_>) -> u32 {
+        if !packet.is_encapsulated_or_labelled() || packet.encap().is_empty() {
+            return 0;
+        }
+        let (tunnel, _) = Tunnel::of(packet);
+        if let Some(&number) = self.tunnel_numbers.get(&tunnel) {
+            return number;
+        }
+        if self.tunnels.len() >= MAX_TUNNELS {
+            return 0;
+        }
+        self.tunnels.push(tunnel);
+        let number = self.tunnels.len() as u32;
+        self.tunnel_numbers.insert(tunnel, number);
+        number
+    }
+
+    fn find(&self, hash: u64, key: &Key) -> Option<u32> {
+        let is_it = |&place: &u32| self.all.get(place as usize).is_some_and(|flow| flow.key == *key);
+        self.index.find(hash, is_it).copied()
+    }
+
+    /// Why a row ends before a packet of this time, if it does.
+    fn end_before(&self, flow: &Conversation, ts: i64) -> Option<EndReason> {
+        let silent = ts.saturating_sub(flow.last_ts);
+        if flow.is_over() && silent > LINGER.min(self.options.idle_timeout) {
+            return Some(EndReason::EndOfFlow);
+        }
+        if silent > self.options.idle_timeout {
+            return Some(EndReason::IdleTimeout);
+        }
+        let is_old = |most: i64| ts.saturating_sub(flow.first_ts) > most;
+        self.options.active_timeout.is_some_and(is_old).then_some(EndReason::ActiveTimeout)
+    }
+
+    /// Counts a packet; returns the place of its conversation.
+    fn add(&mut self, next: &Next<'_>) -> u32 {
+        let Next { packet, key, hash, is_turned, found } = *next;
+        let ts = packet.ts();
+        let clock = self.clock.map_or(ts, |clock| clock.max(ts));
+        self.clock = Some(clock);
+        if clock >= self.next_sweep {
+            self.sweep(clock);
+        }
+        let is_it = |place: &u32| self.all.get(*place as usize).is_some_and(|flow| flow.key == key);
+        let mut place = found.filter(is_it).or_else(|| self.find(hash, &key));
+        if let Some(flow) = place.and_then(|place| self.all.get(place as usize)) {
+            let flags = packet.tcp_flags().unwrap_or_default();
+            let begins =
+                flags & (SYN | ACK) == SYN && packet.tcp_seq().is_some_and(|seq| flow.is_new(seq, is_turned));
+            let reason = if begins {
+                Some(if flow.is_over() { EndReason::EndOfFlow } else { EndReason::ForcedEnd })
+            } else {
+                self.end_before(flow, ts)
+            };
+            if let (Some(at), Some(reason)) = (place, reason) {
+                self.end(at, reason);
+                place = None;
+            }
+        }
+        let place = place.unwrap_or_else(|| self.begin(next));
+        if let Some(flow) = self.all.get_mut(place as usize) {
+            flow.add(packet, is_turned);
+        }
+        place
+    }
+
+    #[inline(never)]
+    fn begin(&mut self, next: &Next<'_>) -> u32 {
+        if self.all.len() - self.free.len() >= self.capacity {
+            self.make_room();
+        }
+        self.begun += 1;
+        // Who answers did not begin.
+        let answers = next.packet.tcp_flags().is_some_and(|flags| flags & (SYN | ACK) == SYN | ACK);
+        let mut flow = Conversation::new(next.key, self.begun, next.is_turned != answers, next.packet.ts());
+        flow.outer_turned = next.key.tunnel != 0 && Tunnel::of(next.packet).1 != answers;
+        let place = self.free.pop().unwrap_or(self.all.len() as u32);
+        match self.all.get_mut(place as usize) {
+            Some(free) => *free = flow,
+            None => self.all.push(flow),
+        }
+        let Self { index, all, secret, .. } = self;
+        index.insert_unique(next.hash, place, |&place| {
+            all.get(place as usize).map_or(0, |flow| flow.key.hash(*secret))
+        });
+        place
+    }
+
+    fn end(&mut self, place: u32, reason: EndReason) {
+        let Some(flow) = self.all.get_mut(place as usize) else { return };
+        let hash = flow.key.hash(self.secret);
+        let mut ended = Conversation::new(flow.key, 0, false, 0);
+        std::mem::swap(flow, &mut ended);
+        ended.reason = reason;
+        self.ended.push(ended);
+        self.free.push(place);
+        if let Ok(found) = self.index.find_entry(hash, |&other| other == place) {
+            found.remove();
+        }
+    }
+
+    /// Ends what was silent for too long.
+    fn sweep(&mut self, clock: i64) {
+        let before = self.ended.len();
+        for place in 0..self.all.len() as u32 {
+            let Some(flow) = self.all.get(place as usize).filter(|flow| flow.number > 0) else { continue };
+            if let Some(reason) = self.end_before(flow, clock) {
+                self.end(place, reason);
+            }
+        }
+        self.sort(before);
+        self.next_sweep = clock.saturating_add((self.options.idle_timeout / 8).max(1_000_000));
+    }
+
+    /// Ends the eighth that was silent for longest.
+    fn make_room(&mut self) {
+        let before = self.ended.len();
+        let going_on = self.all.iter().zip(0..).filter(|(flow, _)| flow.number > 0);
+        let mut by_age: Vec<_> = going_on.map(|(flow, place)| (flow.last_ts, flow.number, place)).collect();
+        let count = (self.capacity / 8).clamp(1, by_age.len().max(1)) - 1;
+        by_age.select_nth_unstable(count);
+        for &(_, _, place) in by_age.iter().take(count + 1) {
+            self.end(place, EndReason::LackOfResources);
+            self.evicted += 1;
+        }
+        self.sort(before);
+    }
+
+    /// Brings what has ended at once into the order in which it began.
+    fn sort(&mut self, from: usize) {
+        if let Some(ended) = self.ended.get_mut(from..) {
+            ended.sort_unstable_by_key(|flow| flow.number);
+        }
+    }
+
+    /// Takes note of what the messages of a frame say of its conversation.
+    fn read_messages(&mut self, views: &mut [(View<'_>, usize)], frame: u64, place: u32) {
+        let Some(flow) = self.all.get_mut(place as usize) else { return };
+        for (view, row) in views {
+            while view.frames().get(*row).is_some_and(|&of| of <= frame) {
+                if view.frames().get(*row) == Some(&frame) {
+                    match view {
+                        View::Tls(tls) if flow.server_name.is_none() => {
+                            flow.server_name = tls.sni(*row).map(|name| name.into_owned().into_boxed_str());
+                        }
+                        View::Icmp(icmp) if flow.icmp.is_none() => {
+                            flow.icmp =
+                                icmp.type_(*row).zip(icmp.code(*row)).map(|(kind, code)| [kind, code]);
+                        }
+                        _ => {}
+                    }
+                }
+                *row += 1;
+            }
+        }
+    }
+
+    fn read_packets(&mut self, packets: &Packets<'_>, views: &mut [(View<'_>, usize)]) {
+        let taps: Vec<u16> = packets.taps().iter().map(|tap| self.taps.number(tap)).collect();
+        let mut ahead = Vec::with_capacity(AHEAD);
+        let mut rows = 0..packets.len();
+        loop {
+            for packet in rows.by_ref().take(AHEAD).filter_map(|row| packets.get(row)) {
+                let tunnel = self.tunnel(packet);
+                let tap = taps.get(usize::from(packet.tap())).copied().unwrap_or_default();
+                let (key, is_turned) = Key::of(packet, tap, tunnel);
+                let hash = key.hash(self.secret);
+                ahead.push(Next { packet, key, hash, is_turned, found: None });
+            }
+            if ahead.is_empty() {
+                return;
+            }
+            for next in &mut ahead {
+                // The first that has this hash: whether it is the one that is meant is told when it is at hand.
+                next.found = self.index.find(next.hash, |_| true).copied();
+                if let Some(flow) = next.found.and_then(|place| self.all.get(place as usize)) {
+                    prefetch(flow);
+                }
+            }
+            for next in &ahead {
+                let place = self.add(next);
+                if !views.is_empty() {
+                    self.read_messages(views, next.packet.frame(), place);
+                }
+            }
+            ahead.clear();
+        }
+    }
+}
+
+impl Stage for Flows {
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = Self::COLUMNS.to_vec();
+        columns.extend([Column::Basis, Column::Issue]);
+        columns
+    }
+
+    fn tables(&self) -> Kinds {
+        Self::TABLES
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.schema.clone()
+    }
+
+    fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
+        let packets = Packets::with(&batch.packets, &self.columns())?;
+        let views = batch.messages.iter().filter(|(kind, _)| Self::TABLES.has(*kind));
+        let views: Result<Vec<_>, _> =
+            views.map(|(kind, batch)| View::new(*kind, batch).map(|view| (view, 0))).collect();
+        self.read_packets(&packets, &mut views?);
+        Ok(())
+    }
+
+    fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
+        if is_end {
+            let before = self.ended.len();
+            for place in 0..self.all.len() as u32 {
+                let Some(flow) = self.all.get(place as usize).filter(|flow| flow.number > 0) else {
+                    continue;
+                };
+                let reason = if flow.is_over() { EndReason::EndOfFlow } else { EndReason::ForcedEnd };
+                self.end(place, reason);
+            }
+            self.sort(before);
+        }
+        let waiting = self.ended.get(self.handed_out..).unwrap_or_default();
+        if waiting.len() < if is_end { 1 } else { ROWS } {
+            return Ok(None);
+        }
+        let rows = waiting.get(..ROWS).unwrap_or(waiting);
+        let batch = rows::batch(rows, &self.taps, &self.tunnels)?;
+        self.handed_out += rows.len();
+        if self.handed_out == self.ended.len() {
+            self.ended.clear();
+            self.handed_out = 0;
+        }
+        Ok(Some(batch))
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let evicted = (self.evicted > 0).then(|| {
+            format!(
+                "{} flows were ended before their time (lack-of-resources): give more memory than {} MiB to keep them together",
+                self.evicted,
+                self.options.memory >> 20
+            )
+        });
+        evicted.into_iter().collect()
+    }
 }

@@ -255,26 +255,37 @@ fn flow_v6(protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
     xxh3::medium(FLOW_BYTES, head, tail)
 }
 
-/// Community ID version 1, seed 0, of a row with an IP packet. For ICMP it is made from type and code, as its
-/// specification says.
-pub(super) fn community_id(row: &Row) -> String {
+/// Community ID version 1, seed 0, of a row with an IP packet.
+pub(super) fn community_id_of(row: &Row) -> String {
+    let ports = row.has(Column::SrcPort).then_some((row.src_port, row.dst_port));
+    community_id(row.ip_version, (row.src, row.dst), row.protocol, ports, row.icmp)
+}
+
+/// Community ID version 1, seed 0. For ICMP it is made from type and code, as its specification says.
+pub(crate) fn community_id(
+    ip_version: u8,
+    (src, dst): (Addr, Addr),
+    protocol: u8,
+    ports: Option<(u16, u16)>,
+    icmp: Option<[u8; 2]>,
+) -> String {
     // Pairs of ICMP types that answer each other; the others are one-way.
-    let (ports, one_way) = match (row.icmp, row.protocol) {
+    let (ports, one_way) = match (icmp, protocol) {
         (Some([kind, code]), 58) => {
             icmp_ports(kind, code, &[(128, 129), (133, 134), (135, 136), (130, 131), (144, 145)])
         }
         (Some([kind, code]), _) => icmp_ports(kind, code, &[(8, 0), (13, 14), (15, 16), (10, 9), (17, 18)]),
-        (None, _) => (row.has(Column::SrcPort).then_some((row.src_port, row.dst_port)), false),
+        (None, _) => (ports, false),
     };
-    let skip = if row.ip_version == 4 { 12 } else { 0 };
-    let src = (row.src.get(skip..).unwrap_or_default(), ports.unwrap_or_default().0);
-    let dst = (row.dst.get(skip..).unwrap_or_default(), ports.unwrap_or_default().1);
+    let skip = if ip_version == 4 { 12 } else { 0 };
+    let src = (src.get(skip..).unwrap_or_default(), ports.unwrap_or_default().0);
+    let dst = (dst.get(skip..).unwrap_or_default(), ports.unwrap_or_default().1);
     let (a, b) = if one_way || src <= dst { (src, dst) } else { (dst, src) };
     let mut sha1 = Sha1::new();
     sha1.update([0, 0]);
     sha1.update(a.0);
     sha1.update(b.0);
-    sha1.update([row.protocol, 0]);
+    sha1.update([protocol, 0]);
     if ports.is_some() {
         sha1.update(a.1.to_be_bytes());
         sha1.update(b.1.to_be_bytes());
@@ -307,7 +318,7 @@ mod tests {
         let layers = dissect(LinkType::RAW, packet, packet.len() as u32);
         let mut row = Row::default();
         row.set_layers(&layers);
-        (Ids::of(&layers), community_id(&row))
+        (Ids::of(&layers), community_id_of(&row))
     }
 
     const UDP: &str = "45b8003c1234000040117b8ec0000201c633640213c413c6002845be7461707369676874207465737420766563746f\

@@ -23,11 +23,16 @@ struct Nullable<'a, T> {
     valid: Option<(&'a [u8], usize)>,
 }
 
+impl<T> Nullable<'_, T> {
+    /// Of no rows, so that none has a value.
+    const NONE: Self = Self { values: &[], valid: None };
+}
+
 impl<'a, T: Copy> Nullable<'a, T> {
     fn new(values: &'a [T], nulls: Option<&'a NullBuffer>) -> Self {
         match nulls.filter(|nulls| nulls.null_count() > 0) {
             None => Self { values, valid: None },
-            Some(nulls) if nulls.null_count() == values.len() => Self { values: &[], valid: None },
+            Some(nulls) if nulls.null_count() == values.len() => Self::NONE,
             Some(nulls) => Self { values, valid: Some((nulls.validity(), nulls.offset())) },
         }
     }
@@ -57,6 +62,7 @@ pub struct Packets<'a> {
     mpls: Nullable<'a, i32>,
     mpls_ends: &'a [i32],
     mpls_items: &'a [u32],
+    ethertype: Nullable<'a, u16>,
     encap: Nullable<'a, u16>,
     outer_src: Nullable<'a, Addr>,
     outer_dst: Nullable<'a, Addr>,
@@ -90,32 +96,55 @@ pub struct Packets<'a> {
     bases: Vec<Option<Basis>>,
 }
 
-fn column(batch: &RecordBatch, column: Column) -> Result<&dyn Array, ArrowError> {
-    let name = column.name();
-    let array = batch
-        .column_by_name(name)
-        .ok_or_else(|| ArrowError::SchemaError(format!("column {name:?} is needed and missing")))?;
-    let (found, expected) = (array.data_type(), column.data_type());
-    if *found != expected {
-        return Err(ArrowError::SchemaError(format!("column {name:?} is {found}, and should be {expected}")));
-    }
-    if !column.nullable() && array.null_count() > 0 {
-        return Err(ArrowError::SchemaError(format!("column {name:?} has rows without a value")));
-    }
-    Ok(array)
+/// The columns of a batch that are to be read.
+#[derive(Clone, Copy)]
+struct Of<'a, 'c> {
+    batch: &'a RecordBatch,
+    wanted: &'c [Column],
 }
 
-fn numbers<T: ArrowPrimitiveType>(
-    batch: &RecordBatch,
-    name: Column,
-) -> Result<Nullable<'_, T::Native>, ArrowError> {
-    let array = column(batch, name)?;
-    Ok(Nullable::new(array.as_primitive::<T>().values(), array.nulls()))
-}
+impl<'a> Of<'a, '_> {
+    /// The column, if it is wanted.
+    fn column(self, column: Column) -> Result<Option<&'a dyn Array>, ArrowError> {
+        if !self.wanted.contains(&column) {
+            return Ok(None);
+        }
+        let name = column.name();
+        let array = self
+            .batch
+            .column_by_name(name)
+            .ok_or_else(|| ArrowError::SchemaError(format!("column {name:?} is needed and missing")))?;
+        let (found, expected) = (array.data_type(), column.data_type());
+        if *found != expected {
+            return Err(ArrowError::SchemaError(format!(
+                "column {name:?} is {found}, and should be {expected}"
+            )));
+        }
+        if !column.nullable() && array.null_count() > 0 {
+            return Err(ArrowError::SchemaError(format!("column {name:?} has rows without a value")));
+        }
+        Ok(Some(array))
+    }
 
-fn fixed<const N: usize>(batch: &RecordBatch, name: Column) -> Result<Nullable<'_, [u8; N]>, ArrowError> {
-    let array = column(batch, name)?;
-    Ok(Nullable::new(array.as_fixed_size_binary().value_data().as_chunks().0, array.nulls()))
+    fn numbers<T: ArrowPrimitiveType>(self, name: Column) -> Result<Nullable<'a, T::Native>, ArrowError> {
+        let Some(array) = self.column(name)? else { return Ok(Nullable::NONE) };
+        Ok(Nullable::new(array.as_primitive::<T>().values(), array.nulls()))
+    }
+
+    fn fixed<const N: usize>(self, name: Column) -> Result<Nullable<'a, [u8; N]>, ArrowError> {
+        let Some(array) = self.column(name)? else { return Ok(Nullable::NONE) };
+        Ok(Nullable::new(array.as_fixed_size_binary().value_data().as_chunks().0, array.nulls()))
+    }
+
+    /// Numbers of labels, and the labels.
+    fn labels<K: ArrowDictionaryKeyType>(
+        self,
+        name: Column,
+    ) -> Result<(Nullable<'a, K::Native>, Vec<&'a str>), ArrowError> {
+        let Some(array) = self.column(name)? else { return Ok((Nullable::NONE, Vec::new())) };
+        let array = array.as_dictionary::<K>();
+        Ok((Nullable::new(array.keys().values(), array.nulls()), names(array)?))
+    }
 }
 
 fn names<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> Result<Vec<&str>, ArrowError> {
@@ -168,65 +197,70 @@ impl<'a> Packets<'a> {
 
     /// A view of `batch`, which must have [`Packets::COLUMNS`] with the types of the contract.
     pub fn new(batch: &'a RecordBatch) -> Result<Self, ArrowError> {
-        let mpls = column(batch, Column::Mpls)?.as_list::<i32>();
-        let tap = column(batch, Column::Tap)?.as_dictionary::<UInt16Type>();
-        let encap = column(batch, Column::Encap)?.as_dictionary::<UInt16Type>();
-        let app = column(batch, Column::App)?.as_dictionary::<UInt8Type>();
-        let basis = column(batch, Column::Basis)?.as_dictionary::<UInt8Type>();
-        let issue = column(batch, Column::Issue)?.as_dictionary::<UInt16Type>();
-        let nested = [Column::Mpls, Column::Encap, Column::OuterSrc, Column::OuterDst, Column::TunnelId];
+        Self::with(batch, &Self::COLUMNS)
+    }
+
+    /// A view of these columns of `batch`; rows have no values of others.
+    pub fn with(batch: &'a RecordBatch, wanted: &[Column]) -> Result<Self, ArrowError> {
+        let of = Of { batch, wanted };
         let mut has_tunnels = false;
-        for name in nested {
-            has_tunnels |= column(batch, name)?.null_count() < batch.num_rows();
+        for name in [Column::Mpls, Column::Encap, Column::OuterSrc, Column::OuterDst, Column::TunnelId] {
+            has_tunnels |= of.column(name)?.is_some_and(|array| array.null_count() < batch.num_rows());
         }
+        let mpls = of.column(Column::Mpls)?.map(AsArray::as_list::<i32>);
+        let (tap, taps) = of.labels::<UInt16Type>(Column::Tap)?;
+        let (encap, encaps) = of.labels::<UInt16Type>(Column::Encap)?;
+        let (app, apps) = of.labels::<UInt8Type>(Column::App)?;
+        let (basis, bases) = of.labels::<UInt8Type>(Column::Basis)?;
+        let (issue, _) = of.labels::<UInt16Type>(Column::Issue)?;
         Ok(Self {
             len: batch.num_rows(),
             has_tunnels,
-            frame: numbers::<UInt64Type>(batch, Column::Frame)?.values,
-            ts: numbers::<TimestampNanosecondType>(batch, Column::Ts)?.values,
-            tap: tap.keys().values(),
-            cap_len: numbers::<UInt32Type>(batch, Column::CapLen)?.values,
-            wire_len: numbers::<UInt32Type>(batch, Column::WireLen)?.values,
-            eth_src: fixed(batch, Column::EthSrc)?,
-            eth_dst: fixed(batch, Column::EthDst)?,
-            vlan: numbers::<UInt16Type>(batch, Column::Vlan)?,
-            vlan_inner: numbers::<UInt16Type>(batch, Column::VlanInner)?,
+            frame: of.numbers::<UInt64Type>(Column::Frame)?.values,
+            ts: of.numbers::<TimestampNanosecondType>(Column::Ts)?.values,
+            tap: tap.values,
+            cap_len: of.numbers::<UInt32Type>(Column::CapLen)?.values,
+            wire_len: of.numbers::<UInt32Type>(Column::WireLen)?.values,
+            eth_src: of.fixed(Column::EthSrc)?,
+            eth_dst: of.fixed(Column::EthDst)?,
+            vlan: of.numbers::<UInt16Type>(Column::Vlan)?,
+            vlan_inner: of.numbers::<UInt16Type>(Column::VlanInner)?,
             // Where each row's labels begin; the last one ends where the row behind it would begin.
-            mpls: Nullable::new(mpls.value_offsets().get(..mpls.len()).unwrap_or_default(), mpls.nulls()),
-            mpls_ends: mpls.value_offsets().get(1..).unwrap_or_default(),
-            mpls_items: mpls.values().as_primitive::<UInt32Type>().values(),
-            encap: Nullable::new(encap.keys().values(), encap.nulls()),
-            outer_src: fixed(batch, Column::OuterSrc)?,
-            outer_dst: fixed(batch, Column::OuterDst)?,
-            tunnel_id: numbers::<UInt32Type>(batch, Column::TunnelId)?,
-            ip_version: numbers::<UInt8Type>(batch, Column::IpVersion)?,
-            src: fixed(batch, Column::Src)?,
-            dst: fixed(batch, Column::Dst)?,
-            ttl: numbers::<UInt8Type>(batch, Column::Ttl)?,
-            tos: numbers::<UInt8Type>(batch, Column::Tos)?,
-            ip_id: numbers::<UInt32Type>(batch, Column::IpId)?,
-            protocol: numbers::<UInt8Type>(batch, Column::Protocol)?,
-            src_port: numbers::<UInt16Type>(batch, Column::SrcPort)?,
-            dst_port: numbers::<UInt16Type>(batch, Column::DstPort)?,
-            tcp_flags: numbers::<UInt16Type>(batch, Column::TcpFlags)?,
-            tcp_seq: numbers::<UInt32Type>(batch, Column::TcpSeq)?,
-            tcp_ack: numbers::<UInt32Type>(batch, Column::TcpAck)?,
-            tcp_window: numbers::<UInt16Type>(batch, Column::TcpWindow)?,
-            payload_len: numbers::<UInt32Type>(batch, Column::PayloadLen)?,
-            app: Nullable::new(app.keys().values(), app.nulls()),
-            basis: Nullable::new(basis.keys().values(), basis.nulls()),
-            packet_id: numbers::<UInt64Type>(batch, Column::PacketId)?,
-            payload_id: numbers::<UInt64Type>(batch, Column::PayloadId)?,
-            flow_id: numbers::<UInt64Type>(batch, Column::FlowId)?,
-            payload_head: numbers::<UInt64Type>(batch, Column::PayloadHead)?,
-            issue: Nullable::new(issue.keys().values(), issue.nulls()),
-            taps: names(tap)?,
-            encaps: names(encap)?
-                .into_iter()
-                .map(|name| Stack::from_name(name).unwrap_or_default())
-                .collect(),
-            apps: names(app)?.into_iter().map(App::from_name).collect(),
-            bases: names(basis)?.into_iter().map(Basis::from_name).collect(),
+            mpls: mpls.map_or(Nullable::NONE, |mpls| {
+                Nullable::new(mpls.value_offsets().get(..mpls.len()).unwrap_or_default(), mpls.nulls())
+            }),
+            mpls_ends: mpls.and_then(|mpls| mpls.value_offsets().get(1..)).unwrap_or_default(),
+            mpls_items: mpls.map_or(&[], |mpls| mpls.values().as_primitive::<UInt32Type>().values()),
+            ethertype: of.numbers::<UInt16Type>(Column::Ethertype)?,
+            encap,
+            outer_src: of.fixed(Column::OuterSrc)?,
+            outer_dst: of.fixed(Column::OuterDst)?,
+            tunnel_id: of.numbers::<UInt32Type>(Column::TunnelId)?,
+            ip_version: of.numbers::<UInt8Type>(Column::IpVersion)?,
+            src: of.fixed(Column::Src)?,
+            dst: of.fixed(Column::Dst)?,
+            ttl: of.numbers::<UInt8Type>(Column::Ttl)?,
+            tos: of.numbers::<UInt8Type>(Column::Tos)?,
+            ip_id: of.numbers::<UInt32Type>(Column::IpId)?,
+            protocol: of.numbers::<UInt8Type>(Column::Protocol)?,
+            src_port: of.numbers::<UInt16Type>(Column::SrcPort)?,
+            dst_port: of.numbers::<UInt16Type>(Column::DstPort)?,
+            tcp_flags: of.numbers::<UInt16Type>(Column::TcpFlags)?,
+            tcp_seq: of.numbers::<UInt32Type>(Column::TcpSeq)?,
+            tcp_ack: of.numbers::<UInt32Type>(Column::TcpAck)?,
+            tcp_window: of.numbers::<UInt16Type>(Column::TcpWindow)?,
+            payload_len: of.numbers::<UInt32Type>(Column::PayloadLen)?,
+            app,
+            basis,
+            packet_id: of.numbers::<UInt64Type>(Column::PacketId)?,
+            payload_id: of.numbers::<UInt64Type>(Column::PayloadId)?,
+            flow_id: of.numbers::<UInt64Type>(Column::FlowId)?,
+            payload_head: of.numbers::<UInt64Type>(Column::PayloadHead)?,
+            issue,
+            taps,
+            encaps: encaps.into_iter().map(|name| Stack::from_name(name).unwrap_or_default()).collect(),
+            apps: apps.into_iter().map(App::from_name).collect(),
+            bases: bases.into_iter().map(Basis::from_name).collect(),
         })
     }
 
@@ -308,6 +342,8 @@ impl Packet<'_> {
         vlan: u16;
         /// Column `vlan_inner`.
         vlan_inner: u16;
+        /// Column `ethertype`.
+        ethertype: u16;
         /// Column `outer_src`.
         outer_src: Addr;
         /// Column `outer_dst`.

@@ -71,7 +71,7 @@ mod _core {
     #[pymodule_export]
     use super::measure::{floor, mix_names, traffic};
     #[pymodule_export]
-    use super::stream::{Stream, column_names, filterable, schema, table_names, table_schema};
+    use super::stream::{Stream, column_names, filterable, schema, stage_schema, table_names, table_schema};
     use pyo3::prelude::*;
 
     #[pymodule_init]

@@ -13,8 +13,10 @@ use pyo3::types::{PyBytes, PyCapsule, PyString};
 use super::arrow::{Table, schema_capsule, stream_capsule};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Options, Reader, Source, Warning};
+use crate::flows::{self, Flows};
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
+use crate::stage::{Stage, Staged};
 
 /// The source that Python names: a path, `-` for standard input, or anything with bytes in it.
 pub(super) fn source(object: &Bound<'_, PyAny>) -> PyResult<Source> {
@@ -124,6 +126,16 @@ pub fn table_names() -> Vec<&'static str> {
     messages::Kind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
+/// The schema of the rows that a stage makes.
+#[pyfunction]
+pub fn stage_schema(name: &str) -> PyResult<Table> {
+    let schema = match name {
+        "flows" => Flows::new(flows::Options::default()).map_err(arrow_to_py)?.schema(),
+        _ => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),
+    };
+    Ok(Table(RecordBatch::new_empty(schema)))
+}
+
 /// The schema of a side table with these columns, or all.
 #[pyfunction]
 #[pyo3(signature = (name, names=None))]
@@ -147,30 +159,35 @@ fn positions(schema: &SchemaRef, names: &[String]) -> PyResult<Vec<usize>> {
     names.iter().map(position).collect()
 }
 
-/// What reads a capture: the packets, or the messages of a side table.
+/// What reads a capture: the packets, the messages of a side table, or what a stage makes of them.
 enum Rows {
     Packets(Box<Scan>),
+    Staged(Box<Staged>),
     /// With the columns that are wanted, if not all are.
     Messages(Box<messages::Scan>, SchemaRef, Option<Vec<usize>>),
 }
 
 impl Rows {
-    /// Passes the reader's warnings on. Unless this `is_end`, those of a reader that is busy have time.
-    fn warnings(&self, is_end: bool, report: impl FnOnce(&[Warning])) {
+    /// The warnings so far, if they are at hand. Unless this `is_end`, those of a reader that is busy have time.
+    fn warnings(&self, is_end: bool) -> Option<Vec<String>> {
+        let texts = |warnings: &[Warning]| warnings.iter().map(ToString::to_string).collect();
         match self {
-            Self::Packets(scan) if is_end => report(scan.reader().warnings()),
-            Self::Packets(scan) => {
-                if let Some(reader) = scan.idle_reader() {
-                    report(reader.warnings());
-                }
+            Self::Packets(scan) if is_end => Some(texts(scan.reader().warnings())),
+            Self::Packets(scan) => scan.idle_reader().map(|reader| texts(reader.warnings())),
+            Self::Staged(staged) if is_end => {
+                let mut all: Vec<String> = texts(staged.reader().warnings());
+                all.extend(staged.warnings());
+                Some(all)
             }
-            Self::Messages(scan, ..) => report(scan.reader().warnings()),
+            Self::Staged(_) => None,
+            Self::Messages(scan, ..) => Some(texts(scan.reader().warnings())),
         }
     }
 
     fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
         match self {
             Self::Packets(scan) => scan.next(),
+            Self::Staged(staged) => staged.next(),
             Self::Messages(scan, _, None) => scan.next(),
             Self::Messages(scan, _, Some(wanted)) => {
                 scan.next().map(|batch| batch.and_then(|batch| batch.project(wanted)))
@@ -181,6 +198,7 @@ impl Rows {
     fn schema(&self) -> SchemaRef {
         match self {
             Self::Packets(scan) => scan.schema(),
+            Self::Staged(staged) => staged.schema(),
             Self::Messages(_, schema, _) => Arc::clone(schema),
         }
     }
@@ -199,11 +217,9 @@ impl Iterator for Reporting {
 
     fn next(&mut self) -> Option<Self::Item> {
         let batch = self.rows.next();
-        self.rows.warnings(batch.is_none(), |warnings| {
-            let mut shared = self.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-            let known = shared.len();
-            shared.extend(warnings.iter().skip(known).map(ToString::to_string));
-        });
+        if let Some(warnings) = self.rows.warnings(batch.is_none()) {
+            *self.warnings.lock().unwrap_or_else(PoisonError::into_inner) = warnings;
+        }
         batch.map(|batch| {
             batch.map_err(|error| {
                 let text = error.to_string();
@@ -217,6 +233,33 @@ impl Iterator for Reporting {
 impl RecordBatchReader for Reporting {
     fn schema(&self) -> SchemaRef {
         self.rows.schema()
+    }
+}
+
+impl Stream {
+    fn of(rows: Rows) -> Self {
+        let (warnings, error) = (Arc::default(), Arc::default());
+        let reporting = Reporting { rows, warnings: Arc::clone(&warnings), error: Arc::clone(&error) };
+        Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings, error }
+    }
+
+    /// A capture past a stage.
+    fn staged(
+        py: Python<'_>,
+        sources: Vec<Bound<'_, PyAny>>,
+        tap: Option<String>,
+        threads: Option<usize>,
+        stage: Box<dyn Stage>,
+    ) -> PyResult<Self> {
+        let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
+        let reader =
+            py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
+        // The one that asks has the stage, the others make packets.
+        let options =
+            ScanOptions { workers: self::threads(threads).saturating_sub(1), ..ScanOptions::default() };
+        let staged =
+            Staged::new(stage, options, |options| Scan::new(reader, options).with_pause(check_signals));
+        Ok(Self::of(Rows::Staged(Box::new(staged))))
     }
 }
 
@@ -268,10 +311,29 @@ impl Stream {
                 Rows::Messages(Box::new(scan), schema, wanted)
             }
         };
-        let warnings = Arc::default();
-        let error = Arc::default();
-        let reporting = Reporting { rows, warnings: Arc::clone(&warnings), error: Arc::clone(&error) };
-        Ok(Self { schema: reporting.schema(), reader: Mutex::new(Some(reporting)), warnings, error })
+        Ok(Self::of(rows))
+    }
+
+    /// Conversations: what :func:`tapsight.flows` reads.
+    #[staticmethod]
+    #[pyo3(signature = (sources, *, tap=None, threads=None, idle_timeout_ns=None, active_timeout_ns=None, memory=None))]
+    fn flows(
+        py: Python<'_>,
+        sources: Vec<Bound<'_, PyAny>>,
+        tap: Option<String>,
+        threads: Option<usize>,
+        idle_timeout_ns: Option<i64>,
+        active_timeout_ns: Option<i64>,
+        memory: Option<usize>,
+    ) -> PyResult<Self> {
+        let defaults = flows::Options::default();
+        let options = flows::Options {
+            idle_timeout: idle_timeout_ns.unwrap_or(defaults.idle_timeout),
+            active_timeout: active_timeout_ns,
+            memory: memory.unwrap_or(defaults.memory),
+        };
+        let stage = Flows::new(options).map_err(arrow_to_py)?;
+        Self::staged(py, sources, tap, threads, Box::new(stage))
     }
 
     #[pyo3(signature = (requested_schema=None))]

@@ -14,7 +14,7 @@ use crate::classify::{Label, Traffic};
 use crate::detect::claim::Tally;
 use crate::detect::{Claim, Context, Kind, Outcome, Role, Scope, Severity, Sighting, median, time};
 use crate::dissect::{Labels, Mac};
-use crate::flows::{Flow, FlowKey};
+use crate::paths::{Flow, FlowKey};
 use crate::wire::ip::Addr;
 
 /// A flow passes two taps if so many of its packets did.

@@ -49,8 +49,8 @@ use serde::{Deserialize, Serialize};
 use super::history::{MAX_SIGHTINGS, Note};
 use super::mirror::is_mirror;
 use super::{History, Sighting};
-use crate::flows::{Flow, Flows, Path, Paths};
 use crate::packets::Packet;
+use crate::paths::{Flow, Flows, Path, Paths};
 use crate::wire::ip::Addr;
 
 /// How long a packet may take from tap to tap, clocks that are not aligned included, in nanoseconds.
@@ -759,6 +759,6 @@ fn is_group(packet: Packet<'_>, path: &Path) -> bool {
 }
 
 /// A direction of a conversation, however it was seen.
-fn direction(flow: &Flow) -> crate::flows::FlowKey {
-    crate::flows::FlowKey { path: 0, label: crate::classify::Label::default(), ..flow.key() }
+fn direction(flow: &Flow) -> crate::paths::FlowKey {
+    crate::paths::FlowKey { path: 0, label: crate::classify::Label::default(), ..flow.key() }
 }
