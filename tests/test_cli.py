@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,20 @@ from tapsight.cli import app
 from tapsight.detectors import DETECTORS
 
 GOOD_MAGIC = b"\xd4\xc3\xb2\xa1"
+
+
+class FakeRows:
+    """What the engine would open."""
+
+    def __init__(self, schema: pa.Schema, batches: Iterable[pa.RecordBatch]) -> None:
+        self.schema = schema
+        self._batches = batches
+
+    def read(self, warn: Callable[[str], object]) -> Iterator[pa.RecordBatch]:
+        yield from self._batches
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        return pa.RecordBatchReader.from_batches(self.schema, self._batches).__arrow_c_stream__()
 
 
 class Engine:
@@ -79,7 +94,7 @@ class Engine:
         columns: Any = None,
         tap: str | None = None,
         threads: int | None = None,
-    ) -> pa.Table:
+    ) -> FakeRows:
         assert table == "packets"
         for path in source:
             self._require_capture(path)
@@ -90,7 +105,7 @@ class Engine:
                 "tap",
                 pa.array([tap] * len(rows)).dictionary_encode().cast(NAME),
             )
-        return rows
+        return FakeRows(rows.schema, rows.to_batches())
 
     def _require_capture(self, path: str) -> None:
         if path != "-" and not Path(path).read_bytes().startswith(GOOD_MAGIC):
@@ -300,7 +315,7 @@ def test_classify_leaves_nothing_half_written(
             yield packets().to_batches()[0]
             raise OSError(5, "Input/output error", "a.pcap")
 
-        return pa.RecordBatchReader.from_batches(packets().schema, batches())
+        return FakeRows(packets().schema, batches())
 
     monkeypatch.setattr(_engine, "open_packets", broken)
     Path("out.csv").write_text("before")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
+    from tapsight._flows import Flows, flows
     from tapsight._sources import SourceError
     from tapsight.policy import Policy, PolicyError
 
@@ -25,6 +26,7 @@ __all__ = [
     "CaptureWarning",
     "Digested",
     "EvidenceError",
+    "Flows",
     "Policy",
     "PolicyError",
     "Result",
@@ -33,6 +35,7 @@ __all__ = [
     "addresses",
     "check",
     "digest",
+    "flows",
     "open",
     "scan",
 ]
@@ -40,12 +43,14 @@ __all__ = [
 _HOMES = {
     "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
+    "Flows": "tapsight._flows",
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",
     "SourceError": "tapsight._sources",
     "check": "tapsight._check",
     "digest": "tapsight._digest",
+    "flows": "tapsight._flows",
 }
 
 

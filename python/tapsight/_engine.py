@@ -76,6 +76,27 @@ def open_packets(
     return tapsight.open(list(source), table=table, columns=columns, tap=tap, threads=threads)
 
 
+def open_flows(
+    source: Sequence[str],
+    *,
+    tap: str | None,
+    idle_timeout: float,
+    active_timeout: float | None,
+    memory: int,
+    threads: int | None,
+) -> Any:
+    """The conversations in captures that follow each other."""
+    tapsight = importlib.import_module("tapsight")
+    return tapsight.flows(
+        list(source),
+        tap=tap,
+        idle_timeout=idle_timeout,
+        active_timeout=active_timeout,
+        memory=memory,
+        threads=threads,
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CaptureHead:
     """What is known of a capture before it is read."""

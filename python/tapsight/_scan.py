@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -33,14 +34,74 @@ class CaptureWarning(UserWarning):
 
 
 @dataclass(frozen=True)
-class Scan:
-    """A capture as a table of packets that is read when it is needed, and again each time.
+class Rows(ABC):
+    """Rows that are made of captures when they are needed, and again each time.
 
     It holds no open file, so it can be pickled and sent to other processes. Anything that takes Arrow streams can read it:
-    ``pyarrow.table(scan)``, ``polars.DataFrame(scan)``, and DuckDB by its name in a query.
-
-    Make one with :func:`tapsight.open`.
+    ``pyarrow.table(rows)``, ``polars.DataFrame(rows)``, and DuckDB by its name in a query.
     """
+
+    @abstractmethod
+    def _stream(self) -> _core.Stream:
+        """The captures, opened anew."""
+
+    @abstractmethod
+    def __arrow_c_schema__(self) -> object:
+        """The schema, without opening the capture."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
+        """Open the capture anew, as a capsule by the Arrow PyCapsule interface."""
+        return self._stream().__arrow_c_stream__(requested_schema)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The schema, without opening the capture."""
+        import pyarrow as pa
+
+        return pa.schema(self)
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Read the capture batch by batch.
+
+        Warns with :class:`CaptureWarning` at its end if a part of it could not be read.
+
+        Raises:
+            CaptureError: A source is no capture, or one of a format that is not read.
+            OSError: A source cannot be read.
+        """
+        return self.read(lambda text: warnings.warn(text, CaptureWarning, stacklevel=3))
+
+    def read(self, warn: Callable[[str], object]) -> Iterator[pa.RecordBatch]:
+        """Read the capture batch by batch, as iterating does, and call ``warn`` at its end for each thing that could not be read."""
+        import pyarrow as pa
+
+        stream = self._stream()
+        try:
+            yield from pa.RecordBatchReader.from_stream(stream)
+        except (pa.ArrowException, OSError):
+            stream.raise_error()
+            raise
+        for text in stream.warnings:
+            warn(text)
+
+    def to_pyarrow(self) -> pa.Table:
+        """Read all of it into a :class:`pyarrow.Table`."""
+        import pyarrow as pa
+
+        return pa.Table.from_batches(list(self), schema=self.schema)
+
+    def to_polars(self) -> pl.DataFrame:
+        """Read all of it into a :class:`polars.DataFrame`."""
+        import polars as pl
+
+        frame = pl.from_arrow(self.to_pyarrow())
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table makes a frame
+        return frame
+
+
+@dataclass(frozen=True)
+class Scan(Rows):
+    """A capture as a table of packets, or of messages. Make one with :func:`tapsight.open`."""
 
     sources: tuple[Any, ...]
     columns: tuple[str, ...] | None = None
@@ -63,54 +124,9 @@ class Scan:
             threads=self.threads,
         )
 
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
-        """Open the capture anew, as a capsule by the Arrow PyCapsule interface."""
-        return self._stream().__arrow_c_stream__(requested_schema)
-
     def __arrow_c_schema__(self) -> object:
         """The schema, without opening the capture."""
         return _schema(self.table, self.columns).__arrow_c_schema__()
-
-    @property
-    def schema(self) -> pa.Schema:
-        """The schema, without opening the capture."""
-        import pyarrow as pa
-
-        return pa.schema(self)
-
-    def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Read the capture batch by batch.
-
-        Warns with :class:`CaptureWarning` at its end if a part of it could not be read.
-
-        Raises:
-            CaptureError: A source is no capture, or one of a format that is not read.
-            OSError: A source cannot be read.
-        """
-        import pyarrow as pa
-
-        stream = self._stream()
-        try:
-            yield from pa.RecordBatchReader.from_stream(stream)
-        except (pa.ArrowException, OSError):
-            stream.raise_error()
-            raise
-        for text in stream.warnings:
-            warnings.warn(text, CaptureWarning, stacklevel=2)
-
-    def to_pyarrow(self) -> pa.Table:
-        """Read all of it into a :class:`pyarrow.Table`."""
-        import pyarrow as pa
-
-        return pa.Table.from_batches(list(self), schema=self.schema)
-
-    def to_polars(self) -> pl.DataFrame:
-        """Read all of it into a :class:`polars.DataFrame`."""
-        import polars as pl
-
-        frame = pl.from_arrow(self.to_pyarrow())
-        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - a table makes a frame
-        return frame
 
 
 def _schema(table: str, columns: tuple[str, ...] | None) -> _core.Table:

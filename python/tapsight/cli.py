@@ -6,7 +6,6 @@ Exit codes: 0 nothing failed, 1 something failed, 2 could not run, 130 interrupt
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import signal
 import sys
@@ -59,6 +58,11 @@ ZeroPayload = Annotated[
     bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
 ]
 Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for what is remembered.")]
+TableForm = Annotated[
+    Literal["csv", "ndjson", "arrow", "parquet"] | None,
+    typer.Option("--format", help="How to write it; else as the ending of FILE says, else csv."),
+]
+Columns = Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")]
 
 
 def main() -> None:
@@ -140,13 +144,8 @@ def info(
 def classify(
     captures: Captures,
     output: Output = None,
-    form: Annotated[
-        Literal["csv", "ndjson", "arrow", "parquet"] | None,
-        typer.Option("--format", help="How to write it; else as the ending of FILE says, else csv."),
-    ] = None,
-    columns: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")
-    ] = None,
+    form: TableForm = None,
+    columns: Columns = None,
     table: Annotated[
         str,
         typer.Option(
@@ -158,22 +157,54 @@ def classify(
 ) -> None:
     """Write a row a frame: addresses, tunnels, ports, application, traffic class and on what basis; or a row a message."""
     with _errors():
-        from tapsight import _files
-        from tapsight._check import format_problem, readable_taps
-        from tapsight._sources import problem_with, read_sources
+        from tapsight import _engine
 
-        chosen = form or _format_of(output)
-        if chosen in {"arrow", "parquet"} and _to_terminal(output):
-            raise ValueError(f"{chosen} is not for terminals: name a file with -o, or choose --format csv")
-        problems: list[str] = []
-        taps = readable_taps(
-            read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
+        names = _column_names(columns)
+        _write(
+            captures,
+            lambda tap: _engine.open_packets(
+                tap.paths, table=table, columns=names, tap=tap.name, threads=threads
+            ),
+            None,
+            output,
+            form,
         )
-        names = [name.strip() for name in columns.split(",")] if columns is not None else None
-        schema, batches = _rows(taps, table, names, threads)
-        with _files.output(output) as file:
-            _files.write_table(batches, schema, file, chosen)
-        _end(problems)
+
+
+@app.command()
+def flows(
+    captures: Captures,
+    output: Output = None,
+    form: TableForm = None,
+    columns: Columns = None,
+    idle_timeout: Annotated[
+        float, typer.Option(help="After how many seconds without a packet a flow ends.")
+    ] = 120.0,
+    active_timeout: Annotated[
+        float | None,
+        typer.Option(help="After how many seconds a flow is told, and goes on in another row; else never."),
+    ] = None,
+    memory: Memory = 160,
+    threads: Threads = None,
+) -> None:
+    """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""
+    with _errors():
+        from tapsight import _engine
+
+        _write(
+            captures,
+            lambda tap: _engine.open_flows(
+                tap.paths,
+                tap=tap.name,
+                idle_timeout=idle_timeout,
+                active_timeout=active_timeout,
+                memory=memory << 20,
+                threads=threads,
+            ),
+            columns,
+            output,
+            form,
+        )
 
 
 @app.command()
@@ -427,21 +458,45 @@ def _format_of(output: str | None) -> TableFormat:
     return endings[ending]
 
 
-def _rows(
-    taps: list[Tap], table: str, columns: list[str] | None, threads: int | None
-) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The rows of all taps, one after the other, and their schema."""
-    import pyarrow as pa
+def _column_names(columns: str | None) -> list[str] | None:
+    return [name.strip() for name in columns.split(",")] if columns is not None else None
 
-    from tapsight import _engine
 
-    scans = (
-        _engine.open_packets(tap.paths, table=table, columns=columns, tap=tap.name, threads=threads)
-        for tap in taps
+def _write(
+    captures: list[str],
+    rows: Callable[[Tap], Any],
+    columns: str | None,
+    output: str | None,
+    form: TableFormat | None,
+) -> None:
+    """Writes the rows of all taps that can be read, one tap after the other, and exits."""
+    from tapsight import _files
+    from tapsight._check import format_problem, readable_taps
+    from tapsight._sources import problem_with, read_sources
+
+    chosen = form or _format_of(output)
+    if chosen in {"arrow", "parquet"} and _to_terminal(output):
+        raise ValueError(f"{chosen} is not for terminals: name a file with -o, or choose --format csv")
+    problems: list[str] = []
+    taps = readable_taps(
+        read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
     )
-    readers = (pa.RecordBatchReader.from_stream(scan) for scan in scans)
-    first = next(readers)
-    return first.schema, (batch for reader in itertools.chain([first], readers) for batch in reader)
+    all_rows = [rows(tap) for tap in taps]
+    schema: pa.Schema = all_rows[0].schema
+    if columns is not None:
+        schema = _chosen(schema, _column_names(columns) or [])
+    batches = (batch.select(schema.names) for each in all_rows for batch in each.read(_complain))
+    with _files.output(output) as file:
+        _files.write_table(batches, schema, file, chosen)
+    _end(problems)
+
+
+def _chosen(schema: pa.Schema, names: list[str]) -> pa.Schema:
+    """These columns, in this order."""
+    unknown = next((name for name in names if name not in schema.names), None)
+    if unknown is not None:
+        raise ValueError(f'no column "{unknown}"; there are: {", ".join(schema.names)}')
+    return schema.empty_table().select(names).schema
 
 
 @contextlib.contextmanager

@@ -1,0 +1,78 @@
+"""Packets as conversations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tapsight import _core
+from tapsight._scan import Rows, Source, checked_threads, expand
+
+IDLE_TIMEOUT = 120.0
+"""After how many seconds without a packet a flow ends."""
+
+MEMORY = 160 << 20
+"""About how many bytes are used for flows that are going on."""
+
+
+@dataclass(frozen=True)
+class Flows(Rows):
+    """Captures as a table of conversations. Make one with :func:`tapsight.flows`."""
+
+    sources: tuple[Any, ...]
+    tap: str | None = None
+    idle_timeout: float = IDLE_TIMEOUT
+    active_timeout: float | None = None
+    memory: int = MEMORY
+    threads: int | None = None
+
+    def _stream(self) -> _core.Stream:
+        active = self.active_timeout
+        return _core.Stream.flows(
+            list(self.sources),
+            tap=self.tap,
+            threads=self.threads,
+            idle_timeout_ns=round(self.idle_timeout * 1e9),
+            active_timeout_ns=None if active is None else round(active * 1e9),
+            memory=self.memory,
+        )
+
+    def __arrow_c_schema__(self) -> object:
+        """The schema, without opening the capture."""
+        return _core.stage_schema("flows").__arrow_c_schema__()
+
+
+def flows(
+    source: Source | Sequence[Source],
+    *,
+    tap: str | None = None,
+    idle_timeout: float = IDLE_TIMEOUT,
+    active_timeout: float | None = None,
+    memory: int = MEMORY,
+    threads: int | None = None,
+) -> Flows:
+    """Open a capture as conversations: one row a flow, both directions together.
+
+    Rows come while the capture is read, as flows end. The columns are in ``docs/flows.md``, and each field of the schema has its
+    meaning under ``description``.
+
+    Args:
+        source: As for :func:`tapsight.open`.
+        tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
+        idle_timeout: After how many seconds without a packet a flow ends. A TCP connection that is over ends after 10 s.
+        active_timeout: After how many seconds a flow is told in a row, and goes on in another; never by default.
+        memory: About how many bytes to use for flows that are going on. If there are too many, those that were silent for longest end
+            (``lack-of-resources``), and a :class:`CaptureWarning` says how many.
+        threads: How many threads to use; all processors by default. The rows are the same.
+
+    Raises:
+        FileNotFoundError: A file is missing, or a glob matches nothing.
+        ValueError: A timeout is not above 0, or longer than a century.
+    """
+    for name, seconds in (("idle_timeout", idle_timeout), ("active_timeout", active_timeout)):
+        if seconds is not None and not 0 < seconds <= 3_155_760_000:
+            raise ValueError(f"{name} is a number of seconds above 0, and not {seconds}")
+    if not 0 < memory < 1 << 60:
+        raise ValueError(f"memory is a number of bytes, and no machine has {memory}")
+    return Flows(expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads))
