@@ -293,7 +293,9 @@ impl Conversation {
             let took = ts.saturating_sub(self.reverse.syn_ts);
             self.rtt_src = Some(took).filter(|_| !self.reverse.is_resent);
         }
-        if flags & RST != 0 && self.reset_forward.is_none() {
+        // What comes after both have ended it breaks nothing off.
+        let is_ended = self.forward.tcp_flags & self.reverse.tcp_flags & FIN != 0;
+        if flags & RST != 0 && self.reset_forward.is_none() && !is_ended {
             self.reset_forward = Some(is_forward);
         }
     }

@@ -209,7 +209,9 @@ impl Flows {
         if clock >= self.next_sweep {
             self.sweep(clock);
         }
-        let is_it = |place: &u32| self.all.get(*place as usize).is_some_and(|flow| flow.key == key);
+        let is_it = |place: &u32| {
+            self.all.get(*place as usize).is_some_and(|flow| flow.number > 0 && flow.key == key)
+        };
         let mut place = found.filter(is_it).or_else(|| self.find(hash, &key));
         if let Some(flow) = place.and_then(|place| self.all.get(place as usize)) {
             let flags = packet.tcp_flags().unwrap_or_default();
