@@ -414,7 +414,7 @@ def _sorted(a: tuple[str, int], b: tuple[str, int], from_a: int, from_b: int) ->
 
 
 # tshark names the last destination of a routing header, we the one in the header, as the path is judged by that.
-OTHERWISE = ("Tests__Packet++Test__PacketExamples__ipv6_options.pcap",)
+OTHERWISE = ("ipv6_options.pcap", "ipv6-routing-header.pcap")
 
 
 @pytest.mark.filterwarnings("ignore::tapsight.CaptureWarning")
