@@ -6,8 +6,10 @@ use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::detect;
 use tapsight::dissect::dissect;
+use tapsight::flows::{self, Flows};
 use tapsight::packets::digest::{self, Digest};
 use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
+use tapsight::stage::Staged;
 use tapsight::traffic;
 
 type Path = fn(&Arc<Vec<u8>>) -> u64;
@@ -19,6 +21,7 @@ pub const ALL: &[(&str, Path)] = &[
     ("4 columns", |bytes| columns(bytes, vec![Column::Ts, Column::Src, Column::Dst, Column::WireLen])),
     ("all columns without ids", |bytes| columns(bytes, without_ids())),
     ("all columns", |bytes| columns(bytes, Column::default_set())),
+    ("flows", flows),
     ("examine: all detectors and flows", examine),
     ("digest: written and read back", digest),
 ];
@@ -65,6 +68,13 @@ fn parse(bytes: &Arc<Vec<u8>>) -> u64 {
 
 fn columns(bytes: &Arc<Vec<u8>>, columns: Vec<Column>) -> u64 {
     scan(bytes, columns).map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64)).sum()
+}
+
+fn flows(bytes: &Arc<Vec<u8>>) -> u64 {
+    let stage = Box::new(Flows::new(flows::Options::default()).expect("columns of one length"));
+    Staged::new(stage, ScanOptions::default(), |options| scan_with(bytes, options))
+        .map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64))
+        .sum()
 }
 
 fn without_ids() -> Vec<Column> {
