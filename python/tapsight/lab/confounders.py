@@ -10,18 +10,30 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import ClassVar
 
-from tapsight.lab import control
+from tapsight.lab import control, mobile
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.effect import Effect, Passage, Seen, Sent
 from tapsight.lab.implants.copying import Mirror
+from tapsight.lab.implants.signalling import dhcp_frame
 from tapsight.lab.network import (
+    DHCP_SERVERS,
     ECMP_NEIGHBOUR,
+    GATEWAY,
     LOOPBACK,
     MEDIATION,
     NAT_ADDRESS,
     NEIGHBOUR,
+    OWN_NETWORK,
+    OWN_TITLE,
+    PACKET_GATEWAY,
+    PARTNER_GATEWAY,
+    PARTNER_NETWORK,
+    PARTNER_SIGNALLING,
+    PARTNER_TITLE,
     PROBE,
+    RESOLVER,
     ROUTER,
+    SIGNALLING,
     SUBSCRIBERS,
     VIRTUAL_SERVER,
     VLANS,
@@ -321,6 +333,149 @@ class Anycast(Honest):
         """Every other conversation goes by the other router."""
         if passage.event.flow.startswith("anycast-1"):
             use_next_hop(passage, ECMP_NEIGHBOUR)
+
+
+class Roaming(Honest):
+    """Subscribers roam both ways: operations of MAP and S6a that only their homes, or where they are, may ask for; and GTP."""
+
+    kind = "roaming"
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds dialogues with a partner, over the carrier that the policy lists."""
+        yield from events
+        for n, time in enumerate(range(SECOND // 6, self.end * 9 // 10, SECOND // 3)):
+            steps = (self._map, self._diameter, self._gtp)[n % 3](n)
+            for k, (packet, outward) in enumerate(steps):
+                self.acted += 1
+                yield Event(
+                    time + k * 35 * MILLISECOND, packet, outward, VOICE, f"roaming-{n}", cause=self.number
+                )
+
+    def _map(self, n: int) -> Iterator[tuple[Packet, bool]]:
+        """Every other subscriber is one of the partner's, and here; the others are own ones, and there."""
+        here = n % 2 == 0
+        imsi = "".join(PARTNER_NETWORK if here else OWN_NETWORK) + f"{self.rng.randrange(10**10):010d}"
+        visited, home = ((OWN_TITLE, 7), (PARTNER_TITLE, 6)) if here else ((PARTNER_TITLE, 7), (OWN_TITLE, 6))
+        asked = (
+            (mobile.AUTHENTICATION, mobile.send_authentication_info(imsi), True),
+            (mobile.LOCATION_UPDATE, mobile.update_location(imsi, visited[0]), True),
+            (mobile.DATA_MANAGEMENT, mobile.insert_subscriber_data(imsi), False),
+            (mobile.SUBSCRIBER_INFO, mobile.provide_subscriber_info(imsi), False),
+            (mobile.CANCELLATION, mobile.cancel_location(imsi), False),
+        )
+        for k, (context, operation, from_visited) in enumerate(asked):
+            number = 16 * n + 2 * k
+            calling, called = (visited, home) if from_visited else (home, visited)
+            question = mobile.unitdata(called, calling, mobile.begin(number, context, operation))
+            answer = mobile.unitdata(calling, called, mobile.end(number))
+            for data, outward in ((question, from_visited == here), (answer, from_visited != here)):
+                ends = (SIGNALLING, PARTNER_SIGNALLING) if outward else (PARTNER_SIGNALLING, SIGNALLING)
+                codes = (1001, 3001) if outward else (3001, 1001)
+                message = mobile.m3ua(*codes, data)
+                yield mobile.sctp(*ends, mobile.M3UA, number + (data is answer), message), outward
+
+    def _diameter(self, n: int) -> Iterator[tuple[Packet, bool]]:
+        """Keys and place of a subscriber, asked of its home; and what that tells on."""
+        here = n % 2 == 0
+        imsi = "".join(PARTNER_NETWORK if here else OWN_NETWORK) + f"{self.rng.randrange(10**10):010d}"
+        own, partner = mobile.realm(*OWN_NETWORK), mobile.realm(*PARTNER_NETWORK)
+        for k, (command, from_visited) in enumerate(((318, True), (316, True), (319, False), (317, False))):
+            number, out = 16 * n + 2 * k, from_visited == here
+            realms = (own, partner) if out else (partner, own)
+            for request in (True, False):
+                outward = out == request
+                ends = (SIGNALLING, PARTNER_SIGNALLING) if outward else (PARTNER_SIGNALLING, SIGNALLING)
+                message = mobile.diameter(
+                    command, *(realms if request else realms[::-1]), number, imsi, request=request
+                )
+                yield mobile.sctp(*ends, mobile.DIAMETER, number + (not request), message), outward
+
+    def _gtp(self, n: int) -> Iterator[tuple[Packet, bool]]:
+        """A session of a subscriber abroad, and some packets in it."""
+        ends, here = (PARTNER_GATEWAY, PACKET_GATEWAY), 0x1000 + n
+        ask = mobile.full_endpoint(PARTNER_GATEWAY, here, 6)
+        yield mobile.gtpc(*ends, 32, 0, n, ask), False
+        answer = mobile.ACCEPTED + mobile.full_endpoint(PACKET_GATEWAY, here, 7)
+        yield mobile.gtpc(*ends[::-1], 33, here, n, answer), True
+        for k in range(6):
+            outward = k % 2 == 1
+            inner_ends = ("192.0.2.90", "198.51.100.77") if outward else ("198.51.100.77", "192.0.2.90")
+            inner = Packet(
+                *inner_ends,
+                UDP,
+                40_000 + n % 1000,
+                40_001,
+                self.rng.randbytes(120),
+                60,
+                0,
+                8 * n % 65528 + k + 1,
+            )
+            through = ends[::-1] if outward else ends
+            yield mobile.gtpu(*through, here, 8 * n + k, inner.encode()), outward
+
+    def policy(self) -> dict[str, list[str]]:
+        """The tunnels between both gateways are listed."""
+        return {"allow": [f'{{ encap = "gtpu", between = ["{PACKET_GATEWAY}", "{PARTNER_GATEWAY}"] }}']}
+
+
+class DhcpServers(Honest):
+    """Two DHCP servers that tell the same, as each other's reserve, and a relay that asks both."""
+
+    kind = "dhcp-servers"
+    macs = b"\x02\0\x5e\x50\0\x01", b"\x02\0\x5e\x50\0\x02"
+    relay = "198.51.100.249"
+    relay_mac = b"\x02\0\x5e\x50\0\x03"
+
+    def sends(self) -> Iterator[Sent]:
+        """Hosts come, are told by both servers, take one, and renew with it; every third one is on a link behind the relay."""
+        broadcast = b"\xff" * 6
+        for n, time in enumerate(range(SECOND // 9, self.end * 9 // 10, SECOND)):
+            host, to = bytes((2, 0, 0x5E, 0x41, n >> 8 & 255, n & 255)), f"198.51.100.{80 + n % 90}"
+            number, steps = 0xD1C00000 + 2 * n, list[tuple[int, bytes]]()
+            told = control.dhcp_addresses(3, GATEWAY["inside"])
+            # The order of servers for names is each one's own.
+            names = [
+                control.dhcp_addresses(6, *hosts)
+                for hosts in ((RESOLVER, "192.0.2.53"), ("192.0.2.53", RESOLVER))
+            ]
+            relayed = n % 3 == 2
+            relay = self.relay if relayed else ""
+            asks = (relay or control.NOBODY, "255.255.255.255", self.relay_mac if relayed else host)
+            for server in DHCP_SERVERS if relayed else ("255.255.255.255",):
+                discover = control.dhcp(1, number, host, relay=relay)
+                steps.append((0, dhcp_frame(asks[0], server, asks[2], discover, 4 * n + 1, broadcast)))
+            for k, (server, mac) in enumerate(zip(DHCP_SERVERS, self.macs, strict=True)):
+                offer = control.dhcp(2, number, host, to=to, server=server, relay=relay, more=told + names[k])
+                ends = (server, relay or "255.255.255.255", mac)
+                frame = dhcp_frame(*ends, offer, 4 * n + 1, self.relay_mac if relayed else broadcast)
+                steps.append((2 + k, frame))
+            for again in (False, True):
+                # At first by broadcast; to renew, the host asks the server itself (RFC 2131 section 4.3.2).
+                server, mac, later = DHCP_SERVERS[n % 2], self.macs[n % 2], 300 if again else 10
+                request = control.dhcp(3, number + again, host, server="" if again else server, relay=relay)
+                ends = (to, server, host) if again else asks
+                steps.append(
+                    (later, dhcp_frame(*ends, request, 4 * n + 2 + again, mac if again else broadcast))
+                )
+                ack = control.dhcp(
+                    5,
+                    number + again,
+                    host,
+                    to=to,
+                    server=server,
+                    relay="" if again else relay,
+                    more=told + names[n % 2],
+                )
+                back = to if again else relay or "255.255.255.255"
+                steps.append(
+                    (
+                        later + 2,
+                        dhcp_frame(server, back, mac, ack, 4 * n + 2 + again, host if again else broadcast),
+                    )
+                )
+            for later, frame in steps:
+                self.acted += 1
+                yield Sent(time + later * MILLISECOND, "inside", frame, "dhcp")
 
 
 # --- How packets travel ------------------------------------------------------------------------------------------------
@@ -645,7 +800,7 @@ CONFOUNDERS: dict[str, type[Honest]] = {
     each.kind: each
     for each in (
         Span, RoutedSpan, VlanCopy, Microburst, ClockOffset, ClockStep, ClockDrift, CaptureJitter, Retransmissions,
-        Unnumbered, Multicast, Anycast, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
+        Unnumbered, Multicast, Anycast, Roaming, DhcpServers, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
         MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept,
     )
 }  # fmt: skip
