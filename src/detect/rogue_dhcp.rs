@@ -399,13 +399,16 @@ impl RogueDhcp {
             _ => Some(server.text.clone()),
         };
         let packets = tally.packets;
+        // Of two devices with one name, the other one.
+        let device = server.device.map(|(device, _)| device);
+        let beside = mac.and_then(|mac| [server.mac, device].into_iter().flatten().find(|&other| other != mac));
         let claim = Claim::new(detector, Kind::Diversion, severity, tally, context);
         Some(Claim {
             report,
             exporter: server.src,
             collector: link.3,
             exporter_mac: mac.or(server.mac),
-            collector_mac: None,
+            collector_mac: beside,
             subject: server.server.or(server.src),
             rewritten: other
                 .and_then(|other| other.server.or(other.src).zip(server.server.or(server.src))),

@@ -79,9 +79,8 @@ class B8(Detector):
         if claim.detector == "B8.server" and not _is_listed(claim, options):
             return dataclasses.replace(claim, detector="B8.unlisted", report=True, severity="high")
         ends = claim.rewritten_from, claim.rewritten_to
-        if claim.detector in {"B8.conflict", "B8.second-server", "B8.boot"} and all(
-            within(end, options.servers) for end in ends
-        ):
+        two = claim.detector in {"B8.conflict", "B8.second-server", "B8.boot"} and ends[0] != ends[1]
+        if two and all(within(end, options.servers) for end in ends):
             return dataclasses.replace(claim, report=False)
         return claim
 
@@ -100,17 +99,18 @@ class B8(Detector):
                     f"It told them: {here}."
                 )
             case "B8.impostor":
+                devices = " and ".join(party(None, mac) for mac in (claim.exporter_mac, claim.collector_mac))
                 return begin(
-                    f"{party(None, claim.exporter_mac)} offered addresses in the name of the DHCP server {told.subject}, in turn with another "
-                    f"device, {times}, {told.when} ({told.seen})."
+                    f"{devices} offered addresses as one DHCP server, {party(claim.subject)}, in turn, {times}, {told.when} ({told.seen})."
                 )
-        other = party(claim.rewritten_from)
-        whom = {
-            "B8.second-server": "clients of the same link",
-        }.get(claim.detector, "the same client in one transaction")
+        one_of = "clients of the same link" if claim.detector == "B8.second-server" else "one client"
+        said = f"told {one_of}{through} different things, {times}, {told.when} ({told.seen}):"
+        if claim.rewritten_from == claim.rewritten_to:
+            return begin(
+                f"two devices that call themselves the DHCP server {party(claim.subject)} {said} {here}; or {there}."
+            )
         return begin(
-            f"two DHCP servers told {whom}{through} different things, {times}, {told.when} ({told.seen}): {server} told: {here}; "
-            f"{other} told: {there}."
+            f"two DHCP servers {said} {server} told: {here}; {party(claim.rewritten_from)} told: {there}."
         )
 
 

@@ -425,12 +425,13 @@ class DhcpServers(Honest):
     macs = b"\x02\0\x5e\x50\0\x01", b"\x02\0\x5e\x50\0\x02"
     relay = "198.51.100.249"
     relay_mac = b"\x02\0\x5e\x50\0\x03"
+    hosts_here = tuple(bytes((2, 0, 0x5E, 0x41, 0, n)) for n in range(24))
 
     def sends(self) -> Iterator[Sent]:
         """Hosts come, are told by both servers, take one, and renew with it; every third one is on a link behind the relay."""
         broadcast = b"\xff" * 6
         for n, time in enumerate(range(SECOND // 9, self.end * 9 // 10, SECOND)):
-            host, to = bytes((2, 0, 0x5E, 0x41, n >> 8 & 255, n & 255)), f"198.51.100.{80 + n % 90}"
+            host, to = self.hosts_here[n % 24], f"198.51.100.{80 + n % 24}"
             number, steps = 0xD1C00000 + 2 * n, list[tuple[int, bytes]]()
             told = control.dhcp_addresses(3, GATEWAY["inside"])
             # The order of servers for names is each one's own.
@@ -476,6 +477,12 @@ class DhcpServers(Honest):
             for later, frame in steps:
                 self.acted += 1
                 yield Sent(time + later * MILLISECOND, "inside", frame, "dhcp")
+
+    def policy(self) -> dict[str, list[str]]:
+        """Servers, relay and hosts are inside."""
+        return {
+            "inside_macs": [f'"{mac.hex(":")}"' for mac in (*self.macs, self.relay_mac, *self.hosts_here)]
+        }
 
 
 # --- How packets travel ------------------------------------------------------------------------------------------------

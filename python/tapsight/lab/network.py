@@ -45,6 +45,7 @@ OWN_TITLE, PARTNER_TITLE = "32220000001", "97120000001"
 OWN_NETWORK, PARTNER_NETWORK = ("206", "99"), ("424", "99")
 """Country and network codes."""
 DHCP_SERVERS = "198.51.100.247", "198.51.100.248"
+DHCP_SERVER_6 = "fe80::67"
 
 COLLECTOR = "203.0.113.66"
 """Where implants send what they take, unless told otherwise."""

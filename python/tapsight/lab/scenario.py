@@ -18,6 +18,7 @@ from tapsight.lab.implants import IMPLANTS
 from tapsight.lab.mobile import realm
 from tapsight.lab.network import (
     AAA_SERVER,
+    DHCP_SERVER_6,
     DHCP_SERVERS,
     GATEWAY,
     GATEWAY_6,
@@ -301,7 +302,7 @@ vlans = ["vlans"]
 mpls = []
 
 [checks.B8] # hosts are told by these servers only
-servers = {json.dumps(DHCP_SERVERS)}
+servers = {json.dumps([*DHCP_SERVERS, DHCP_SERVER_6])}
 
 [checks.B20] # signalling of mobile networks only with these, and only in their partners' names
 own = ["{SIGNALLING}", "{PACKET_GATEWAY}"]

@@ -9,6 +9,7 @@ from tapsight.lab.effect import Sent, Tampering
 from tapsight.lab.implants.diverting import Inside
 from tapsight.lab.network import (
     ATTACKER,
+    DHCP_SERVER_6,
     DHCP_SERVERS,
     GATEWAY,
     OWN_NETWORK,
@@ -150,7 +151,7 @@ class RogueDhcp(Inside):
         )
         for later, src, mac, dns, honest in (
             (2, self.address_6, ROGUE_MAC, "2001:db8:bad::53", False),
-            (3, "fe80::67", b"\x02\0\x5e\x50\0\x01", "2001:db8:ffff::53", True),
+            (3, DHCP_SERVER_6, b"\x02\0\x5e\x50\0\x01", "2001:db8:ffff::53", True),
         ):
             told = control.dhcpv6_option(23, address(dns))
             advert = control.dhcpv6(2, 0xDC0000 + n, host, server=mac, more=told)
@@ -160,9 +161,10 @@ class RogueDhcp(Inside):
 
 
 def dhcp_frame(src: str, dst: str, mac: bytes, message: bytes, number: int, to: bytes = b"\xff" * 6) -> bytes:
-    """A message of DHCP in its frame: from port 67 if a server or relay sends it, else from 68."""
-    answer = message[0] == 2
-    ports = (67, 68) if answer else (68, 67)
+    """A message of DHCP in its frame: port 68 is the host's; servers and relays have 67 (RFC 2131 section 4.1)."""
+    ports = (67, 68) if message[0] == 2 else (68, 67)
+    if any(message[24:28]):
+        ports = 67, 67
     return ethernet(mac, to, Packet(src, dst, UDP, *ports, message, 64, 0, number).encode(), VLANS[INTERNET])
 
 
