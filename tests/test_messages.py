@@ -20,7 +20,6 @@ from tshark_peer import NUMBERED_OTHERWISE, is_available
 
 import tapsight
 from tapsight.lab import mobile
-from tapsight.lab.packet import Packet
 
 MACHINE = ["ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE"]
 
@@ -897,11 +896,17 @@ def test_all_that_tcap_invokes_is_listed_as_tshark_has_it(tmp_path: Path) -> Non
 
 
 def test_elements_within_elements_end() -> None:
+    from scapy.layers.inet import IP
+    from scapy.layers.l2 import Ether
+    from scapy.layers.sctp import SCTP, SCTPChunkData
+
     # Indefinite lengths, one within the other, and never an end: the reading ends all the same.
-    deep = b"\x62\x80" + b"\x6c\x80" * 20_000
-    message = mobile.m3ua(1, 2, mobile.unitdata(("32", 6), ("41", 7), b""))[:-1] + deep[:30_000]
-    packet = mobile.sctp("192.0.2.1", "192.0.2.2", mobile.M3UA, 1, message)
-    assert len(tapsight.open(written(bytes(12) + b"\x08\0" + packet.encode()), table="ss7").to_pyarrow()) <= 1
+    deep = b"\x62\x80" + b"\x6c\x80" * 15_000
+    message = common_header(0x0701, parameter(0x010B, deep))
+    chunk = SCTPChunkData(proto_id=4, beginning=1, ending=1, data=message)
+    packet = IP(src="192.0.2.1", dst="192.0.2.2") / SCTP(sport=14001, dport=14001) / chunk
+    row = one(written(bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / packet)), "ss7")
+    assert (row["tcap"], row["component"]) == ("begin", None)
 
 
 def written(frame: bytes) -> bytes:

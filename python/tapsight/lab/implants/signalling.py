@@ -60,7 +60,7 @@ class MobileQuery(Tampering):
     def exchange(self, n: int) -> Iterator[tuple[int, Packet, bool]]:
         """One question, and its answer."""
         imsi = "".join(OWN_NETWORK) + f"{self.rng.randrange(10**10):010d}"
-        number = 9000 + 2 * n
+        number = 9000 + 1000 * self.variants.index(self.via) + 2 * n
         if self.via == "gtp":
             # A subscriber abroad talks to the gateway of the own network, in its tunnel.
             echo = mobile.gtpc(
