@@ -121,7 +121,7 @@ def dissected(path: Path, fields: Iterable[str], *more: str) -> Iterator[dict[st
     ]
     for layer in ("ip", "tcp", "udp"):
         command += ["-o", f"{layer}.check_checksum:TRUE"]
-    command += ["-o", "sctp.checksum:TRUE"]
+    command += ["-o", "sctp.checksum:CRC 32c"]
     for name in names:
         command += ["-e", name]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
