@@ -422,67 +422,59 @@ class DhcpServers(Honest):
     """Two DHCP servers that tell the same, as each other's reserve, and a relay that asks both."""
 
     kind = "dhcp-servers"
-    macs = b"\x02\0\x5e\x50\0\x01", b"\x02\0\x5e\x50\0\x02"
-    relay = "198.51.100.249"
-    relay_mac = b"\x02\0\x5e\x50\0\x03"
-    hosts_here = tuple(bytes((2, 0, 0x5E, 0x41, 0, n)) for n in range(24))
+    macs: ClassVar = dict(zip(DHCP_SERVERS, (b"\x02\0\x5e\x50\0\x01", b"\x02\0\x5e\x50\0\x02"), strict=True))
+    relay, relay_mac = "198.51.100.249", b"\x02\0\x5e\x50\0\x03"
+    guests = tuple(bytes((2, 0, 0x5E, 0x41, 0, n)) for n in range(24))
 
     def sends(self) -> Iterator[Sent]:
         """Hosts come, are told by both servers, take one, and renew with it; every third one is on a link behind the relay."""
-        broadcast = b"\xff" * 6
         for n, time in enumerate(range(SECOND // 9, self.end * 9 // 10, SECOND)):
-            host, to = self.hosts_here[n % 24], f"198.51.100.{80 + n % 24}"
-            number, steps = 0xD1C00000 + 2 * n, list[tuple[int, bytes]]()
-            told = control.dhcp_addresses(3, GATEWAY["inside"])
-            # The order of servers for names is each one's own.
-            names = [
-                control.dhcp_addresses(6, *hosts)
-                for hosts in ((RESOLVER, "192.0.2.53"), ("192.0.2.53", RESOLVER))
-            ]
-            relayed = n % 3 == 2
-            relay = self.relay if relayed else ""
-            asks = (relay or control.NOBODY, "255.255.255.255", self.relay_mac if relayed else host)
-            for server in DHCP_SERVERS if relayed else ("255.255.255.255",):
-                discover = control.dhcp(1, number, host, relay=relay)
-                steps.append((0, dhcp_frame(asks[0], server, asks[2], discover, 4 * n + 1, broadcast)))
-            for k, (server, mac) in enumerate(zip(DHCP_SERVERS, self.macs, strict=True)):
-                offer = control.dhcp(2, number, host, to=to, server=server, relay=relay, more=told + names[k])
-                ends = (server, relay or "255.255.255.255", mac)
-                frame = dhcp_frame(*ends, offer, 4 * n + 1, self.relay_mac if relayed else broadcast)
-                steps.append((2 + k, frame))
-            for again in (False, True):
-                # At first by broadcast; to renew, the host asks the server itself (RFC 2131 section 4.3.2).
-                server, mac, later = DHCP_SERVERS[n % 2], self.macs[n % 2], 300 if again else 10
-                request = control.dhcp(3, number + again, host, server="" if again else server, relay=relay)
-                ends = (to, server, host) if again else asks
-                steps.append(
-                    (later, dhcp_frame(*ends, request, 4 * n + 2 + again, mac if again else broadcast))
-                )
-                ack = control.dhcp(
-                    5,
-                    number + again,
-                    host,
-                    to=to,
-                    server=server,
-                    relay="" if again else relay,
-                    more=told + names[n % 2],
-                )
-                back = to if again else relay or "255.255.255.255"
-                steps.append(
-                    (
-                        later + 2,
-                        dhcp_frame(server, back, mac, ack, 4 * n + 2 + again, host if again else broadcast),
-                    )
-                )
-            for later, frame in steps:
-                self.acted += 1
+            for later, frame in self._relayed(n) if n % 3 == 2 else self._local(n):
                 yield Sent(time + later * MILLISECOND, "inside", frame, "dhcp")
+
+    def _local(self, n: int) -> Iterator[tuple[int, bytes]]:
+        """On the link of the servers, by broadcast; to renew, the host asks its server itself (RFC 2131 section 4.3.2)."""
+        host, to, number = self._guest(n)
+        nobody, all_, mine = control.NOBODY, "255.255.255.255", DHCP_SERVERS[n % 2]
+        yield 0, self._frame(nobody, all_, host, control.dhcp(1, number, host))
+        for k, server in enumerate(DHCP_SERVERS):
+            yield 2 + k, self._frame(server, all_, self.macs[server], self._told(2, n, server))
+        yield 10, self._frame(nobody, all_, host, control.dhcp(3, number, host, server=mine))
+        yield 12, self._frame(mine, all_, self.macs[mine], self._told(5, n, mine))
+        yield 300, self._frame(to, mine, host, control.dhcp(3, number + 1, host), self.macs[mine])
+        yield 302, self._frame(mine, to, self.macs[mine], self._told(5, n, mine), host)
+
+    def _relayed(self, n: int) -> Iterator[tuple[int, bytes]]:
+        """The relay asks both servers, each in a packet of its own, and both answer it."""
+        host, _, number = self._guest(n)
+        mine = DHCP_SERVERS[n % 2]
+        for later, kind in ((0, 1), (10, 3)):
+            asked = control.dhcp(kind, number, host, server=mine if kind == 3 else "", relay=self.relay)
+            for server, mac in self.macs.items():
+                yield later, self._frame(self.relay, server, self.relay_mac, asked, mac)
+                if kind == 1 or server == mine:
+                    told = self._told(2 if kind == 1 else 5, n, server, self.relay)
+                    yield later + 2, self._frame(server, self.relay, mac, told, self.relay_mac)
+
+    def _guest(self, n: int) -> tuple[bytes, str, int]:
+        """The host that comes, the address that it gets, and its transaction."""
+        return self.guests[n % 24], f"198.51.100.{80 + n % 24}", 0xD1C00000 + 2 * n
+
+    def _told(self, kind: int, n: int, server: str, relay: str = "") -> bytes:
+        """What a server tells: the same as the other one. In which order names are asked for is each one's own."""
+        host, to, number = self._guest(n)
+        names = (RESOLVER, "192.0.2.53")[:: 1 if server == DHCP_SERVERS[0] else -1]
+        more = control.dhcp_addresses(3, GATEWAY["inside"]) + control.dhcp_addresses(6, *names)
+        return control.dhcp(kind, number, host, to=to, server=server, relay=relay, more=more)
+
+    def _frame(self, src: str, dst: str, mac: bytes, message: bytes, to: bytes = b"\xff" * 6) -> bytes:
+        self.acted += 1
+        return dhcp_frame(src, dst, mac, message, self.acted % 65535 + 1, to)
 
     def policy(self) -> dict[str, list[str]]:
         """Servers, relay and hosts are inside."""
-        return {
-            "inside_macs": [f'"{mac.hex(":")}"' for mac in (*self.macs, self.relay_mac, *self.hosts_here)]
-        }
+        macs = (*self.macs.values(), self.relay_mac, *self.guests)
+        return {"inside_macs": [f'"{mac.hex(":")}"' for mac in macs]}
 
 
 # --- How packets travel ------------------------------------------------------------------------------------------------
