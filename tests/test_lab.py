@@ -121,6 +121,7 @@ def dissected(path: Path, fields: Iterable[str], *more: str) -> Iterator[dict[st
     ]
     for layer in ("ip", "tcp", "udp"):
         command += ["-o", f"{layer}.check_checksum:TRUE"]
+    command += ["-o", "sctp.checksum:CRC 32c"]
     for name in names:
         command += ["-e", name]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -128,7 +129,7 @@ def dissected(path: Path, fields: Iterable[str], *more: str) -> Iterator[dict[st
         yield {name: value for name, value in zip(names, line.split("\t"), strict=True) if value}
 
 
-CHECKSUMS = [f"{layer}.checksum.status" for layer in ("ip", "tcp", "udp", "icmp", "icmpv6", "vrrp")]
+CHECKSUMS = [f"{layer}.checksum.status" for layer in ("ip", "tcp", "udp", "icmp", "icmpv6", "vrrp", "sctp")]
 
 
 def assert_sound(frame: dict[str, str]) -> None:
@@ -198,7 +199,10 @@ FIELDS = [
     "arp.opcode", "arp.src.proto_ipv4", "hsrp.opcode", "hsrp.priority", "vrrp.prio", "dns.a",
     "dns.aaaa", "ip.opt.type", "ipv6.routing.type", "gre.proto", "esp.spi", "isakmp.exchangetype",
     "ssh.protocol", "tacplus.type", "tacplus.flags", "snmp.data", "snmp.name", "data.len", "data.data",
-    "tcp.len", "tcp.payload", "tcp.window_size_value",
+    "tcp.len", "tcp.payload", "tcp.window_size_value", "gsm_old.localValue", "sccp.calling.digits", "diameter.cmd.code",
+    "diameter.Origin-Realm", "gtp.teid", "gtpv2.message_type", "dhcp.option.dhcp", "dhcp.option.dhcp_server_id",
+    "dhcp.option.router", "dhcp.option.domain_name_server", "dhcp.option.classless_static_route", "dhcpv6.msgtype",
+    "dhcpv6.dns_server",
 ]  # fmt: skip
 
 Frames = list[dict[str, str]]
@@ -269,6 +273,45 @@ BUILT: dict[str, Callable[[Frames], bool]] = {
         and any(
             f.get("tftp.opcode") == "2" and f["tftp.destination_file"] == "running-config" for f in frames
         )
+    ),
+    "mobile-query locate": lambda frames: (
+        [f.get("gsm_old.localValue") for f in frames[:4]] == ["71", None, "71", None]
+        and frames[0]["sccp.calling.digits"] == "97120000001"
+    ),
+    "mobile-query unlisted": lambda frames: (
+        {f.get("gsm_old.localValue") for f in frames} == {"70", None} and frames[0]["ip.src"] == "192.0.2.66"
+    ),
+    "mobile-query title": lambda frames: (
+        frames[0]["gsm_old.localValue"] == "2" and frames[0]["sccp.calling.digits"] == "88234000001"
+    ),
+    "mobile-query realm": lambda frames: (
+        {f["diameter.cmd.code"] for f in frames} == {"318"}
+        and frames[0]["diameter.Origin-Realm"] == "epc.mnc088.mcc901.3gppnetwork.org"
+    ),
+    "mobile-query gtp": lambda frames: all(
+        f["gtpv2.message_type"] == "32" and f["gtp.teid"] == "0x00005eed" for f in frames
+    ),
+    "rogue-dhcp gateway": lambda frames: all(
+        (f["dhcp.option.dhcp"], f["dhcp.option.router"]) == ("2", "198.51.100.66") for f in frames
+    ),
+    "rogue-dhcp dns": lambda frames: all(
+        f["dhcp.option.domain_name_server"] == f["dhcp.option.dhcp_server_id"] == "198.51.100.66"
+        for f in frames
+    ),
+    # Half of all addresses each (RFC 3442), as they stand there.
+    "rogue-dhcp routes": lambda frames: all(
+        f["dhcp.option.classless_static_route"].replace(":", "") == "0100c6336442,0180c6336442"
+        for f in frames
+    ),
+    "rogue-dhcp alone": lambda frames: all(
+        f["dhcp.option.dhcp_server_id"] == "198.51.100.66" for f in frames
+    ),
+    "rogue-dhcp impostor": lambda frames: all(
+        (f["dhcp.option.dhcp_server_id"], f["eth.src"]) == ("198.51.100.247", "02:00:5e:66:66:01")
+        for f in frames
+    ),
+    "rogue-dhcp v6": lambda frames: all(
+        (f["dhcpv6.msgtype"], f["dhcpv6.dns_server"]) == ("2", "2001:db8:bad::53") for f in frames
     ),
 }
 """What tshark says of the frames of an implant, in order of time."""

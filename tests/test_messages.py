@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import ipaddress
+import random
 import re
 import subprocess
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +19,7 @@ from conftest import capture_index, captures_dir
 from tshark_peer import NUMBERED_OTHERWISE, is_available
 
 import tapsight
+from tapsight.lab import mobile
 
 MACHINE = ["ip.defragment:FALSE", "ipv6.defragment:FALSE", "tcp.desegment_tcp_streams:FALSE"]
 
@@ -279,6 +282,9 @@ PEERS = {
             "router": ("dhcp.option.router", address),
             "dns_server": ("dhcp.option.domain_name_server", address),
             "relay": ("dhcp.ip.relay", address),
+            "next_server": ("dhcp.ip.server", address),
+            "routers": ("dhcp.option.router", str),
+            "dns_servers": ("dhcp.option.domain_name_server", str),
         },
         300,
     ),
@@ -371,6 +377,7 @@ PEERS = {
             "otid": ("tcap.otid", lambda text: int(text.replace(":", ""), 16)),
             "dtid": ("tcap.dtid", lambda text: int(text.replace(":", ""), 16)),
             "operation": ("gsm_old.localValue", number),
+            "context": ("tcap.application_context_name", str),
             "cic": ("isup.cic", number),
             "isup_type": ("isup.message_type", number),
         },
@@ -735,6 +742,229 @@ def test_ss7_in_its_other_wrappings_agrees_with_tshark(adaptation: str, tmp_path
     for column, (_, convert) in fields.items():
         assert theirs[column], column
         assert row[column] == convert(theirs[column]), column
+
+
+ISUP_FIELDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "isup_type": ("isup.message_type", number),
+    "called_nature": ("isup.called_party_nature_of_address_indicator", number),
+    "calling_nature": ("isup.calling_party_nature_of_address_indicator", number),
+    "calling_restricted": ("isup.address_presentation_restricted_indicator", lambda text: number(text) != 0),
+    "cause": ("isup.cause_indicator", number),
+}
+ISUP_NUMBERS = {
+    "called": "isup.called",
+    "calling": "isup.calling",
+    "redirecting": "isup.redirecting",
+    "original_called": "isup.original_called_number",
+}
+
+
+def isup_number(rng: random.Random, *, presented: bool, end: bool = False) -> bytes:
+    """A number of ITU-T Q.763 sections 3.9 and 3.10, of any nature and with any presentation that has digits."""
+    digits = "".join(rng.choices("0123456789bc", k=rng.randrange(1, 16))) + "f" * end
+    odd = len(digits) % 2
+    digits += "0" * odd
+    first = odd << 7 | rng.choice([1, 2, 3, 4, 4, 5])
+    second = rng.choice([1, 1, 3, 4]) << 4 | (
+        rng.choice([0, 4, 0x0C]) | rng.getrandbits(2) if presented else 0
+    )
+    pairs = zip(digits[::2], digits[1::2], strict=True)
+    return bytes([first, second, *(int(high + low, 16) for low, high in pairs)])
+
+
+def isup_messages() -> list[bytes]:
+    """Messages of ITU-T Q.763 without their circuit: from captures where those are at hand, and by chance."""
+    rng = random.Random(1)
+    messages = []
+    for n in range(300):
+        if n % 3 == 2:
+            cause = bytes([0x80 | rng.getrandbits(4), 0x80 | rng.getrandbits(7)])
+            messages.append(bytes([12, 2, 0, len(cause)]) + cause)
+            continue
+        called = isup_number(rng, presented=False, end=n % 2 == 0)
+        # The calling number first: tshark has one field for the nature of all of them.
+        names = sorted(rng.sample([0x0A, 0x0B, 0x28], rng.randrange(4)))
+        numbers = [
+            bytes([name, len(value)]) + value
+            for name in names
+            for value in [isup_number(rng, presented=True)]
+        ]
+        options = b"\x08\x01\0" + b"".join(numbers) + b"\0" if n % 5 else b""
+        pointers = bytes([2, 2 + len(called) if options else 0])
+        messages.append(b"\x01\0\x20\0\x0a\0" + pointers + bytes([len(called)]) + called + options)
+    directory = captures_dir()
+    for name in ("the-tcpdump-group__libpcap/tests__filter__isup_load_generator.pcap",):
+        path = directory / name if directory is not None else Path(name)
+        if path.is_file():
+            # MTP2 and MTP3 before: three bytes and five; the circuit; behind, two of a checksum (ITU-T Q.703).
+            data, at = path.read_bytes(), 24
+            while at < len(data):
+                size = int.from_bytes(data[at + 8 : at + 12], "little")
+                messages.append(data[at + 16 + 10 : at + 16 + size - 2])
+                at += 16 + size
+    return messages
+
+
+@pytest.mark.parametrize("service", [5, 13])
+def test_numbers_of_isup_and_bicc_agree_with_tshark(service: int, tmp_path: Path) -> None:
+    from scapy.layers.l2 import Ether
+    from scapy.utils import wrpcap
+
+    messages = isup_messages()
+    circuits = [n * 7919 % (1 << 12 if service == 5 else 1 << 32) for n in range(len(messages))]
+    frames = []
+    for n, (message, circuit) in enumerate(zip(messages, circuits, strict=True)):
+        data = circuit.to_bytes(2 if service == 5 else 4, "little") + message
+        packet = mobile.sctp("192.0.2.1", "192.0.2.2", mobile.M3UA, n, mobile.m3ua(1, 2, data, service))
+        frames.append(Ether(bytes(12) + b"\x08\0" + packet.encode()))
+    path = tmp_path / "isup.pcap"
+    wrpcap(str(path), frames)
+    ours = our_frames(path, "ss7")
+    assert [row["cic"] for row in ours.values()] == circuits
+    assert sum(row["called"] is not None for row in ours.values()) >= 200
+    assert {row["called"][0] for row in ours.values() if row["called_nature"] == 4} >= {"+"}
+    if not is_available():
+        pytest.skip("tshark is not installed")
+    circuit_field = "isup.cic" if service == 5 else "bicc.cic"
+    fields = {
+        **ISUP_FIELDS,
+        **{name: (field, str) for name, field in ISUP_NUMBERS.items()},
+        "cic": (circuit_field, number),
+    }
+    theirs = tshark_frames(path, Peer(set(), "isup or bicc", fields, 0))
+    assert len(theirs) == len(messages)
+    compared: Counter[str] = Counter()
+    for frame, them in theirs.items():
+        row = ours[frame]
+        for column, (_, convert) in fields.items():
+            value = row[column].removeprefix("+") if isinstance(row[column], str) else row[column]
+            if column in {"calling_nature", "calling_restricted"} and row["calling"] is None:
+                continue
+            if not them[column]:
+                assert value is None, (frame, column, row)
+                continue
+            # tshark shows code 15, which ends a number, as one of its digits.
+            compared[column] += 1
+            told = convert(them[column])
+            told = told.lower().rstrip("f") if isinstance(told, str) else told
+            assert value == told, (frame, column, messages[frame - 1].hex())
+    assert all(compared[column] > 40 for column in fields), compared
+
+
+def test_all_that_tcap_invokes_is_listed_as_tshark_has_it(tmp_path: Path) -> None:
+    from scapy.layers.l2 import Ether
+    from scapy.utils import wrpcap
+
+    imsi, titles = "424991234567890", (("32220000001", 6), ("97120000001", 7))
+    asked = [
+        mobile.send_authentication_info(imsi),
+        mobile.update_location(imsi, titles[1][0]),
+        mobile.cancel_location(imsi),
+    ]
+    whole = mobile.begin(7, mobile.LOCATION_UPDATE, *asked)
+    # Of indefinite length (ITU-T X.690 section 8.1.3.6): the components, and in them the first invoke.
+    at = whole.index(b"\x6c")
+    parts = whole[at + 2 :]
+    first = parts[: 2 + parts[1]]
+    open_ = b"\x6c\x80" + b"\xa1\x80" + first[2:] + b"\0\0" + parts[len(first) :] + b"\0\0"
+    indefinite = mobile.ber(0x62, whole[2:at] + open_)
+    frames = []
+    for n, data in enumerate((whole, indefinite)):
+        message = mobile.m3ua(1, 2, mobile.unitdata(*titles, data))
+        packet = mobile.sctp("192.0.2.1", "192.0.2.2", mobile.M3UA, n, message)
+        frames.append(Ether(bytes(12) + b"\x08\0" + packet.encode()))
+    path = tmp_path / "tcap.pcap"
+    wrpcap(str(path), frames)
+    for row in our_frames(path, "ss7").values():
+        assert (row["operation"], row["invokes"], row["context"]) == (56, [56, 2, 3], "0.4.0.0.1.0.1.3")
+    if not is_available():
+        pytest.skip("tshark is not installed")
+    command = [
+        "tshark",
+        "-n",
+        "-r",
+        str(path),
+        "-T",
+        "fields",
+        "-e",
+        "gsm_old.localValue",
+        "-e",
+        "tcap.application_context_name",
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.splitlines() == ["56,2,3\t0.4.0.0.1.0.1.3"] * 2
+
+
+def test_elements_within_elements_end() -> None:
+    from scapy.layers.inet import IP
+    from scapy.layers.l2 import Ether
+    from scapy.layers.sctp import SCTP, SCTPChunkData
+
+    # Indefinite lengths, one within the other, and never an end: the reading ends all the same.
+    deep = b"\x62\x80" + b"\x6c\x80" * 15_000
+    message = common_header(0x0701, parameter(0x010B, deep))
+    chunk = SCTPChunkData(proto_id=4, beginning=1, ending=1, data=message)
+    packet = IP(src="192.0.2.1", dst="192.0.2.2") / SCTP(sport=14001, dport=14001) / chunk
+    row = one(written(bytes(Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / packet)), "ss7")
+    assert (row["tcap"], row["component"]) == ("begin", None)
+
+
+def written(frame: bytes) -> bytes:
+    """A pcap with one frame of Ethernet."""
+    from scapy.utils import PcapWriter
+
+    buffer = io.BytesIO()
+    writer = PcapWriter(buffer, linktype=1)
+    writer.write(frame)
+    return buffer.getvalue()
+
+
+def test_lists_of_dhcp_agree_with_tshark() -> None:
+    directory = captures_dir()
+    if directory is None or not is_available():
+        pytest.skip("needs tshark and captures of other projects")
+    lists = {"routers": "dhcp.option.router", "dns_servers": "dhcp.option.domain_name_server"}
+    compared = 0
+    for capture in capture_index():
+        if "dhcp" not in capture["tags"].split(",") or capture["file"] in NUMBERED_OTHERWISE:
+            continue
+        path = directory / capture["file"]
+        command = ["tshark", "-n", "-r", str(path), "-Y", "dhcp", "-T", "fields", "-e", "frame.number"]
+        for field in lists.values():
+            command += ["-e", field]
+        told = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tapsight.CaptureWarning)
+            try:
+                ours = our_frames(path, "dhcp")
+            except (tapsight.CaptureError, OSError):
+                continue
+        for line in told.splitlines():
+            frame, *theirs = line.split("\t")
+            row = ours.get(int(frame))
+            for column, text in zip(lists, theirs, strict=False):
+                if row is not None and text:
+                    compared += 1
+                    assert row[column] == text.split(","), (path.name, frame, column)
+    assert compared > 50
+
+
+def test_routes_of_dhcp_are_those_of_scapy() -> None:
+    from scapy.layers.dhcp import BOOTP, DHCP
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+
+    # RFC 3442: example of "10.17.0.0/16" with two significant bytes, a default route with none, and one that is cut short.
+    routes = bytes.fromhex("100a11c0000201" + "00c0000202" + "18c63364c0")
+    frame = Ether(src="02:00:00:00:00:01", dst="ff:ff:ff:ff:ff:ff") / IP(
+        src="192.0.2.1", dst="255.255.255.255"
+    )
+    frame /= UDP(sport=67, dport=68)
+    frame /= BOOTP(op=2, yiaddr="192.0.2.77", siaddr="192.0.2.9", chaddr=b"\2\0\0\0\0\1")
+    frame /= DHCP(options=[("message-type", "offer"), (249, routes), "end"])
+    row = one(written(bytes(frame)), "dhcp")
+    assert row["routes"] == ["10.17.0.0/16 via 192.0.2.1", "0.0.0.0/0 via 192.0.2.2"]
+    assert row["next_server"] == address("192.0.2.9")
 
 
 def wrapped(*packets: Any) -> bytes:

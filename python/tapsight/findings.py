@@ -30,7 +30,7 @@ class Finding:
     check: str | None
     """The policy check that it fails; none if a detector reports it by itself."""
     kind: str
-    """``copy``, ``diversion``, ``injection``, ``modification``, ``loss``, ``tunnel``, ``implant`` or ``policy``."""
+    """``copy``, ``diversion``, ``injection``, ``modification``, ``loss``, ``tunnel``, ``implant``, ``signalling`` or ``policy``."""
     severity: Severity
     identity: tuple[object, ...]
     """What makes it this finding and no other, the same in every run."""

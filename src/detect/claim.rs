@@ -41,6 +41,8 @@ named! {
         Modification = "modification",
         /// Packets of it went missing.
         Loss = "loss",
+        /// Networks were asked, or told, what should not come from there.
+        Signalling = "signalling",
     }
 }
 

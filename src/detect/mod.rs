@@ -21,10 +21,12 @@ mod injection;
 mod intercept;
 mod lags;
 mod mirror;
+mod mobile_peers;
 mod neighbor_spoof;
 mod place;
 mod redirect;
 mod reset;
+mod rogue_dhcp;
 mod sampled;
 mod shape;
 mod source_route;
@@ -260,10 +262,12 @@ fn detectors(only: Option<&[String]>) -> Vec<Box<dyn Detector>> {
         Box::new(redirect::Redirect::default()),
         Box::new(neighbor_spoof::NeighborSpoof::default()),
         Box::new(first_hop::FirstHop::default()),
+        Box::new(rogue_dhcp::RogueDhcp::default()),
         Box::new(dns_race::DnsRace::default()),
         Box::new(injection::Injection::default()),
         Box::new(reset::Reset::default()),
         Box::new(source_route::SourceRoute::default()),
+        Box::new(mobile_peers::MobilePeers::default()),
         Box::new(web_cache::WebCache::default()),
         Box::new(implant_knock::ImplantKnock::default()),
         Box::new(trigger::KnockAndSession::default()),

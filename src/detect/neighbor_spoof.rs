@@ -156,7 +156,7 @@ fn is_nothing(addr: &Addr) -> bool {
 }
 
 /// Whether several devices have this MAC address in turn.
-fn is_virtual(mac: Mac) -> bool {
+pub(super) fn is_virtual(mac: Mac) -> bool {
     matches!(
         mac,
         [0x00, 0x00, 0x5e, 0x00, 0x01 | 0x02, _]

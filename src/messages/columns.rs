@@ -171,6 +171,42 @@ impl Kind for Texts {
     }
 }
 
+/// Several small numbers.
+#[derive(Debug)]
+pub(crate) struct U8s;
+
+impl Kind for U8s {
+    type Value<'a> = Vec<u8>;
+    type Builder = ListBuilder<PrimitiveBuilder<UInt8Type>>;
+    type Array = ListArray;
+
+    fn value(array: &ListArray, row: usize) -> Vec<u8> {
+        let ends = array.value_offsets();
+        let from_to = ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize);
+        let numbers = array.values().as_any().downcast_ref::<PrimitiveArray<UInt8Type>>().zip(from_to);
+        numbers.and_then(|(numbers, rows)| numbers.values().get(rows)).unwrap_or_default().to_vec()
+    }
+
+    fn data_type() -> DataType {
+        DataType::List(Arc::new(Field::new_list_field(DataType::UInt8, true)))
+    }
+
+    fn append(builder: &mut Self::Builder, value: Option<Vec<u8>>) {
+        match value {
+            Some(numbers) => builder.append_value(numbers.into_iter().map(Some)),
+            None => builder.append_null(),
+        }
+    }
+
+    fn extra(builder: &Self::Builder) -> usize {
+        builder.values_ref().len() / 64
+    }
+
+    fn finish(builder: &mut Self::Builder) -> ArrayRef {
+        ArrayBuilder::finish(builder)
+    }
+}
+
 macro_rules! fixed {
     ($($(#[doc = $doc:literal])+ $kind:ident = $width:literal, $native:ty, $builder:ident;)+) => {$(
         $(#[doc = $doc])+

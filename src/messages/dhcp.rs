@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 
-use super::columns::{Address, Bool, Mac, Text, U8, U32, table};
+use super::columns::{Address, Bool, Mac, Text, Texts, U8, U32, table};
 use super::words::{Words, address};
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
+use crate::packets::address::address_text;
 use crate::wire::ip::Addr;
 
 table! {
@@ -34,8 +35,16 @@ table! {
         router: Address,
         /// First DNS server.
         dns_server: Address,
+        /// All default routers.
+        routers: Texts,
+        /// All DNS servers.
+        dns_servers: Texts,
         /// Whether routes are given (option 121, RFC 3442, or 249).
         has_routes: Bool,
+        /// Those routes, as `10.0.0.0/8 via 192.0.2.1`.
+        routes: Texts,
+        /// Server to go on with, from which it is booted (the field siaddr).
+        next_server: Address,
         /// Server to boot from: option 66, or the field of BOOTP.
         boot_server: Text,
         /// File to boot from: option 67, or the field of BOOTP, or DHCPv6's option 59 (RFC 5970).
@@ -84,7 +93,7 @@ fn version4(bytes: &[u8]) -> Option<Row<'_>> {
     words.u32();
     let (had, got) = (given(words.bytes(4)), given(words.bytes(4)));
     row.client = got.or(had);
-    words.u32();
+    row.next_server = given(words.bytes(4));
     row.relay = given(words.bytes(4));
     let mut client = Words(words.bytes(16));
     if (hardware, hardware_len) == (Some(1), Some(6)) {
@@ -120,17 +129,43 @@ fn options4<'a>(row: &mut Row<'a>, mut words: Words<'a>, overload: &mut u8) {
         let value = words.bytes(length.into());
         let first = || value.get(..4).and_then(address);
         match option {
-            3 => row.router = first(),
-            6 => row.dns_server = first(),
+            3 => (row.router, row.routers) = (first(), all(value, 4)),
+            6 => (row.dns_server, row.dns_servers) = (first(), all(value, 4)),
             52 => *overload = value.first().copied().unwrap_or_default(),
             53 => row.message = value.first().copied(),
             54 => row.server = first(),
             66 => row.boot_server = text(value),
             67 => row.boot_file = text(value),
-            121 | 249 => row.has_routes = Some(true),
+            121 | 249 => {
+                row.has_routes = Some(true);
+                if option == 121 || row.routes.is_none() {
+                    row.routes = Some(routes(value));
+                }
+            }
             _ => {}
         }
     }
+}
+
+/// All addresses of a list.
+fn all<'a>(value: &[u8], width: usize) -> Option<Vec<Cow<'a, str>>> {
+    Some(value.chunks_exact(width).filter_map(address).map(|addr| address_text(addr).into()).collect())
+}
+
+/// RFC 3442: of each route the length of its prefix, as many bytes of that as have any bits, the router.
+fn routes<'a>(value: &[u8]) -> Vec<Cow<'a, str>> {
+    let (mut words, mut routes) = (Words(value), Vec::new());
+    while let Some(length @ 0..=32) = words.u8() {
+        let mut prefix = [0; 4];
+        let significant = words.bytes(usize::from(length).div_ceil(8));
+        for (byte, &given) in prefix.iter_mut().zip(significant) {
+            *byte = given;
+        }
+        let Some([a, b, c, d]) = words.array() else { break };
+        let [e, f, g, h] = prefix;
+        routes.push(format!("{e}.{f}.{g}.{h}/{length} via {a}.{b}.{c}.{d}").into());
+    }
+    routes
 }
 
 /// Relays that may stand between client and server, RFC 8415 section 7.6.
@@ -182,7 +217,9 @@ fn options6<'a>(row: &mut Row<'a>, mut words: Words<'a>) {
             2 => row.server_duid = Some(value.iter().map(|byte| format!("{byte:02x}")).collect()),
             // Lease: identity, times, then options of which 5 is an address.
             3 => row.client = leased(value).or(row.client),
-            23 => row.dns_server = value.get(..16).and_then(address),
+            23 => {
+                (row.dns_server, row.dns_servers) = (value.get(..16).and_then(address), all(value, 16));
+            }
             59 => row.boot_file = text(value),
             _ => {}
         }

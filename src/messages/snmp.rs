@@ -147,7 +147,7 @@ fn pdu(message: &mut Elements<'_>, row: &mut Row<'_>) {
 }
 
 /// An object identifier in dotted decimals, ITU-T X.690 section 8.19: seven bits a byte, the first two arcs in one number.
-fn oid(octets: &[u8]) -> Option<String> {
+pub(super) fn oid(octets: &[u8]) -> Option<String> {
     let mut text = String::new();
     let mut arc: u64 = 0;
     for &octet in octets {

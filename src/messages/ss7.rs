@@ -1,11 +1,13 @@
 //! SS7 over IP: M3UA (RFC 4666), M2UA (RFC 3331), M2PA (RFC 4165) and SUA (RFC 3868), and what they carry: SCCP (ITU-T
-//! Q.713), TCAP (ITU-T Q.773), ISUP (ITU-T Q.763).
+//! Q.713), TCAP (ITU-T Q.773), ISUP (ITU-T Q.763), BICC (ITU-T Q.1902.3).
 
 use std::borrow::Cow;
 
-use super::columns::{Text, U8, U16, U32, table};
+use super::columns::{Bool, Text, U8, U8s, U16, U32, table};
+use super::snmp::oid;
 use super::{Frame, Table};
 use crate::dissect::Transport;
+use crate::wire::isup::{Isup, Number, digits};
 use crate::wire::sctp;
 
 table! {
@@ -43,10 +45,31 @@ table! {
         component: Text,
         /// Operation of the first component, if it has one: those of MAP are in 3GPP TS 29.002 section 17.5.
         operation: U8,
-        /// Circuit of an ISUP message.
-        cic: U16,
-        /// Kind of ISUP message: 1 initial address, 12 release.
+        /// Operations of all components that are invoked, in their order.
+        invokes: U8s,
+        /// Application context of the dialogue, if the message names one: of MAP (3GPP TS 29.002 section 17.3) `0.4.0.0.1.0`, what it is
+        /// about, and the version.
+        context: Text,
+        /// Circuit of an ISUP message, 12 bits; call instance of one of BICC, 32 bits.
+        cic: U32,
+        /// Kind of ISUP or BICC message: 1 initial address, 12 release.
         isup_type: U8,
+        /// Number called, of an initial address message: digits, with `+` if it is international.
+        called: Text,
+        /// Nature of that number: 1 subscriber, 2 unknown, 3 national, 4 international.
+        called_nature: U8,
+        /// Number calling, likewise.
+        calling: Text,
+        /// Nature of that number.
+        calling_nature: U8,
+        /// Whether that number must not be shown, or is not known.
+        calling_restricted: Bool,
+        /// Number that redirected the call last.
+        redirecting: Text,
+        /// Number that the call was for at first.
+        original_called: Text,
+        /// Why a call is released: cause value of ITU-T Q.850.
+        cause: U8,
     }
 }
 
@@ -143,7 +166,20 @@ fn user_part(row: &mut Row<'_>, service: u8, data: &[u8]) {
     row.service = Some(service);
     match service {
         3 => _ = sccp(row, data),
-        5 => isup(row, data),
+        // ITU-T Q.763 section 1.2: circuit (12 bits, low byte first), then the message.
+        5 => {
+            if let Some((&[low, high], message)) = data.split_first_chunk() {
+                row.cic = Some(u16::from_le_bytes([low, high & 0x0f]).into());
+                isup(row, message);
+            }
+        }
+        // ITU-T Q.1902.3 section 5.2: call instance, low byte first.
+        13 => {
+            if let Some((&instance, message)) = data.split_first_chunk() {
+                row.cic = Some(u32::from_le_bytes(instance));
+                isup(row, message);
+            }
+        }
         _ => {}
     }
 }
@@ -154,8 +190,8 @@ fn sua_address(value: &[u8]) -> (Option<u8>, Option<Cow<'static, str>>, Option<u
     for (parameter, value) in parameters(value.get(4..).unwrap_or_default()) {
         match (parameter, value) {
             // Three reserved bytes, indicator, count of digits, translation, plan, nature, digits.
-            (0x8001, &[_, _, _, _, count, _, _, _, ref digits @ ..]) => {
-                let mut text = digits_of(digits);
+            (0x8001, &[_, _, _, _, count, _, _, _, ref bytes @ ..]) => {
+                let mut text = digits(bytes);
                 text.truncate(count.into());
                 title = Some(Cow::Owned(text));
             }
@@ -167,18 +203,18 @@ fn sua_address(value: &[u8]) -> (Option<u8>, Option<Cow<'static, str>>, Option<u
     (subsystem, title, point_code)
 }
 
-/// Two digits a byte, the low half first.
-fn digits_of(bytes: &[u8]) -> String {
-    let digits = bytes.iter().flat_map(|byte| [byte & 0x0f, byte >> 4]);
-    digits.map(|digit| char::from_digit(digit.into(), 16).unwrap_or('?')).collect()
-}
-
-/// ITU-T Q.763 section 1.2: circuit (12 bits, low byte first), then the kind.
-fn isup(row: &mut Row<'_>, bytes: &[u8]) {
-    if let &[low, high, kind, ..] = bytes {
-        row.cic = Some(u16::from_le_bytes([low, high & 0x0f]));
-        row.isup_type = Some(kind);
-    }
+fn isup(row: &mut Row<'_>, message: &[u8]) {
+    let Some(isup) = Isup::parse(message) else { return };
+    let text = |number: &Option<Number>| number.as_ref().and_then(Number::text).map(Cow::Owned);
+    row.isup_type = Some(isup.kind);
+    row.called = text(&isup.called);
+    row.called_nature = isup.called.as_ref().map(|number| number.nature);
+    row.calling = text(&isup.calling);
+    row.calling_nature = isup.calling.as_ref().map(|number| number.nature);
+    row.calling_restricted = isup.calling.as_ref().map(|number| number.is_restricted);
+    row.redirecting = text(&isup.redirecting);
+    row.original_called = text(&isup.original_called);
+    row.cause = isup.cause;
 }
 
 /// Connectionless messages, ITU-T Q.713 section 4.10 and 4.18: class, for the extended one a hop counter, then pointers to
@@ -223,20 +259,33 @@ fn address(bytes: &[u8]) -> (Option<u8>, Option<Cow<'static, str>>) {
         (4, &[_, plan, _, ..]) => (3, plan & 0x0f == 1),
         _ => return (ssn, None),
     };
-    let mut digits = digits_of(rest.get(header..).unwrap_or_default());
+    let mut title = digits(rest.get(header..).unwrap_or_default());
     if is_odd {
-        digits.pop();
+        title.pop();
     }
-    (ssn, Some(Cow::Owned(digits)))
+    (ssn, Some(Cow::Owned(title)))
 }
+
+/// Elements of indefinite length that may lie within each other.
+const MAX_DEPTH: u8 = 8;
+
+/// Operations of one message that are kept.
+const MAX_INVOKES: usize = 64;
 
 /// The value of a BER element (ITU-T X.690 section 8.1), its tag, and what follows.
 fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    element_at(bytes, 0)
+}
+
+fn element_at(bytes: &[u8], depth: u8) -> Option<(u8, &[u8], &[u8])> {
     let (&[tag, first], mut rest) = bytes.split_first_chunk()?;
     let len = match first {
         0..0x80 => usize::from(first),
-        // Of indefinite length: to the end.
-        0x80 => rest.len(),
+        0x80 => {
+            // Of indefinite length: to the element of nothing that ends it (section 8.1.5).
+            let value = rest.get(..indefinite(rest, depth)).unwrap_or(rest);
+            return Some((tag, value, rest.get(value.len() + 2..).unwrap_or_default()));
+        }
         0x81..=0x84 => {
             let (length, behind) = rest.split_at_checked(usize::from(first & 0x7f))?;
             rest = behind;
@@ -246,6 +295,19 @@ fn element(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
     };
     let (value, behind) = rest.split_at_checked(len).unwrap_or((rest, &[]));
     Some((tag, value, behind))
+}
+
+/// How long a value of indefinite length is; all there is, where its end is missing.
+fn indefinite(bytes: &[u8], depth: u8) -> usize {
+    let mut rest = bytes;
+    while !matches!(rest, [0, 0, ..]) {
+        if depth == MAX_DEPTH {
+            return bytes.len();
+        }
+        let Some((_, _, behind)) = element_at(rest, depth + 1) else { return bytes.len() };
+        rest = behind;
+    }
+    bytes.len() - rest.len()
 }
 
 /// ITU-T Q.773 section 3.
@@ -265,7 +327,8 @@ fn tcap(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
         match tag {
             0x48 => row.otid = id(),
             0x49 => row.dtid = id(),
-            0x6c => _ = component(row, value),
+            0x6b => row.context = context(value).map(Cow::Owned),
+            0x6c => components(row, value),
             _ => {}
         }
         rest = behind;
@@ -273,19 +336,52 @@ fn tcap(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
     Some(())
 }
 
-fn component(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
-    let (tag, value, _) = element(bytes)?;
-    let kind = match tag {
-        0xa1 => "invoke",
-        0xa2 | 0xa7 => "result",
-        0xa3 => "error",
-        0xa4 => "reject",
-        _ => return None,
+/// Q.773 section 4.2.3: in an external type an object identifier, then in a type of its own (tag 0xa0) a request (0x60) or response (0x61)
+/// for a dialogue, of which 0xa1 holds the application context.
+fn context(bytes: &[u8]) -> Option<String> {
+    let inside = |bytes, wanted: &[u8]| {
+        let mut rest = bytes;
+        while let Some((tag, value, behind)) = element(rest) {
+            if wanted.contains(&tag) {
+                return Some(value);
+            }
+            rest = behind;
+        }
+        None
     };
-    row.component = Some(kind.into());
-    // The invoke id; for an invoke that refers to another one (tag 0x80) that; then the operation, which in a result is
-    // the first element of a sequence.
-    let (_, _, mut rest) = element(value)?;
+    let dialogue = inside(inside(inside(bytes, &[0x28])?, &[0xa0])?, &[0x60, 0x61])?;
+    inside(inside(dialogue, &[0xa1])?, &[0x06]).and_then(oid)
+}
+
+/// Q.773 section 3.2: one after the other.
+fn components(row: &mut Row<'_>, bytes: &[u8]) {
+    let (mut rest, mut invokes, mut is_first) = (bytes, Vec::new(), true);
+    while let Some((tag, value, behind)) = element(rest) {
+        rest = behind;
+        let kind = match tag {
+            0xa1 => "invoke",
+            0xa2 | 0xa7 => "result",
+            0xa3 => "error",
+            0xa4 => "reject",
+            _ => continue,
+        };
+        let operation = operation(value).filter(|_| matches!(kind, "invoke" | "result"));
+        if is_first {
+            row.component = Some(kind.into());
+            row.operation = operation;
+            is_first = false;
+        }
+        if kind == "invoke" && invokes.len() < MAX_INVOKES {
+            invokes.extend(operation);
+        }
+    }
+    row.invokes = (!invokes.is_empty()).then_some(invokes);
+}
+
+/// The invoke id; for an invoke that refers to another one (tag 0x80) that; then the operation, which in a result is the first
+/// element of a sequence.
+fn operation(component: &[u8]) -> Option<u8> {
+    let (_, _, mut rest) = element(component)?;
     let (mut tag, mut inner, behind) = element(rest)?;
     if tag == 0x80 {
         rest = behind;
@@ -294,8 +390,8 @@ fn component(row: &mut Row<'_>, bytes: &[u8]) -> Option<()> {
     if tag == 0x30 {
         (tag, inner, _) = element(inner)?;
     }
-    if let (0x02, [operation], "invoke" | "result") = (tag, inner, kind) {
-        row.operation = Some(*operation);
+    match (tag, inner) {
+        (0x02, &[operation]) => Some(operation),
+        _ => None,
     }
-    Some(())
 }

@@ -16,6 +16,7 @@ pub mod ip;
 pub mod ipv4;
 pub mod ipv6;
 mod issue;
+pub mod isup;
 pub mod l2tp;
 pub mod lisp;
 pub mod mpls;

@@ -10,18 +10,30 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import ClassVar
 
-from tapsight.lab import control
+from tapsight.lab import control, mobile
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.effect import Effect, Passage, Seen, Sent
 from tapsight.lab.implants.copying import Mirror
+from tapsight.lab.implants.signalling import dhcp_frame
 from tapsight.lab.network import (
+    DHCP_SERVERS,
     ECMP_NEIGHBOUR,
+    GATEWAY,
     LOOPBACK,
     MEDIATION,
     NAT_ADDRESS,
     NEIGHBOUR,
+    OWN_NETWORK,
+    OWN_TITLE,
+    PACKET_GATEWAY,
+    PARTNER_GATEWAY,
+    PARTNER_NETWORK,
+    PARTNER_SIGNALLING,
+    PARTNER_TITLE,
     PROBE,
+    RESOLVER,
     ROUTER,
+    SIGNALLING,
     SUBSCRIBERS,
     VIRTUAL_SERVER,
     VLANS,
@@ -321,6 +333,148 @@ class Anycast(Honest):
         """Every other conversation goes by the other router."""
         if passage.event.flow.startswith("anycast-1"):
             use_next_hop(passage, ECMP_NEIGHBOUR)
+
+
+class Roaming(Honest):
+    """Subscribers roam both ways: operations of MAP and S6a that only their homes, or where they are, may ask for; and GTP."""
+
+    kind = "roaming"
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds dialogues with a partner, over the carrier that the policy lists."""
+        yield from events
+        for n, time in enumerate(range(SECOND // 6, self.end * 9 // 10, SECOND // 3)):
+            steps = (self._map, self._diameter, self._gtp)[n % 3](n)
+            for k, (packet, outward) in enumerate(steps):
+                self.acted += 1
+                yield Event(
+                    time + k * 35 * MILLISECOND, packet, outward, VOICE, f"roaming-{n}", cause=self.number
+                )
+
+    def _map(self, n: int) -> Iterator[tuple[Packet, bool]]:
+        """Every other subscriber is one of the partner's, and here; the others are own ones, and there."""
+        here = n % 2 == 0
+        imsi = "".join(PARTNER_NETWORK if here else OWN_NETWORK) + f"{self.rng.randrange(10**10):010d}"
+        visited, home = ((OWN_TITLE, 7), (PARTNER_TITLE, 6)) if here else ((PARTNER_TITLE, 7), (OWN_TITLE, 6))
+        asked = (
+            (mobile.AUTHENTICATION, mobile.send_authentication_info(imsi), True),
+            (mobile.LOCATION_UPDATE, mobile.update_location(imsi, visited[0]), True),
+            (mobile.DATA_MANAGEMENT, mobile.insert_subscriber_data(imsi), False),
+            (mobile.SUBSCRIBER_INFO, mobile.provide_subscriber_info(imsi), False),
+            (mobile.CANCELLATION, mobile.cancel_location(imsi), False),
+        )
+        for k, (context, operation, from_visited) in enumerate(asked):
+            number = 16 * n + 2 * k
+            calling, called = (visited, home) if from_visited else (home, visited)
+            question = mobile.unitdata(called, calling, mobile.begin(number, context, operation))
+            answer = mobile.unitdata(calling, called, mobile.end(number))
+            for data, outward in ((question, from_visited == here), (answer, from_visited != here)):
+                ends = (SIGNALLING, PARTNER_SIGNALLING) if outward else (PARTNER_SIGNALLING, SIGNALLING)
+                codes = (1001, 3001) if outward else (3001, 1001)
+                message = mobile.m3ua(*codes, data)
+                yield mobile.sctp(*ends, mobile.M3UA, number + (data is answer), message), outward
+
+    def _diameter(self, n: int) -> Iterator[tuple[Packet, bool]]:
+        """Keys and place of a subscriber, asked of its home; and what that tells on."""
+        here = n % 2 == 0
+        imsi = "".join(PARTNER_NETWORK if here else OWN_NETWORK) + f"{self.rng.randrange(10**10):010d}"
+        own, partner = mobile.realm(*OWN_NETWORK), mobile.realm(*PARTNER_NETWORK)
+        for k, (command, from_visited) in enumerate(((318, True), (316, True), (319, False), (317, False))):
+            number, out = 16 * n + 2 * k, from_visited == here
+            realms = (own, partner) if out else (partner, own)
+            for request in (True, False):
+                outward = out == request
+                ends = (SIGNALLING, PARTNER_SIGNALLING) if outward else (PARTNER_SIGNALLING, SIGNALLING)
+                message = mobile.diameter(
+                    command, *(realms if request else realms[::-1]), number, imsi, request=request
+                )
+                yield mobile.sctp(*ends, mobile.DIAMETER, number + (not request), message), outward
+
+    def _gtp(self, n: int) -> Iterator[tuple[Packet, bool]]:
+        """A session of a subscriber abroad, and some packets in it."""
+        ends, here = (PARTNER_GATEWAY, PACKET_GATEWAY), 0x1000 + n
+        ask = mobile.full_endpoint(PARTNER_GATEWAY, here, 6)
+        yield mobile.gtpc(*ends, 32, 0, n, ask), False
+        answer = mobile.ACCEPTED + mobile.full_endpoint(PACKET_GATEWAY, here, 7)
+        yield mobile.gtpc(*ends[::-1], 33, here, n, answer), True
+        for k in range(6):
+            outward = k % 2 == 1
+            inner_ends = ("192.0.2.90", "198.51.100.77") if outward else ("198.51.100.77", "192.0.2.90")
+            inner = Packet(
+                *inner_ends,
+                UDP,
+                40_000 + n % 1000,
+                40_001,
+                self.rng.randbytes(120),
+                60,
+                0,
+                8 * n % 65528 + k + 1,
+            )
+            through = ends[::-1] if outward else ends
+            yield mobile.gtpu(*through, here, 8 * n + k, inner.encode()), outward
+
+    def policy(self) -> dict[str, list[str]]:
+        """The tunnels between both gateways are listed."""
+        return {"allow": [f'{{ encap = "gtpu", between = ["{PACKET_GATEWAY}", "{PARTNER_GATEWAY}"] }}']}
+
+
+class DhcpServers(Honest):
+    """Two DHCP servers that tell the same, as each other's reserve, and a relay that asks both."""
+
+    kind = "dhcp-servers"
+    macs: ClassVar = dict(zip(DHCP_SERVERS, (b"\x02\0\x5e\x50\0\x01", b"\x02\0\x5e\x50\0\x02"), strict=True))
+    relay, relay_mac = "198.51.100.249", b"\x02\0\x5e\x50\0\x03"
+    guests = tuple(bytes((2, 0, 0x5E, 0x41, 0, n)) for n in range(24))
+
+    def sends(self) -> Iterator[Sent]:
+        """Hosts come, are told by both servers, take one, and renew with it; every third one is on a link behind the relay."""
+        for n, time in enumerate(range(SECOND // 9, self.end * 9 // 10, SECOND)):
+            for later, frame in self._relayed(n) if n % 3 == 2 else self._local(n):
+                yield Sent(time + later * MILLISECOND, "inside", frame, "dhcp")
+
+    def _local(self, n: int) -> Iterator[tuple[int, bytes]]:
+        """On the link of the servers, by broadcast; to renew, the host asks its server itself (RFC 2131 section 4.3.2)."""
+        host, to, number = self._guest(n)
+        nobody, all_, mine = control.NOBODY, "255.255.255.255", DHCP_SERVERS[n % 2]
+        yield 0, self._frame(nobody, all_, host, control.dhcp(1, number, host))
+        for k, server in enumerate(DHCP_SERVERS):
+            yield 2 + k, self._frame(server, all_, self.macs[server], self._told(2, n, server))
+        yield 10, self._frame(nobody, all_, host, control.dhcp(3, number, host, server=mine))
+        yield 12, self._frame(mine, all_, self.macs[mine], self._told(5, n, mine))
+        yield 300, self._frame(to, mine, host, control.dhcp(3, number + 1, host), self.macs[mine])
+        yield 302, self._frame(mine, to, self.macs[mine], self._told(5, n, mine), host)
+
+    def _relayed(self, n: int) -> Iterator[tuple[int, bytes]]:
+        """The relay asks both servers, each in a packet of its own, and both answer it."""
+        host, _, number = self._guest(n)
+        mine = DHCP_SERVERS[n % 2]
+        for later, kind in ((0, 1), (10, 3)):
+            asked = control.dhcp(kind, number, host, server=mine if kind == 3 else "", relay=self.relay)
+            for server, mac in self.macs.items():
+                yield later, self._frame(self.relay, server, self.relay_mac, asked, mac)
+                if kind == 1 or server == mine:
+                    told = self._told(2 if kind == 1 else 5, n, server, self.relay)
+                    yield later + 2, self._frame(server, self.relay, mac, told, self.relay_mac)
+
+    def _guest(self, n: int) -> tuple[bytes, str, int]:
+        """The host that comes, the address that it gets, and its transaction."""
+        return self.guests[n % 24], f"198.51.100.{80 + n % 24}", 0xD1C00000 + 2 * n
+
+    def _told(self, kind: int, n: int, server: str, relay: str = "") -> bytes:
+        """What a server tells: the same as the other one. In which order names are asked for is each one's own."""
+        host, to, number = self._guest(n)
+        names = (RESOLVER, "192.0.2.53")[:: 1 if server == DHCP_SERVERS[0] else -1]
+        more = control.dhcp_addresses(3, GATEWAY["inside"]) + control.dhcp_addresses(6, *names)
+        return control.dhcp(kind, number, host, to=to, server=server, relay=relay, more=more)
+
+    def _frame(self, src: str, dst: str, mac: bytes, message: bytes, to: bytes = b"\xff" * 6) -> bytes:
+        self.acted += 1
+        return dhcp_frame(src, dst, mac, message, self.acted % 65535 + 1, to)
+
+    def policy(self) -> dict[str, list[str]]:
+        """Servers, relay and hosts are inside."""
+        macs = (*self.macs.values(), self.relay_mac, *self.guests)
+        return {"inside_macs": [f'"{mac.hex(":")}"' for mac in macs]}
 
 
 # --- How packets travel ------------------------------------------------------------------------------------------------
@@ -645,7 +799,7 @@ CONFOUNDERS: dict[str, type[Honest]] = {
     each.kind: each
     for each in (
         Span, RoutedSpan, VlanCopy, Microburst, ClockOffset, ClockStep, ClockDrift, CaptureJitter, Retransmissions,
-        Unnumbered, Multicast, Anycast, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
+        Unnumbered, Multicast, Anycast, Roaming, DhcpServers, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
         MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept,
     )
 }  # fmt: skip

@@ -84,6 +84,57 @@ def virtual_mac(group: int = 10) -> bytes:
     return bytes((0, 0, 0x5E, 0, 1, group))
 
 
+# --- What hosts are told when they come --------------------------------------------------------------------------------
+
+
+NOBODY = "0.0.0.0"  # noqa: S104 - nothing is bound to it
+"""The address of a host that has none yet."""
+
+
+def dhcp(
+    kind: int, number: int, host: bytes, *, to: str = "", server: str = "", relay: str = "", more: bytes = b""
+) -> bytes:
+    """A message of DHCP, RFC 2131 section 2: 1 discover, 2 offer, 3 request, 5 acknowledgement; ``to`` is the host's address."""
+    answer = kind in (2, 5, 6)
+    head = struct.pack(
+        "!BBBBIHH", 2 if answer else 1, 1, 6, 1 if relay else 0, number, 0, 0 if relay else 0x8000
+    )
+    head += address(NOBODY) + address(to or NOBODY) + address(NOBODY) + address(relay or NOBODY)
+    options = bytes((53, 1, kind))
+    if server:
+        options += bytes((54, 4)) + address(server)
+    if answer and kind != 6:
+        options += bytes((51, 4)) + struct.pack("!I", 3600) + bytes((1, 4, 255, 255, 255, 0))
+    return head + host.ljust(16, b"\0") + bytes(192) + b"\x63\x82\x53\x63" + options + more + b"\xff"
+
+
+def dhcp_addresses(option: int, *hosts: str) -> bytes:
+    """An option with addresses, RFC 2132: 3 routers, 6 DNS servers."""
+    return bytes((option, 4 * len(hosts))) + b"".join(map(address, hosts))
+
+
+def dhcp_routes(*routes: tuple[str, int, str]) -> bytes:
+    """Classless static routes, RFC 3442: prefix, its length, router."""
+    body = b"".join(
+        bytes([length]) + address(prefix)[: (length + 7) // 8] + address(router)
+        for prefix, length, router in routes
+    )
+    return bytes((121, len(body))) + body
+
+
+def dhcpv6(kind: int, number: int, host: bytes, *, server: bytes = b"", more: bytes = b"") -> bytes:
+    """A message of DHCPv6, RFC 8415 section 8: 1 solicit, 2 advertise. Both sides are known by a DUID of their MAC address."""
+    options = dhcpv6_option(1, b"\0\x03\0\x01" + host)
+    if server:
+        options += dhcpv6_option(2, b"\0\x03\0\x01" + server)
+    return struct.pack("!I", kind << 24 | number & 0xFFFFFF) + options + more
+
+
+def dhcpv6_option(option: int, value: bytes) -> bytes:
+    """An option of DHCPv6, RFC 8415 section 21.1: 23 holds DNS servers (RFC 3646)."""
+    return struct.pack("!HH", option, len(value)) + value
+
+
 # --- Copies and samples ------------------------------------------------------------------------------------------------
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 TCP, UDP, ICMP, ICMPV6, GRE, IPIP, IP6IN4 = 6, 17, 1, 58, 47, 4, 41
-ESP, ETHERIP, VRRP = 50, 97, 112
+ESP, ETHERIP, VRRP, SCTP = 50, 97, 112, 132
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 

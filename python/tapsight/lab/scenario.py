@@ -15,8 +15,11 @@ from tapsight.lab.confounders import CONFOUNDERS, Honest
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.effect import Effect, Seen, Tampering
 from tapsight.lab.implants import IMPLANTS
+from tapsight.lab.mobile import realm
 from tapsight.lab.network import (
     AAA_SERVER,
+    DHCP_SERVER_6,
+    DHCP_SERVERS,
     GATEWAY,
     GATEWAY_6,
     INSIDE_MEDIA,
@@ -28,8 +31,14 @@ from tapsight.lab.network import (
     NEIGHBOUR_ADDRESS,
     OUTSIDE_MEDIA,
     OUTSIDE_SBC,
+    PACKET_GATEWAY,
+    PARTNER_GATEWAY,
+    PARTNER_NETWORK,
+    PARTNER_SIGNALLING,
+    PARTNER_TITLE,
     RESOLVER,
     ROUTER,
+    SIGNALLING,
 )
 from tapsight.lab.router import TAPS, Router
 from tapsight.lab.traffic import SECOND, Event, Traffic
@@ -291,6 +300,16 @@ bridged_taps = [{{bridged_taps}}]
 [checks.A8] # no VLANs and labels but those listed
 vlans = ["vlans"]
 mpls = []
+
+[checks.B8] # hosts are told by these servers only
+servers = {json.dumps([*DHCP_SERVERS, DHCP_SERVER_6])}
+
+[checks.B20] # signalling of mobile networks only with these, and only in their partners' names
+own = ["{SIGNALLING}", "{PACKET_GATEWAY}"]
+peers = [
+    {{{{ addresses = "{PARTNER_SIGNALLING}", titles = ["{PARTNER_TITLE[:4]}"], realms = ["{realm(*PARTNER_NETWORK)}"] }}}},
+    "{PARTNER_GATEWAY}",
+]
 
 [checks.B22] # sources only where they can be
 own = ["own_prefixes"]
