@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde::{Deserialize, Serialize};
+
 /// The first line of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Start<'a> {
@@ -37,8 +39,8 @@ impl<'a> Message<'a> {
         let mut has_whole_head = false;
         while let Some(line) = lines.next() {
             if line.is_empty() {
-                // The last line may lack its end, and so stand for nothing.
-                has_whole_head = true;
+                // The last line may lack its end.
+                has_whole_head = lines.at.checked_sub(1).and_then(|last| bytes.get(last)) == Some(&b'\n');
                 break;
             }
             to = lines.at;
@@ -208,7 +210,7 @@ pub fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// A URI of somebody.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Uri {
     /// The part before the host; of `tel:` all that is not a parameter. Escapes (section 19.1.2) are read.
     pub user: String,
