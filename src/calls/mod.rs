@@ -153,12 +153,10 @@ impl Stage for Calls {
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
         let packets = Packets::new(&batch.packets)?;
-        for (kind, rows) in &batch.messages {
-            if *kind == messages::Kind::Signalling
-                && let View::Signalling(view) = View::new(*kind, rows)?
-            {
-                self.state.read(&packets, &view, &mut self.rows);
-            }
+        let signalling = batch.messages.iter().find(|(kind, _)| *kind == messages::Kind::Signalling);
+        match signalling.map(|(kind, rows)| View::new(*kind, rows)).transpose()? {
+            Some(View::Signalling(view)) => self.state.read(&packets, Some(&view), &mut self.rows),
+            _ => self.state.read(&packets, None, &mut self.rows),
         }
         // Only one table is wanted.
         for table in Table::ALL.iter().filter(|&&table| table != self.table) {
@@ -193,12 +191,19 @@ impl Stage for Calls {
 }
 
 impl State {
-    fn read(&mut self, packets: &Packets<'_>, view: &messages::signalling::View<'_>, rows: &mut Rows) {
+    fn read(
+        &mut self,
+        packets: &Packets<'_>,
+        view: Option<&messages::signalling::View<'_>>,
+        rows: &mut Rows,
+    ) {
         let mut streams = std::mem::take(&mut self.streams);
         let mut at = 0;
-        for (row, &frame) in view.frames().iter().enumerate() {
+        let frames = view.into_iter().flat_map(|view| (0..).zip(view.frames()).map(move |row| (view, row)));
+        for (view, (row, &frame)) in frames {
             // Both are in the order of frames.
-            while packets.get(at).is_some_and(|packet| packet.frame() < frame) {
+            while let Some(packet) = packets.get(at).filter(|packet| packet.frame() < frame) {
+                self.pass(packet.ts(), rows);
                 at += 1;
             }
             let Some(packet) = packets.get(at).filter(|packet| packet.frame() == frame) else { continue };
@@ -235,6 +240,11 @@ impl State {
             streams.take(&place, payload, &mut |message| self.message(message, rows));
         }
         self.streams = streams;
+        // Time goes on with every packet, so that it is the same however batches end.
+        while let Some(ts) = packets.ts(at) {
+            self.pass(ts, rows);
+            at += 1;
+        }
     }
 
     /// The number of a tap.
