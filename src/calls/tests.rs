@@ -461,9 +461,9 @@ fn a_datagram_in_parts() {
         frame
     };
     let parts = [
-        part(0, &payload[..160], true),
-        part(160, &payload[160..320], true),
-        part(320, &payload[320..], false),
+        part(0, &payload[..400], true),
+        part(400, &payload[400..480], true),
+        part(480, &payload[480..], false),
     ];
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
         let mut frames = Frames::default();

@@ -240,6 +240,11 @@ impl Uri {
         let (place, parameters) = rest.split_once(';').unwrap_or((rest, ""));
         let (host, port) = host_port(place);
         let is_phone = parameter(parameters, "user").is_some_and(|user| user.eq_ignore_ascii_case("phone"));
+        let is_number = |byte: u8| byte.is_ascii_digit() || byte == b'+';
+        if user.is_empty() && !host.is_empty() && host.bytes().all(is_number) {
+            // A number where a host should be, as some write it.
+            return Some(Self { user: host, host: String::new(), port, is_phone });
+        }
         Some(Self { user: unescaped(user), host, port, is_phone })
     }
 
@@ -423,6 +428,7 @@ mod tests {
         assert_eq!(of("sip:alice@[2001:DB8::1]:5070;transport=tcp?subject=x"), Some((None, "alice".into(), "[2001:db8::1]:5070".into())));
         assert_eq!(of("sip:%61lice%3b@atlanta.com"), Some((None, "alice;".into(), "atlanta.com".into())));
         assert_eq!(of("sip:192.0.2.4"), Some((none().0, none().1, "192.0.2.4".into())));
+        assert_eq!(of("sip:+32470123456;user=phone"), Some((Some("+32470123456".into()), "+32470123456".into(), String::new())));
         assert_eq!(of("urn:service:sos"), None);
         // A number that is portable: RFC 4694.
         assert_eq!(of("sip:5551234;npdi@x").unwrap().0.as_deref(), Some("5551234"));
