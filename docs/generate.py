@@ -215,6 +215,33 @@ def messages() -> None:
     (DOCS / "messages.md").write_text("".join(parts))
 
 
+def between(path: Path, name: str, made: str) -> None:
+    """Puts text between the markers of this name."""
+    text = path.read_text()
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    head, rest = text.split(begin)
+    path.write_text(head + begin + made + end + rest.split(end)[1])
+
+
+def calls() -> None:
+    """calls.md: a ladder of a call of the lab, and the columns of the tables."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = generate(Scenario(calls=1), folder)
+        command = [sys.executable, "-m", "tapsight", "calls", str(files.inside), "--ladder", "1", "--show-numbers"]
+        drawn = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    parts = []
+    for name in ("calls", "call_messages", "call_changes", "call_media"):
+        schema = tapsight.calls(b"", table=name).schema
+        rows = [
+            (f"`{f.name}`", str(f.type).replace("list<item: string>", "list of string"), f.metadata[b"description"].decode())
+            for f in schema
+        ]
+        parts.append(f"## {name}\n\n{schema.metadata[b'description'].decode()}\n\n" + table("column, type, meaning", rows))
+    drawn = re.sub(r" at \S+: ", " at inside: ", drawn, count=1)
+    between(DOCS / "calls.md", "ladder", f"```text\n{drawn}```\n")
+    between(DOCS / "calls.md", "columns", "\n".join(parts))
+
+
 def peers() -> None:
     """peers.md and images/peers.svg: what benches/peers/run.py recorded."""
     sys.path.insert(0, str(ROOT / "benches/peers"))
@@ -245,6 +272,7 @@ if __name__ == "__main__":
     real_captures()
     protocols()
     messages()
+    calls()
     peers()
     picture()
     agreement()

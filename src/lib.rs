@@ -12,6 +12,7 @@
 //! | [`packets`] | frames | one Arrow row a frame: the contract |
 //! | [`messages`] | frames | one Arrow row a message of one protocol |
 //! | [`paths`] | packets | one row a direction of a conversation and path |
+//! | [`calls`] | messages | one row a call |
 //! | [`flows`] | packets | one row a conversation |
 //! | [`detect`] | packets | claims of copying and diversion |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
@@ -20,6 +21,7 @@
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
 
 mod arrays;
+pub mod calls;
 pub mod capture;
 pub mod classify;
 pub mod detect;

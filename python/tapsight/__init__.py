@@ -11,6 +11,7 @@ from tapsight._core import __version__ as __version__
 from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, open, scan
 
 if TYPE_CHECKING:
+    from tapsight._calls import Calls, calls
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
@@ -22,6 +23,7 @@ __all__ = [
     "BATCH_SIZE",
     "COLUMNS",
     "TABLES",
+    "Calls",
     "CaptureError",
     "CaptureWarning",
     "Digested",
@@ -33,6 +35,7 @@ __all__ = [
     "Scan",
     "SourceError",
     "addresses",
+    "calls",
     "check",
     "digest",
     "flows",
@@ -41,6 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Calls": "tapsight._calls",
     "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
     "Flows": "tapsight._flows",
@@ -48,6 +52,7 @@ _HOMES = {
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",
     "SourceError": "tapsight._sources",
+    "calls": "tapsight._calls",
     "check": "tapsight._check",
     "digest": "tapsight._digest",
     "flows": "tapsight._flows",

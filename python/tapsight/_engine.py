@@ -97,6 +97,14 @@ def open_flows(
     )
 
 
+def open_calls(
+    source: Sequence[str], *, table: str, tap: str | None, show_numbers: bool, threads: int | None
+) -> Any:
+    """The calls in captures that follow each other, or another table that is made of them."""
+    tapsight = importlib.import_module("tapsight")
+    return tapsight.calls(list(source), table=table, tap=tap, show_numbers=show_numbers, threads=threads)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CaptureHead:
     """What is known of a capture before it is read."""

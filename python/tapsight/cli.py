@@ -208,6 +208,41 @@ def flows(
 
 
 @app.command()
+def calls(
+    captures: Captures,
+    output: Output = None,
+    form: TableForm = None,
+    columns: Columns = None,
+    table: Annotated[
+        Literal["calls", "call_messages", "call_changes", "call_media"],
+        typer.Option(help="A row a call; or a message, a change, or a media endpoint of one."),
+    ] = "calls",
+    ladder: Annotated[
+        str | None,
+        typer.Option(metavar="CALL", help="Draw the messages of this call: its number, or its Call-ID."),
+    ] = None,
+    show_numbers: Annotated[
+        bool, typer.Option("--show-numbers", help="Show numbers and names, of which else a hash is shown.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Show who called whom and what became of it; or with -o or --format write a row a call, message, change or media endpoint."""
+    with _errors():
+        from tapsight import _engine
+
+        def rows(tap: Tap, of: str = table) -> Any:
+            return _engine.open_calls(
+                tap.paths, table=of, tap=tap.name, show_numbers=show_numbers, threads=threads
+            )
+
+        if ladder is None and (
+            output is not None or form is not None or columns is not None or table != "calls"
+        ):
+            _write(captures, rows, columns, output, form)
+        _show_calls(captures, rows, ladder, output)
+
+
+@app.command()
 def check(
     captures: Captures,
     policy: PolicyFile = None,
@@ -488,6 +523,52 @@ def _write(
     batches = (batch.select(schema.names) for each in all_rows for batch in each.read(_complain))
     with _files.output(output) as file:
         _files.write_table(batches, schema, file, chosen)
+    _end(problems)
+
+
+def _show_calls(
+    captures: list[str], rows: Callable[[Tap, str], Any], wanted: str | None, output: str | None
+) -> None:
+    """Shows all calls, or the ladder of one, and exits."""
+    import pyarrow as pa
+
+    from tapsight import _files, _ladder
+    from tapsight._check import format_problem, readable_taps
+    from tapsight._sources import problem_with, read_sources
+
+    def read(tap: Tap, table: str, **equal: Any) -> list[dict[str, Any]]:
+        made = rows(tap, table)
+        whole = pa.Table.from_batches(list(made.read(_complain if table == "calls" else str)), made.schema)
+        # Times as numbers: Python's own have no nanoseconds.
+        times = [field.name for field in whole.schema if pa.types.is_timestamp(field.type)]
+        for name in times:
+            whole = whole.set_column(whole.schema.get_field_index(name), name, whole[name].cast(pa.int64()))
+        found: list[dict[str, Any]] = whole.to_pylist()
+        return [row for row in found if all(row[name] == value for name, value in equal.items())]
+
+    problems: list[str] = []
+    taps = readable_taps(
+        read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
+    )
+    to_terminal = _to_terminal(output)
+    width = os.get_terminal_size().columns if to_terminal else 120
+    colour = to_terminal and "NO_COLOR" not in os.environ
+    all_calls = [(tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])]
+    if wanted is None:
+        text = _ladder.calls_text([row for _, row in all_calls], width)
+    else:
+        chosen = [(tap, row) for tap, row in all_calls if wanted in {str(row["call"]), row["call_id"]}]
+        if not chosen:
+            raise ValueError(f"no call has the number or the Call-ID {wanted}: tapsight calls lists them")
+        parts = []
+        for tap, row in chosen:
+            title = f"call {row['call']} at {row['tap']}: {row['caller'] or '?'} → {row['callee'] or '?'}, {row['state']}"
+            parts.append(
+                _ladder.ladder(title, read(tap, "call_messages", call=row["call"]), width, colour=colour)
+            )
+        text = "\n".join(parts)
+    with _files.output(output) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
     _end(problems)
 
 

@@ -1,8 +1,7 @@
 //! Media endpoints announced in a session description, RFC 8866.
 
-use std::net::IpAddr;
-
 use crate::wire::ip::Addr;
+use crate::wire::sdp::{self, Line};
 use serde::{Deserialize, Serialize};
 
 /// What is announced for an endpoint.
@@ -47,35 +46,27 @@ struct Section {
 ///
 /// The address of a section is its own `c=` line, else that of the session (section 5.7). Port 0 declines a section.
 pub(super) fn endpoints(message: &[u8], mut found: impl FnMut(Addr, u16, Media)) {
-    let Some(start) = memchr::memmem::find_iter(message, b"v=0").find(|&at| {
-        at.checked_sub(1).is_none_or(|before| matches!(message.get(before), Some(b'\n' | b'\r')))
-    }) else {
-        return;
-    };
+    let Some(start) = sdp::start(message) else { return };
     let mut session = None;
     let mut sections = [None::<Section>; MAX_SECTIONS];
     let mut count = 0_usize;
-    for line in message.get(start..).unwrap_or_default().split(|&byte| matches!(byte, b'\n' | b'\r')) {
+    for line in sdp::lines(message.get(start..).unwrap_or_default()) {
         let section = count.checked_sub(1).and_then(|last| sections.get_mut(last));
         match (line, section) {
-            ([b'c', b'=', rest @ ..], None) => session = connection(rest),
-            ([b'c', b'=', rest @ ..], Some(Some(section))) => section.addr = connection(rest),
-            ([b'm', b'=', rest @ ..], _) => {
+            (Line::Connection(addr), None) => session = addr.filter(is_used),
+            (Line::Connection(addr), Some(Some(section))) => section.addr = addr.filter(is_used),
+            (Line::Media(media), _) => {
                 let Some(slot) = sections.get_mut(count) else { break };
-                *slot = self::section(rest);
+                *slot = media.and_then(self::section);
                 count += 1;
             }
-            ([b'a', b'=', rest @ ..], Some(Some(section))) => match rest.strip_prefix(b"rtcp:") {
-                Some(rest) => section.rtcp = rtcp(rest),
-                None => {
-                    if let Some((addr, port, component)) =
-                        rest.strip_prefix(b"candidate:").and_then(candidate)
-                    {
-                        let is_rtcp = component == 2 && section.media == Media::RTP;
-                        found(addr, port, if is_rtcp { Media::RTCP } else { section.media });
-                    }
-                }
-            },
+            (Line::Rtcp(rtcp), Some(Some(section))) => {
+                section.rtcp = rtcp.map(|(port, addr)| (port, addr.filter(is_used)));
+            }
+            (Line::Candidate(Some((addr, port, component))), Some(Some(section))) if is_used(&addr) => {
+                let is_rtcp = component == 2 && section.media == Media::RTP;
+                found(addr, port, if is_rtcp { Media::RTCP } else { section.media });
+            }
             _ => {}
         }
     }
@@ -89,55 +80,20 @@ pub(super) fn endpoints(message: &[u8], mut found: impl FnMut(Addr, u16, Media))
     }
 }
 
-fn words(line: &[u8]) -> impl Iterator<Item = &str> {
-    line.split(|byte| matches!(byte, b' ' | b'\t')).filter_map(|word| str::from_utf8(word).ok())
+/// 0.0.0.0 is on hold, RFC 2543 section B.5.
+fn is_used(addr: &Addr) -> bool {
+    *addr != [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0]
 }
 
-fn address(text: &str) -> Option<Addr> {
-    Some(match text.parse().ok()? {
-        // On hold, RFC 2543 section B.5.
-        IpAddr::V4(v4) if v4.is_unspecified() => return None,
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
-    })
-}
-
-/// The address in a `c=` line: `IN IP4 192.0.2.1`; a time to live may follow a multicast one.
-fn connection(line: &[u8]) -> Option<Addr> {
-    address(words(line).nth(2)?.split('/').next()?)
-}
-
-/// An `m=` line: `audio 49170 RTP/AVP 0`.
-fn section(line: &[u8]) -> Option<Section> {
-    let mut words = words(line).skip(1);
-    let port = words.next()?.split('/').next()?.parse().ok()?;
-    let protocol = words.next()?;
-    let media = if protocol.eq_ignore_ascii_case("udptl") {
+fn section(line: sdp::Section<'_>) -> Option<Section> {
+    let media = if line.protocol.eq_ignore_ascii_case("udptl") {
         Media::T38
-    } else if !protocol.starts_with("TCP") && protocol.split('/').any(|part| part == "RTP") {
+    } else if !line.protocol.starts_with("TCP") && line.protocol.split('/').any(|part| part == "RTP") {
         Media::RTP
     } else {
         return None;
     };
-    Some(Section { media, port, addr: None, rtcp: None })
-}
-
-/// An `a=rtcp:` line: a port, and an address if it is another one (RFC 3605 section 2.1).
-fn rtcp(line: &[u8]) -> Option<(u16, Option<Addr>)> {
-    let mut words = words(line);
-    let port = words.next()?.parse().ok()?;
-    Some((port, words.nth(2).and_then(address)))
-}
-
-/// An `a=candidate:` line: foundation, component, transport, priority, address, port (RFC 8839 section 5.1).
-fn candidate(line: &[u8]) -> Option<(Addr, u16, u8)> {
-    let mut words = words(line).skip(1);
-    let component = words.next()?.parse().ok()?;
-    if !words.next()?.eq_ignore_ascii_case("udp") {
-        return None;
-    }
-    let mut words = words.skip(1);
-    Some((address(words.next()?)?, words.next()?.parse().ok()?, component))
+    Some(Section { media, port: line.port, addr: None, rtcp: None })
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    ArrayBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, PrimitiveBuilder, StringBuilder,
 };
 use arrow_array::types::{
     ArrowPrimitiveType, Int32Type, TimestampNanosecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
     UInt64Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -207,6 +207,98 @@ impl Kind for U8s {
     }
 }
 
+/// Bytes.
+#[derive(Debug)]
+pub(crate) struct Bytes;
+
+impl Kind for Bytes {
+    type Value<'a> = Cow<'a, [u8]>;
+    type Builder = BinaryBuilder;
+    type Array = BinaryArray;
+
+    fn value(array: &BinaryArray, row: usize) -> Cow<'_, [u8]> {
+        array.value(row).into()
+    }
+
+    fn data_type() -> DataType {
+        DataType::Binary
+    }
+
+    fn append(builder: &mut Self::Builder, value: Option<Cow<'_, [u8]>>) {
+        builder.append_option(value);
+    }
+
+    fn extra(builder: &Self::Builder) -> usize {
+        builder.values_slice().len() / 64
+    }
+
+    fn finish(builder: &mut Self::Builder) -> ArrayRef {
+        ArrayBuilder::finish(builder)
+    }
+}
+
+/// A time, nanoseconds UTC.
+#[derive(Debug)]
+pub(crate) struct Time;
+
+impl Kind for Time {
+    type Value<'a> = i64;
+    type Builder = PrimitiveBuilder<TimestampNanosecondType>;
+    type Array = PrimitiveArray<TimestampNanosecondType>;
+
+    fn value(array: &Self::Array, row: usize) -> i64 {
+        array.value(row)
+    }
+
+    fn data_type() -> DataType {
+        DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into()))
+    }
+
+    fn append(builder: &mut Self::Builder, value: Option<i64>) {
+        builder.append_option(value);
+    }
+
+    fn finish(builder: &mut Self::Builder) -> ArrayRef {
+        Arc::new(builder.finish().with_timezone("UTC"))
+    }
+}
+
+/// Several numbers.
+#[derive(Debug)]
+pub(crate) struct U64s;
+
+impl Kind for U64s {
+    type Value<'a> = Vec<u64>;
+    type Builder = ListBuilder<PrimitiveBuilder<UInt64Type>>;
+    type Array = ListArray;
+
+    fn value(array: &ListArray, row: usize) -> Vec<u64> {
+        let ends = array.value_offsets();
+        let from_to = ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize);
+        let numbers = array.values().as_any().downcast_ref::<UInt64Array>();
+        numbers
+            .zip(from_to)
+            .and_then(|(numbers, rows)| numbers.values().get(rows))
+            .unwrap_or_default()
+            .to_vec()
+    }
+
+    fn data_type() -> DataType {
+        DataType::List(Arc::new(Field::new_list_field(DataType::UInt64, true)))
+    }
+
+    fn append(builder: &mut Self::Builder, value: Option<Vec<u64>>) {
+        match value {
+            Some(numbers) => builder.append_value(numbers.into_iter().map(Some)),
+            None => builder.append_null(),
+        }
+    }
+
+    fn finish(builder: &mut Self::Builder) -> ArrayRef {
+        ArrayBuilder::finish(builder)
+    }
+}
+
 macro_rules! fixed {
     ($($(#[doc = $doc:literal])+ $kind:ident = $width:literal, $native:ty, $builder:ident;)+) => {$(
         $(#[doc = $doc])+
@@ -308,18 +400,18 @@ impl Common {
 }
 
 /// A field with its meaning, which the schema carries as `description`.
-pub(super) fn field(name: &str, data_type: DataType, description: &str) -> Field {
+pub(crate) fn field(name: &str, data_type: DataType, description: &str) -> Field {
     let metadata = HashMap::from([("description".to_owned(), description.trim().to_owned())]);
     Field::new(name, data_type, true).with_metadata(metadata)
 }
 
 /// A batch of these fields.
-pub(super) fn batch(schema: SchemaRef, arrays: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
+pub(crate) fn batch(schema: SchemaRef, arrays: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_new(schema, arrays)
 }
 
 /// A schema whose metadata say what a row is.
-pub(super) fn schema(fields: Vec<Field>, description: &str) -> SchemaRef {
+pub(crate) fn schema(fields: Vec<Field>, description: &str) -> SchemaRef {
     let metadata = HashMap::from([("description".to_owned(), description.trim().to_owned())]);
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }

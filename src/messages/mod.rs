@@ -6,7 +6,7 @@
 
 pub(crate) mod aaa;
 pub(crate) mod bgp;
-mod columns;
+pub(crate) mod columns;
 pub(crate) mod dhcp;
 pub(crate) mod diameter;
 pub(crate) mod dns;
@@ -20,6 +20,7 @@ pub(crate) mod rtcp;
 pub(crate) mod rtp;
 pub(crate) mod sample;
 mod saved;
+pub(crate) mod signalling;
 pub(crate) mod sip;
 pub(crate) mod snmp;
 pub(crate) mod ss7;
@@ -90,6 +91,8 @@ named! {
         Wccp = "wccp",
         /// Packets that begin with the number some backdoor waits for.
         Knock = "knock",
+        /// Frames that may hold call signalling, as they are.
+        Signalling = "signalling",
     }
 }
 
@@ -160,6 +163,7 @@ fn table(kind: Kind) -> Box<dyn Table> {
         Kind::PathOptions => Box::<path_options::PathOptions>::default(),
         Kind::Wccp => Box::<wccp::Wccp>::default(),
         Kind::Knock => Box::<knock::Knock>::default(),
+        Kind::Signalling => Box::<signalling::Signalling>::default(),
     }
 }
 
@@ -174,6 +178,7 @@ pub struct Scan {
     blocks: Blocks,
     frames: Frames,
     table: Box<dyn Table>,
+    reads_fragments: bool,
     batch_size: usize,
 }
 
@@ -185,6 +190,7 @@ impl Scan {
             blocks: Blocks::new(reader),
             frames: Frames::default(),
             table: table(kind),
+            reads_fragments: tables::READ_FRAGMENTS.has(kind),
             batch_size: batch_size.max(1),
         }
     }
@@ -226,7 +232,7 @@ impl Scan {
             position += 1;
             let label = self.frames.read(interfaces, frame, &mut layers);
             let frame = Frame { number, ts: frame.record.ts, layers: &layers, label };
-            if !frame.is_later_fragment() {
+            if !frame.is_later_fragment() || self.reads_fragments {
                 self.table.read(&frame);
             }
         }

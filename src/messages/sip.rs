@@ -1,11 +1,10 @@
 //! SIP, RFC 3261 section 7.
 
-use std::borrow::Cow;
-
 use super::columns::{Text, U16, U32, table};
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
 use crate::dissect::Transport;
+use crate::wire::sip::{Message, Start, is_message, number, text};
 use crate::wire::{sctp, websocket};
 
 table! {
@@ -43,9 +42,6 @@ table! {
         content_length: U32,
     }
 }
-
-/// Bytes of a header field that are kept.
-const MAX_FIELD: usize = 1024;
 
 impl Table for Sip {
     fn read(&mut self, frame: &Frame<'_>) {
@@ -95,20 +91,15 @@ impl Sip {
 
 /// The message that begins here, and how long its header is.
 fn message(bytes: &[u8]) -> Option<(Row<'_>, usize)> {
-    let mut lines = Lines { bytes, at: 0 };
-    let mut row = start_line(lines.next()?)?;
-    for line in lines.by_ref() {
-        if line.is_empty() {
-            break;
+    let message = Message::parse(bytes)?;
+    let mut row = match message.start {
+        Start::Request(method, uri) => {
+            Row { method: Some(text(method)), request_uri: Some(text(uri)), ..Row::default() }
         }
-        let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
-        let (name, value) = line.split_at(colon);
-        let value = value.get(1..).unwrap_or_default().trim_ascii();
-        let name = name.trim_ascii();
-        let is = |long: &str, short: &str| {
-            name.eq_ignore_ascii_case(long.as_bytes())
-                || !short.is_empty() && name.eq_ignore_ascii_case(short.as_bytes())
-        };
+        Start::Response(status) => Row { status, ..Row::default() },
+    };
+    for (name, value) in message.fields() {
+        let is = |long: &str, short: &str| name.is(long, short);
         let field = if is("Call-ID", "i") {
             &mut row.call_id
         } else if is("From", "f") {
@@ -140,61 +131,5 @@ fn message(bytes: &[u8]) -> Option<(Row<'_>, usize)> {
         // The first one counts.
         field.get_or_insert_with(|| text(value));
     }
-    Some((row, lines.at))
-}
-
-/// Whether the first line names the version, at its beginning or its end.
-fn is_message(bytes: &[u8]) -> bool {
-    let line = Lines { bytes, at: 0 }.next().unwrap_or_default();
-    line.starts_with(b"SIP/2.0 ") || line.ends_with(b" SIP/2.0")
-}
-
-fn start_line(line: &[u8]) -> Option<Row<'_>> {
-    if let Some(status) = line.strip_prefix(b"SIP/2.0 ") {
-        return Some(Row {
-            status: status.get(..3).and_then(number).map(|code| code as u16),
-            ..Row::default()
-        });
-    }
-    let mut words = line.split(|&byte| byte == b' ');
-    let (method, uri) = (words.next()?, words.next()?);
-    let is_method = !method.is_empty()
-        && method.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte));
-    is_method.then(|| Row { method: Some(text(method)), request_uri: Some(text(uri)), ..Row::default() })
-}
-
-fn number(digits: &[u8]) -> Option<u32> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
-}
-
-fn text(bytes: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(bytes.get(..MAX_FIELD).unwrap_or(bytes));
-    if !text.contains('\n') {
-        return text;
-    }
-    // Folded: the end of a line and the blanks around it are one space.
-    Cow::Owned(text.lines().map(str::trim).collect::<Vec<_>>().join(" "))
-}
-
-/// Lines without their ends; the last one may have none. A line goes on in the next if that begins with a blank (RFC 3261
-/// section 7.3.1), unless it is empty.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Iterator for Lines<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let rest = self.bytes.get(self.at..).filter(|rest| !rest.is_empty())?;
-        let is_end = |&end: &usize| {
-            let is_folded = matches!(rest.get(end + 1), Some(b' ' | b'\t'));
-            !is_folded || matches!(rest.get(..end), Some([] | [b'\r']))
-        };
-        let end = memchr::memchr_iter(b'\n', rest).find(is_end);
-        let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
-        self.at += line.len() + usize::from(end.is_some());
-        Some(line.strip_suffix(b"\r").unwrap_or(line))
-    }
+    Some((row, message.head_len))
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Frame, Kind, Table, columns, table};
 use super::{
-    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, knock, neighbor, path_options, rtcp, rtp, sample, sip,
-    snmp, ss7, tcp, tls, transfer, wccp,
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, knock, neighbor, path_options, rtcp, rtp, sample,
+    signalling, sip, snmp, ss7, tcp, tls, transfer, wccp,
 };
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
@@ -66,7 +66,8 @@ impl Kinds {
         let by_bytes = some(transfer::beginning(frame).is_some(), Kind::Transfer)
             .or(some(path_options::may_have(frame.layers), Kind::PathOptions))
             .or(some(knock::is_knock(frame), Kind::Knock))
-            .or(some(wccp::is_redirected(frame.layers), Kind::Wccp));
+            .or(some(wccp::is_redirected(frame.layers), Kind::Wccp))
+            .or(some(signalling::may_continue(frame.layers), Kind::Signalling));
         by_transport.or(by_bytes).or(frame.label.app.map_or(Self(0), Self::of_app))
     }
 
@@ -90,7 +91,7 @@ impl Kinds {
             App::Wccp => Kind::Wccp,
             // SIP over WebSocket too.
             App::Http => return Self::of(&[Kind::Sip, Kind::Transfer]),
-            App::Sip => Kind::Sip,
+            App::Sip => return Self::of(&[Kind::Sip, Kind::Signalling]),
             _ => return Self(0),
         };
         Self::of(&[kind])
@@ -124,12 +125,16 @@ impl Kinds {
                 || layers.ip.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
                 || layers.outer.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
                 || !layers.mpls.as_slice().is_empty()
-                || !layers.encap.is_empty())
+                || !layers.encap.is_empty()
+                || self.has(Kind::Signalling) && signalling::may_continue(layers))
     }
 }
 
 /// Tables of which a row may rest on earlier frames: their frames are read in order.
 const ORDERED: Kinds = Kinds::of(&[Kind::Sample]);
+
+/// Tables that read later fragments too.
+pub(super) const READ_FRAGMENTS: Kinds = Kinds::of(&[Kind::Signalling]);
 
 /// The messages of some frames that follow each other.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -172,9 +177,9 @@ impl Tables {
         let mut layers = Layers::default();
         dissect_into(link, data, wire_len, &mut layers);
         let frame = &Frame { number, ts, layers: &layers, label };
-        let kinds = Kinds::of_frame(frame).and(self.wanted);
+        let mut kinds = Kinds::of_frame(frame).and(self.wanted);
         if frame.is_later_fragment() {
-            return;
+            kinds = kinds.and(READ_FRAGMENTS);
         }
         for &kind in Kind::ALL.iter().filter(|&&kind| kinds.has(kind) && !ORDERED.has(kind)) {
             read(&mut self.made, kind, frame);
@@ -267,6 +272,7 @@ views! {
     dns: Dns, tls: Tls, tcp: Tcp, sip: Sip, rtp: Rtp, rtcp: Rtcp, icmp: Icmp, neighbor: Neighbor, fhrp: Fhrp, dhcp: Dhcp,
     bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample, transfer: Transfer,
     snmp: Snmp, path_options: PathOptions, wccp: Wccp, knock: Knock,
+    signalling: Signalling,
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use pyo3::types::{PyBytes, PyCapsule, PyString};
 
 use super::arrow::{Table, schema_capsule, stream_capsule};
 use super::{arrow_to_py, to_py};
+use crate::calls::{self, Calls};
 use crate::capture::{Options, Reader, Source, Warning};
 use crate::flows::{self, Flows};
 use crate::messages;
@@ -131,7 +132,10 @@ pub fn table_names() -> Vec<&'static str> {
 pub fn stage_schema(name: &str) -> PyResult<Table> {
     let schema = match name {
         "flows" => Flows::new(flows::Options::default()).map_err(arrow_to_py)?.schema(),
-        _ => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),
+        name => match calls::Table::from_name(name) {
+            Some(table) => table.schema(),
+            None => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),
+        },
     };
     Ok(Table(RecordBatch::new_empty(schema)))
 }
@@ -333,6 +337,24 @@ impl Stream {
             memory: memory.unwrap_or(defaults.memory),
         };
         let stage = Flows::new(options).map_err(arrow_to_py)?;
+        Self::staged(py, sources, tap, threads, Box::new(stage))
+    }
+
+    /// Calls: what :func:`tapsight.calls` reads.
+    #[staticmethod]
+    #[pyo3(signature = (sources, *, table="calls", tap=None, threads=None))]
+    fn calls(
+        py: Python<'_>,
+        sources: Vec<Bound<'_, PyAny>>,
+        table: &str,
+        tap: Option<String>,
+        threads: Option<usize>,
+    ) -> PyResult<Self> {
+        let table = calls::Table::from_name(table).ok_or_else(|| {
+            let known: Vec<_> = calls::Table::ALL.iter().map(|table| table.name()).collect();
+            PyValueError::new_err(format!("no table of calls is named {table:?}; there are: {}", known.join(", ")))
+        })?;
+        let stage = Calls::new(table, calls::Options::default());
         Self::staged(py, sources, tap, threads, Box::new(stage))
     }
 

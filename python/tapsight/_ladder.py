@@ -1,0 +1,116 @@
+"""Calls as text: a table of them, and the ladder of one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from tapsight._text import address_text, duration, safe, time_text
+
+_TIME = 11
+_LEAST = 22
+_COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[1m"}
+
+
+def calls_text(rows: list[dict[str, Any]], width: int) -> str:
+    """The calls as a table, one line each, as wide as the terminal."""
+    if not rows:
+        return "no calls: no SIP that calls somebody was seen\n"
+    head = ("call", "began", "caller", "callee", "state", "talk", "codec", "encryption", "tap", "from → to")
+    lines = [head, *(_line(row) for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+    return "".join(
+        "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()[:width] + "\n"
+        for line in lines
+    )
+
+
+def _line(row: dict[str, Any]) -> tuple[str, ...]:
+    began = row["began"] if row["began"] is not None else row["last"]
+    state = row["state"] + (f" {row['final_status']}" if row["state"] in {"failed", "redirected"} else "")
+    cells = (
+        str(row["call"]),
+        time_text(began).removesuffix(" UTC"),
+        row["caller"] or "?",
+        row["callee"] or "?",
+        state,
+        "" if row["talk_ms"] is None else duration(row["talk_ms"] * 1_000_000),
+        ",".join(row["codecs_agreed"] or ()),
+        row["encryption"] or "",
+        row["tap"],
+        f"{address_text(row['src'])} → {address_text(row['dst'])}",
+    )
+    return tuple(safe(cell) for cell in cells)
+
+
+def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour: bool) -> str:
+    """The messages of one call between the addresses that sent them, from top to bottom."""
+    rows = list(messages)
+    ends: list[str] = []
+    for row in rows:
+        for name in ("src", "dst"):
+            text = address_text(row[name])
+            if text not in ends:
+                ends.append(text)
+    gap = max(_LEAST, (width - _TIME - 16) // max(len(ends) - 1, 1))
+    places = [_TIME + 7 + at * gap for at in range(len(ends))]
+    lines = [safe(title), _header(ends, places)]
+    first = rows[0]["ts"] if rows else 0
+    for row in rows:
+        src, dst = places[ends.index(address_text(row["src"]))], places[ends.index(address_text(row["dst"]))]
+        name = row["method"] or f"{row['status']} {row['cseq_method'] or ''}".strip()
+        notes = [text for text, told in (("again", row["is_retransmission"]), ("cut", not row["is_complete"])) if told]
+        label = safe(" ".join([name, *(f"({note})" for note in notes)]))
+        lines.append(_arrow(f"{(row['ts'] - first) / 1e9:.3f} s", label, src, dst, places, _colour(row) if colour else ""))
+        for medium in row["media"] or ():
+            lines.append(_note(f"{row['sdp'] or 'sdp'} {safe(medium)}", src, dst, places))
+    return "\n".join(line.rstrip() for line in lines) + "\n"
+
+
+def _header(ends: list[str], places: list[int]) -> str:
+    line = ""
+    for end, place in zip(ends, places, strict=True):
+        start = max(place - len(end) // 2, len(line) + 1 if line else 0)
+        line = line.ljust(start) + end
+    return line
+
+
+def _bars(places: list[int]) -> list[str]:
+    line = [" "] * (places[-1] + 1 if places else 0)
+    for place in places:
+        line[place] = "|"
+    return line
+
+
+def _arrow(time: str, label: str, src: int, dst: int, places: list[int], colour: str) -> str:
+    line = _bars(places)
+    line[: len(time)] = time.rjust(_TIME - 2)[: _TIME - 2]
+    left, right = min(src, dst), max(src, dst)
+    if left == right:
+        return "".join(line[: left + 1]) + f" {label} (to itself)"
+    inner = ["-"] * (right - left - 1)
+    text = f" {label} "[: max(len(inner) - 2, 0)]
+    start = (len(inner) - len(text)) // 2
+    inner[start : start + len(text)] = text
+    if dst > src:
+        inner[-1] = ">"
+    else:
+        inner[0] = "<"
+    body = "".join(inner)
+    end = "\x1b[0m" if colour else ""
+    return "".join(line[: left + 1]) + colour + body + end + "".join(line[right:])
+
+
+def _note(text: str, src: int, dst: int, places: list[int]) -> str:
+    """A line of text between two bars, and over those behind if it is longer."""
+    line = _bars(places)
+    start = min(src, dst) + 2
+    line[start : start + len(text)] = text
+    return "".join(line)
+
+
+def _colour(row: dict[str, Any]) -> str:
+    status = row["status"]
+    if status is None:
+        return _COLOURS["ask"]
+    return _COLOURS["bad"] if status >= 300 else _COLOURS["good"] if status >= 200 else ""

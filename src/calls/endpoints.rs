@@ -1,0 +1,128 @@
+//! Where media of calls are expected.
+
+use std::collections::VecDeque;
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::named::named;
+use crate::wire::ip::Addr;
+
+named! {
+    /// A side of a call.
+    Side {
+        /// Who called.
+        Caller = "caller",
+        /// Who was called.
+        Callee = "callee",
+    }
+}
+
+impl Side {
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Caller => Self::Callee,
+            Self::Callee => Self::Caller,
+        }
+    }
+}
+
+/// A place where a side of a call wants to receive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spot {
+    /// Number of the call.
+    pub call: u64,
+    /// Who receives there.
+    pub side: Side,
+    /// `audio`, `video`, …
+    pub medium: String,
+    /// Whether it is RTCP that is expected there.
+    pub is_rtcp: bool,
+    /// From when on, nanoseconds UTC.
+    pub since: i64,
+    /// Until when; none while it goes on.
+    pub until: Option<i64>,
+    /// Frame of the description.
+    pub frame: u64,
+    /// Payload types and encodings.
+    pub payloads: Vec<(u8, String)>,
+}
+
+type Key = (u16, Addr, u16);
+
+/// Media endpoints of calls, by tap, address and port. The oldest are forgotten when there are too many.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Endpoints {
+    limit: usize,
+    spots: HashMap<Key, Vec<Spot>>,
+    order: VecDeque<Key>,
+    of_calls: HashMap<u64, Vec<Key>>,
+    forgotten: u64,
+}
+
+/// How much earlier than its description media may come, nanoseconds: an answer may overtake it.
+const EARLY: i64 = 2_000_000_000;
+/// How much later than its end.
+const LATE: i64 = 2_000_000_000;
+
+impl Endpoints {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), ..Self::default() }
+    }
+
+    /// The call that expects media at this address and port at this time on this tap, numbered as [`super::Calls::taps`] are: of several, the one
+    /// whose description came last before.
+    pub fn find(&self, tap: u16, addr: Addr, port: u16, ts: i64) -> Option<&Spot> {
+        let spots = self.spots.get(&(tap, addr, port))?;
+        let is_in = |spot: &&Spot| {
+            spot.since.saturating_sub(EARLY) <= ts
+                && spot.until.is_none_or(|until| ts <= until.saturating_add(LATE))
+        };
+        // A later description counts from its time on; media that are early for it belong to it only if no other has them.
+        let open = || spots.iter().filter(is_in);
+        open().filter(|spot| spot.since <= ts).max_by_key(|spot| spot.since).or_else(|| open().min_by_key(|spot| spot.since))
+    }
+
+    /// How many were forgotten.
+    pub fn forgotten(&self) -> u64 {
+        self.forgotten
+    }
+
+    pub(super) fn add(&mut self, tap: u16, addr: Addr, port: u16, spot: Spot) {
+        let key = (tap, addr, port);
+        let spots = self.spots.entry(key).or_default();
+        if let Some(known) = spots.iter_mut().find(|known| {
+            known.call == spot.call && known.side == spot.side && known.is_rtcp == spot.is_rtcp && known.until.is_none()
+        }) {
+            known.payloads = spot.payloads;
+            return;
+        }
+        self.of_calls.entry(spot.call).or_default().push(key);
+        spots.push(spot);
+        self.order.push_back(key);
+        if self.order.len() > self.limit
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.forgotten += 1;
+            if let Some(spots) = self.spots.get_mut(&oldest) {
+                if !spots.is_empty() {
+                    spots.remove(0);
+                }
+                if spots.is_empty() {
+                    self.spots.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    /// What a call has described is over.
+    pub(super) fn end(&mut self, call: u64, ts: i64) {
+        for key in self.of_calls.remove(&call).unwrap_or_default() {
+            for spot in self.spots.get_mut(&key).into_iter().flatten().filter(|spot| spot.call == call) {
+                spot.until.get_or_insert(ts);
+            }
+        }
+    }
+}

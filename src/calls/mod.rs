@@ -1,0 +1,309 @@
+//! Signalling → calls: one row a call, and rows of its messages, of what changed in it, and of the media endpoints that it described.
+//!
+//! A call is what one tap has seen under one Call-ID (RFC 3261 section 12), from the INVITE to the BYE; forks are legs of one call, and so are
+//! hops through proxies. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
+//! room is counted.
+
+mod call;
+mod description;
+mod endpoints;
+mod isup;
+mod rows;
+mod streams;
+
+use std::collections::BTreeSet;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, SchemaRef};
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+pub use endpoints::{Endpoints, Side, Spot};
+pub use rows::Table;
+
+use crate::messages::{self, Kinds, View};
+use crate::packets::{BATCH_SIZE, Batch, Column, Packets};
+use crate::stage::Stage;
+use call::{Call, Told};
+use rows::Rows;
+use streams::{Arrived, Payload, Place, Streams};
+
+/// How calls are put together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Options {
+    /// The most calls that are open at a time.
+    pub max_calls: usize,
+    /// The most directions of TCP connections that are read at a time.
+    pub max_streams: usize,
+    /// The most media endpoints that are remembered.
+    pub max_endpoints: usize,
+    /// How long after its last message a call that was not answered is over, nanoseconds: longer than a proxy lets it ring (RFC 3261 section 16.6:
+    /// three minutes).
+    pub unanswered_ns: i64,
+    /// How long after its last message an answered call is over, nanoseconds.
+    pub answered_ns: i64,
+    /// How long after its end messages still belong to a call, nanoseconds: 64 times T1, as long as messages are sent again (RFC 3261 section 17).
+    pub linger_ns: i64,
+}
+
+const SECOND: i64 = 1_000_000_000;
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            max_calls: 1 << 16,
+            max_streams: 1 << 14,
+            max_endpoints: 1 << 18,
+            unanswered_ns: 300 * SECOND,
+            answered_ns: 12 * 3600 * SECOND,
+            linger_ns: 32 * SECOND,
+        }
+    }
+}
+
+/// Calls so far, and the rows that are complete.
+#[derive(Debug)]
+pub struct Calls {
+    table: Table,
+    state: State,
+    rows: Rows,
+}
+
+/// What is known of calls; can be saved, and gone on from.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct State {
+    options: Options,
+    taps: Vec<String>,
+    streams: Streams,
+    calls: HashMap<u64, Call>,
+    /// Numbers of calls by tap and Call-ID.
+    numbers: HashMap<(u16, String), u64>,
+    /// When calls are over, to find those that are.
+    ends: BTreeSet<(i64, u64)>,
+    next: u64,
+    evicted: u64,
+    endpoints: Endpoints,
+}
+
+impl Calls {
+    /// Calls of which the rows of this table are wanted.
+    pub fn new(table: Table, options: Options) -> Self {
+        let state = State {
+            options,
+            taps: Vec::new(),
+            streams: Streams::new(options.max_streams),
+            calls: HashMap::new(),
+            numbers: HashMap::new(),
+            ends: BTreeSet::new(),
+            next: 1,
+            evicted: 0,
+            endpoints: Endpoints::new(options.max_endpoints),
+        };
+        Self { table, state, rows: Rows::default() }
+    }
+
+    /// Goes on from what another has left.
+    pub fn with_state(table: Table, state: State) -> Self {
+        Self { table, state, rows: Rows::default() }
+    }
+
+    /// What is known, to go on from.
+    pub fn into_state(self) -> State {
+        self.state
+    }
+
+    /// Where media of calls are expected: by these, streams of media join calls.
+    pub fn endpoints(&self) -> &Endpoints {
+        &self.state.endpoints
+    }
+
+    /// Name of a tap by its number in [`Endpoints`], and the other way round.
+    pub fn taps(&self) -> &[String] {
+        &self.state.taps
+    }
+
+    /// Rows of this table that are complete.
+    pub fn take_table(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
+        self.rows.finish(table)
+    }
+
+    /// Ends all calls.
+    pub fn end(&mut self) {
+        let mut streams = std::mem::take(&mut self.state.streams);
+        streams.end(&mut |message| self.state.message(message, &mut self.rows));
+        self.state.streams = streams;
+        while let Some((_, number)) = self.state.ends.pop_first() {
+            self.state.close(number, false, &mut self.rows);
+        }
+    }
+}
+
+impl Stage for Calls {
+    fn columns(&self) -> Vec<Column> {
+        Packets::COLUMNS.to_vec()
+    }
+
+    fn tables(&self) -> Kinds {
+        Kinds::of(&[messages::Kind::Signalling])
+    }
+
+    fn schema(&self) -> SchemaRef {
+        self.table.schema()
+    }
+
+    fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
+        let packets = Packets::new(&batch.packets)?;
+        let signalling = batch.messages.iter().find(|(kind, _)| *kind == messages::Kind::Signalling);
+        match signalling.map(|(kind, rows)| View::new(*kind, rows)).transpose()? {
+            Some(View::Signalling(view)) => self.state.read(&packets, Some(&view), &mut self.rows),
+            _ => self.state.read(&packets, None, &mut self.rows),
+        }
+        // Only one table is wanted.
+        for table in Table::ALL.iter().filter(|&&table| table != self.table) {
+            if self.rows.len(*table) >= BATCH_SIZE {
+                self.rows.finish(*table)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
+        if is_end {
+            self.end();
+        }
+        let rows = self.rows.len(self.table);
+        if rows == 0 || rows < BATCH_SIZE && !is_end {
+            return Ok(None);
+        }
+        self.rows.finish(self.table).map(Some)
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let State { evicted, streams, endpoints, .. } = &self.state;
+        let lines = [
+            (*evicted, "calls were given up because too many were open at a time: their rows end early"),
+            (streams.evicted, "connections or datagrams with signalling were given up because too many were open at a time"),
+            (streams.gaps, "gaps in connections with signalling: messages may be missing"),
+            (endpoints.forgotten(), "media endpoints were forgotten because there were too many"),
+        ];
+        lines.iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
+    }
+}
+
+impl State {
+    fn read(
+        &mut self,
+        packets: &Packets<'_>,
+        view: Option<&messages::signalling::View<'_>>,
+        rows: &mut Rows,
+    ) {
+        let mut streams = std::mem::take(&mut self.streams);
+        let mut at = 0;
+        let frames = view.into_iter().flat_map(|view| (0..).zip(view.frames()).map(move |row| (view, row)));
+        for (view, (row, &frame)) in frames {
+            // Both are in the order of frames.
+            while let Some(packet) = packets.get(at).filter(|packet| packet.frame() < frame) {
+                self.pass(packet.ts(), rows);
+                at += 1;
+            }
+            let Some(packet) = packets.get(at).filter(|packet| packet.frame() == frame) else { continue };
+            let (Some(src), Some(dst)) = (packet.src(), packet.dst()) else { continue };
+            let tap = packets.taps().get(usize::from(packet.tap())).copied().unwrap_or_default();
+            let encap = packet.encap();
+            let place = Place {
+                tap: self.tap(tap),
+                frame,
+                ts: packet.ts(),
+                src,
+                dst,
+                src_port: packet.src_port().unwrap_or_default(),
+                dst_port: packet.dst_port().unwrap_or_default(),
+                eth_src: packet.eth_src(),
+                eth_dst: packet.eth_dst(),
+                vlan: packet.vlan(),
+                encap: if encap.is_empty() { String::new() } else { encap.to_string() },
+            };
+            let (transport, bytes) = (view.transport(row), view.payload(row).unwrap_or_default());
+            let payload = Payload {
+                transport: transport.as_deref(),
+                is_sip: view.protocol(row).is_some(),
+                by_port: view.by_port(row).unwrap_or_default(),
+                seq: view.tcp_seq(row).unwrap_or_default(),
+                flags: view.tcp_flags(row).unwrap_or_default(),
+                fragment: view.ip_id(row).zip(view.fragment_offset(row)).map(|(id, offset)| {
+                    (id, offset, view.more_fragments(row).unwrap_or_default())
+                }),
+                wire_len: view.payload_len(row).unwrap_or_default() as usize,
+                bytes: &bytes,
+            };
+            self.pass(place.ts, rows);
+            streams.take(&place, payload, &mut |message| self.message(message, rows));
+        }
+        self.streams = streams;
+        // Time goes on with every packet, so that it is the same however batches end.
+        while let Some(ts) = packets.ts(at) {
+            self.pass(ts, rows);
+            at += 1;
+        }
+    }
+
+    /// The number of a tap.
+    fn tap(&mut self, name: &str) -> u16 {
+        let known = self.taps.iter().position(|known| known == name);
+        known.unwrap_or_else(|| {
+            self.taps.push(name.to_owned());
+            self.taps.len() - 1
+        }) as u16
+    }
+
+    /// Ends calls of which nothing comes any more.
+    fn pass(&mut self, now: i64, rows: &mut Rows) {
+        while let Some(&(end, number)) = self.ends.first()
+            && end < now
+        {
+            self.ends.pop_first();
+            self.close(number, true, rows);
+        }
+    }
+
+    fn message(&mut self, arrived: Arrived<'_>, rows: &mut Rows) {
+        let Some(told) = Told::of(arrived) else { return };
+        let key = (arrived.place.tap, told.call_id.clone());
+        let number = match self.numbers.get(&key) {
+            Some(&number) => number,
+            None if told.may_begin() => {
+                if self.calls.len() >= self.options.max_calls
+                    && let Some((_, number)) = self.ends.pop_first()
+                {
+                    self.evicted += 1;
+                    self.close(number, false, rows);
+                }
+                let number = self.next;
+                self.next += 1;
+                self.numbers.insert(key, number);
+                self.calls.insert(number, Call::new(number, &told));
+                number
+            }
+            None => return,
+        };
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        self.ends.remove(&(call.end_at, number));
+        let tap = self.taps.get(usize::from(arrived.place.tap)).map_or("", |tap| tap);
+        call.take(&told, tap, rows, &mut self.endpoints);
+        call.end_at = call.last.saturating_add(call.patience(&self.options));
+        self.ends.insert((call.end_at, number));
+    }
+
+    /// Ends a call: `is_timeout` if nothing came any more for long.
+    fn close(&mut self, number: u64, is_timeout: bool, rows: &mut Rows) {
+        if let Some(call) = self.calls.remove(&number) {
+            self.numbers.remove(&(call.tap, call.call_id.clone()));
+            let tap = self.taps.get(usize::from(call.tap)).map_or("", |tap| tap);
+            self.endpoints.end(number, call.ended.unwrap_or(call.last));
+            call.close(tap, is_timeout, rows);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

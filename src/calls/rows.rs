@@ -1,0 +1,394 @@
+//! The tables that are made of calls: their columns, each with its meaning.
+
+use std::collections::HashMap;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, Field, SchemaRef};
+
+use crate::messages::columns::{
+    Address, Bool, Kind, Mac, Text, Texts, Time, U16, U32, U64, U64s, batch, field, schema,
+};
+use crate::named::named;
+
+named! {
+    /// A table made of calls.
+    Table {
+        /// One row a call.
+        Calls = "calls",
+        /// One row a signalling message of a call.
+        Messages = "call_messages",
+        /// One row a change within a call.
+        Changes = "call_changes",
+        /// One row a media endpoint that a call has described.
+        Media = "call_media",
+    }
+}
+
+/// A field whose values can name somebody: its metadata say so, for who shows it.
+fn marked(field: Field, personal: Option<&str>) -> Field {
+    let Some(personal) = personal else { return field };
+    let mut metadata: HashMap<String, String> = field.metadata().clone().into();
+    metadata.insert("personal".to_owned(), personal.to_owned());
+    field.with_metadata(metadata)
+}
+
+macro_rules! rows {
+    ($(#[doc = $doc:literal])+ $name:ident, $row:ident {
+        $($(#[doc = $fdoc:literal])+ $field:ident: $kind:ident $(as $personal:literal)?,)+
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Default)]
+        pub(super) struct $name {
+            len: usize,
+            $($field: <$kind as Kind>::Builder,)+
+        }
+
+        #[derive(Debug, Clone, Default)]
+        pub(super) struct $row<'a> {
+            $($(#[doc = $fdoc])+ pub $field: Option<<$kind as Kind>::Value<'a>>,)+
+        }
+
+        impl $name {
+            pub fn push(&mut self, row: $row<'_>) {
+                self.len += 1;
+                $(<$kind>::append(&mut self.$field, row.$field);)+
+            }
+
+            pub fn schema() -> SchemaRef {
+                let fields = vec![$({
+                    let personal: Option<&str> = [$($personal)?].first().copied();
+                    marked(field(stringify!($field).trim_end_matches('_'), <$kind>::data_type(), concat!($($fdoc),+)), personal)
+                },)+];
+                schema(fields, concat!($($doc),+))
+            }
+
+            pub fn len(&self) -> usize {
+                self.len
+            }
+
+            pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+                self.len = 0;
+                batch(Self::schema(), vec![$(<$kind>::finish(&mut self.$field),)+])
+            }
+        }
+    };
+}
+
+rows! {
+    /// Calls: one row a call and tap, put together from SIP by Call-ID.
+    CallRows, CallRow {
+        /// Number of the call, from 1, in the order in which calls began.
+        call: U64,
+        /// Where the capture was taken.
+        tap: Text,
+        /// Call-ID.
+        call_id: Text as "id",
+        /// Tag of who called.
+        from_tag: Text,
+        /// Tags of who was called: more than one where the call was forked.
+        to_tags: Texts,
+        /// `calling`, `ringing`, `answered`, `ended`, `cancelled`, `failed`, `redirected`, `timed-out`: no answer came; `unknown`: it began before the
+        /// capture, and no end was seen.
+        state: Text,
+        /// Whether its first message was not the one that calls: then who called is who sent the first request that was seen.
+        began_before: Bool,
+        /// When it was first called.
+        began: Time,
+        /// When it first rang, or was told to be in progress: the first response from 180 to 189.
+        rang: Time,
+        /// When it was first answered.
+        answered: Time,
+        /// When it was hung up, cancelled, refused or redirected.
+        ended: Time,
+        /// Time of its last message.
+        last: Time,
+        /// Who ended it: `caller` or `callee`.
+        ended_by: Text,
+        /// Status of the last final response to a call.
+        final_status: U16,
+        /// From the call to the first ringing, milliseconds.
+        post_dial_ms: U64,
+        /// From the first ringing to the answer, or to the end where there was none, milliseconds.
+        ring_ms: U64,
+        /// From the answer to the end, milliseconds.
+        talk_ms: U64,
+        /// Who called: a number if there is one, else the user part.
+        caller: Text as "user",
+        /// The field that says so.
+        caller_source: Text,
+        /// Who was called, likewise.
+        callee: Text as "user",
+        /// The field that says so.
+        callee_source: Text,
+        /// User part of From.
+        from_user: Text as "user",
+        /// Host of From.
+        from_host: Text,
+        /// User part of To.
+        to_user: Text as "user",
+        /// Host of To.
+        to_host: Text,
+        /// User part of the URI that was called.
+        request_user: Text as "user",
+        /// Host and port of that URI.
+        request_host: Text,
+        /// User part of P-Asserted-Identity (RFC 3325).
+        asserted_user: Text as "user",
+        /// Host of P-Asserted-Identity.
+        asserted_host: Text,
+        /// Who diverted the call: user parts of Diversion (RFC 5806), the last one first.
+        diverted_by: Texts as "user",
+        /// User parts in History-Info (RFC 7044), the first one first.
+        history: Texts as "user",
+        /// Number called, as ISUP in SIP says (Q.1912.5).
+        isup_called: Text as "user",
+        /// Number calling, likewise.
+        isup_calling: Text as "user",
+        /// What signalling goes over: `udp`, `tcp`, `sctp`, `ws`.
+        transport: Text,
+        /// Address that the first call came from.
+        src: Address,
+        /// Address that it went to.
+        dst: Address,
+        /// All addresses that messages went from and to, in the order in which they were seen.
+        addresses: Texts,
+        /// Source MAC of the first call.
+        eth_src: Mac,
+        /// Its destination MAC.
+        eth_dst: Mac,
+        /// Its outermost VLAN.
+        vlan: U16,
+        /// Encapsulations it was in.
+        encap: Text,
+        /// Hops that Via fields name, as host and port: the caller's first.
+        via: Texts,
+        /// Addresses that hops saw messages come from: `received` and `rport` of Via.
+        received: Texts,
+        /// Hosts in Record-Route: those of the caller's side first.
+        route: Texts,
+        /// Hosts of Contact fields of both, as they came.
+        contacts: Texts,
+        /// User-Agent of who called.
+        caller_agent: Text,
+        /// User-Agent or Server of who was called.
+        callee_agent: Text,
+        /// Encodings that the first description offers.
+        codecs_offered: Texts,
+        /// Encodings in the last answer that are in its offer.
+        codecs_agreed: Texts,
+        /// Media endpoints that who called has described: medium, address and port.
+        caller_media: Texts,
+        /// Media endpoints that who was called has described.
+        callee_media: Texts,
+        /// How media are encrypted as last agreed: `none`, `sdes` (RFC 4568), `dtls-srtp` (RFC 5763), `zrtp` (RFC 6189). None where no answer to an offer
+        /// was seen.
+        encryption: Text,
+        /// The ways that were offered.
+        encryption_offered: Texts,
+        /// Whether it was offered and not agreed, or agreed and later no more.
+        encryption_lost: Bool,
+        /// Where redirections (3xx) lead: user and host.
+        redirect_users: Texts as "user",
+        /// Hosts that redirections lead to.
+        redirect_hosts: Texts,
+        /// User part that a transfer (REFER, RFC 3515) leads to.
+        refer_user: Text as "user",
+        /// Host that it leads to.
+        refer_host: Text,
+        /// Call-ID of the call that this one replaces (RFC 3891).
+        replaces: Text as "id",
+        /// Whether it is a recording session (SIPREC, RFC 7866): a copy of another call's media.
+        is_siprec: Bool,
+        /// Session-ID (RFC 7989): the same on both sides of what terminates and calls anew.
+        session_id: Text,
+        /// Identifier of charging, icid-value of P-Charging-Vector (RFC 7315), likewise.
+        icid: Text,
+        /// What Require names.
+        require: Texts,
+        /// Messages, retransmissions left out.
+        messages: U32,
+        /// Messages that were seen again with the same source, destination and transaction.
+        retransmissions: U32,
+        /// Messages that were not captured as a whole.
+        incomplete: U32,
+        /// Frames of the first messages.
+        frames: U64s,
+    }
+}
+
+rows! {
+    /// Messages of calls: one row a signalling message, retransmissions included.
+    MessageRows, MessageRow {
+        /// Number of the call.
+        call: U64,
+        /// Where the capture was taken.
+        tap: Text,
+        /// Frame in which the message is complete.
+        frame: U64,
+        /// Its time.
+        ts: Time,
+        /// Source address.
+        src: Address,
+        /// Destination address.
+        dst: Address,
+        /// Source port.
+        src_port: U16,
+        /// Destination port.
+        dst_port: U16,
+        /// What carries it: `udp`, `tcp`, `sctp`, `ws`.
+        transport: Text,
+        /// Method of a request.
+        method: Text,
+        /// Status of a response.
+        status: U16,
+        /// Sequence number of the request.
+        cseq: U32,
+        /// Its method, in responses too.
+        cseq_method: Text,
+        /// Who sent it: `caller` or `callee`.
+        side: Text,
+        /// From tag.
+        from_tag: Text,
+        /// To tag.
+        to_tag: Text,
+        /// Branch of the topmost Via: the transaction.
+        branch: Text,
+        /// Host and port of the topmost Via.
+        via: Text,
+        /// Host and port of the first Contact.
+        contact: Text,
+        /// Whether it is there again with the same source, destination and transaction.
+        is_retransmission: Bool,
+        /// Whether it was captured as a whole.
+        is_complete: Bool,
+        /// `offer` or `answer`, if it has a session description.
+        sdp: Text,
+        /// Media that it describes: medium, address and port, profile, direction.
+        media: Texts,
+    }
+}
+
+rows! {
+    /// What changed within a call: one row a change, old and new as hosts, addresses and names of methods, never user parts.
+    ChangeRows, ChangeRow {
+        /// Number of the call.
+        call: U64,
+        /// Where the capture was taken.
+        tap: Text,
+        /// Frame of the message that changes it.
+        frame: U64,
+        /// Its time.
+        ts: Time,
+        /// Source address of the message.
+        src: Address,
+        /// Destination address of the message.
+        dst: Address,
+        /// What changed: `media` (address or port), `relayed` (the next hop describes other media than the first one), `profile`, `direction`,
+        /// `codecs`, `encryption`, `target` (Contact), `route` (Record-Route), `via`, `sender` (address that sends for this side), `redirect` (3xx),
+        /// `refer`, `replaces`.
+        change: Text,
+        /// Whose it is: `caller` or `callee`.
+        side: Text,
+        /// Method of the request, or of the request that a response is to.
+        method: Text,
+        /// Status of a response.
+        status: U16,
+        /// The medium, of media.
+        medium: Text,
+        /// What it was; none if it is the first.
+        old: Text,
+        /// What it is.
+        new: Text,
+    }
+}
+
+rows! {
+    /// Media endpoints that calls have described: where a side wants to receive, from when on.
+    MediaRows, MediaRow {
+        /// Number of the call.
+        call: U64,
+        /// Where the capture was taken.
+        tap: Text,
+        /// Who receives there: `caller` or `callee`.
+        side: Text,
+        /// `audio`, `video`, `image`, …
+        medium: Text,
+        /// The address; none where it is a name.
+        addr: Address,
+        /// The port: 0 refuses or ends the medium.
+        port: U16,
+        /// Address of RTCP.
+        rtcp_addr: Address,
+        /// Port of RTCP: as described, the same with rtcp-mux, else the next one.
+        rtcp_port: U16,
+        /// When it was described.
+        since: Time,
+        /// When another description or the end of the call took its place.
+        until: Time,
+        /// Frame of the description.
+        frame: U64,
+        /// Source address of the message with the description.
+        src: Address,
+        /// Its destination address: descriptions differ from hop to hop where media are relayed.
+        dst: Address,
+        /// Whether it is an answer, or an offer that was answered.
+        is_agreed: Bool,
+        /// Whether it is a candidate (ICE, RFC 8839) only.
+        is_candidate: Bool,
+        /// Profile, such as `RTP/AVP`.
+        profile: Text,
+        /// `sendrecv`, `sendonly`, `recvonly`, `inactive`.
+        direction: Text,
+        /// `none`, `sdes`, `dtls-srtp`, `zrtp`.
+        encryption: Text,
+        /// Suites of keys that the description holds (RFC 4568); never keys.
+        suites: Texts,
+        /// Payload types and their encodings: `0 PCMU/8000`.
+        payloads: Texts,
+        /// Milliseconds in a packet.
+        ptime: Text,
+        /// Label of the medium (RFC 4574).
+        label: Text,
+    }
+}
+
+impl Table {
+    /// The columns of its rows.
+    pub fn schema(self) -> SchemaRef {
+        match self {
+            Self::Calls => CallRows::schema(),
+            Self::Messages => MessageRows::schema(),
+            Self::Changes => ChangeRows::schema(),
+            Self::Media => MediaRows::schema(),
+        }
+    }
+}
+
+/// Rows of one table.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    pub calls: CallRows,
+    pub messages: MessageRows,
+    pub changes: ChangeRows,
+    pub media: MediaRows,
+}
+
+impl Rows {
+    pub fn len(&self, table: Table) -> usize {
+        match table {
+            Table::Calls => self.calls.len(),
+            Table::Messages => self.messages.len(),
+            Table::Changes => self.changes.len(),
+            Table::Media => self.media.len(),
+        }
+    }
+
+    pub fn finish(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
+        match table {
+            Table::Calls => self.calls.finish(),
+            Table::Messages => self.messages.finish(),
+            Table::Changes => self.changes.finish(),
+            Table::Media => self.media.finish(),
+        }
+    }
+}

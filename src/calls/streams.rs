@@ -1,0 +1,561 @@
+//! Whole messages out of datagrams, fragments and segments, in bounded memory.
+
+use std::collections::BTreeMap;
+
+use hashbrown::HashMap;
+use serde::{Deserialize, Serialize};
+
+use crate::dissect::Mac;
+use crate::wire::ip::Addr;
+use crate::wire::sip::{Message, is_message};
+use crate::wire::{sctp, websocket};
+
+/// Where and when bytes were seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Place {
+    pub tap: u16,
+    pub frame: u64,
+    pub ts: i64,
+    pub src: Addr,
+    pub dst: Addr,
+    pub src_port: u16,
+    pub dst_port: u16,
+    pub eth_src: Option<Mac>,
+    pub eth_dst: Option<Mac>,
+    pub vlan: Option<u16>,
+    pub encap: String,
+}
+
+/// A payload, as the table of signalling has it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Payload<'a> {
+    pub transport: Option<&'a str>,
+    pub is_sip: bool,
+    pub by_port: bool,
+    pub seq: u32,
+    pub flags: u8,
+    /// Identification, offset, and whether more follows.
+    pub fragment: Option<(u32, u32, bool)>,
+    pub wire_len: usize,
+    pub bytes: &'a [u8],
+}
+
+/// A message, and whether all of it is there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Arrived<'a> {
+    pub place: &'a Place,
+    pub transport: &'static str,
+    pub bytes: &'a [u8],
+    pub is_complete: bool,
+}
+
+/// The longest header, and the longest body, that are kept.
+const MAX_MESSAGE: usize = 65_536;
+/// Segments of one direction that wait for one before them, and their bytes.
+const MAX_WAITING: usize = 64;
+const MAX_WAITING_BYTES: usize = 262_144;
+/// After this time nobody sends again what is missing, nanoseconds.
+const PATIENCE: i64 = 30_000_000_000;
+/// Parts of one datagram.
+const MAX_PARTS: usize = 64;
+
+/// What is put together, and what found no room.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Streams {
+    limit: usize,
+    streams: HashMap<Connection, Stream>,
+    /// Streams by when they were used, to forget the oldest.
+    order: BTreeMap<u64, Connection>,
+    datagrams: BTreeMap<u64, Datagram>,
+    clock: u64,
+    /// Streams and datagrams that were forgotten because there was no room.
+    pub evicted: u64,
+    /// Gaps in streams: segments that were never seen.
+    pub gaps: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+struct Connection {
+    tap: u16,
+    src: Addr,
+    dst: Addr,
+    ports: (u16, u16),
+}
+
+/// One direction of a connection.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Stream {
+    used: u64,
+    /// The sequence number that comes next.
+    next: Option<u32>,
+    /// Bytes in order that are no whole message yet.
+    bytes: Vec<u8>,
+    /// How many bytes there must be before it is worth to look again.
+    need: usize,
+    /// Bytes of a body that are left out.
+    skip: usize,
+    /// What came too early, by how far ahead it was when it came.
+    waiting: Vec<Waiting>,
+    waiting_bytes: usize,
+    waiting_since: i64,
+    /// The next bytes need not begin a message.
+    is_lost: bool,
+    is_websocket: bool,
+    /// A message in WebSocket frames of which the last was not seen yet.
+    pieces: Vec<u8>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Waiting {
+    seq: u32,
+    wire_len: usize,
+    bytes: Vec<u8>,
+    place: Place,
+}
+
+/// A datagram in parts.
+#[derive(Debug, Serialize, Deserialize)]
+struct Datagram {
+    tap: u16,
+    src: Addr,
+    dst: Addr,
+    id: u32,
+    ts: i64,
+    parts: Vec<(usize, Vec<u8>)>,
+    end: Option<usize>,
+    /// Of the first part, which has the ports; how long the header before its payload is.
+    first: Option<Place>,
+}
+
+impl Streams {
+    pub fn new(limit: usize) -> Self {
+        Self { limit: limit.max(1), ..Self::default() }
+    }
+
+    /// Takes a payload, and hands over each message that is complete with it.
+    pub fn take(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
+        self.clock += 1;
+        let is_whole = payload.bytes.len() >= payload.wire_len;
+        match payload.transport {
+            Some("tcp") => self.segment(place, payload, found),
+            Some("sctp") => {
+                for bytes in sctp::chunks(payload.bytes).filter_map(|chunk| chunk.user_data()) {
+                    if is_message(bytes) {
+                        datagram(place, "sctp", bytes, is_whole, found);
+                    }
+                }
+            }
+            Some(_) if payload.fragment.is_none() => datagram(place, "udp", payload.bytes, is_whole, found),
+            _ => self.fragment(place, payload, found),
+        }
+    }
+
+    /// Hands over what is left of messages that will never be complete.
+    pub fn end(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        for datagram in std::mem::take(&mut self.datagrams).into_values() {
+            datagram.give_up(found);
+        }
+        let order = std::mem::take(&mut self.order);
+        for connection in order.into_values() {
+            if let Some(mut stream) = self.streams.remove(&connection) {
+                while !stream.waiting.is_empty() {
+                    self.gaps += 1;
+                    stream.jump(found);
+                }
+                stream.give_up(&place_of(&connection), found);
+            }
+        }
+    }
+
+    fn fragment(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
+        let Some((id, offset, more)) = payload.fragment else { return };
+        let is_this = |datagram: &Datagram| {
+            datagram.id == id
+                && datagram.tap == place.tap
+                && datagram.src == place.src
+                && datagram.dst == place.dst
+        };
+        // Those of another time have nothing to do with it.
+        while let Some((&oldest, datagram)) = self.datagrams.first_key_value()
+            && place.ts.saturating_sub(datagram.ts) > PATIENCE
+        {
+            if let Some(datagram) = self.datagrams.remove(&oldest) {
+                datagram.give_up(found);
+            }
+        }
+        let known = self.datagrams.iter().find(|(_, datagram)| is_this(datagram)).map(|(&key, _)| key);
+        let key = known.unwrap_or(self.clock);
+        // UDP's header is not in the payload of the first part, but counts for the offsets of the others.
+        let is_first = payload.transport == Some("udp");
+        let at = if is_first { 8 } else { offset as usize };
+        let datagram = self.datagrams.entry(key).or_insert_with(|| Datagram {
+            tap: place.tap,
+            src: place.src,
+            dst: place.dst,
+            id,
+            ts: place.ts,
+            parts: Vec::new(),
+            end: None,
+            first: None,
+        });
+        if is_first {
+            datagram.first = Some(place.clone());
+        }
+        if !more {
+            datagram.end = Some(at.saturating_add(payload.bytes.len()));
+        }
+        if datagram.parts.len() < MAX_PARTS && !datagram.parts.iter().any(|(known, _)| *known == at) {
+            let to = datagram.parts.partition_point(|(known, _)| *known < at);
+            datagram.parts.insert(to, (at, payload.bytes.to_vec()));
+        }
+        if let (Some(bytes), Some(first)) = (datagram.whole(), &datagram.first) {
+            // The frame that completes it is where it is.
+            let place = Place { frame: place.frame, ts: place.ts, ..first.clone() };
+            self::datagram(&place, "udp", &bytes, true, found);
+            self.datagrams.remove(&key);
+        }
+        if self.datagrams.len() > self.limit.min(1024) {
+            self.evicted += 1;
+            if let Some((_, oldest)) = self.datagrams.pop_first() {
+                oldest.give_up(found);
+            }
+        }
+    }
+
+    fn segment(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
+        let connection = Connection {
+            tap: place.tap,
+            src: place.src,
+            dst: place.dst,
+            ports: (place.src_port, place.dst_port),
+        };
+        let is_syn = payload.flags & 0x02 != 0;
+        let is_known = self.streams.contains_key(&connection);
+        // What only may go on with signalling begins none.
+        if !is_known && !payload.is_sip && !(payload.by_port && is_syn) {
+            return;
+        }
+        if !is_known && self.streams.len() >= self.limit {
+            self.evicted += 1;
+            if let Some((_, oldest)) = self.order.pop_first()
+                && let Some(stream) = self.streams.remove(&oldest)
+            {
+                stream.give_up(&place_of(&oldest), found);
+            }
+        }
+        let clock = self.clock;
+        let stream = self.streams.entry(connection).or_default();
+        self.order.remove(&stream.used);
+        stream.used = clock;
+        self.order.insert(clock, connection);
+        let seq = if is_syn { payload.seq.wrapping_add(1) } else { payload.seq };
+        if is_syn && stream.next != Some(seq) {
+            let before = std::mem::take(stream);
+            before.give_up(place, found);
+            stream.used = clock;
+            stream.next = Some(seq);
+        }
+        if !payload.bytes.is_empty() || payload.wire_len > 0 {
+            let next = *stream.next.get_or_insert(seq);
+            let ahead = seq.wrapping_sub(next) as i32;
+            // Of a connection of which not all segments are here, one that begins a message is where it goes on.
+            if ahead > 0 && !payload.by_port && stream.bytes.is_empty() && payload.is_sip {
+                stream.next = Some(seq);
+            }
+            if ahead > 0 && stream.next != Some(seq) {
+                stream.wait(seq, payload, place);
+            } else {
+                stream.append(seq, payload.wire_len, payload.bytes, place, found);
+                stream.go_on(found);
+            }
+            let is_late = !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
+            if is_late || stream.waiting.len() > MAX_WAITING || stream.waiting_bytes > MAX_WAITING_BYTES {
+                self.gaps += 1;
+                stream.jump(found);
+            }
+        }
+        if payload.flags & 0x04 != 0
+            && let Some(stream) = self.streams.remove(&connection)
+        {
+            self.order.remove(&stream.used);
+            stream.give_up(place, found);
+        }
+    }
+}
+
+fn place_of(connection: &Connection) -> Place {
+    Place {
+        tap: connection.tap,
+        src: connection.src,
+        dst: connection.dst,
+        src_port: connection.ports.0,
+        dst_port: connection.ports.1,
+        ..Place::default()
+    }
+}
+
+/// A message by itself.
+fn datagram(
+    place: &Place,
+    transport: &'static str,
+    bytes: &[u8],
+    is_whole: bool,
+    found: &mut impl FnMut(Arrived<'_>),
+) {
+    let bytes = bytes.trim_ascii_start();
+    if !is_message(bytes) {
+        return;
+    }
+    if let Some(message) = Message::parse(bytes) {
+        let body = bytes.len().saturating_sub(message.head_len);
+        let has_body = message.content_length().is_none_or(|length| length as usize <= body);
+        let is_complete = is_whole && message.has_whole_head && has_body;
+        found(Arrived { place, transport, bytes, is_complete });
+    }
+}
+
+impl Datagram {
+    /// The payload, if all parts are there.
+    fn whole(&self) -> Option<Vec<u8>> {
+        let (first, end) = (self.first.as_ref(), self.end?);
+        first?;
+        let mut bytes = Vec::new();
+        for (at, part) in &self.parts {
+            let expected = bytes.len() + 8;
+            // Overlapping parts: what was first stays.
+            let from = expected.checked_sub(*at)?;
+            bytes.extend_from_slice(part.get(from..).unwrap_or_default());
+        }
+        (bytes.len() + 8 >= end).then_some(bytes)
+    }
+
+    fn give_up(self, found: &mut impl FnMut(Arrived<'_>)) {
+        if let (Some(place), Some((8, bytes))) = (&self.first, self.parts.first()) {
+            datagram(place, "udp", bytes, false, found);
+        }
+    }
+}
+
+impl Stream {
+    /// Keeps a segment that came too early.
+    fn wait(&mut self, seq: u32, payload: Payload<'_>, place: &Place) {
+        if self.waiting.iter().any(|known| known.seq == seq && known.wire_len >= payload.wire_len) {
+            return;
+        }
+        if self.waiting.is_empty() {
+            self.waiting_since = place.ts;
+        }
+        self.waiting_bytes += payload.bytes.len();
+        self.waiting.push(Waiting {
+            seq,
+            wire_len: payload.wire_len,
+            bytes: payload.bytes.to_vec(),
+            place: place.clone(),
+        });
+    }
+
+    /// Appends what waited and is next now.
+    fn go_on(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        while let Some(next) = self.next
+            && let Some(at) =
+                self.waiting.iter().position(|waiting| waiting.seq.wrapping_sub(next) as i32 <= 0)
+        {
+            let Waiting { seq, wire_len, bytes, place } = self.waiting.swap_remove(at);
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes.len());
+            self.append(seq, wire_len, &bytes, &place, found);
+        }
+    }
+
+    /// Goes on behind a gap.
+    fn jump(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        let Some(next) = self.next else { return };
+        let first = self.waiting.iter().min_by_key(|waiting| waiting.seq.wrapping_sub(next));
+        let Some((seq, place)) = first.map(|first| (first.seq, first.place.clone())) else { return };
+        self.lose(&place, found);
+        self.next = Some(seq);
+        self.waiting_since = place.ts;
+        self.go_on(found);
+    }
+
+    /// What was not captured: the message it belongs to ends here, and the next begins wherever a line begins one.
+    fn lose(&mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
+        self.incomplete(place, found);
+        self.is_lost = true;
+    }
+
+    fn incomplete(&mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
+        let bytes = std::mem::take(&mut self.bytes);
+        let pieces = std::mem::take(&mut self.pieces);
+        (self.skip, self.need) = (0, 0);
+        let transport = if self.is_websocket { "ws" } else { "tcp" };
+        for bytes in [&*bytes, &*pieces] {
+            if is_message(bytes) {
+                found(Arrived { place, transport, bytes, is_complete: false });
+            }
+        }
+    }
+
+    fn give_up(mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
+        self.incomplete(place, found);
+    }
+
+    /// Takes bytes that are next, or were there before in part or whole.
+    fn append(
+        &mut self,
+        seq: u32,
+        wire_len: usize,
+        bytes: &[u8],
+        place: &Place,
+        found: &mut impl FnMut(Arrived<'_>),
+    ) {
+        let next = *self.next.get_or_insert(seq);
+        let known = next.wrapping_sub(seq) as usize;
+        if known >= wire_len && wire_len > 0 {
+            return;
+        }
+        let new = bytes.get(known..).unwrap_or_default();
+        self.next = Some(seq.wrapping_add(wire_len.max(bytes.len()) as u32));
+        let skipped = self.skip.min(new.len());
+        self.skip -= skipped;
+        let before = self.bytes.len();
+        self.bytes.extend_from_slice(new.get(skipped..).unwrap_or_default());
+        if self.may_be_complete(before) {
+            self.read(place, found);
+        }
+        if bytes.len() < wire_len {
+            self.lose(place, found);
+        }
+    }
+
+    /// Whether a header or a body may have ended behind the first bytes, which are known to be no message.
+    fn may_be_complete(&self, before: usize) -> bool {
+        if self.is_websocket || matches!(self.bytes.first(), Some(0x01 | 0x02 | 0x81 | 0x82)) {
+            return true;
+        }
+        if self.need > 0 {
+            return self.bytes.len() >= self.need;
+        }
+        let new = self.bytes.get(before.saturating_sub(2)..).unwrap_or_default();
+        self.bytes.len() > MAX_MESSAGE
+            || memchr::memchr_iter(b'\n', new)
+                .any(|at| matches!(new.get(at + 1..), Some([b'\n', ..] | [b'\r', b'\n', ..])))
+    }
+
+    /// Hands over the messages that are complete.
+    fn read(&mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.need = 0;
+        let mut at = 0;
+        while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
+            if !self.is_websocket && (self.is_lost || at == 0) && begins_websocket(rest) {
+                self.is_websocket = true;
+                self.is_lost = false;
+            }
+            let read = if self.is_websocket {
+                self.websocket(rest, place, found)
+            } else {
+                self.message(rest, place, found)
+            };
+            let Some(read) = read.filter(|&read| read > 0) else { break };
+            if let Some(more) = read.checked_sub(rest.len()) {
+                self.skip = more;
+            }
+            at = at.saturating_add(read);
+        }
+        self.bytes = bytes.get(at..).unwrap_or_default().to_vec();
+    }
+
+    /// How many bytes the message at the beginning takes, or what stands before one; none if more is needed.
+    fn message(&mut self, rest: &[u8], place: &Place, found: &mut impl FnMut(Arrived<'_>)) -> Option<usize> {
+        let blank = rest.len() - rest.trim_ascii_start().len();
+        if blank > 0 && !self.is_lost {
+            return Some(blank);
+        }
+        let Some(line_end) = memchr::memchr(b'\n', rest) else {
+            // No start line is so long.
+            return (rest.len() > MAX_MESSAGE).then(|| {
+                self.is_lost = true;
+                rest.len()
+            });
+        };
+        if !is_message(rest) {
+            self.is_lost = true;
+            return Some(line_end + 1);
+        }
+        let message = Message::parse(rest)?;
+        if !message.has_whole_head {
+            return (rest.len() > MAX_MESSAGE).then(|| {
+                found(Arrived { place, transport: "tcp", bytes: rest, is_complete: false });
+                self.is_lost = true;
+                rest.len()
+            });
+        }
+        let body = message.content_length().unwrap_or(0) as usize;
+        let len = message.head_len.saturating_add(body);
+        if body > MAX_MESSAGE {
+            let bytes = rest.get(..len).unwrap_or(rest);
+            found(Arrived { place, transport: "tcp", bytes, is_complete: false });
+        } else {
+            let Some(bytes) = rest.get(..len) else {
+                self.need = len;
+                return None;
+            };
+            found(Arrived { place, transport: "tcp", bytes, is_complete: true });
+        }
+        self.is_lost = false;
+        Some(len)
+    }
+
+    /// As [`Self::message`], of a frame (RFC 6455 section 5.2).
+    fn websocket(&mut self, rest: &[u8], place: &Place, found: &mut impl FnMut(Arrived<'_>)) -> Option<usize> {
+        if self.is_lost && !begins_websocket(rest) {
+            // Frames cannot be told from what they carry: only the start of a segment may be one.
+            return Some(rest.len());
+        }
+        self.is_lost = false;
+        let &[first, ..] = rest else { return None };
+        // All kinds of frames have the same header; those that are not final or go on with others are read as if they began one.
+        let mut as_first = rest.get(..14).unwrap_or(rest).to_vec();
+        if let Some(byte) = as_first.first_mut() {
+            *byte = 0x81;
+        }
+        let frame = websocket::Frame::parse(&as_first)?;
+        let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
+        let end = frame.header_len.saturating_add(len);
+        if len > MAX_MESSAGE {
+            self.is_lost = true;
+            return Some(end);
+        }
+        let whole = rest.get(..end)?;
+        let mut unmasked = vec![0; len];
+        let payload = frame.unmask(whole, &mut unmasked);
+        if matches!(first & 0x0f, 0..=2) {
+            if self.pieces.len() + payload.len() <= MAX_MESSAGE {
+                self.pieces.extend_from_slice(payload);
+            }
+            if first & 0x80 != 0 {
+                let message = std::mem::take(&mut self.pieces);
+                datagram(place, "ws", &message, true, found);
+            }
+        }
+        Some(end)
+    }
+}
+
+/// Whether a WebSocket frame begins here that carries SIP.
+fn begins_websocket(bytes: &[u8]) -> bool {
+    // A first frame that is not final differs in one bit.
+    let mut head = bytes.get(..256).unwrap_or(bytes).to_vec();
+    match head.first_mut() {
+        Some(first @ (0x01 | 0x02 | 0x81 | 0x82)) => *first |= 0x80,
+        _ => return false,
+    }
+    let mut unmasked = [0; 256];
+    websocket::Frame::parse(&head).is_some_and(|frame| {
+        let start = frame.unmask(&head, &mut unmasked);
+        let line = start.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        line.starts_with(b"SIP/2.0 ")
+            || line.ends_with(b" SIP/2.0")
+            || line.first_chunk::<4>().is_some_and(|word| word.iter().all(u8::is_ascii_uppercase))
+    })
+}

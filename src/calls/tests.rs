@@ -1,0 +1,586 @@
+use std::net::IpAddr;
+
+use arrow_array::cast::AsArray;
+use arrow_array::{Array, RecordBatch};
+use etherparse::PacketBuilder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::capture::{Options as CaptureOptions, Reader, Source};
+use crate::packets::{Scan, ScanOptions};
+use crate::stage::Staged;
+
+const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]];
+
+type End = (&'static str, u16);
+
+/// Frames of a test, a millisecond apart unless told otherwise.
+#[derive(Debug, Default, Clone)]
+struct Frames(Vec<(i64, Vec<u8>)>);
+
+fn octets(addr: &str) -> [u8; 4] {
+    let IpAddr::V4(addr) = addr.parse().unwrap() else { panic!("of version 4") };
+    addr.octets()
+}
+
+impl Frames {
+    fn push(&mut self, frame: Vec<u8>) {
+        let ts = self.0.last().map_or(0, |(ts, _)| ts + 1_000_000);
+        self.0.push((ts, frame));
+    }
+
+    fn wait(&mut self, seconds: i64) {
+        let ts = self.0.last().unwrap().0 + seconds * SECOND;
+        self.0.push((ts, vec![0; 14]));
+    }
+
+    fn udp(&mut self, from: End, to: End, text: &str) {
+        let builder = PacketBuilder::ethernet2(MACS[0], MACS[1]).ipv4(octets(from.0), octets(to.0), 64);
+        let mut frame = Vec::new();
+        builder.udp(from.1, to.1).write(&mut frame, text.as_bytes()).unwrap();
+        self.push(frame);
+    }
+
+    fn tcp(&mut self, from: End, to: End, seq: u32, is_syn: bool, bytes: &[u8]) {
+        let builder = PacketBuilder::ethernet2(MACS[0], MACS[1]).ipv4(octets(from.0), octets(to.0), 64);
+        let tcp = builder.tcp(from.1, to.1, seq, 1024);
+        let tcp = if is_syn { tcp.syn() } else { tcp.ack(1) };
+        let mut frame = Vec::new();
+        tcp.write(&mut frame, bytes).unwrap();
+        self.push(frame);
+    }
+
+    fn pcap(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 262_144, 1] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for (ts, frame) in &self.0 {
+            let len = frame.len() as u32;
+            for word in [(ts / SECOND) as u32, (ts % SECOND) as u32, len, len] {
+                bytes.extend(word.to_le_bytes());
+            }
+            bytes.extend(frame);
+        }
+        bytes
+    }
+
+    fn table(&self, table: Table) -> RecordBatch {
+        self.table_with(table, Options::default(), 3, 0).0
+    }
+
+    fn table_with(&self, table: Table, options: Options, batch_size: usize, workers: usize) -> (RecordBatch, Vec<String>) {
+        let source = Source::Memory { name: "test".to_owned(), bytes: std::sync::Arc::new(self.pcap()) };
+        let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
+        let options_of_scan = ScanOptions { batch_size, workers, ..ScanOptions::default() };
+        let stage = Box::new(Calls::new(table, options));
+        let mut staged = Staged::new(stage, options_of_scan, |options| Scan::new(reader, options));
+        let batches: Vec<_> = staged.by_ref().map(Result::unwrap).collect();
+        let rows = arrow_select(&table.schema(), &batches);
+        (rows, staged.warnings())
+    }
+}
+
+/// All rows in one batch: tests have few.
+fn arrow_select(schema: &SchemaRef, batches: &[RecordBatch]) -> RecordBatch {
+    match batches {
+        [] => RecordBatch::new_empty(schema.clone()),
+        [one] => one.clone(),
+        _ => panic!("few rows come at once"),
+    }
+}
+
+/// A cell as text.
+fn cell(batch: &RecordBatch, row: usize, name: &str) -> String {
+    let array = batch.column_by_name(name).unwrap_or_else(|| panic!("no column {name}"));
+    if array.is_null(row) {
+        return "-".to_owned();
+    }
+    if let Some(list) = array.as_list_opt::<i32>() {
+        let items = list.value(row);
+        if let Some(texts) = items.as_string_opt::<i32>() {
+            return texts.iter().map(Option::unwrap).collect::<Vec<_>>().join(",");
+        }
+        return format!("{:?}", items.as_primitive::<arrow_array::types::UInt64Type>().values().to_vec());
+    }
+    if let Some(text) = array.as_string_opt::<i32>() {
+        return text.value(row).to_owned();
+    }
+    if let Some(flag) = array.as_boolean_opt() {
+        return flag.value(row).to_string();
+    }
+    macro_rules! number {
+        ($($kind:ident),+) => {$(
+            if let Some(numbers) = array.as_primitive_opt::<arrow_array::types::$kind>() {
+                return numbers.value(row).to_string();
+            }
+        )+};
+    }
+    number!(UInt16Type, UInt32Type, UInt64Type, TimestampNanosecondType);
+    if let Some(bytes) = array.as_fixed_size_binary_opt()
+        && let Ok(addr) = bytes.value(row).try_into()
+    {
+        return crate::packets::address::address_text(addr);
+    }
+    panic!("no text for {name}")
+}
+
+fn row(batch: &RecordBatch, at: usize, names: &str) -> String {
+    names.split(' ').map(|name| format!("{name}={}", cell(batch, at, name))).collect::<Vec<_>>().join(" ")
+}
+
+fn column(batch: &RecordBatch, name: &str) -> Vec<String> {
+    (0..batch.num_rows()).map(|row| cell(batch, row, name)).collect()
+}
+
+const ALICE: End = ("192.0.2.101", 5060);
+const BOB: End = ("192.0.2.201", 5060);
+
+/// A description as in RFC 3665 section 3.1.
+fn sdp(addr: &str, port: u16, more: &str) -> String {
+    format!("v=0\r\no=alice 2890844526 2890844526 IN IP4 client.atlanta.example.com\r\ns=-\r\nc=IN IP4 {addr}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n{more}")
+}
+
+/// A message of the dialog of RFC 3665 section 3.1, of which these lines stand behind the others.
+fn message(start: &str, cseq: &str, to_tag: &str, more: &str, body: &str) -> String {
+    let tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+    let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    format!(
+        "{start}\r\nVia: SIP/2.0/TCP client.atlanta.example.com:5060;branch=z9hG4bK74bf9{}\r\nMax-Forwards: 70\r\n\
+         From: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl\r\nTo: Bob <sip:bob@biloxi.example.com>{tag}\r\n\
+         Call-ID: 3848276298220188511@atlanta.example.com\r\nCSeq: {cseq}\r\n{more}{kind}Content-Length: {}\r\n\r\n{body}",
+        cseq.replace(' ', ""),
+        body.len(),
+    )
+}
+
+fn callee_says(start: &str, cseq: &str) -> String {
+    message(start, cseq, "", "", "")
+        .replace("From: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl", "From: Bob <sip:bob@biloxi.example.com>;tag=8321234356")
+        .replace("To: Bob <sip:bob@biloxi.example.com>", "To: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl")
+}
+
+const TAG: &str = "8321234356";
+
+/// RFC 3665 section 3.1: a call that is answered, and hung up by who was called.
+fn session() -> Vec<(bool, String)> {
+    let invite = message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "Contact: <sip:alice@client.atlanta.example.com;transport=tcp>\r\n", &sdp("192.0.2.101", 49172, ""));
+    let contact = "Contact: <sip:bob@client.biloxi.example.com;transport=tcp>\r\n";
+    vec![
+        (true, invite),
+        (false, message("SIP/2.0 180 Ringing", "1 INVITE", TAG, contact, "")),
+        (false, message("SIP/2.0 200 OK", "1 INVITE", TAG, contact, &sdp("192.0.2.201", 3456, ""))),
+        (true, message("ACK sip:bob@client.biloxi.example.com SIP/2.0", "1 ACK", TAG, "", "")),
+        (false, callee_says("BYE sip:alice@client.atlanta.example.com SIP/2.0", "1 BYE")),
+        (true, callee_says("SIP/2.0 200 OK", "1 BYE")),
+    ]
+}
+
+fn over_udp(messages: &[(bool, String)]) -> Frames {
+    let mut frames = Frames::default();
+    for (is_callers, text) in messages {
+        let (from, to) = if *is_callers { (ALICE, BOB) } else { (BOB, ALICE) };
+        frames.udp(from, to, text);
+    }
+    frames
+}
+
+#[test]
+fn a_session() {
+    let frames = over_udp(&session());
+    let calls = frames.table(Table::Calls);
+    assert_eq!(calls.num_rows(), 1);
+    assert_eq!(
+        row(&calls, 0, "state ended_by caller caller_source callee callee_source began_before final_status messages retransmissions"),
+        "state=ended ended_by=callee caller=alice caller_source=From callee=bob callee_source=Request-URI began_before=false final_status=200 messages=6 retransmissions=0"
+    );
+    assert_eq!(
+        row(&calls, 0, "began rang answered ended post_dial_ms ring_ms talk_ms frames"),
+        "began=0 rang=1000000 answered=2000000 ended=4000000 post_dial_ms=1 ring_ms=1 talk_ms=2 frames=[1, 2, 3, 4, 5, 6]"
+    );
+    assert_eq!(
+        row(&calls, 0, "caller_media callee_media codecs_offered codecs_agreed encryption encryption_lost transport src dst addresses contacts"),
+        "caller_media=audio 192.0.2.101:49172 callee_media=audio 192.0.2.201:3456 codecs_offered=PCMU/8000 codecs_agreed=PCMU/8000 encryption=none encryption_lost=false transport=udp src=192.0.2.101 dst=192.0.2.201 addresses=192.0.2.101,192.0.2.201 contacts=client.atlanta.example.com,client.biloxi.example.com"
+    );
+    let messages = frames.table(Table::Messages);
+    assert_eq!(column(&messages, "side"), ["caller", "callee", "callee", "caller", "callee", "caller"]);
+    assert_eq!(column(&messages, "sdp"), ["offer", "-", "answer", "-", "-", "-"]);
+    assert_eq!(cell(&messages, 2, "media"), "audio 192.0.2.201:3456 RTP/AVP sendrecv");
+    assert_eq!(frames.table(Table::Changes).num_rows(), 0);
+    let media = frames.table(Table::Media);
+    assert_eq!(
+        row(&media, 0, "side medium addr port rtcp_port since until frame is_agreed payloads direction"),
+        "side=caller medium=audio addr=192.0.2.101 port=49172 rtcp_port=49173 since=0 until=4000000 frame=1 is_agreed=true payloads=0 PCMU/8000 direction=sendrecv"
+    );
+    assert_eq!(row(&media, 1, "side addr port is_agreed"), "side=callee addr=192.0.2.201 port=3456 is_agreed=true");
+}
+
+/// What becomes of a call, of these messages behind its beginning and ringing.
+fn ending(more: &[(bool, String)]) -> String {
+    let mut messages = session();
+    messages.truncate(2);
+    messages.extend_from_slice(more);
+    let calls = over_udp(&messages).table(Table::Calls);
+    assert_eq!(calls.num_rows(), 1);
+    row(&calls, 0, "state final_status ended_by")
+}
+
+#[test]
+fn endings() {
+    let uri = "sip:bob@biloxi.example.com SIP/2.0";
+    // RFC 3665 sections 3.8 (cancelled), 3.9 (no answer), 3.10 (busy).
+    let cancel = [
+        (true, message(&format!("CANCEL {uri}"), "1 CANCEL", "", "", "")),
+        (false, message("SIP/2.0 200 OK", "1 CANCEL", TAG, "", "")),
+        (false, message("SIP/2.0 487 Request Terminated", "1 INVITE", TAG, "", "")),
+        (true, message(&format!("ACK {uri}"), "1 ACK", TAG, "", "")),
+    ];
+    assert_eq!(ending(&cancel), "state=cancelled final_status=487 ended_by=caller");
+    let busy = [(false, message("SIP/2.0 486 Busy Here", "1 INVITE", TAG, "", ""))];
+    assert_eq!(ending(&busy), "state=failed final_status=486 ended_by=callee");
+    assert_eq!(ending(&[]), "state=ringing final_status=- ended_by=-");
+    // Section 3.3 of RFC 3665: authentication, then called again under the same Call-ID.
+    let again = [
+        (false, message("SIP/2.0 407 Proxy Authorization Required", "1 INVITE", TAG, "", "")),
+        (true, message(&format!("INVITE {uri}"), "2 INVITE", "", "", "")),
+        (false, message("SIP/2.0 200 OK", "2 INVITE", "x", "", "")),
+    ];
+    assert_eq!(ending(&again), "state=answered final_status=200 ended_by=-");
+    // Answered when the cancellation was under way, RFC 3261 section 9.1.
+    let race = [cancel[0].clone(), (false, message("SIP/2.0 200 OK", "1 INVITE", TAG, "", ""))];
+    assert_eq!(ending(&race), "state=answered final_status=200 ended_by=-");
+}
+
+#[test]
+fn redirected() {
+    // RFC 3665 section 3.6 of a proxy's kind: the call goes elsewhere.
+    let moved = message("SIP/2.0 302 Moved Temporarily", "1 INVITE", "53fHlqlQ2", "Contact: <sip:bob@chicago.example.com;transport=tcp>, <sip:+32470000000@198.51.100.9:5080>\r\n", "");
+    let mut messages = session();
+    messages.truncate(1);
+    messages.push((false, moved));
+    let frames = over_udp(&messages);
+    let calls = frames.table(Table::Calls);
+    assert_eq!(
+        row(&calls, 0, "state final_status redirect_users redirect_hosts"),
+        "state=redirected final_status=302 redirect_users=bob,+32470000000 redirect_hosts=chicago.example.com,198.51.100.9:5080"
+    );
+    let changes = frames.table(Table::Changes);
+    assert_eq!(
+        row(&changes, 0, "change side old new frame status"),
+        "change=redirect side=callee old=biloxi.example.com new=chicago.example.com 198.51.100.9:5080 frame=2 status=302"
+    );
+}
+
+#[test]
+fn media_that_move_and_lose_their_keys() {
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    let secure = |addr, port| sdp(addr, port, key).replace("RTP/AVP", "RTP/SAVP");
+    let mut messages = session();
+    messages.truncate(4);
+    messages[0].1 = message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "Contact: <sip:alice@192.0.2.101>\r\n", &secure("192.0.2.101", 49172));
+    messages[2].1 = message("SIP/2.0 200 OK", "1 INVITE", TAG, "", &secure("192.0.2.201", 3456));
+    let again = message("INVITE sip:bob@client.biloxi.example.com SIP/2.0", "2 INVITE", TAG, "Contact: <sip:alice@203.0.113.66>\r\n", &sdp("203.0.113.66", 6666, "a=sendonly\r\n"));
+    messages.push((true, again.clone()));
+    messages.push((true, again));
+    messages.push((false, message("SIP/2.0 200 OK", "2 INVITE", TAG, "", &sdp("192.0.2.201", 3456, "a=recvonly\r\n"))));
+    let frames = over_udp(&messages);
+    let calls = frames.table(Table::Calls);
+    assert_eq!(
+        row(&calls, 0, "state encryption encryption_offered encryption_lost retransmissions caller_media"),
+        "state=answered encryption=none encryption_offered=sdes encryption_lost=true retransmissions=1 caller_media=audio 192.0.2.101:49172,audio 203.0.113.66:6666"
+    );
+    let changes = frames.table(Table::Changes);
+    let told: Vec<_> = (0..changes.num_rows()).map(|at| row(&changes, at, "frame side change old new")).collect();
+    assert_eq!(
+        told,
+        [
+            "frame=5 side=caller change=target old=192.0.2.101 new=203.0.113.66",
+            "frame=5 side=caller change=media old=192.0.2.101:49172 new=203.0.113.66:6666",
+            "frame=5 side=caller change=profile old=RTP/SAVP new=RTP/AVP",
+            "frame=5 side=caller change=direction old=sendrecv new=sendonly",
+            "frame=7 side=callee change=profile old=RTP/SAVP new=RTP/AVP",
+            "frame=7 side=callee change=direction old=sendrecv new=recvonly",
+            "frame=7 side=callee change=encryption old=sdes new=none",
+        ]
+    );
+    let media = frames.table(Table::Media);
+    assert_eq!(row(&media, 0, "addr encryption suites until"), "addr=192.0.2.101 encryption=sdes suites=AES_CM_128_HMAC_SHA1_80 until=4000000");
+}
+
+#[test]
+fn a_relay_between_hops() {
+    let mut frames = Frames::default();
+    let proxy: End = ("192.0.2.111", 5060);
+    let session = session();
+    frames.udp(ALICE, proxy, &session[0].1);
+    frames.udp(proxy, BOB, &session[0].1.replace("c=IN IP4 192.0.2.101", "c=IN IP4 203.0.113.9"));
+    let calls = frames.table(Table::Calls);
+    assert_eq!(row(&calls, 0, "messages retransmissions"), "messages=2 retransmissions=0");
+    let changes = frames.table(Table::Changes);
+    assert_eq!(changes.num_rows(), 1);
+    assert_eq!(row(&changes, 0, "change old new"), "change=relayed old=192.0.2.101:49172 new=203.0.113.9:49172");
+}
+
+#[test]
+fn began_before_the_capture() {
+    let calls = over_udp(&session()[4..]).table(Table::Calls);
+    assert_eq!(row(&calls, 0, "state began_before began talk_ms"), "state=ended began_before=true began=- talk_ms=-");
+    let calls = over_udp(&session()[3..4]).table(Table::Calls);
+    assert_eq!(row(&calls, 0, "state began_before"), "state=unknown began_before=true");
+}
+
+#[test]
+fn nothing_comes_for_long() {
+    let mut frames = over_udp(&session()[..2]);
+    frames.wait(301);
+    assert_eq!(column(&frames.table(Table::Calls), "state"), ["timed-out"]);
+}
+
+#[test]
+fn numbers_of_isup_and_identities() {
+    // Called +3225550199, calling 025550123 (ITU-T Q.763 section 3.9).
+    let isup = "\u{1}\u{0}\u{60}\u{0}\u{a}\u{0}\u{2}\u{8}\u{6}";
+    let called = [0x04, 0x10, 0x23, 0x52, 0x55, 0x10];
+    let mut body = b"--b\r\nContent-Type: application/sdp\r\n\r\n".to_vec();
+    body.extend(sdp("192.0.2.101", 49172, "").bytes());
+    body.extend(b"\r\n--b\r\nContent-Type: application/isup; version=itu-t92+\r\n\r\n");
+    body.extend(isup.as_bytes());
+    body.extend(called);
+    body.extend(b"\r\n--b--\r\n");
+    let body = String::from_utf8(body).unwrap();
+    let invite = message(
+        "INVITE sip:+32-2-555-01-99@gw.example.net;user=phone SIP/2.0",
+        "1 INVITE",
+        "",
+        "P-Asserted-Identity: \"A\" <sip:+32470123456@op.example>, <tel:+32470123456>\r\nDiversion: <sip:+3225550100@op.example>;reason=unconditional\r\n\
+         Session-ID: ab30317f1a784dc48ff824d0d3715d86;remote=00000000000000000000000000000000\r\nP-Charging-Vector: icid-value=1234bc9876e;orig-ioi=home1.net\r\n\
+         Record-Route: <sip:192.0.2.111;lr>\r\nRequire: siprec\r\n",
+        &body,
+    )
+    .replace("Content-Type: application/sdp\r\nContent-Length", "Content-Type: multipart/mixed;boundary=b\r\nContent-Length");
+    let calls = over_udp(&[(true, invite)]).table(Table::Calls);
+    assert_eq!(
+        row(&calls, 0, "caller caller_source callee callee_source isup_called isup_calling diverted_by session_id icid route is_siprec caller_media"),
+        "caller=+32470123456 caller_source=P-Asserted-Identity callee=+3225550199 callee_source=Request-URI isup_called=+32255501 isup_calling=- diverted_by=+3225550100 session_id=ab30317f1a784dc48ff824d0d3715d86 icid=1234bc9876e route=192.0.2.111 is_siprec=true caller_media=audio 192.0.2.101:49172"
+    );
+}
+
+#[test]
+fn where_media_are_expected() {
+    let mut stage = Calls::new(Table::Calls, Options::default());
+    let source = Source::Memory { name: "t".to_owned(), bytes: std::sync::Arc::new(over_udp(&session()).pcap()) };
+    let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
+    let mut scan = Scan::new(reader, ScanOptions { columns: stage.columns(), tables: stage.tables(), ..ScanOptions::default() });
+    while let Some(batch) = scan.next_with_messages().unwrap() {
+        stage.read(&batch).unwrap();
+    }
+    let addr = crate::packets::address::parse_address("192.0.2.201").unwrap();
+    let find = |stage: &Calls, port, ts| stage.endpoints().find(0, addr, port, ts).map(|spot| (spot.call, spot.side, spot.is_rtcp));
+    assert_eq!(find(&stage, 3456, 3_000_000), Some((1, Side::Callee, false)));
+    assert_eq!(find(&stage, 3457, 3_000_000), Some((1, Side::Callee, true)));
+    assert_eq!(find(&stage, 3458, 3_000_000), None);
+    stage.end();
+    assert_eq!(find(&stage, 3456, 60 * SECOND), None);
+}
+
+/// The frames of a call over TCP, each direction cut at these places, in this order within a window of frames.
+fn over_tcp(cuts: &[usize], swaps: &[usize]) -> Frames {
+    let (client, server): (End, End) = (("192.0.2.101", 40000), BOB);
+    let mut frames = Frames::default();
+    let mut seqs = [u32::MAX - 5, 77];
+    frames.tcp(client, server, seqs[0], true, b"");
+    frames.tcp(server, client, seqs[1], true, b"");
+    seqs = [seqs[0].wrapping_add(1), 78];
+    let mut cuts = cuts.iter().copied().cycle();
+    for (is_callers, text) in session() {
+        let (from, to) = if is_callers { (client, server) } else { (server, client) };
+        let seq = &mut seqs[usize::from(!is_callers)];
+        let mut segments = Vec::new();
+        let mut rest = [text.as_bytes(), b"\r\n\r\n"].concat();
+        while !rest.is_empty() {
+            let cut = cuts.next().unwrap().clamp(1, rest.len());
+            let behind = rest.split_off(cut);
+            segments.push((*seq, rest));
+            *seq = seq.wrapping_add(cut as u32);
+            rest = behind;
+        }
+        for &swap in swaps {
+            let (a, b) = (swap % segments.len(), (swap / 7) % segments.len());
+            segments.swap(a, b);
+        }
+        if let Some(again) = swaps.first() {
+            // Sent again, and again with less.
+            let (seq, bytes) = segments[again % segments.len()].clone();
+            segments.push((seq, bytes[..bytes.len().div_ceil(2)].to_vec()));
+            segments.push((seq, bytes));
+        }
+        for (seq, bytes) in segments {
+            frames.tcp(from, to, seq, false, &bytes);
+        }
+    }
+    frames
+}
+
+const SAME: &str = "state ended_by final_status messages retransmissions incomplete caller callee caller_media callee_media codecs_agreed transport";
+
+#[test]
+fn a_session_over_tcp() {
+    let calls = over_tcp(&[usize::MAX], &[]).table(Table::Calls);
+    assert_eq!(calls.num_rows(), 1);
+    assert_eq!(
+        row(&calls, 0, SAME),
+        "state=ended ended_by=callee final_status=200 messages=6 retransmissions=0 incomplete=0 caller=alice callee=bob caller_media=audio 192.0.2.101:49172 callee_media=audio 192.0.2.201:3456 codecs_agreed=PCMU/8000 transport=tcp"
+    );
+}
+
+#[test]
+fn a_gap_in_a_connection() {
+    // The 180 is cut in two, of which one was not captured.
+    let cut = over_tcp(&[300], &[]);
+    for (missing, told) in [(4, "messages=5 incomplete=0"), (5, "messages=6 incomplete=1")] {
+        let left = cut.0.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, frame)| frame.clone());
+        let (calls, warnings) = Frames(left.collect()).table_with(Table::Calls, Options::default(), 64, 0);
+        assert_eq!(calls.num_rows(), 1);
+        assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
+        assert_eq!(row(&calls, 0, "callee_media state messages incomplete"), format!("callee_media=audio 192.0.2.201:3456 state=ended {told}"));
+    }
+}
+
+#[test]
+fn a_datagram_in_parts() {
+    let session = session();
+    let whole = over_udp(&session[..1]);
+    let packet = &whole.0[0].1;
+    let (head, payload) = (&packet[..34], &packet[34..]);
+    let part = |offset: usize, bytes: &[u8], more: bool| {
+        let mut frame = head.to_vec();
+        frame[16..18].copy_from_slice(&((20 + bytes.len()) as u16).to_be_bytes());
+        frame[18..20].copy_from_slice(&[0x12, 0x34]);
+        frame[20..22].copy_from_slice(&((offset / 8) as u16 | u16::from(more) << 13).to_be_bytes());
+        frame.extend(bytes);
+        frame
+    };
+    let parts = [
+        part(0, &payload[..400], true),
+        part(400, &payload[400..480], true),
+        part(480, &payload[480..], false),
+    ];
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        let mut frames = Frames::default();
+        order.iter().for_each(|&at| frames.push(parts[at].clone()));
+        let calls = frames.table(Table::Calls);
+        assert_eq!(calls.num_rows(), 1, "{order:?}");
+        assert_eq!(row(&calls, 0, "caller_media incomplete frames"), "caller_media=audio 192.0.2.101:49172 incomplete=0 frames=[3]");
+    }
+    let mut frames = Frames::default();
+    frames.push(parts[0].clone());
+    frames.push(parts[2].clone());
+    assert_eq!(row(&frames.table(Table::Calls), 0, "caller_media incomplete"), "caller_media=- incomplete=1");
+}
+
+#[test]
+fn over_websocket() {
+    let mut frames = Frames::default();
+    let (client, server): (End, End) = (("192.0.2.101", 40000), ("192.0.2.201", 8080));
+    let text = session().remove(0).1;
+    let mask = [1, 2, 3, 4];
+    let mut bytes = vec![0x01, 0x80 | 126];
+    let (first, second) = text.as_bytes().split_at(300);
+    bytes.extend((first.len() as u16).to_be_bytes());
+    bytes.extend(mask);
+    bytes.extend(first.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    bytes.extend([0x80, 0x80 | 126]);
+    bytes.extend((second.len() as u16).to_be_bytes());
+    bytes.extend(mask);
+    bytes.extend(second.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    // The first frame alone is no message that the classifier knows, so it is on SIP's port.
+    let server = (server.0, 5060);
+    frames.tcp(client, server, 9, true, b"");
+    frames.tcp(client, server, 10, false, &bytes[..200]);
+    frames.tcp(client, server, 210, false, &bytes[200..]);
+    let calls = frames.table(Table::Calls);
+    assert_eq!(row(&calls, 0, "transport caller_media incomplete"), "transport=ws caller_media=audio 192.0.2.101:49172 incomplete=0");
+}
+
+#[test]
+fn a_few_calls_at_a_time() {
+    let mut frames = Frames::default();
+    for number in 0..5000 {
+        let text = session().remove(0).1.replace("3848276298220188511", &number.to_string());
+        frames.udp(ALICE, BOB, &text);
+    }
+    let options = Options { max_calls: 100, ..Options::default() };
+    let (calls, warnings) = frames.table_with(Table::Calls, options, 4096, 0);
+    assert_eq!(calls.num_rows(), 5000);
+    assert_eq!(warnings, ["4900 calls were given up because too many were open at a time: their rows end early"]);
+}
+
+#[test]
+fn any_number_of_threads() {
+    let frames = over_tcp(&[100, 33, 512], &[3, 9]);
+    for table in Table::ALL {
+        let expected = frames.table_with(*table, Options::default(), 7, 0).0;
+        for (batch_size, workers) in [(1, 0), (64, 2), (5, 3)] {
+            assert_eq!(frames.table_with(*table, Options::default(), batch_size, workers).0, expected);
+        }
+    }
+}
+
+#[test]
+fn a_state_goes_on() {
+    let frames = over_udp(&session());
+    let read = |frames: &[(i64, Vec<u8>)], state: Option<State>| {
+        let source = Source::Memory { name: "t".to_owned(), bytes: std::sync::Arc::new(Frames(frames.to_vec()).pcap()) };
+        let options = CaptureOptions { tap: Some("t".to_owned()), ..CaptureOptions::default() };
+        let reader = Reader::open(vec![source], options).unwrap();
+        let mut stage = match state {
+            Some(state) => Calls::with_state(Table::Calls, state),
+            None => Calls::new(Table::Calls, Options::default()),
+        };
+        let mut scan = Scan::new(reader, ScanOptions { columns: stage.columns(), tables: stage.tables(), ..ScanOptions::default() });
+        while let Some(batch) = scan.next_with_messages().unwrap() {
+            stage.read(&batch).unwrap();
+        }
+        stage
+    };
+    let whole = read(&frames.0, None).take(true).unwrap().unwrap();
+    let saved = postcard::to_allocvec(&read(&frames.0[..3], None).into_state()).unwrap();
+    let mut stage = read(&frames.0[3..], Some(postcard::from_bytes(&saved).unwrap()));
+    let rows = stage.take(true).unwrap().unwrap();
+    assert_eq!(row(&rows, 0, SAME), row(&whole, 0, SAME));
+    assert_eq!(row(&rows, 0, "began answered ended"), row(&whole, 0, "began answered ended"));
+}
+
+#[test]
+fn cut_anywhere() {
+    for (is_callers, text) in session() {
+        for cut in 0..text.len() {
+            over_udp(&[(is_callers, text[..cut].to_owned())]).table(Table::Calls);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_segmentation(cuts in prop::collection::vec(1_usize..700, 1..20), swaps in prop::collection::vec(0_usize..1000, 0..20)) {
+        let expected = over_tcp(&[usize::MAX], &[]).table(Table::Calls);
+        let calls = over_tcp(&cuts, &swaps).table(Table::Calls);
+        prop_assert_eq!(calls.num_rows(), 1);
+        prop_assert_eq!(row(&calls, 0, SAME), row(&expected, 0, SAME));
+    }
+
+    #[test]
+    fn any_bytes(payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 0..8), seqs in prop::collection::vec(any::<u32>(), 8)) {
+        let mut frames = Frames::default();
+        for (payload, seq) in payloads.iter().zip(seqs) {
+            let bytes = [b"INVITE sip:a SIP/2.0\r\ni: 1\r\nCSeq: 1 INVITE\r\nl: 99999999\r\nv: ".as_slice(), payload].concat();
+            frames.tcp(ALICE, BOB, seq, seq % 3 == 0, &bytes);
+            frames.tcp(ALICE, BOB, seq.wrapping_add(9), false, payload);
+        }
+        for table in Table::ALL {
+            frames.table(*table);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+"""Calls: what was configured is what comes out, of real clients; tshark sees the same; and numbers stay hidden."""
+
+from __future__ import annotations
+
+import random
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ET
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from conftest import ROOT, capture_index
+from namespaces import Network, captured, missing
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.utils import wrpcap
+from typer.testing import CliRunner
+
+import tapsight
+from tapsight._calls import hidden_user
+from tapsight._ladder import ladder
+from tapsight.cli import app
+
+HERE = Path(__file__).parent
+
+LACKING = missing("sipp")
+LACKING_BARESIP = missing("baresip")
+needs_sipp = pytest.mark.skipif(bool(LACKING), reason=f"a real call needs {', '.join(LACKING)}")
+needs_baresip = pytest.mark.skipif(bool(LACKING_BARESIP), reason=f"a real call needs {', '.join(LACKING_BARESIP)}")
+
+
+def run(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments))
+
+
+def tables(path: Path) -> dict[str, pl.DataFrame]:
+    return {
+        name: tapsight.calls(path, table=name, show_numbers=True).to_polars()
+        for name in ("calls", "call_messages", "call_changes", "call_media")
+    }
+
+
+def sip(start: str, *fields: str, body: str = "") -> bytes:
+    lines = [start, *fields, f"Content-Length: {len(body)}", "", body]
+    return "\r\n".join(lines).encode()
+
+
+def invite(number: str = "+3225550199", caller: str = "+32470123456", call_id: str = "1@192.0.2.1") -> bytes:
+    return sip(
+        f"INVITE sip:{number}@192.0.2.2;user=phone SIP/2.0",
+        "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1",
+        f'From: "{caller}" <sip:{caller}@192.0.2.1>;tag=a',
+        f"To: <sip:{number}@192.0.2.2>",
+        f"Call-ID: {call_id}",
+        "CSeq: 1 INVITE",
+        f"Contact: <sip:{caller}@192.0.2.1:5060>",
+        f"Diversion: <tel:{number}>;reason=no-answer",
+        "Content-Type: application/sdp",
+        body="v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 0\r\n",
+    )
+
+
+def capture(path: Path, *payloads: bytes) -> Path:
+    macs = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
+    frames = [
+        Ether(**macs) / IP(src="192.0.2.1", dst="192.0.2.2") / UDP(sport=5060, dport=5060) / payload
+        for payload in payloads
+    ]
+    for at, frame in enumerate(frames):
+        frame.time = 1_700_000_000 + at
+    wrpcap(str(path), frames)
+    return path
+
+
+def test_numbers_are_hidden_unless_asked_for(tmp_path: Path) -> None:
+    path = capture(tmp_path / "a.pcap", invite(call_id="32470123456-7@192.0.2.1"), invite(call_id="+3225550199@x"))
+    secrets = ("470123456", "25550199")
+    shown = run("calls", str(path), "--show-numbers", "--format", "csv").stdout
+    assert all(secret in shown for secret in secrets)
+    for table in ("calls", "call_messages", "call_changes", "call_media"):
+        for form in ("csv", "ndjson"):
+            text = run("calls", str(path), "--table", table, "--format", form).stdout
+            assert text
+            assert not any(secret in text for secret in secrets), (table, form)
+    for options in ((), ("--ladder", "1")):
+        text = run("calls", str(path), *options).stdout
+        assert "+324~" in text
+        assert not any(secret in text for secret in secrets)
+    hidden = tapsight.calls(path).to_polars()
+    assert hidden["caller"].n_unique() == 1
+    assert hidden["callee"][0] == hidden_user("+3225550199")
+    # Whatever reads the stream itself sees no more.
+    frame = pl.DataFrame(tapsight.calls(path))
+    assert not any(secret in str(frame.to_dicts()) for secret in secrets)
+
+
+def test_one_number_has_one_hash_in_one_run() -> None:
+    assert hidden_user("+32 470 12-34-56") == hidden_user("+32470123456")
+    assert hidden_user("0032470123456") == hidden_user("+32470123456")
+    assert hidden_user("32470123456").removeprefix("324") == hidden_user("+32470123456").removeprefix("+324")
+    assert hidden_user("+32470123456", b"k" * 16) != hidden_user("+32470123456", b"l" * 16)
+    assert re.fullmatch(r"~[0-9a-f]{8}", hidden_user("alice"))
+    # Too short to show anything of it.
+    assert re.fullmatch(r"~[0-9a-f]{8}", hidden_user("123456"))
+
+
+def test_a_ladder(tmp_path: Path) -> None:
+    path = capture(tmp_path / "a.pcap", invite(), invite())
+    done = run("calls", str(path), "--ladder", "1@192.0.2.1", "--show-numbers")
+    assert done.stdout.splitlines()[0] == f"call 1 at {path}: +32470123456 → +3225550199, calling"
+    assert re.search(r"0\.000 s +\|-+ INVITE -+>\|", done.stdout)
+    assert re.search(r"1\.000 s +\|-+ INVITE \(again\) -+>\|", done.stdout)
+    assert "offer audio 192.0.2.1:4000 RTP/AVP sendrecv" in done.stdout
+    assert run("calls", str(path), "--ladder", "77").exit_code == 2
+
+
+def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
+    bad = invite().replace(b"1@192.0.2.1", b"1\x1b[2J@x").replace(b"m=audio", b"m=au\x1b[31mdio")
+    path = capture(tmp_path / "a.pcap", bad.replace(b"INVITE sip:+3225550199", b"INVITE sip:%1b]0;x"))
+    for options in ((), ("--ladder", "1"), ("--show-numbers",), ("--table", "call_media"), ("--format", "csv")):
+        assert "\x1b" not in run("calls", str(path), *options).stdout
+
+
+def test_ladders_of_many_addresses() -> None:
+    rows = [
+        {
+            "src": bytes([0] * 15 + [at]), "dst": bytes([0] * 15 + [at + 1]), "ts": at * 10**9, "method": None, "status": 200,
+            "cseq_method": "INVITE", "is_retransmission": False, "is_complete": at != 1, "sdp": None, "media": None,
+        }
+        for at in range(6)
+    ]  # fmt: skip
+    for width in (20, 80, 200):
+        text = ladder("x", rows, width, colour=False)
+        assert text.count("200 INVITE") == 6
+        assert "(cut)" in text
+    assert "\x1b[32m" in ladder("x", rows, 80, colour=True)
+
+
+def test_fields_say_what_they_mean() -> None:
+    for table in ("calls", "call_messages", "call_changes", "call_media"):
+        for field in tapsight.calls("x", table=table).schema:  # type: ignore[arg-type]
+            assert field.metadata[b"description"]
+    with pytest.raises(ValueError, match="there are: calls"):
+        tapsight.calls("x", table="other")  # type: ignore[arg-type]
+
+
+@needs_sipp
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_call_of_sipp(tmp_path: Path, transport: str) -> None:
+    voice, scenario = tmp_path / "voice.ulaw", tmp_path / "call.xml"
+    voice.write_bytes(random.Random(0).randbytes(80_000))
+    text = (HERE / "call.xml").read_text().replace("voice.ulaw", str(voice))
+    scenario.write_text(text.replace('"2500"', '"1500"').replace("sip:caller@", "sip:+32470123456@"))
+    path = tmp_path / "call.pcap"
+    mode = ("-t", "u1" if transport == "udp" else "t1")
+    with Network(tmp_path) as network:
+        here = network.namespace("calls")
+        here.ip("addr add 192.0.2.1/32 dev lo", "addr add 192.0.2.2/32 dev lo")
+        network.start(here, "sipp", "-sn", "uas", "-i", "192.0.2.2", "-mi", "192.0.2.2", "-mp", "7000", "-nostdin", *mode)
+        with captured(network, [(here, "lo", path)]):
+            client = network.start(
+                here, "sipp", "192.0.2.2:5060", "-sf", scenario, "-s", "+3225550199", "-m", "1", "-timeout", "20", "-nostdin",
+                "-i", "192.0.2.1", "-mi", "192.0.2.1", "-mp", "6000", "-p", "5070", "-cid_str", "%u-%p@agreed", *mode,
+            )  # fmt: skip
+            network.finish(client)
+    found = tables(path)
+    assert len(found["calls"]) == 1
+    call = found["calls"].row(0, named=True)
+    expected = {
+        "state": "ended", "ended_by": "caller", "final_status": 200, "began_before": False, "transport": transport,
+        "caller": "+32470123456", "caller_source": "From", "callee": "+3225550199", "callee_source": "Request-URI",
+        "from_host": "192.0.2.1:5070", "to_host": "192.0.2.2:5060", "request_host": "192.0.2.2:5060",
+        "addresses": ["192.0.2.1", "192.0.2.2"], "via": ["192.0.2.1:5070"], "caller_media": ["audio 192.0.2.1:6000"],
+        "callee_media": ["audio 192.0.2.2:7000"], "codecs_offered": ["PCMU/8000"], "codecs_agreed": ["PCMU/8000"],
+        "encryption": "none", "encryption_lost": False, "retransmissions": 0, "incomplete": 0, "messages": 6,
+    }  # fmt: skip
+    assert {name: call[name] for name in expected} == expected
+    assert call["call_id"].endswith("@agreed")
+    assert 1500 <= call["talk_ms"] <= 2500
+    assert call["contacts"][0] == "192.0.2.1:5070"
+    messages = found["call_messages"]
+    told = [row["method"] or str(row["status"]) for row in messages.iter_rows(named=True)]
+    assert told == ["INVITE", "180", "200", "ACK", "BYE", "200"]
+    assert messages["sdp"].to_list() == ["offer", None, "answer", None, None, None]
+    media = found["call_media"]
+    assert media["is_agreed"].all()
+    assert media["port"].to_list() == [6000, 7000]
+    assert len(found["call_changes"]) == 0
+    assert_agrees(path)
+
+
+def baresip_config(folder: Path, user: str, port: int, media: str, encryption: str, more: str) -> Path:
+    folder.mkdir()
+    modules = next(Path("/usr/lib").glob("**/baresip/modules"), Path("/usr/lib/baresip/modules"))
+    names = ("g711", "ausine", "aufile", "srtp", "dtls_srtp")
+    lines = [
+        f"sip_listen 192.0.2.{user[-1]}:{port}",
+        "call_local_timeout 60",
+        "call_max_calls 2",
+        "audio_player aufile,/dev/null",
+        "audio_source ausine,440",
+        "audio_alert aufile,/dev/null",
+        f"rtp_ports {media}",
+        "rtcp_mux no",
+        f"module_path {modules}",
+        *(f"module {name}.so" for name in names),
+        "module_app account.so",
+        "module_app menu.so",
+    ]
+    (folder / "config").write_text("\n".join(lines) + "\n")
+    account = f"<sip:{user}@192.0.2.{user[-1]}:{port}>;regint=0;audio_codecs=pcma{encryption}{more}\n"
+    (folder / "accounts").write_text(account)
+    (folder / "contacts").write_text("")
+    return folder
+
+
+@needs_baresip
+@pytest.mark.parametrize(("mode", "expected"), [("", "none"), (";mediaenc=srtp-mand", "sdes"), (";mediaenc=dtls_srtp", "dtls-srtp")])
+def test_a_call_of_baresip(tmp_path: Path, mode: str, expected: str) -> None:
+    path = tmp_path / "call.pcap"
+    callee = baresip_config(tmp_path / "callee", "322555012", 5062, "21000-21010", mode, ";answermode=auto")
+    caller = baresip_config(tmp_path / "caller", "324701231", 5061, "20000-20010", mode, "")
+    with Network(tmp_path) as network:
+        here = network.namespace("calls")
+        here.ip("addr add 192.0.2.1/32 dev lo", "addr add 192.0.2.2/32 dev lo")
+        network.start(here, "baresip", "-4", "-f", callee, "-t", "8", seconds=20)
+        with captured(network, [(here, "lo", path)]):
+            client = network.start(
+                here, "baresip", "-4", "-f", caller, "-t", "4", "-e", "/dial sip:322555012@192.0.2.2:5062", seconds=20
+            )
+            client.wait(20)
+    found = tables(path)
+    assert len(found["calls"]) == 1
+    call = found["calls"].row(0, named=True)
+    wanted = {
+        "state": "ended", "ended_by": "caller", "caller": "324701231", "callee": "322555012", "transport": "udp",
+        "encryption": expected, "encryption_offered": None if expected == "none" else [expected], "encryption_lost": False,
+        "codecs_agreed": ["PCMA/8000"], "final_status": 200, "incomplete": 0,
+    }  # fmt: skip
+    assert {name: call[name] for name in wanted} == wanted
+    assert "baresip" in call["caller_agent"]
+    media = found["call_media"]
+    assert set(media["side"]) == {"caller", "callee"}
+    ports = dict(media.select("side", "port").iter_rows())
+    assert 20000 <= ports["caller"] <= 20010
+    assert 21000 <= ports["callee"] <= 21010
+    if expected == "sdes":
+        assert "AES_CM_128_HMAC_SHA1_80" in media["suites"][0]
+    assert_agrees(path)
+
+
+def tshark_messages(path: Path) -> list[dict[str, Any]]:
+    """The SIP messages that tshark finds, put together from segments and fragments."""
+    command = ["tshark", "-r", str(path), "-Y", "sip", "-T", "pdml", "-o", "sip.desegment_headers:TRUE", "-o", "sip.desegment_body:TRUE"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    found = []
+    for packet in ET.fromstring(done.stdout):  # noqa: S314 - made by tshark
+        depth = Counter(proto.get("name") for proto in packet.iter("proto"))
+        number = next(field.get("show") for field in packet.iter("field") if field.get("name") == "num")
+        for proto in packet.iter("proto"):
+            if proto.get("name") != "sip":
+                continue
+            values: dict[str, list[str]] = defaultdict(list)
+            for field in proto.iter("field"):
+                values[field.get("name", "")].append(field.get("show", ""))
+            found.append({"frame": int(number or 0), "depth": depth, "values": values})
+    return found
+
+
+def assert_agrees(path: Path) -> tuple[int, int]:
+    """Asserts that tshark sees the same calls, messages of them and media; returns how many calls and messages there were."""
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    theirs: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    media: dict[str, set[str]] = defaultdict(set)
+    for message in tshark_messages(path):
+        values = message["values"]
+        call_id = next(iter(values["sip.Call-ID"]), None)
+        if call_id is None:
+            continue
+        name = next(iter(values["sip.Method"] or values["sip.Status-Code"]), "")
+        theirs[call_id].append((message["frame"], name, next(iter(values["sip.CSeq.method"]), "")))
+    found = tables(path)
+    ids = dict(found["calls"].select("call", "call_id").iter_rows())
+    ours: dict[str, list[tuple[int, str, str]]] = defaultdict(list)
+    for row in found["call_messages"].iter_rows(named=True):
+        name = row["method"] or str(row["status"])
+        ours[ids[row["call"]]].append((row["frame"], name, row["cseq_method"] or ""))
+    called = {call_id for call_id, rows in theirs.items() if any(cseq == "INVITE" for _, _, cseq in rows)}
+    mine = {call_id for call_id, rows in ours.items() if any(cseq == "INVITE" for _, _, cseq in rows)}
+    assert mine == called, path.name
+    for call_id in sorted(called):
+        # What came before the first message that belongs to a call is left out.
+        first = ours[call_id][0][0]
+        assert ours[call_id] == [row for row in theirs[call_id] if row[0] >= first], (path.name, call_id)
+    del media
+    return len(called), sum(len(ours[call_id]) for call_id in called)
+
+
+SIP_CAPTURES = [
+    row["file"]
+    for row in capture_index()
+    if "sip" in row["tags"].split(",") or any(word in row["file"].lower() for word in ("sip", "voip", "asterisk"))
+]
+
+
+@pytest.mark.parametrize("name", SIP_CAPTURES or ["-"])
+def test_tshark_sees_the_same_calls(captures: Path, name: str) -> None:
+    assert_agrees(captures / name)
+
+
+def test_documentation_names_every_column() -> None:
+    text = (ROOT / "docs/calls.md").read_text()
+    for table in ("calls", "call_messages", "call_changes", "call_media"):
+        for field in tapsight.calls("x", table=table).schema:  # type: ignore[arg-type]
+            assert f"`{field.name}`" in text
