@@ -31,6 +31,7 @@ pub(crate) mod wccp;
 mod words;
 
 pub use tables::Kinds;
+pub(crate) use rtp::Seen as SeenMedia;
 pub(crate) use tables::{Ordered, Tables, View};
 
 use arrow_array::{RecordBatch, RecordBatchReader};
