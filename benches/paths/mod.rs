@@ -6,8 +6,10 @@ use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::detect;
 use tapsight::dissect::dissect;
+use tapsight::media::{self, Streams};
 use tapsight::packets::digest::{self, Digest};
 use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
+use tapsight::stage::Staged;
 use tapsight::traffic;
 
 type Path = fn(&Arc<Vec<u8>>) -> u64;
@@ -20,6 +22,7 @@ pub const ALL: &[(&str, Path)] = &[
     ("all columns without ids", |bytes| columns(bytes, without_ids())),
     ("all columns", |bytes| columns(bytes, Column::default_set())),
     ("examine: all detectors and flows", examine),
+    ("media: a row a stream", media),
     ("digest: written and read back", digest),
 ];
 
@@ -80,6 +83,12 @@ fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)
         .map_or(0, |found| found.flows.num_rows() as u64)
+}
+
+fn media(bytes: &Arc<Vec<u8>>) -> u64 {
+    let stage = Box::new(Streams::new(media::Options::default()));
+    let rows = Staged::new(stage, ScanOptions::default(), |options| scan_with(bytes, options));
+    rows.map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64)).sum()
 }
 
 fn digest(bytes: &Arc<Vec<u8>>) -> u64 {

@@ -144,6 +144,10 @@ def _duckdb(source: str | bytes, threads: int) -> int:
     return 0
 
 
+def _media(source: str | bytes, threads: int) -> int:
+    return int(media(source, threads=threads).to_pyarrow().nbytes)
+
+
 @dataclass(frozen=True)
 class Row:
     """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes of Arrow it made.
@@ -165,6 +169,7 @@ ROWS = (
     Row("all columns", _drain(None), ("memory", "file", "gzip", "zstd")),
     Row("all columns, from a pipe", _pipe, ("file",)),
     Row("flows", _examined([])),
+    Row("media: a row a stream", _media),
     Row("check: flows, all detectors", _check, ("file",)),
     Row("digest: written", _digest, ("file",)),
     Row("to Parquet (zstd)", _parquet),

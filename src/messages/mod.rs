@@ -30,8 +30,8 @@ pub(crate) mod transfer;
 pub(crate) mod wccp;
 mod words;
 
-pub use tables::Kinds;
 pub(crate) use rtp::Seen as SeenMedia;
+pub use tables::Kinds;
 pub(crate) use tables::{Ordered, Tables, View};
 
 use arrow_array::{RecordBatch, RecordBatchReader};

@@ -27,9 +27,9 @@ table! {
         has_extension: Bool,
         /// What the header extension says it is, such as 0xBEDE (RFC 8285); null if there is none, or it was not captured.
         extension_profile: U16,
-        /// Bytes of padding, which the last of them says; 0 if there is none, null if the last byte was not captured.
+        /// Bytes of padding, which the last of them says (of SRTP, encrypted); 0 if there is none, null if the last byte was not captured.
         padding_len: U8,
-        /// Bytes behind the header and its extension, less padding, as long as the packet was on the wire; null if what tells was not captured.
+        /// Bytes behind the header and its extension, less padding, as long as the packet was on the wire; null if what tells was not captured, or makes no sense.
         payload_len: U32,
     }
 }
@@ -103,8 +103,8 @@ impl Header {
             let at = 12 + 4 * usize::from(first & 0x0f);
             let extension = bytes.get(at..).and_then(|rest| rest.first_chunk());
             extension_profile = extension.map(|&[a, b, _, _]| u16::from_be_bytes([a, b]));
-            header_len = extension
-                .map(|&[_, _, hi, lo]| at as u32 + 4 + 4 * u32::from(u16::from_be_bytes([hi, lo])));
+            header_len =
+                extension.map(|&[_, _, hi, lo]| at as u32 + 4 + 4 * u32::from(u16::from_be_bytes([hi, lo])));
         }
         let padding_len = match bytes.last() {
             _ if first & 0x20 == 0 => Some(0),
