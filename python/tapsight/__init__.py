@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
     from tapsight._flows import Flows, flows
+    from tapsight._media import Media, media
     from tapsight._sources import SourceError
     from tapsight.policy import Policy, PolicyError
 
@@ -27,6 +28,7 @@ __all__ = [
     "Digested",
     "EvidenceError",
     "Flows",
+    "Media",
     "Policy",
     "PolicyError",
     "Result",
@@ -36,6 +38,7 @@ __all__ = [
     "check",
     "digest",
     "flows",
+    "media",
     "open",
     "scan",
 ]
@@ -44,6 +47,7 @@ _HOMES = {
     "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
     "Flows": "tapsight._flows",
+    "Media": "tapsight._media",
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",
@@ -51,6 +55,7 @@ _HOMES = {
     "check": "tapsight._check",
     "digest": "tapsight._digest",
     "flows": "tapsight._flows",
+    "media": "tapsight._media",
 }
 
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapsight import _core
+from tapsight._media import media
 from tapsight.detectors import DETECTORS
 
 MIXES: tuple[str, ...] = tuple(_core.mix_names())
