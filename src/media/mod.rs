@@ -474,10 +474,12 @@ mod tests {
         rows
     }
 
-    fn sources() -> [Source; 2] {
-        let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/protocols.pcap");
-        let bytes = Arc::new(capture(Mix::Rtp, 3000, 1));
-        [Source::Path(corpus), Source::Memory { name: "made".into(), bytes }]
+    fn corpus() -> Source {
+        Source::Path(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/protocols.pcap"))
+    }
+
+    fn made() -> Source {
+        Source::Memory { name: "made".into(), bytes: Arc::new(capture(Mix::Rtp, 3000, 1)) }
     }
 
     fn staged(source: Source, options: Options, batch_size: usize, workers: usize) -> Vec<String> {
@@ -490,24 +492,24 @@ mod tests {
     /// The same rows in the same order, whatever the batches and threads; and by way of a digest.
     #[test]
     fn rows_depend_on_packets_only() {
-        for source in sources() {
+        for source in [corpus, made] {
             // Short, so that streams end on the way.
             let options = Options { timeout: 20_000_000, ..Options::default() };
-            let expected = staged(source.clone(), options, 16_384, 0);
+            let expected = staged(source(), options, 16_384, 0);
             assert!(!expected.is_empty());
             for (batch_size, workers) in [(1, 0), (7, 2), (100, 1), (16_384, 3)] {
-                let rows = staged(source.clone(), options, batch_size, workers);
+                let rows = staged(source(), options, batch_size, workers);
                 assert!(rows == expected, "{batch_size} {workers}");
             }
             let mut stage = Streams::new(options);
             let (columns, tables) = (stage.columns(), stage.tables());
             let scan = ScanOptions { columns, tables, batch_size: 64, ..ScanOptions::default() };
-            let mut made = Vec::new();
-            digest::write(vec![source.clone()], "tap", scan.clone(), None, &mut made, "made", |_| Ok(()))
+            let mut digested = Vec::new();
+            digest::write(vec![source()], "tap", scan.clone(), None, &mut digested, "made", |_| Ok(()))
                 .unwrap();
-            let made = Source::Memory { name: "digest".into(), bytes: Arc::new(made) };
+            let digested = Source::Memory { name: "digest".into(), bytes: Arc::new(digested) };
             let (of, carried) = (capture::Options::default(), Carried::default());
-            for batch in Chain::open(vec![made], of, scan, None, carried).unwrap() {
+            for batch in Chain::open(vec![digested], of, scan, None, carried).unwrap() {
                 stage.read(&batch.unwrap()).unwrap();
             }
             let digested = rows(std::iter::from_fn(|| stage.take(true).transpose()));
@@ -515,28 +517,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_finds_no_room_is_handed_out_early_and_said() {
-        let [_, source] = sources();
-        let reader = Reader::open(vec![source], capture::Options::default()).unwrap();
-        let mut stage = Streams::new(Options { limit: 2, ..Options::default() });
+    /// Reads a made capture, with `announce` called before each batch; all streams, ended.
+    fn ended(options: Options, mut announce: impl FnMut(&mut Streams, usize)) -> Streams {
+        let reader = Reader::open(vec![made()], capture::Options::default()).unwrap();
+        let mut stage = Streams::new(options);
         let (columns, tables) = (stage.columns(), stage.tables());
-        let mut scan = Scan::new(reader, ScanOptions { columns, tables, ..ScanOptions::default() });
-        let mut media = 0;
-        while let Some(batch) = scan.next_with_messages().unwrap() {
-            let rtp = batch.messages.iter().filter(|(kind, _)| *kind == messages::Kind::Rtp);
-            media += rtp.map(|(_, batch)| batch.num_rows()).sum::<usize>();
+        let mut scan =
+            Scan::new(reader, ScanOptions { columns, tables, batch_size: 1000, ..ScanOptions::default() });
+        for number in 0.. {
+            let Some(batch) = scan.next_with_messages().unwrap() else { break };
+            announce(&mut stage, number);
             stage.read(&batch).unwrap();
+            assert!(stage.all.len() <= options.limit);
         }
-        assert!(stage.all.len() <= 2);
-        assert!(stage.sources.len() <= 2 && stage.reported.len() <= 2);
         while let Some(oldest) = stage.oldest {
             stage.end(oldest);
         }
-        let packets = stage.ended.iter().map(|(stream, _)| stream.packets).sum::<u64>();
-        assert_eq!(packets, media as u64);
-        assert!(stage.evicted() > 0);
-        assert_eq!(stage.warnings().len(), 1);
-        assert!(stage.sources.is_empty() && stage.reported.is_empty() && stage.places.is_empty());
+        stage
+    }
+
+    #[test]
+    fn announced_payload_types_have_names_and_clocks() {
+        let plain = ended(Options::default(), |_, _| {});
+        let of = |stage: &Streams, key: &Key| {
+            let (stream, _) = stage.ended.iter().find(|(stream, _)| stream.key == *key).unwrap();
+            let kind = stream.main_type().unwrap();
+            (kind.number, kind.codec().map(str::to_owned), kind.clock_rate())
+        };
+        let key = plain.ended.last().unwrap().0.key;
+        let (number, ..) = of(&plain, &key);
+        let codec = || Codec { name: "opus".into(), clock_rate: 48_000 };
+        let expected = (number, Some("opus".to_owned()), Some(48_000));
+        // Before the stream and in its middle; where it is sent to, and where it comes from.
+        for (at, end) in [(0, key.ends.dst), (2, key.ends.dst), (0, key.ends.src)] {
+            let told = ended(Options::default(), |stage, number_of_batch| {
+                if number_of_batch == at {
+                    stage.announce(end, number, codec());
+                }
+            });
+            assert_eq!(of(&told, &key), expected);
+        }
+        let mut full = Streams::new(Options { limit: 1, ..Options::default() });
+        full.announce(key.ends.dst, 96, codec());
+        full.announce(key.ends.dst, 96, codec());
+        full.announce(key.ends.dst, 97, codec());
+        assert_eq!((full.announced.len(), full.announcements, full.unannounced), (1, 1, 1));
+        assert_eq!(full.warnings().len(), 1);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_handed_out_early_and_said() {
+        let packets = |stage: &Streams| stage.ended.iter().map(|(stream, _)| stream.packets).sum::<u64>();
+        let all = ended(Options::default(), |_, _| {});
+        assert_eq!((all.evicted(), all.warnings().len()), (0, 0));
+        let few = ended(Options { limit: 2, ..Options::default() }, |_, _| {});
+        assert!(few.evicted() > 0 && few.ended.len() > all.ended.len());
+        assert_eq!(packets(&few), packets(&all));
+        assert_eq!(few.warnings().len(), 1);
+        assert!(few.sources.is_empty() && few.reported.is_empty() && few.places.is_empty());
     }
 }
