@@ -242,6 +242,42 @@ def calls() -> None:
     between(DOCS / "calls.md", "columns", "\n".join(parts))
 
 
+def media() -> None:
+    """media.md: what is made of media streams, and the columns."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    import test_media
+
+    schema = tapsight.media(b"").schema
+    head = (
+        "# Media streams\n\n"
+        "*Which voice and video went where, and how well did it arrive?* One row an RTP stream: what one source (SSRC) sends from one endpoint to "
+        "another on one path, so that a copy in another VLAN or in a tunnel is a row of its own.\n\n"
+        "```sh\n"
+        "tapsight media capture.pcap                 # CSV; or -o streams.parquet, .arrow, .ndjson\n"
+        "tapsight media inside=a.pcap outside=b.pcap -o streams.parquet\n"
+        "```\n\n"
+        "```python\n"
+        'tapsight.media("capture.pcap").to_polars().filter(pl.col("lost") > 0)\n'
+        "```\n\n"
+        "Calls need not be in the capture: endpoints that a session description announced are taken at its word (`basis` is `signature`); else "
+        "sequence numbers have to go on as those of RTP do, three times, before it is believed (`behaviour`), and packets count from then "
+        "on: up to three are missing at the beginning of such a stream. `in_sequence` says how many packets prove it since.\n\n"
+        "Rows come while captures are read, in the order in which streams end: after 60 seconds without a packet (`--timeout`), and at the end all "
+        "others, by their last packets. They are the same for any number of threads. At most 65,536 streams are followed at a time; of more, the one that was silent for longest is a "
+        "row early, and a warning says how many were.\n\n"
+        "What RTP cannot tell: whether it is encrypted (SRTP has the same header, and its tag counts as payload), the codec of a dynamic payload type and thus its "
+        "clock (jitter and packet times are null), and what a receiver does with packets that come too late. Times are those of the "
+        "tap: jitter is what the network did before it. RTP over TCP is in no row. A stream whose next hop changes goes on as another row, with the same SSRC.\n\n"
+        "## Beside tshark\n\n"
+        "`tests/test_media.py` compares all captures that hold RTP with `tshark -z rtp,streams`: packets, loss, the longest gap and jitter are "
+        "the same, but for\n\n"
+        + "".join(f"- {reason}\n" for reason in test_media.DIFFERENCES.values())
+        + "\n## Columns\n\nMade by `make docs` from the code.\n\n| column | type | meaning |\n|---|---|---|\n"
+    )
+    rows = [f"| `{f.name}` | {f.type} | {f.metadata[b'description'].decode()} |\n" for f in schema]
+    (DOCS / "media.md").write_text(head + "".join(rows))
+
+
 def peers() -> None:
     """peers.md and images/peers.svg: what benches/peers/run.py recorded."""
     sys.path.insert(0, str(ROOT / "benches/peers"))
@@ -273,6 +309,7 @@ if __name__ == "__main__":
     protocols()
     messages()
     calls()
+    media()
     peers()
     picture()
     agreement()

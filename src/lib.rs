@@ -14,6 +14,7 @@
 //! | [`paths`] | packets | one row a direction of a conversation and path |
 //! | [`calls`] | messages | one row a call |
 //! | [`flows`] | packets | one row a conversation |
+//! | [`media`] | packets and messages | one row a media stream |
 //! | [`detect`] | packets | claims of copying and diversion |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
 //! | [`traffic`] | a seed | captures made for measuring |
@@ -29,6 +30,7 @@ pub mod dissect;
 pub mod evidence;
 pub mod flows;
 mod hash;
+pub mod media;
 pub mod messages;
 mod named;
 pub mod packets;

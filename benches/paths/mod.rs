@@ -7,6 +7,7 @@ use tapsight::classify::Classifier;
 use tapsight::detect;
 use tapsight::dissect::dissect;
 use tapsight::flows::{self, Flows};
+use tapsight::media::{self, Streams};
 use tapsight::packets::digest::{self, Digest};
 use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
 use tapsight::stage::Staged;
@@ -23,6 +24,7 @@ pub const ALL: &[(&str, Path)] = &[
     ("all columns", |bytes| columns(bytes, Column::default_set())),
     ("flows", flows),
     ("examine: all detectors and flows", examine),
+    ("media: a row a stream", media),
     ("digest: written and read back", digest),
 ];
 
@@ -90,6 +92,12 @@ fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)
         .map_or(0, |found| found.flows.num_rows() as u64)
+}
+
+fn media(bytes: &Arc<Vec<u8>>) -> u64 {
+    let stage = Box::new(Streams::new(media::Options::default()));
+    let rows = Staged::new(stage, ScanOptions::default(), |options| scan_with(bytes, options));
+    rows.map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64)).sum()
 }
 
 fn digest(bytes: &Arc<Vec<u8>>) -> u64 {

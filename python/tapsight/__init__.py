@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
     from tapsight._flows import Flows, flows
+    from tapsight._media import Media, media
     from tapsight._sources import SourceError
     from tapsight.policy import Policy, PolicyError
 
@@ -29,6 +30,7 @@ __all__ = [
     "Digested",
     "EvidenceError",
     "Flows",
+    "Media",
     "Policy",
     "PolicyError",
     "Result",
@@ -39,6 +41,7 @@ __all__ = [
     "check",
     "digest",
     "flows",
+    "media",
     "open",
     "scan",
 ]
@@ -48,6 +51,7 @@ _HOMES = {
     "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
     "Flows": "tapsight._flows",
+    "Media": "tapsight._media",
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",
     "Result": "tapsight._check",
@@ -56,6 +60,7 @@ _HOMES = {
     "check": "tapsight._check",
     "digest": "tapsight._digest",
     "flows": "tapsight._flows",
+    "media": "tapsight._media",
 }
 
 

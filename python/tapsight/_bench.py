@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapsight import _core
+from tapsight._media import media
 from tapsight.detectors import DETECTORS
 
 MIXES: tuple[str, ...] = tuple(_core.mix_names())
@@ -150,6 +151,10 @@ def _duckdb(source: str | bytes, threads: int) -> int:
     return 0
 
 
+def _media(source: str | bytes, threads: int) -> int:
+    return int(media(source, threads=threads).to_pyarrow().nbytes)
+
+
 @dataclass(frozen=True)
 class Row:
     """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes of Arrow it made.
@@ -172,6 +177,7 @@ ROWS = (
     Row("all columns, from a pipe", _pipe, ("file",)),
     Row("flows", _flows),
     Row("check without detectors", _examined([])),
+    Row("media: a row a stream", _media),
     Row("check: flows, all detectors", _check, ("file",)),
     Row("digest: written", _digest, ("file",)),
     Row("to Parquet (zstd)", _parquet),

@@ -105,6 +105,12 @@ def open_calls(
     return tapsight.calls(list(source), table=table, tap=tap, show_numbers=show_numbers, threads=threads)
 
 
+def open_media(source: Sequence[str], *, tap: str | None, timeout: float, threads: int | None) -> Any:
+    """The media streams in captures that follow each other."""
+    tapsight = importlib.import_module("tapsight")
+    return tapsight.media(list(source), tap=tap, timeout=timeout, threads=threads)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class CaptureHead:
     """What is known of a capture before it is read."""

@@ -243,6 +243,30 @@ def calls(
 
 
 @app.command()
+def media(
+    captures: Captures,
+    output: Output = None,
+    form: TableForm = None,
+    columns: Columns = None,
+    timeout: Annotated[
+        float, typer.Option(help="After how many seconds without a packet a stream has ended.")
+    ] = 60.0,
+    threads: Threads = None,
+) -> None:
+    """Write a row an RTP stream: packets, loss, jitter, gaps, codecs, and how good speech in it can be."""
+    with _errors():
+        from tapsight import _engine
+
+        _write(
+            captures,
+            lambda tap: _engine.open_media(tap.paths, tap=tap.name, timeout=timeout, threads=threads),
+            columns,
+            output,
+            form,
+        )
+
+
+@app.command()
 def check(
     captures: Captures,
     policy: PolicyFile = None,

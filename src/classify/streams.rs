@@ -59,6 +59,14 @@ impl Hint {
     }
 }
 
+impl Hint {
+    /// Whether the packet may turn out to be RTP.
+    #[inline(always)]
+    pub fn may_be_rtp(&self) -> bool {
+        matches!(self, Self::Candidate(candidate) if candidate.could_be.rtp)
+    }
+}
+
 impl Candidate {
     /// What a packet that has this label by itself may be. Nothing here is asked by a closure that refers to layers: they
     /// would have to be written down.

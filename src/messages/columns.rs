@@ -15,6 +15,7 @@ use arrow_array::{
     UInt64Array,
 };
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde::{Deserialize, Serialize};
 
 use super::Frame;
 use crate::wire::ip::Addr;
@@ -360,15 +361,31 @@ pub(super) struct Common {
     dst_port: PrimitiveBuilder<UInt16Type>,
 }
 
+/// What [`Common`] has of a frame.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(super) struct Of {
+    pub number: u64,
+    pub ts: i64,
+    /// Source and destination of the innermost packet.
+    pub addresses: Option<(Addr, Addr)>,
+    pub ports: Option<(u16, u16)>,
+}
+
+impl Of {
+    pub fn frame(frame: &Frame<'_>) -> Self {
+        let addresses = frame.layers.ip.map(|ip| (ip.src(), ip.dst()));
+        Self { number: frame.number, ts: frame.ts, addresses, ports: frame.layers.ports() }
+    }
+}
+
 impl Common {
-    pub fn append(&mut self, frame: &Frame<'_>) {
-        let (ip, ports) = (frame.layers.ip, frame.layers.ports());
-        self.frame.append_value(frame.number);
-        self.ts.append_value(frame.ts);
-        Address::append(&mut self.src, ip.map(|ip| ip.src()));
-        Address::append(&mut self.dst, ip.map(|ip| ip.dst()));
-        self.src_port.append_option(ports.map(|(src, _)| src));
-        self.dst_port.append_option(ports.map(|(_, dst)| dst));
+    pub fn append(&mut self, of: &Of) {
+        self.frame.append_value(of.number);
+        self.ts.append_value(of.ts);
+        Address::append(&mut self.src, of.addresses.map(|(src, _)| src));
+        Address::append(&mut self.dst, of.addresses.map(|(_, dst)| dst));
+        self.src_port.append_option(of.ports.map(|(src, _)| src));
+        self.dst_port.append_option(of.ports.map(|(_, dst)| dst));
     }
 
     pub fn len(&self) -> usize {
@@ -469,8 +486,13 @@ macro_rules! table {
 
         impl $name {
             fn push(&mut self, frame: &$crate::messages::Frame<'_>, row: $row<'_>) {
+                self.push_of(&$crate::messages::columns::Of::frame(frame), row);
+            }
+
+            /// Adds a row of a frame that is not at hand any more.
+            fn push_of(&mut self, of: &$crate::messages::columns::Of, row: $row<'_>) {
                 use $crate::messages::columns::Kind;
-                self.common.append(frame);
+                self.common.append(of);
                 $(<$kind>::append(&mut self.$field, row.$field);)+
             }
         }

@@ -31,6 +31,7 @@ pub(crate) mod transfer;
 pub(crate) mod wccp;
 mod words;
 
+pub(crate) use rtp::Seen as SeenMedia;
 pub use tables::Kinds;
 pub(crate) use tables::{Ordered, Tables, View};
 

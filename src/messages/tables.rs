@@ -52,8 +52,8 @@ impl Kinds {
         Self(self.0 & other.0)
     }
 
-    /// Those that may have a row of a frame. What this leaves out, the table would leave out too; but for RTP, which is only known
-    /// by what earlier frames tell, and so is not made beside the packets.
+    /// Those that may have a row of a frame. What this leaves out, the table would leave out too; but for RTP, which only earlier
+    /// frames tell: see [`Tables::note_media`].
     fn of_frame(frame: &Frame<'_>) -> Self {
         let by_transport = match frame.layers.transport {
             Transport::Icmp { .. } => Self::of(&[Kind::Icmp]),
@@ -147,6 +147,8 @@ pub(crate) struct Tables {
     closed: Vec<(Kind, RecordBatch)>,
     /// Frames for tables that must be read in order.
     later: Vec<Kept>,
+    /// Packets that may turn out to be RTP, in the order of the capture.
+    media: Vec<rtp::Seen>,
 }
 
 /// A frame, kept.
@@ -190,6 +192,16 @@ impl Tables {
         }
     }
 
+    /// Notes a packet that may turn out to be RTP.
+    #[inline]
+    pub fn note_media(&mut self, seen: rtp::Seen, room: usize) {
+        if self.media.is_empty() {
+            // Where there is one there may be many.
+            self.media.reserve(room);
+        }
+        self.media.push(seen);
+    }
+
     /// Makes them ready to be written: no message can be added any more.
     pub fn close(&mut self) -> Result<(), ArrowError> {
         for (kind, mut table) in self.made.drain(..).filter(|(_, table)| table.len() > 0) {
@@ -206,12 +218,23 @@ impl Tables {
         for kept in &mut self.later {
             kept.number = kept.number.wrapping_add(by);
         }
+        for seen in &mut self.media {
+            seen.renumber(by);
+        }
         Ok(())
     }
 
-    /// A batch of each table that has rows. `ordered` has seen all frames before these.
-    pub fn finish(self, ordered: &mut Ordered) -> Result<Vec<(Kind, RecordBatch)>, ArrowError> {
-        let Self { mut made, closed, later, .. } = self;
+    /// A batch of each table that has rows. `ordered` has seen all frames before these; `media` has the numbers of those that proved
+    /// to be RTP, in order.
+    pub fn finish(
+        self,
+        ordered: &mut Ordered,
+        media: &[u64],
+    ) -> Result<Vec<(Kind, RecordBatch)>, ArrowError> {
+        let Self { mut made, closed, later, media: seen, .. } = self;
+        if !media.is_empty() {
+            made.push((Kind::Rtp, Box::new(rtp::Rtp::of(&seen, media))));
+        }
         for kept in &later {
             let mut layers = Layers::default();
             dissect_into(kept.link, &kept.data, kept.wire_len, &mut layers);
@@ -295,7 +318,7 @@ mod tests {
             while let Some(batch) = scan.next_with_messages().unwrap() {
                 batches.extend(batch.messages);
             }
-            for &kind in Kind::ALL.iter().filter(|&&kind| kind != Kind::Rtp) {
+            for &kind in Kind::ALL {
                 let parts = batches.iter().filter(|(of, _)| *of == kind).map(|(_, batch)| batch);
                 let mut rows = Vec::new();
                 for batch in parts {

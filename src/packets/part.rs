@@ -15,9 +15,9 @@ use super::ids::{self, Ids};
 use super::row::{CHUNK, Cells, Chunk, Fill, Row, Slot};
 use super::scan::{MAX_BATCH_SIZE, ScanOptions};
 use crate::capture::{Block, Interface, LinkType};
-use crate::classify::{self, Hint, Label};
+use crate::classify::{self, App, Hint, Label};
 use crate::dissect::{Layers, Then, dissect_then};
-use crate::messages::{self, Kinds, Tables};
+use crate::messages::{self, Kinds, SeenMedia, Tables};
 use crate::wire::ip::Fragment;
 
 /// Rows of frames that follow each other, and the messages in them.
@@ -50,6 +50,8 @@ pub(super) struct Work {
     head: bool,
     /// The side tables that are made beside the packets.
     tables: Kinds,
+    /// Whether RTP packets are among those.
+    media: bool,
     /// Whether earlier frames decide which rows are kept.
     open_filter: bool,
 }
@@ -69,8 +71,8 @@ impl Work {
             matches!(column, Column::Frame | Column::Ts | Column::Tap | Column::CapLen | Column::WireLen)
         };
         let layers = label || ids || !filter.is_empty() || !columns.iter().all(|&column| is_record(column));
-        let open_filter = filter.is_told_by_others();
-        Self { schema, columns, batch_size, filter, layers, label, ids, head, tables, open_filter }
+        let (media, open_filter) = (tables.has(messages::Kind::Rtp), filter.is_told_by_others());
+        Self { schema, columns, batch_size, filter, layers, label, ids, head, tables, media, open_filter }
     }
 }
 
@@ -197,6 +199,12 @@ impl Part {
         self.open.push(Open { number, at, row: None, what });
     }
 
+    /// Whether the frame that was noted last may turn out to be RTP.
+    #[inline]
+    fn may_be_rtp(&self) -> bool {
+        matches!(self.open.last(), Some(Open { what: What::Hint(hint), .. }) if hint.may_be_rtp())
+    }
+
     /// Whether to decide on the open frame of which the entries from `first` on are, its row is needed.
     #[cold]
     fn needs_row(&self, work: &Work, first: usize) -> bool {
@@ -224,12 +232,16 @@ impl Part {
         let Self { mut builder, open, mut rows, messages, .. } = self;
         // What the last frame that proved to be media is, whether its row is wanted or not.
         let mut media: Option<(u64, Label)> = None;
+        let mut rtp = Vec::with_capacity(if work.media { open.len() } else { 0 });
         let mut keep = vec![true; if work.open_filter { builder.len() } else { 0 }];
         for Open { number, at, row, what } in &open {
             let (label, ports, issue) = match what {
                 What::Hint(hint) => {
                     let label = carried.streams.take(hint);
                     media = label.map(|label| (*number, label)).or(media);
+                    if work.media && label.is_some_and(|label| label.app == Some(App::Rtp)) {
+                        rtp.push(*number);
+                    }
                     (label, None, None)
                 }
                 What::Fragment(piece, label) => {
@@ -263,7 +275,7 @@ impl Part {
         if work.open_filter {
             builder.retain(&keep);
         }
-        Ok(Batch { packets: builder.finish()?, messages: messages.finish(&mut carried.messages)? })
+        Ok(Batch { packets: builder.finish()?, messages: messages.finish(&mut carried.messages, &rtp)? })
     }
 }
 
@@ -294,6 +306,13 @@ impl<'f> Then<'f> for Filling<'_, 'f> {
         if work.label {
             let part = &mut *part;
             Hint::find(layers, label, move || move |hint| part.note(work, number, at, What::Hint(hint)));
+        }
+        if work.media
+            && part.open.len() > open
+            && part.may_be_rtp()
+            && let Some(seen) = SeenMedia::of(number, *row.ts(), layers)
+        {
+            part.messages.note_media(seen, work.batch_size);
         }
         if !PLAIN && let Some(piece) = Piece::of(*row.ts(), frame, layers) {
             part.note(work, number, at, What::Fragment(Box::new(piece), label));

@@ -15,6 +15,7 @@ use super::{arrow_to_py, to_py};
 use crate::calls::{self, Calls};
 use crate::capture::{Options, Reader, Source, Warning};
 use crate::flows::{self, Flows};
+use crate::media::{self, Streams};
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
 use crate::stage::{Stage, Staged};
@@ -132,6 +133,7 @@ pub fn table_names() -> Vec<&'static str> {
 pub fn stage_schema(name: &str) -> PyResult<Table> {
     let schema = match name {
         "flows" => Flows::new(flows::Options::default()).map_err(arrow_to_py)?.schema(),
+        "media" => Streams::new(media::Options::default()).schema(),
         name => match calls::Table::from_name(name) {
             Some(table) => table.schema(),
             None => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),
@@ -356,6 +358,25 @@ impl Stream {
         })?;
         let stage = Calls::new(table, calls::Options::default());
         Self::staged(py, sources, tap, threads, Box::new(stage))
+    }
+
+    /// Media streams: what :func:`tapsight.media` reads.
+    #[staticmethod]
+    #[pyo3(signature = (sources, *, tap=None, threads=None, timeout_ns=None, limit=None))]
+    fn media(
+        py: Python<'_>,
+        sources: Vec<Bound<'_, PyAny>>,
+        tap: Option<String>,
+        threads: Option<usize>,
+        timeout_ns: Option<i64>,
+        limit: Option<usize>,
+    ) -> PyResult<Self> {
+        let defaults = media::Options::default();
+        let options = media::Options {
+            timeout: timeout_ns.unwrap_or(defaults.timeout),
+            limit: limit.unwrap_or(defaults.limit),
+        };
+        Self::staged(py, sources, tap, threads, Box::new(Streams::new(options)))
     }
 
     #[pyo3(signature = (requested_schema=None))]
