@@ -14,6 +14,7 @@
 //! | [`flows`] | packets | one row a conversation and path |
 //! | [`detect`] | packets | claims of copying and diversion |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
+//! | [`places`] | addresses, telephone numbers | countries, networks, zones |
 //! | [`traffic`] | a seed | captures made for measuring |
 //!
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
@@ -28,6 +29,7 @@ mod hash;
 pub mod messages;
 mod named;
 pub mod packets;
+pub mod places;
 mod plain;
 mod prefetch;
 #[cfg(feature = "python")]
