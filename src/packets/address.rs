@@ -71,6 +71,16 @@ pub fn match_prefixes(column: &dyn Array, prefixes: &Prefixes) -> Result<Boolean
     Ok(inside.finish())
 }
 
+/// The addresses of a column, as 16 bytes or as text.
+pub(crate) fn addresses(column: &dyn Array) -> Result<Vec<Option<Addr>>, ArrowError> {
+    match column.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            addresses(&addresses_from_text(column)?)
+        }
+        _ => byte_values(column)?.map(|value| fixed(value, "an address")).collect(),
+    }
+}
+
 fn bytes_to_text<const N: usize>(
     column: &dyn Array,
     what: &str,
@@ -107,7 +117,7 @@ fn text_to_bytes<const N: usize>(
     Ok(values.finish())
 }
 
-type Values<'a, T> = Box<dyn Iterator<Item = Option<&'a T>> + 'a>;
+pub(crate) type Values<'a, T> = Box<dyn Iterator<Item = Option<&'a T>> + 'a>;
 
 fn byte_values(column: &dyn Array) -> Result<Values<'_, [u8]>, ArrowError> {
     Ok(match column.data_type() {
@@ -123,7 +133,7 @@ fn byte_values(column: &dyn Array) -> Result<Values<'_, [u8]>, ArrowError> {
     })
 }
 
-fn text_values(column: &dyn Array) -> Result<Values<'_, str>, ArrowError> {
+pub(crate) fn text_values(column: &dyn Array) -> Result<Values<'_, str>, ArrowError> {
     Ok(match column.data_type() {
         DataType::Utf8 => Box::new(column.as_string::<i32>().iter()),
         DataType::LargeUtf8 => Box::new(column.as_string::<i64>().iter()),

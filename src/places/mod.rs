@@ -4,6 +4,7 @@
 //! registries of addresses say (with the feature `registered`): the country in which the address was registered, which need not be
 //! where it is used. Zones are the user's own names for parts of the network ([`zones`]).
 
+mod columns;
 mod country;
 pub(crate) mod map;
 mod number;
@@ -14,6 +15,7 @@ pub mod zones;
 use std::collections::HashMap;
 use std::path::Path;
 
+pub use columns::{look_up, look_up_numbers};
 pub use country::Country;
 use map::{Builder, Range, RangeMap};
 pub use number::{Numbering, country_of_number, numbering};
