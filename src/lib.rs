@@ -17,6 +17,7 @@
 //! | [`media`] | packets and messages | one row a media stream |
 //! | [`detect`] | packets | claims of copying and diversion |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
+//! | [`places`] | addresses, telephone numbers | countries, networks, zones |
 //! | [`traffic`] | a seed | captures made for measuring |
 //!
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
@@ -35,6 +36,7 @@ pub mod messages;
 mod named;
 pub mod packets;
 pub mod paths;
+pub mod places;
 mod plain;
 mod prefetch;
 #[cfg(feature = "python")]

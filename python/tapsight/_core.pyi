@@ -6,11 +6,13 @@ from typing import Any, final
 __all__ = [
     "BATCH_SIZE",
     "DEBUG",
+    "HAS_REGISTERED",
     "SCHEMA_VERSION",
     "Array",
     "CaptureError",
     "Examination",
     "Extract",
+    "Places",
     "Stream",
     "Table",
     "__version__",
@@ -18,10 +20,12 @@ __all__ = [
     "addresses_to_text",
     "capture_head",
     "column_names",
+    "country_name",
     "digest_head",
     "examine",
     "filterable",
     "floor",
+    "look_up_numbers",
     "macs_from_text",
     "macs_to_text",
     "match_prefixes",
@@ -39,6 +43,7 @@ __version__: str
 SCHEMA_VERSION: str
 BATCH_SIZE: int
 DEBUG: bool
+HAS_REGISTERED: bool
 
 class CaptureError(ValueError): ...
 
@@ -170,3 +175,28 @@ def write_digest(
 def digest_head(path: Any) -> tuple[str, list[tuple[str, tuple[int, int] | None, int | None]]] | None: ...
 def capture_head(path: Any) -> tuple[str, tuple[int, int] | None, int | None]: ...
 def verify_digest(path: Any) -> None: ...
+
+@final
+class Places:
+    def __new__(
+        cls,
+        files: Sequence[str],
+        *,
+        registered: bool = True,
+        zones: Sequence[
+            tuple[str, Sequence[str], Sequence[int], Sequence[int], Sequence[bytes], Sequence[str]]
+        ] = ...,
+    ) -> Places: ...
+    def look_up(self, column: object) -> Table: ...
+    def zone(
+        self,
+        *,
+        address: bytes | None = None,
+        mac: bytes | None = None,
+        mpls: Sequence[int] = ...,
+        vlans: Sequence[int] = ...,
+        taps: Sequence[str] = ...,
+    ) -> str | None: ...
+
+def look_up_numbers(column: object) -> Table: ...
+def country_name(code: str) -> str | None: ...

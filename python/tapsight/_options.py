@@ -43,7 +43,8 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     return f'; did you mean "{close[0]}"?' if close else ""
 
 
-def _error(message: str, item: object) -> PydanticCustomError:
+def policy_error(message: str, item: object) -> PydanticCustomError:
+    """An error in a policy: what is wrong, and the item that is."""
     # Braces in a message would be taken for fields; the offending item goes along to find its line.
     return PydanticCustomError("policy", "{message}", {"message": message, "item": item})
 
@@ -51,7 +52,7 @@ def _error(message: str, item: object) -> PydanticCustomError:
 def check_prefix(text: object) -> str:
     """The text, if it is an address or a prefix without host bits; else an error that says what would be."""
     if not isinstance(text, str):
-        raise _error(f"must be an address or prefix in quotes, not {text!r}", text)
+        raise policy_error(f"must be an address or prefix in quotes, not {text!r}", text)
     try:
         ipaddress.ip_network(text)
     except ValueError:
@@ -59,8 +60,8 @@ def check_prefix(text: object) -> str:
             network = ipaddress.ip_interface(text).network
         except ValueError:
             message = f'"{text}" is neither an address nor a prefix, such as 192.0.2.1 or 2001:db8::/32'
-            raise _error(message, text) from None
-        raise _error(
+            raise policy_error(message, text) from None
+        raise policy_error(
             f'prefix "{text}" has bits set beyond its length; did you mean "{network}"?', text
         ) from None
     return text
@@ -69,19 +70,19 @@ def check_prefix(text: object) -> str:
 def check_number(value: object, what: str, largest: int) -> int:
     """The value, if it is a whole number from 0 to the largest."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= largest:
-        raise _error(f"{value!r} is no {what}: must be a whole number from 0 to {largest}", value)
+        raise policy_error(f"{value!r} is no {what}: must be a whole number from 0 to {largest}", value)
     return value
 
 
 def check_set(value: object) -> tuple[str, ...] | tuple[int, ...]:
     """A set of the policy: a list of addresses and prefixes, or one of numbers."""
     if not isinstance(value, list):
-        raise _error('must be a list, such as [210, 211] or ["192.0.2.0/24"]', value)
+        raise policy_error('must be a list, such as [210, 211] or ["192.0.2.0/24"]', value)
     if all(isinstance(item, int) for item in value):
         return tuple(check_number(item, "VLAN id, label or tunnel id", 2**32 - 1) for item in value)
     odd = next((item for item in value if not isinstance(item, str)), None)
     if odd is not None:
-        raise _error(f"mixes text and other values ({odd!r}): must be all prefixes or all numbers", odd)
+        raise policy_error(f"mixes text and other values ({odd!r}): must be all prefixes or all numbers", odd)
     return tuple(check_prefix(item) for item in value)
 
 
@@ -98,7 +99,7 @@ def _members(
             # What is wrong with the set itself is reported where it stands.
             listed = listed if isinstance(listed, list) else []
             if any(type(member) in {str, int} and not isinstance(member, kind) for member in listed):
-                raise _error(f'set "{item}" does not hold {what}', item)
+                raise policy_error(f'set "{item}" does not hold {what}', item)
             members.extend(check(member) for member in listed if _is_fine(check, member))
         elif (
             isinstance(item, str)
@@ -108,7 +109,7 @@ def _members(
             hint = did_you_mean(item, sets) or (
                 f"; there are: {', '.join(sets)}" if sets else "; [sets] is empty"
             )
-            raise _error(f'no set is named "{item}"{hint}', item)
+            raise policy_error(f'no set is named "{item}"{hint}', item)
         else:
             members.append(check(item))
     return tuple(members)
@@ -144,7 +145,7 @@ def _numbers(what: str, largest: int) -> BeforeValidator:
 
 def _pair(value: object) -> tuple[object, object]:
     if not isinstance(value, list) or len(value) != 2:
-        raise _error('must be a list of two sides, such as ["voice_peers", "192.0.2.1"]', value)
+        raise policy_error('must be a list of two sides, such as ["voice_peers", "192.0.2.1"]', value)
     return value[0], value[1]
 
 
@@ -152,7 +153,7 @@ def _macs(value: object) -> tuple[bytes, ...]:
     items: list[Any] = value if isinstance(value, list) else [value]
     for item in items:
         if not isinstance(item, str) or not re.fullmatch(r"(?i)[0-9a-f]{2}(?::[0-9a-f]{2}){5}", item):
-            raise _error(f"must be a MAC address, such as 00:1b:54:ab:cd:ef, not {item!r}", item)
+            raise policy_error(f"must be a MAC address, such as 00:1b:54:ab:cd:ef, not {item!r}", item)
     return tuple(bytes.fromhex(item.replace(":", "")) for item in items)
 
 
@@ -160,7 +161,7 @@ def _names(value: object) -> tuple[str, ...]:
     items: list[Any] = value if isinstance(value, list) else [value]
     for item in items:
         if not isinstance(item, str):
-            raise _error(f"must be the name of a tap, not {item!r}", item)
+            raise policy_error(f"must be the name of a tap, not {item!r}", item)
     return tuple(items)
 
 

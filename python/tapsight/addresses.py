@@ -68,11 +68,16 @@ def _apply(column: Any, function: Callable[[pa.Array], _core.Array]) -> Any:
         import polars as pl
 
         return pl.Series(column.name, _apply(column.to_arrow(), function))
+    made = [pa.array(function(chunk)) for chunk in chunks_of(column)]
+    return pa.chunked_array(made)
+
+
+def chunks_of(column: Any) -> list[pa.Array]:
+    """A column of any library as arrays, one at least."""
+    import pyarrow as pa
+
+    if not isinstance(column, pa.ChunkedArray) and hasattr(column, "__arrow_c_stream__"):
+        column = pa.chunked_array(column)
     if isinstance(column, pa.ChunkedArray):
-        chunks = column.chunks
-    elif hasattr(column, "__arrow_c_stream__"):
-        chunks = pa.chunked_array(column).chunks
-    else:
-        chunks = [column if hasattr(column, "__arrow_c_array__") else pa.array(column)]
-    made = [pa.array(function(chunk)) for chunk in chunks]
-    return pa.chunked_array(made or [pa.array(function(pa.array([], column.type)))])
+        return column.chunks or [pa.array([], column.type)]
+    return [column if hasattr(column, "__arrow_c_array__") else pa.array(column)]

@@ -53,6 +53,16 @@ Threads = Annotated[
     ),
 ]
 PolicyFile = Annotated[Path | None, typer.Option(metavar="FILE", help="What is agreed and allowed (TOML).")]
+PlacesFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--places",
+        metavar="FILE",
+        help="Where addresses belong: a MaxMind DB, a table as CSV, or a registry's delegation file; can be given several times, "
+        "later ones count first.",
+    ),
+]
+"""Given to :func:`tapsight._where.load_places`."""
 MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one finding the evidence has.")]
 ZeroPayload = Annotated[
     bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
@@ -424,6 +434,28 @@ def explain(
                 f'no check or detector is called "{id_}"{did_you_mean(name, known)} ({", ".join(known)})'
             )
         typer.echo(known[name].explain())
+
+
+@app.command()
+def where(
+    things: Annotated[
+        list[str],
+        typer.Argument(metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."),
+    ],
+    places: PlacesFiles = None,
+    policy: PolicyFile = None,
+    registered: Annotated[
+        bool, typer.Option(help="Whether to know the countries that addresses were registered in.")
+    ] = True,
+    form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
+) -> None:
+    """Say where addresses belong (country, network, zone), and whose telephone numbers are."""
+    with _errors():
+        from tapsight._check import as_json
+        from tapsight._where import load_places, where_rows, where_text
+
+        rows = where_rows(things, load_places(places, policy, registered=registered))
+        typer.echo(as_json(rows, indent=2) if form == "json" else where_text(rows))
 
 
 @app.command()

@@ -11,6 +11,9 @@
     infrastructure = ["198.51.100.0/28"]
     gateways       = ["198.51.100.1"]
 
+    [zones]                      # names for parts of the network; also: mpls, macs, taps
+    core = { prefixes = ["198.51.100.0/24"], vlans = [100] }
+
     [checks.V1]                  # voice signalling only between agreed pairs
     pairs = [["voice_peers", "voice_peers"]]
 
@@ -30,17 +33,18 @@ Detectors (``[checks.A1]``) take the options of every check too. What is not und
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from tapsight._options import Prefixes, Set, did_you_mean
-from tapsight._text import safe
+from tapsight._options import Labels, Macs, Prefixes, Set, Taps, Vlans, did_you_mean, policy_error
+from tapsight._text import mac_text, safe
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
 
@@ -89,6 +93,38 @@ class Network(BaseModel):
     """Addresses that hosts send to, to reach others."""
 
 
+class Zone(BaseModel):
+    """What belongs to a part of the network that has a name."""
+
+    model_config = _CLOSED
+
+    prefixes: Prefixes = ()
+    """Addresses and prefixes. They say the zone of an address before all that follows."""
+    vlans: Vlans = ()
+    """VLAN ids, for addresses that no zone lists."""
+    mpls: Labels = ()
+    """MPLS labels."""
+    macs: Macs = ()
+    """MAC addresses of what sends from there."""
+    taps: Taps = ()
+    """Names of taps, or of interfaces, that see nothing else."""
+
+
+def _disjoint(zones: dict[str, Zone]) -> dict[str, Zone]:
+    """The zones, if no two list the same."""
+    owners: dict[tuple[str, object], str] = {}
+    for name, zone in zones.items():
+        for kind, members in zone:
+            for member in members:
+                key = ipaddress.ip_network(member) if kind == "prefixes" else member
+                owner = owners.setdefault((kind, key), name)
+                if owner != name:
+                    shown = mac_text(member) if isinstance(member, bytes) else member
+                    message = f'{shown} is listed under {kind} of "{owner}" and of "{name}"'
+                    raise policy_error(message, member)
+    return zones
+
+
 class Policy(BaseModel):
     """What is agreed and allowed."""
 
@@ -98,6 +134,8 @@ class Policy(BaseModel):
     """Lists of addresses and prefixes or of numbers, by name."""
     network: Network = Network()
     """What the network is."""
+    zones: Annotated[dict[str, Zone], AfterValidator(_disjoint)] = Field(default_factory=dict)
+    """Parts of the network by name."""
     checks: Any = Field(default_factory=Checks)
     """Options by check, an instance of :data:`Checks`."""
 
@@ -201,7 +239,7 @@ def _where(loc: tuple[int | str, ...]) -> str:
     match loc:
         case ("checks", check, *rest) if rest:
             table = f"[checks.{check}] "
-        case ("sets" | "network" as name, *rest) if rest:
+        case ("sets" | "network" | "zones" as name, *rest) if rest:
             table = f"[{name}] "
         case _:
             return f"[{'.'.join(map(str, loc))}]"
@@ -220,7 +258,7 @@ def _known(above: tuple[int | str, ...]) -> list[str]:
         if above[0] == "checks" and at == 0:
             model = Checks
             continue
-        if isinstance(part, str):
+        if isinstance(part, str) and (above[0] != "zones" or at != 1):
             model = _model_within(model.model_fields[part].annotation)
     return list(model.model_fields)
 

@@ -8,6 +8,7 @@ use arrow_array::{Array, BooleanArray, FixedSizeBinaryArray, StringArray};
 use arrow_schema::{ArrowError, DataType};
 
 use crate::dissect::Mac;
+use crate::places::map::{Builder, Range, RangeMap};
 use crate::wire::ip::Addr;
 
 /// The address as text: dotted for IPv4-mapped ones, else as RFC 5952 has it.
@@ -70,6 +71,16 @@ pub fn match_prefixes(column: &dyn Array, prefixes: &Prefixes) -> Result<Boolean
     Ok(inside.finish())
 }
 
+/// The addresses of a column, as 16 bytes or as text.
+pub(crate) fn addresses(column: &dyn Array) -> Result<Vec<Option<Addr>>, ArrowError> {
+    match column.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            addresses(&addresses_from_text(column)?)
+        }
+        _ => byte_values(column)?.map(|value| fixed(value, "an address")).collect(),
+    }
+}
+
 fn bytes_to_text<const N: usize>(
     column: &dyn Array,
     what: &str,
@@ -106,7 +117,7 @@ fn text_to_bytes<const N: usize>(
     Ok(values.finish())
 }
 
-type Values<'a, T> = Box<dyn Iterator<Item = Option<&'a T>> + 'a>;
+pub(crate) type Values<'a, T> = Box<dyn Iterator<Item = Option<&'a T>> + 'a>;
 
 fn byte_values(column: &dyn Array) -> Result<Values<'_, [u8]>, ArrowError> {
     Ok(match column.data_type() {
@@ -122,7 +133,7 @@ fn byte_values(column: &dyn Array) -> Result<Values<'_, [u8]>, ArrowError> {
     })
 }
 
-fn text_values(column: &dyn Array) -> Result<Values<'_, str>, ArrowError> {
+pub(crate) fn text_values(column: &dyn Array) -> Result<Values<'_, str>, ArrowError> {
     Ok(match column.data_type() {
         DataType::Utf8 => Box::new(column.as_string::<i32>().iter()),
         DataType::LargeUtf8 => Box::new(column.as_string::<i64>().iter()),
@@ -137,41 +148,32 @@ fn text_values(column: &dyn Array) -> Result<Values<'_, str>, ArrowError> {
 
 /// A set of address prefixes, IPv4 and IPv6.
 #[derive(Debug, Clone, Default)]
-pub struct Prefixes {
-    /// Address ranges, first and last, in order and disjoint.
-    ranges: Vec<(u128, u128)>,
-}
+pub struct Prefixes(RangeMap);
 
 impl Prefixes {
     /// The set of these prefixes, such as `192.0.2.0/24`, `2001:db8::/32` or a single address. Bits behind the
     /// prefix length must be zero. The error names the first text that is none.
     pub fn new<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        let mut ranges = texts.into_iter().map(parse_prefix).collect::<Result<Vec<_>, _>>()?;
-        ranges.sort_unstable();
-        let mut disjoint: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
-        for (first, last) in ranges {
-            match disjoint.last_mut() {
-                Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-                _ => disjoint.push((first, last)),
-            }
+        let mut builder = Builder::default();
+        for text in texts {
+            builder.add(parse_prefix(text)?, 0, 0);
         }
-        Ok(Self { ranges: disjoint })
+        Ok(Self(builder.build()))
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
+        self.0.is_empty()
     }
 
     /// Whether any prefix holds this address.
     pub fn contains(&self, addr: Addr) -> bool {
-        let addr = u128::from_be_bytes(addr);
-        let behind = self.ranges.partition_point(|&(first, _)| first <= addr);
-        behind.checked_sub(1).and_then(|i| self.ranges.get(i)).is_some_and(|&(_, last)| addr <= last)
+        self.0.get(addr).is_some()
     }
 }
 
-fn parse_prefix(text: &str) -> Result<(u128, u128), String> {
+/// The addresses of a prefix: all IPv4 or all IPv6, so `::/0` holds none of IPv4.
+pub(crate) fn parse_prefix(text: &str) -> Result<Range, String> {
     let wrong = |why: &str| format!("{text:?} is not an address prefix: {why}");
     let (addr, bits) = text.split_once('/').map_or((text, None), |(addr, bits)| (addr, Some(bits)));
     let addr: IpAddr = addr.trim().parse().map_err(|_| wrong("an IPv4 or IPv6 address must come first"))?;
@@ -191,7 +193,8 @@ fn parse_prefix(text: &str) -> Result<(u128, u128), String> {
     if value & host != 0 {
         return Err(wrong("bits behind the prefix length are set"));
     }
-    Ok((value, value | host))
+    Range::new(value.to_be_bytes(), (value | host).to_be_bytes())
+        .ok_or_else(|| wrong("it holds addresses of both kinds"))
 }
 
 #[cfg(test)]
@@ -238,7 +241,10 @@ mod tests {
         assert!(
             all.contains(parse_address("0.0.0.0").unwrap()) && !all.contains(parse_address("::1").unwrap())
         );
-        assert!(Prefixes::new(["::/0"]).unwrap().contains(parse_address("192.0.2.1").unwrap()));
+        let all = Prefixes::new(["::/0"]).unwrap();
+        assert!(
+            all.contains(parse_address("::1").unwrap()) && !all.contains(parse_address("192.0.2.1").unwrap())
+        );
         assert!(!Prefixes::default().contains([0; 16]));
     }
 

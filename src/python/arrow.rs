@@ -75,7 +75,7 @@ impl Array {
 }
 
 /// The column that Python hands over, as anything with `__arrow_c_array__`.
-fn import(column: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
+pub(super) fn import(column: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     let capsules = column.call_method0("__arrow_c_array__")?;
     let (schema, array): (Bound<'_, PyAny>, Bound<'_, PyAny>) = capsules.extract()?;
     let array = array.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_array"))?.cast::<FFI_ArrowArray>();

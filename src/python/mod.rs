@@ -8,6 +8,7 @@ mod digest;
 mod evidence;
 mod examine;
 mod measure;
+mod places;
 mod stream;
 
 use pyo3::exceptions::{
@@ -71,6 +72,8 @@ mod _core {
     #[pymodule_export]
     use super::measure::{floor, mix_names, traffic};
     #[pymodule_export]
+    use super::places::{Places, country_name, look_up_numbers};
+    #[pymodule_export]
     use super::stream::{Stream, column_names, filterable, schema, stage_schema, table_names, table_schema};
     use pyo3::prelude::*;
 
@@ -79,6 +82,7 @@ mod _core {
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("SCHEMA_VERSION", crate::packets::SCHEMA_VERSION)?;
         module.add("BATCH_SIZE", crate::packets::BATCH_SIZE)?;
+        module.add("HAS_REGISTERED", crate::places::HAS_REGISTERED)?;
         // A debug build is ten times slower: users who measure should know.
         module.add("DEBUG", cfg!(debug_assertions))
     }

@@ -1,0 +1,66 @@
+"""What is known of addresses and telephone numbers: ``tapsight where``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tapsight import _core
+from tapsight._text import safe
+from tapsight.places import Places, numbers
+from tapsight.policy import Policy
+
+
+def load_places(
+    files: Iterable[str | Path] | None, policy: Policy | str | Path | None, *, registered: bool = True
+) -> Places:
+    """Places by files, and the zones of a policy: what commands make of ``--places`` and ``--policy``.
+
+    Raises:
+        ValueError: A file or the policy is not understood.
+        OSError: A file cannot be read.
+    """
+    if policy is not None and not isinstance(policy, Policy):
+        policy = Policy.load(policy)
+    return Places(*files or (), registered=registered, zones=policy.zones if policy else None)
+
+
+def where_rows(things: list[str], places: Places) -> list[dict[str, Any]]:
+    """A row for each address, and each telephone number that begins with ``+``.
+
+    Raises:
+        ValueError: One is neither.
+    """
+    rows = []
+    for thing in things:
+        if thing.lstrip().startswith("+"):
+            kind, known = "number", numbers([thing.strip()])
+        else:
+            kind, known = "address", places.lookup([thing])
+        rows.append({kind: thing, **known.to_pylist()[0]})
+    return rows
+
+
+def where_text(rows: list[dict[str, Any]]) -> str:
+    """The rows as text, a line each."""
+    return "\n".join(safe(_line(row)) for row in rows)
+
+
+def _line(row: dict[str, Any]) -> str:
+    if "number" in row:
+        known = [_country(row["country"], row["name"])] if row["name"] else ["no international number"]
+        return f"{row['number']}: {', '.join(known)}"
+    network = " ".join(filter(None, (f"AS{row['asn']}" if row["asn"] is not None else "", row["network"])))
+    known = [
+        *([f"zone {row['zone']}"] if row["zone"] else []),
+        *([_country(row["country"], None)] if row["country"] else []),
+        *([network] if network else []),
+        *([f"special: {row['special']}"] if row["special"] else []),
+    ]
+    return f"{row['address']}: {', '.join(known) or 'nothing is known'}"
+
+
+def _country(code: str | None, name: str | None) -> str:
+    name = name or (_core.country_name(code) if code else None)
+    return f"{code} ({name})" if code and name else code or name or ""
