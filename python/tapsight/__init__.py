@@ -12,6 +12,7 @@ from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, op
 
 if TYPE_CHECKING:
     from tapsight._calls import Calls, calls
+    from tapsight import places
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
@@ -43,6 +44,7 @@ __all__ = [
     "flows",
     "media",
     "open",
+    "places",
     "scan",
 ]
 
@@ -66,6 +68,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load what is asked for when it is asked for, so that reading captures does not load what judges them."""
+    if name == "places":
+        return importlib.import_module("tapsight.places")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -113,7 +113,7 @@ struct Server {
     /// Its identity: option 54 or the source; of DHCPv6 a hash of its DUID.
     identity: u64,
     /// Server by its own words, and where its answers come from.
-    server: Option<Addr>,
+    name: Option<Addr>,
     src: Option<Addr>,
     mac: Option<Mac>,
     /// What it told first, and that as text.
@@ -185,16 +185,16 @@ impl Detector for RogueDhcp {
         let relay = dhcp.relay(row);
         let link = (path.tap, path.vlan.unwrap_or_default(), version, relay);
         let mac = path.eth_src.filter(|_| relay.is_none());
-        let (server, src) = (dhcp.server(row), seen.packet.src());
+        let (name, src) = (dhcp.server(row), seen.packet.src());
         let identity = match dhcp.server_duid(row) {
             Some(duid) => hash_text(0, &duid),
-            None => hash::address(server.or(src)).max(1),
+            None => hash::address(name.or(src)).max(1),
         };
         let told = Told::new(dhcp, row);
         let now = seen.sighting;
         let Some(at) = self.place(link, identity, || Server {
             identity,
-            server,
+            name,
             src,
             mac,
             told,
@@ -417,8 +417,8 @@ impl RogueDhcp {
             collector: link.3,
             exporter_mac: mac.or(server.mac),
             collector_mac: beside,
-            subject: server.server.or(server.src),
-            rewritten: other.and_then(|other| other.server.or(other.src).zip(server.server.or(server.src))),
+            subject: server.name.or(server.src),
+            rewritten: other.and_then(|other| other.name.or(other.src).zip(server.name.or(server.src))),
             detail,
             in_scope: packets,
             judged: packets,

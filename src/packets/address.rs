@@ -74,9 +74,7 @@ pub fn match_prefixes(column: &dyn Array, prefixes: &Prefixes) -> Result<Boolean
 /// The addresses of a column, as 16 bytes or as text.
 pub(crate) fn addresses(column: &dyn Array) -> Result<Vec<Option<Addr>>, ArrowError> {
     match column.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
-            addresses(&addresses_from_text(column)?)
-        }
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => addresses(&addresses_from_text(column)?),
         _ => byte_values(column)?.map(|value| fixed(value, "an address")).collect(),
     }
 }

@@ -18,7 +18,9 @@ pub(super) fn row(line: &str, sources: &mut Sources) -> Result<(), String> {
         [_, "*", ..] => return Ok(()),
         [_, cc, kind, start, value, _, status, ..] => (cc, kind, start, value, status),
         _ => {
-            return Err("not a line of a delegation file: registry|cc|type|start|value|date|status".to_owned());
+            return Err(
+                "not a line of a delegation file: registry|cc|type|start|value|date|status".to_owned()
+            );
         }
     };
     if !matches!(status, "allocated" | "assigned") {
