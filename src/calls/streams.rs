@@ -317,8 +317,8 @@ impl Streams {
             let is_late =
                 !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
             if is_late || stream.waiting.len() > MAX_WAITING || stream.waiting_bytes > MAX_WAITING_BYTES {
-                self.gaps += 1;
                 stream.jump(found);
+                self.gaps += 1;
             }
         }
         if payload.flags & 0x04 != 0
