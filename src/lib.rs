@@ -15,6 +15,7 @@
 //! | [`calls`] | messages | one row a call |
 //! | [`flows`] | packets | one row a conversation |
 //! | [`media`] | packets and messages | one row a media stream |
+//! | [`voice`] | packets and messages | media streams with their calls |
 //! | [`detect`] | packets | claims of copying and diversion |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
 //! | [`places`] | addresses, telephone numbers | countries, networks, zones |
@@ -44,4 +45,5 @@ mod python;
 pub mod stage;
 mod table;
 pub mod traffic;
+pub mod voice;
 pub mod wire;

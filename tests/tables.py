@@ -96,6 +96,11 @@ class FakeExamination:
     scopes: pa.Table
     taps: pa.Table
     files: pa.Table
+    calls: tuple[pa.Table, ...] = ()
+    call_changes: tuple[pa.Table, ...] = ()
+    call_media: tuple[pa.Table, ...] = ()
+    media: tuple[pa.Table, ...] = ()
+    missing: int = 0
     warnings: list[str] = dataclasses.field(default_factory=list)
     state: bytes | None = None
 

@@ -29,7 +29,7 @@ from tapsight._sources import (
 )
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
-from tapsight.checks._base import Check, Judgement, Observed, Scope, flows_frame
+from tapsight.checks._base import Check, Heard, Judgement, Observed, Scope, flows_frame
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
@@ -407,7 +407,14 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
     allowed = [old.tunnel for old, new in zip(claims, told, strict=True) if old.report and not new.report]
     listed_tunnels = authorised(claims, sinks).union(tunnel for tunnel in allowed if tunnel.encap is not None)
     claims = told
-    seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network)
+    heard = Heard(
+        examination.calls,
+        examination.call_changes,
+        examination.call_media,
+        examination.media,
+        examination.missing,
+    )
+    seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network, heard)
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
         claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)

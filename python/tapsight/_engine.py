@@ -26,6 +26,11 @@ class Examination(Protocol):
     scopes: Any
     taps: Any
     files: Any
+    calls: Sequence[Any]
+    call_changes: Sequence[Any]
+    call_media: Sequence[Any]
+    media: Sequence[Any]
+    missing: int
     warnings: list[str]
     state: bytes | None
 
@@ -61,6 +66,11 @@ def examine(
         detectors=list(detectors) if detectors is not None else None,
     )
     return examination
+
+
+def stage_schema(name: str) -> Any:
+    """A table without rows of what a stage makes: ``calls``, ``call_changes``, ``call_media``, ``media``, ``flows``."""
+    return importlib.import_module("tapsight._core").stage_schema(name)
 
 
 def open_packets(

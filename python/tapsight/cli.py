@@ -440,7 +440,9 @@ def explain(
 def where(
     things: Annotated[
         list[str],
-        typer.Argument(metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."),
+        typer.Argument(
+            metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."
+        ),
     ],
     places: PlacesFiles = None,
     policy: PolicyFile = None,
@@ -609,7 +611,9 @@ def _show_calls(
     to_terminal = _to_terminal(output)
     width = os.get_terminal_size().columns if to_terminal else 120
     colour = to_terminal and "NO_COLOR" not in os.environ
-    all_calls = [(tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])]
+    all_calls = [
+        (tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])
+    ]
     if wanted is None:
         text = _ladder.calls_text([row for _, row in all_calls], width)
     else:

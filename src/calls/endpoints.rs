@@ -60,6 +60,9 @@ pub struct Endpoints {
     order: VecDeque<Key>,
     of_calls: HashMap<u64, Vec<Key>>,
     forgotten: u64,
+    /// Those whose payload types nobody has asked for yet.
+    #[serde(skip)]
+    fresh: Vec<(Addr, u16, u8, String)>,
 }
 
 /// How much earlier than its description media may come, nanoseconds: an answer may overtake it.
@@ -88,6 +91,11 @@ impl Endpoints {
             .or_else(|| open().min_by_key(|spot| spot.since))
     }
 
+    /// Endpoints, payload types and encodings that were described since this was asked last.
+    pub(super) fn take_fresh(&mut self) -> Vec<(Addr, u16, u8, String)> {
+        std::mem::take(&mut self.fresh)
+    }
+
     /// How many were forgotten.
     pub fn forgotten(&self) -> u64 {
         self.forgotten
@@ -95,6 +103,10 @@ impl Endpoints {
 
     pub(super) fn add(&mut self, tap: u16, addr: Addr, port: u16, spot: Spot) {
         let key = (tap, addr, port);
+        if self.fresh.len() < self.limit {
+            let payloads = spot.payloads.iter().map(|(kind, encoding)| (addr, port, *kind, encoding.clone()));
+            self.fresh.extend(payloads);
+        }
         let spots = self.spots.entry(key).or_default();
         if let Some(known) = spots.iter_mut().find(|known| {
             known.call == spot.call

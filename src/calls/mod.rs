@@ -25,6 +25,7 @@ pub use rows::Table;
 use crate::messages::{self, Kinds, View};
 use crate::packets::{BATCH_SIZE, Batch, Column, Packets};
 use crate::stage::Stage;
+use crate::wire::ip::Addr;
 use call::{Call, Told};
 use rows::Rows;
 use streams::{Arrived, Payload, Place, Streams};
@@ -116,6 +117,12 @@ impl Calls {
     /// Where media of calls are expected: by these, streams of media join calls.
     pub fn endpoints(&self) -> &Endpoints {
         &self.state.endpoints
+    }
+
+    /// What payload types stand for at endpoints that were described since this was asked last: endpoint, payload type, encoding.
+    pub fn announced(&mut self) -> impl Iterator<Item = ((Addr, u16), u8, String)> {
+        let fresh = self.state.endpoints.take_fresh();
+        fresh.into_iter().map(|(addr, port, kind, encoding)| ((addr, port), kind, encoding))
     }
 
     /// Name of a tap by its number in [`Endpoints`], and the other way round.

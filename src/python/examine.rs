@@ -17,6 +17,7 @@ use crate::detect::{self, SavedState, StateError};
 use crate::packets::address::Prefixes;
 use crate::packets::digest::Captured;
 use crate::packets::{Chain, ScanOptions};
+use crate::voice::{self, Heard, Kept};
 
 /// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
 #[pyclass(frozen, get_all, module = "tapsight._core")]
@@ -33,6 +34,16 @@ pub struct Examination {
     taps: Py<Table>,
     /// One row a file.
     files: Py<Table>,
+    /// One row a call, of each tap.
+    calls: Vec<Py<Table>>,
+    /// One row a change in a call.
+    call_changes: Vec<Py<Table>>,
+    /// One row a media endpoint that a call has described.
+    call_media: Vec<Py<Table>>,
+    /// One row a media stream, with its call.
+    media: Vec<Py<Table>>,
+    /// How many rows of these found no room.
+    missing: u64,
     /// What was wrong with the captures, a line each.
     warnings: Vec<String>,
     /// What a later call goes on from, if that was asked for.
@@ -112,11 +123,23 @@ pub fn examine(
         };
         total(shared.iter().map(|origin| of(origin)))
     };
+    let mut heard: Vec<Heard> = chains.iter().map(|_| Heard::default()).collect();
     let examination = py.detach(|| {
-        let taps = chains.iter_mut().map(|chain| chain as detect::Tap<'_>).collect();
+        let mut overheard: Vec<_> = chains
+            .iter_mut()
+            .zip(&mut heard)
+            .map(|(chain, heard)| {
+                chain.map(move |batch| {
+                    let batch = batch?;
+                    heard.read(&batch).map(|()| batch)
+                })
+            })
+            .collect();
+        let taps = overheard.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
         detect::examine_with_drops(taps, options, earlier, pausing(progress.as_ref()), dropped)
     });
     let mut examination = examination.map_err(arrow_to_py)?;
+    let heard = heard.into_iter().map(Heard::finish).collect::<Result<Vec<_>, _>>().map_err(arrow_to_py)?;
     let mut files = Vec::new();
     for (tap, saved) in &before {
         files.extend(saved.files.iter().map(|file| (tap.clone(), file.clone())));
@@ -135,8 +158,23 @@ pub fn examine(
     let state = examination.state.take().map(|state| py.detach(move || state.to_bytes()));
     let state = state.transpose().map_err(arrow_to_py)?.map(|bytes| PyBytes::new(py, &bytes).unbind());
     let origins: Vec<Origin> = chains.iter().map(Chain::origin).collect();
+    let tables = |of: fn(&voice::Tables) -> &Kept| -> PyResult<Vec<Py<Table>>> {
+        let batches = heard.iter().flat_map(|heard| &of(heard).batches);
+        batches.map(|batch| Py::new(py, Table(batch.clone()))).collect()
+    };
+    let missing = |heard: &voice::Tables| {
+        [&heard.calls, &heard.changes, &heard.endpoints, &heard.streams]
+            .iter()
+            .map(|kept| kept.missing)
+            .sum::<u64>()
+    };
     let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
     Ok(Examination {
+        calls: tables(|heard| &heard.calls)?,
+        call_changes: tables(|heard| &heard.changes)?,
+        call_media: tables(|heard| &heard.endpoints)?,
+        media: tables(|heard| &heard.streams)?,
+        missing: heard.iter().map(missing).sum(),
         scopes: table(scopes(&examination))?,
         taps: table(taps_table(&examination, &origins))?,
         files: table(files_table(&origins, &files))?,

@@ -15,10 +15,11 @@ use super::{arrow_to_py, to_py};
 use crate::calls::{self, Calls};
 use crate::capture::{Options, Reader, Source, Warning};
 use crate::flows::{self, Flows};
-use crate::media::{self, Streams};
+use crate::media;
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
 use crate::stage::{Stage, Staged};
+use crate::voice::Voice;
 
 /// The source that Python names: a path, `-` for standard input, or anything with bytes in it.
 pub(super) fn source(object: &Bound<'_, PyAny>) -> PyResult<Source> {
@@ -133,7 +134,7 @@ pub fn table_names() -> Vec<&'static str> {
 pub fn stage_schema(name: &str) -> PyResult<Table> {
     let schema = match name {
         "flows" => Flows::new(flows::Options::default()).map_err(arrow_to_py)?.schema(),
-        "media" => Streams::new(media::Options::default()).schema(),
+        "media" => Voice::new(calls::Options::default(), media::Options::default()).schema(),
         name => match calls::Table::from_name(name) {
             Some(table) => table.schema(),
             None => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),
@@ -379,7 +380,7 @@ impl Stream {
             timeout: timeout_ns.unwrap_or(defaults.timeout),
             limit: limit.unwrap_or(defaults.limit),
         };
-        Self::staged(py, sources, tap, threads, Box::new(Streams::new(options)))
+        Self::staged(py, sources, tap, threads, Box::new(Voice::new(calls::Options::default(), options)))
     }
 
     #[pyo3(signature = (requested_schema=None))]

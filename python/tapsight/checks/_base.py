@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
+from tapsight._engine import stage_schema
 from tapsight._explain import explanation
 from tapsight._options import Options, Severity
 from tapsight.claims import Claim, Frame, Tunnel
@@ -34,6 +35,18 @@ class Scope:
 
 
 @dataclasses.dataclass(frozen=True)
+class Heard:
+    """What was said and sent, as tables of the engine, of each tap one after the other."""
+
+    calls: Sequence[Any] = ()
+    call_changes: Sequence[Any] = ()
+    call_media: Sequence[Any] = ()
+    media: Sequence[Any] = ()
+    missing: int = 0
+    """How many rows of these found no room."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Observed:
     """All that was seen, for checks to judge."""
 
@@ -47,6 +60,28 @@ class Observed:
     """Mirror sessions that the policy lists."""
     network: Network
     """What the policy says of the network itself."""
+    heard: Heard = dataclasses.field(default_factory=lambda: Heard())
+    """Calls and media."""
+
+    @functools.cached_property
+    def calls(self) -> pl.DataFrame:
+        """One row a call: the columns of ``tapsight.calls``."""
+        return heard_frame("calls", self.heard.calls)
+
+    @functools.cached_property
+    def call_changes(self) -> pl.DataFrame:
+        """One row a change in a call: the columns of its table ``call_changes``."""
+        return heard_frame("call_changes", self.heard.call_changes)
+
+    @functools.cached_property
+    def call_media(self) -> pl.DataFrame:
+        """One row a media endpoint that a call has described: the columns of its table ``call_media``."""
+        return heard_frame("call_media", self.heard.call_media)
+
+    @functools.cached_property
+    def media(self) -> pl.DataFrame:
+        """One row a media stream: the columns of ``tapsight.media``."""
+        return heard_frame("media", self.heard.media)
 
     @functools.cached_property
     def unlisted(self) -> pl.DataFrame:
@@ -108,6 +143,18 @@ def flows_frame(table: pa.Table) -> pl.DataFrame:
         pl.col("first_ts", "last_ts").dt.timestamp("ns"),
         pl.col("frames", "mpls"),
     )
+
+
+def heard_frame(name: str, tables: Sequence[Any]) -> pl.DataFrame:
+    """Tables of the engine for judging: labels as plain text, times as integers."""
+    import polars as pl
+
+    frame = pl.concat(
+        [pl.DataFrame(each) for each in (tables or [stage_schema(name)])], how="vertical_relaxed"
+    )
+    labels = [name for name, kind in frame.schema.items() if kind == pl.Categorical]
+    times = [name for name, kind in frame.schema.items() if kind == pl.Datetime("ns", "UTC")]
+    return frame.with_columns(pl.col(labels).cast(pl.String), pl.col(times).dt.timestamp("ns"))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -1,0 +1,244 @@
+//! Calls and media streams together: each stream with the call that announced it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{TimestampNanosecondType, UInt16Type, UInt64Type};
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
+
+use crate::arrays::{labels, numbers};
+use crate::calls::{self, Calls, Side, Spot};
+use crate::media::{self, Codec, Streams};
+use crate::messages::Kinds;
+use crate::packets::{Batch, Column, Packets};
+use crate::stage::Stage;
+use crate::wire::ip::Addr;
+
+/// Makes rows of media streams, with the calls that they belong to.
+#[derive(Debug)]
+pub struct Voice {
+    calls: Calls,
+    streams: Streams,
+}
+
+/// Which ends of a stream a call has announced.
+const ANNOUNCED: [&str; 3] = ["both", "destination", "source"];
+
+/// The columns that are added to those of media streams.
+const ADDED: [(&str, &str); 3] = [
+    (
+        "call",
+        "Number of the call on this tap whose session description announces an end of it, as `tapsight calls` counts.",
+    ),
+    ("side", "Who receives it: `caller` or `callee`."),
+    (
+        "announced",
+        "Which ends that call has announced: `both`, `destination`, `source`; of none, no call is known.",
+    ),
+];
+
+impl Voice {
+    /// Nothing so far.
+    pub fn new(calls: calls::Options, media: media::Options) -> Self {
+        Self { calls: Calls::new(calls::Table::Calls, calls), streams: Streams::new(media) }
+    }
+
+    /// The columns of its rows.
+    fn columns_of(media: &Schema, call: [arrow_schema::DataType; 3]) -> SchemaRef {
+        let added = ADDED.into_iter().zip(call).map(|((name, description), data_type)| {
+            let metadata = HashMap::from([("description".to_owned(), description.to_owned())]);
+            Arc::new(Field::new(name, data_type, true).with_metadata(metadata))
+        });
+        let fields = media.fields().iter().cloned().chain(added).collect::<Vec<_>>();
+        Arc::new(Schema::new_with_metadata(fields, media.metadata().clone()))
+    }
+
+    /// The call that expects media at an address.
+    fn expects(&self, tap: &str, addr: &[u8], port: u16, times: [i64; 2]) -> Option<&Spot> {
+        let tap = self.calls.taps().iter().position(|known| known == tap)?;
+        let addr = Addr::try_from(addr).ok()?;
+        let find = |ts| self.calls.endpoints().find(tap as u16, addr, port, ts);
+        let [first, last] = times;
+        find(first).or_else(|| find(last))
+    }
+
+    /// The rows with their calls.
+    fn join(&self, media: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        let column = |name: &str| {
+            media.column_by_name(name).ok_or_else(|| ArrowError::SchemaError(format!("no column {name:?}")))
+        };
+        let taps = column("tap")?.as_dictionary::<UInt16Type>();
+        let names = taps.values().as_string::<i32>();
+        let time = |name| column(name).map(|array| array.as_primitive::<TimestampNanosecondType>());
+        let (first, last) = (time("first_ts")?, time("last_ts")?);
+        let ends = |addr, port| -> Result<_, ArrowError> {
+            Ok((column(addr)?.as_fixed_size_binary(), column(port)?.as_primitive::<UInt16Type>()))
+        };
+        let (src, dst) = (ends("src", "src_port")?, ends("dst", "dst_port")?);
+        let found: Vec<_> = (0..media.num_rows())
+            .map(|row| {
+                let tap = names.value(usize::from(taps.keys().value(row)));
+                let times = [first.value(row), last.value(row)];
+                let at = |(addr, port): (&arrow_array::FixedSizeBinaryArray, &arrow_array::UInt16Array)| {
+                    self.expects(tap, addr.value(row), port.value(row), times)
+                };
+                match (at(dst), at(src)) {
+                    (Some(to), Some(from)) if from.call == to.call => Some((to.call, to.side, 0)),
+                    (Some(to), _) => Some((to.call, to.side, 1)),
+                    (None, Some(from)) => Some((from.call, from.side.other(), 2)),
+                    (None, None) => None,
+                }
+            })
+            .collect();
+        let sides: Vec<_> = Side::ALL.iter().map(|side| side.name()).collect();
+        let added = [
+            numbers::<UInt64Type>(found.iter().map(|found| found.map(|(call, ..)| call))),
+            labels(&sides, found.iter().map(|found| found.map(|(_, side, _)| side as u16)))?,
+            labels(&ANNOUNCED, found.iter().map(|found| found.map(|(.., ends)| ends)))?,
+        ];
+        let schema =
+            Self::columns_of(&media.schema(), added.each_ref().map(|array| array.data_type().clone()));
+        let columns = media.columns().iter().cloned().chain(added).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(media.num_rows()));
+        RecordBatch::try_new_with_options(schema, columns, &options)
+    }
+}
+
+impl Stage for Voice {
+    fn columns(&self) -> Vec<Column> {
+        Packets::COLUMNS.to_vec()
+    }
+
+    fn tables(&self) -> Kinds {
+        self.calls.tables().or(self.streams.tables())
+    }
+
+    fn schema(&self) -> SchemaRef {
+        let nothing = self.join(&RecordBatch::new_empty(self.streams.schema()));
+        nothing.map_or_else(|_| self.streams.schema(), |batch| batch.schema())
+    }
+
+    fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
+        self.calls.read(batch)?;
+        for ((addr, port), payload_type, encoding) in self.calls.announced() {
+            // As `a=rtpmap` has it (RFC 8866 section 6.6): name, clock rate, and what else there is.
+            let mut parts = encoding.split('/');
+            if let (Some(name), Some(Ok(clock_rate))) = (parts.next(), parts.next().map(str::parse)) {
+                let codec = Codec { name: name.into(), clock_rate };
+                self.streams.announce((addr, port), payload_type, codec);
+            }
+        }
+        self.streams.read(batch)
+    }
+
+    fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
+        if is_end {
+            self.calls.end();
+        }
+        self.streams.take(is_end)?.map(|rows| self.join(&rows)).transpose()
+    }
+
+    fn warnings(&self) -> Vec<String> {
+        let mut all = self.calls.warnings();
+        all.extend(self.streams.warnings());
+        all
+    }
+}
+
+/// The most rows of each table that are kept of a tap.
+const MAX_ROWS: usize = 1 << 18;
+
+/// All that was said and sent on a tap: what checks of calls judge by.
+#[derive(Debug)]
+pub struct Heard {
+    voice: Voice,
+    calls: Kept,
+    changes: Kept,
+    endpoints: Kept,
+    streams: Kept,
+}
+
+/// Rows of a table, up to [`MAX_ROWS`].
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Batches of one schema, at least one.
+    pub batches: Vec<RecordBatch>,
+    /// How many found no room.
+    pub missing: u64,
+    rows: usize,
+}
+
+impl Kept {
+    fn push(&mut self, batch: RecordBatch) {
+        let len = batch.num_rows().min(MAX_ROWS - self.rows);
+        self.missing += (batch.num_rows() - len) as u64;
+        self.rows += len;
+        if len > 0 || self.batches.is_empty() {
+            self.batches.push(batch.slice(0, len));
+        }
+    }
+}
+
+/// The tables in the end.
+#[derive(Debug)]
+pub struct Tables {
+    /// One row a call.
+    pub calls: Kept,
+    /// One row a change in a call.
+    pub changes: Kept,
+    /// One row a media endpoint that a call has described.
+    pub endpoints: Kept,
+    /// One row a media stream, with its call.
+    pub streams: Kept,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        let kept = Kept::default;
+        let voice = Voice::new(calls::Options::default(), media::Options::default());
+        Self { voice, calls: kept(), changes: kept(), endpoints: kept(), streams: kept() }
+    }
+}
+
+impl Heard {
+    /// The side tables that are read.
+    pub fn tables() -> Kinds {
+        Self::default().voice.tables()
+    }
+
+    /// Takes note of what comes next.
+    pub fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
+        if !batch.messages.is_empty() {
+            self.voice.read(batch)?;
+            self.take(false)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {
+        while let Some(rows) = self.voice.take(is_end)? {
+            self.streams.push(rows);
+        }
+        for (table, kept) in [
+            (calls::Table::Calls, &mut self.calls),
+            (calls::Table::Changes, &mut self.changes),
+            (calls::Table::Media, &mut self.endpoints),
+        ] {
+            let rows = self.voice.calls.take_table(table)?;
+            if rows.num_rows() > 0 || is_end {
+                kept.push(rows);
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables, now that all was read.
+    pub fn finish(mut self) -> Result<Tables, ArrowError> {
+        self.take(true)?;
+        self.streams.push(RecordBatch::new_empty(self.voice.schema()));
+        let Self { calls, changes, endpoints, streams, .. } = self;
+        Ok(Tables { calls, changes, endpoints, streams })
+    }
+}
