@@ -12,6 +12,7 @@ use tapsight::packets::digest::{self, Digest};
 use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
 use tapsight::stage::Staged;
 use tapsight::traffic;
+use tapsight::voice::Heard;
 
 type Path = fn(&Arc<Vec<u8>>) -> u64;
 
@@ -88,6 +89,8 @@ fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let (options, carried) = (detect::scan_options(None), Carried::default());
     let mut tap = Chain::open(vec![source(bytes)], Options::default(), options, None, carried)
         .expect("a capture made for this");
+    let mut heard = Heard::default();
+    let mut tap = heard.overhear(&mut tap);
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)

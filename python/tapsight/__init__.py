@@ -11,8 +11,8 @@ from tapsight._core import __version__ as __version__
 from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, open, scan
 
 if TYPE_CHECKING:
-    from tapsight._calls import Calls, calls
     from tapsight import places
+    from tapsight._calls import Calls, calls
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError

@@ -125,16 +125,8 @@ pub fn examine(
     };
     let mut heard: Vec<Heard> = chains.iter().map(|_| Heard::default()).collect();
     let examination = py.detach(|| {
-        let mut overheard: Vec<_> = chains
-            .iter_mut()
-            .zip(&mut heard)
-            .map(|(chain, heard)| {
-                chain.map(move |batch| {
-                    let batch = batch?;
-                    heard.read(&batch).map(|()| batch)
-                })
-            })
-            .collect();
+        let overheard = chains.iter_mut().zip(&mut heard).map(|(chain, heard)| heard.overhear(chain));
+        let mut overheard: Vec<_> = overheard.collect();
         let taps = overheard.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
         detect::examine_with_drops(taps, options, earlier, pausing(progress.as_ref()), dropped)
     });

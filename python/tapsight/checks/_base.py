@@ -60,7 +60,7 @@ class Observed:
     """Mirror sessions that the policy lists."""
     network: Network
     """What the policy says of the network itself."""
-    heard: Heard = dataclasses.field(default_factory=lambda: Heard())
+    heard: Heard = Heard()
     """Calls and media."""
 
     @functools.cached_property
