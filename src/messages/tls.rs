@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use super::columns::{Text, Texts, U8, U16, U32, table};
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
+use crate::wire::quic;
 
 table! {
-    /// Hellos of TLS and DTLS, and QUIC packets with a long header, the first of each datagram. What the hello of QUIC holds is
-    /// encrypted and not read.
+    /// Hellos of TLS and DTLS, and QUIC packets with a long header, the first of each datagram; of a client's first one the hello, as far as
+    /// that packet holds it.
     Tls, Row {
         /// `tls`, `dtls` or `quic`.
         protocol: Text,
@@ -37,13 +38,21 @@ impl Table for Tls {
             return;
         }
         let payload = frame.layers.payload;
+        let handshake;
         let row = match (frame.label.app, payload) {
-            (Some(App::Quic), &[first, a, b, c, d, ..]) if first & 0x80 != 0 => Some(Row {
-                protocol: Some("quic".into()),
-                quic_version: Some(u32::from_be_bytes([a, b, c, d])),
-                quic_type: quic_type(u32::from_be_bytes([a, b, c, d]), first >> 4 & 3),
-                ..Row::default()
-            }),
+            (Some(App::Quic), &[first, a, b, c, d, ..]) if first & 0x80 != 0 => {
+                handshake = quic::client_handshake(payload).unwrap_or_default();
+                let said = match *handshake {
+                    [kind, a, b, c, ref body @ ..] => hello(kind, [a, b, c], body, false),
+                    _ => None,
+                };
+                Some(Row {
+                    protocol: Some("quic".into()),
+                    quic_version: Some(u32::from_be_bytes([a, b, c, d])),
+                    quic_type: quic_type(u32::from_be_bytes([a, b, c, d]), first >> 4 & 3),
+                    ..said.unwrap_or_default()
+                })
+            }
             // A record of an epoch that is not encrypted (RFC 6347 section 4.1), a handshake that is not in fragments (section
             // 4.2.2).
             (

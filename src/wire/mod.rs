@@ -23,6 +23,7 @@ pub mod mpls;
 pub mod nflog;
 pub mod nsh;
 pub mod ppp;
+pub(crate) mod quic;
 pub mod rpcap;
 pub mod sctp;
 pub mod sdp;
