@@ -533,6 +533,38 @@ def test_messages_agree_with_tshark(table: str) -> None:
     assert compared > peer.least
 
 
+def test_names_in_quic_are_those_that_tshark_decrypts() -> None:
+    """Hellos that are in one packet; tshark also joins those that are in several."""
+    directory = captures_dir()
+    if directory is None or not is_available():
+        pytest.skip("needs captures of other projects and tshark")
+    command = ["-Y", "quic and tls.handshake.type == 1", "-Tfields", "-Eoccurrence=f"]
+    fields = ["-e", "frame.number", "-e", "tls.handshake.extensions_server_name"]
+    alike, missing, wrong = 0, 0, []
+    for capture in capture_index():
+        if "quic" not in capture["tags"].split(","):
+            continue
+        path = directory / capture["file"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tapsight.CaptureWarning)
+            ours = our_frames(path, "tls")
+        done = subprocess.run(
+            ["tshark", "-r", str(path), *command, *fields], capture_output=True, text=True, check=False
+        )
+        for line in done.stdout.splitlines():
+            frame, _, name = line.partition("\t")
+            row = ours.get(int(frame), {})
+            if not name or row.get("protocol") != "quic":
+                continue
+            alike += row["sni"] == name
+            missing += row["sni"] is None
+            if row["sni"] not in {None, name}:
+                wrong.append(f"{path.name} {frame}: {row['sni']}, tshark {name}")
+    assert wrong == []
+    assert alike > 20
+    assert missing < alike / 4
+
+
 def one(data: bytes, table: str) -> dict[str, Any]:
     rows = tapsight.open(data, table=table).to_pyarrow().drop_columns("ts").to_pylist()
     assert len(rows) == 1

@@ -92,7 +92,9 @@ pub(super) fn may_continue(layers: &Layers<'_>) -> bool {
     may && is_text(layers.payload) && classify::label(layers).app.is_none()
 }
 
-fn is_text(payload: &[u8]) -> bool {
+/// Whether what is carried begins with text. Takes no layers, which would have to be written down for it.
+#[inline(never)]
+pub(super) fn is_text(payload: &[u8]) -> bool {
     let start = payload.get(..LOOK).unwrap_or(payload);
     !start.is_empty()
         && start.iter().all(|&byte| matches!(byte, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..))

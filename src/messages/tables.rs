@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::{Frame, Kind, Table, columns, table};
 use super::{
     aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, knock, neighbor, path_options, rtcp, rtp, sample,
-    signalling, sip, snmp, ss7, tcp, tls, transfer, wccp,
+    signalling::{self, is_text},
+    sip, snmp, ss7, tcp, tls, transfer, wccp,
 };
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
@@ -118,6 +119,13 @@ impl Kinds {
             Transport::Tcp(tcp) => tcp.flags() & 0x02 != 0,
             _ => false,
         };
+        let may_continue = match layers.transport {
+            Transport::Tcp(_) => true,
+            Transport::None => {
+                layers.ip.as_ref().is_some_and(|ip| ip.protocol == 17 && ip.fragment.is_later())
+            }
+            _ => false,
+        };
         !self.is_empty()
             && (by_transport
                 || label.app.is_some_and(|app| !Self::of_app(app).and(self).is_empty())
@@ -126,7 +134,10 @@ impl Kinds {
                 || layers.outer.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
                 || !layers.mpls.as_slice().is_empty()
                 || !layers.encap.is_empty()
-                || self.has(Kind::Signalling) && signalling::may_continue(layers))
+                || self.has(Kind::Signalling)
+                    && label.app.is_none()
+                    && may_continue
+                    && is_text(layers.payload))
     }
 }
 
