@@ -11,6 +11,7 @@ from tapsight._core import __version__ as __version__
 from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, open, scan
 
 if TYPE_CHECKING:
+    from tapsight import places
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
     from tapsight._evidence import EvidenceError
@@ -34,6 +35,7 @@ __all__ = [
     "check",
     "digest",
     "open",
+    "places",
     "scan",
 ]
 
@@ -51,6 +53,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load what is asked for when it is asked for, so that reading captures does not load what judges them."""
+    if name == "places":
+        return importlib.import_module("tapsight.places")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
