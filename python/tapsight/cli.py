@@ -350,7 +350,9 @@ def explain(
 def where(
     things: Annotated[
         list[str],
-        typer.Argument(metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."),
+        typer.Argument(
+            metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."
+        ),
     ],
     places: PlacesFiles = None,
     policy: PolicyFile = None,

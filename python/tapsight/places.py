@@ -73,9 +73,7 @@ class Places:
 
         By prefix; if none says, by MAC address, the innermost label, the innermost VLAN (both are given from the outermost), or tap.
         """
-        return self._core.zone(
-            address=address, mac=mac, mpls=list(mpls), vlans=list(vlans), taps=list(taps)
-        )
+        return self._core.zone(address=address, mac=mac, mpls=list(mpls), vlans=list(vlans), taps=list(taps))
 
 
 def numbers(column: Any) -> Any:
