@@ -99,9 +99,7 @@ def tell_apart(code: int, regions: tuple[str, ...], begin: str) -> list[tuple[st
     least = 3 if code == 1 else 0  # area codes of North America
     if not possible:
         return []
-    if len(begin) >= DEEPEST or (
-        len(possible) == 1 and len(begin) >= least and is_sure(possible[0], begin)
-    ):
+    if len(begin) >= DEEPEST or (len(possible) == 1 and len(begin) >= least and is_sure(possible[0], begin)):
         return [(begin, possible[0])]
     deeper = [each for digit in "0123456789" for each in tell_apart(code, tuple(possible), begin + digit)]
     # Where but one digit can follow, what is shorter would say too much.
