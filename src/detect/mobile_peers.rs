@@ -114,7 +114,9 @@ impl Operation {
     /// Its category, if it is of any.
     fn category(self) -> Option<u8> {
         match self {
-            Self::Map(code) => MAP.iter().find(|(known, ..)| *known == code).map(|&(_, category, _)| category),
+            Self::Map(code) => {
+                MAP.iter().find(|(known, ..)| *known == code).map(|&(_, category, _)| category)
+            }
             Self::Diameter(S6A, command) => {
                 S6A_COMMANDS.iter().find(|(known, ..)| *known == command).map(|&(_, category, _)| category)
             }

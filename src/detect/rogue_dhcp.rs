@@ -101,9 +101,9 @@ impl Told {
 }
 
 fn hash_text(sum: u64, text: &str) -> u64 {
-    let sum = text.bytes().fold(sum ^ 0x9e37_79b9_7f4a_7c15, |sum, byte| {
-        fold(sum ^ u64::from(byte), 0xd1b5_4a32_d192_ed03)
-    });
+    let sum = text
+        .bytes()
+        .fold(sum ^ 0x9e37_79b9_7f4a_7c15, |sum, byte| fold(sum ^ u64::from(byte), 0xd1b5_4a32_d192_ed03));
     sum.max(1)
 }
 
@@ -113,7 +113,7 @@ struct Server {
     /// Its identity: option 54 or the source; of DHCPv6 a hash of its DUID.
     identity: u64,
     /// Server by its own words, and where its answers come from.
-    server: Option<Addr>,
+    name: Option<Addr>,
     src: Option<Addr>,
     mac: Option<Mac>,
     /// What it told first, and that as text.
@@ -185,16 +185,16 @@ impl Detector for RogueDhcp {
         let relay = dhcp.relay(row);
         let link = (path.tap, path.vlan.unwrap_or_default(), version, relay);
         let mac = path.eth_src.filter(|_| relay.is_none());
-        let (server, src) = (dhcp.server(row), seen.packet.src());
+        let (name, src) = (dhcp.server(row), seen.packet.src());
         let identity = match dhcp.server_duid(row) {
             Some(duid) => hash_text(0, &duid),
-            None => hash::address(server.or(src)).max(1),
+            None => hash::address(name.or(src)).max(1),
         };
         let told = Told::new(dhcp, row);
         let now = seen.sighting;
         let Some(at) = self.place(link, identity, || Server {
             identity,
-            server,
+            name,
             src,
             mac,
             told,
@@ -303,7 +303,8 @@ impl RogueDhcp {
         }
         let before = first.server - 1;
         // One server's offer and its acknowledgement need not be the same; but two devices do not share a name.
-        let is_device = dhcp.message(row) == Some(2) && mac.is_some() && first.mac.is_some() && mac != first.mac;
+        let is_device =
+            dhcp.message(row) == Some(2) && mac.is_some() && first.mac.is_some() && mac != first.mac;
         if before == at && !is_device {
             return;
         }
@@ -338,10 +339,14 @@ impl RogueDhcp {
         let others = servers.iter().enumerate().take(usize::from(at));
         let other = others.into_iter().find(|(_, other)| {
             let are_gateways = !gateways.is_empty()
-                && [told.router, other.told.router].into_iter().flatten().all(|router| gateways.contains(router));
+                && [told.router, other.told.router]
+                    .into_iter()
+                    .flatten()
+                    .all(|router| gateways.contains(router));
             !are_gateways && other.told.conflicts(&told)
         });
-        let Some((number, other)) = other.and_then(|(number, other)| Some((u8::try_from(number).ok()?, other)))
+        let Some((number, other)) =
+            other.and_then(|(number, other)| Some((u8::try_from(number).ok()?, other)))
         else {
             return;
         };
@@ -369,7 +374,9 @@ impl RogueDhcp {
         }
         // The first offers again after the second has.
         server.device = Some((mac, now));
-        let Some((rival, theirs)) = server.rival.take().filter(|&(_, theirs)| is_recent(theirs)) else { return };
+        let Some((rival, theirs)) = server.rival.take().filter(|&(_, theirs)| is_recent(theirs)) else {
+            return;
+        };
         if let Some(tally) = self.claims.entry((Class::Impostor, link, at, Some(rival), None)) {
             tally.add(seen, theirs, Some(last), (Role::Answer, Role::Offending), context);
         }
@@ -401,7 +408,8 @@ impl RogueDhcp {
         let packets = tally.packets;
         // Of two devices with one name, the other one.
         let device = server.device.map(|(device, _)| device);
-        let beside = mac.and_then(|mac| [server.mac, device].into_iter().flatten().find(|&other| other != mac));
+        let beside =
+            mac.and_then(|mac| [server.mac, device].into_iter().flatten().find(|&other| other != mac));
         let claim = Claim::new(detector, Kind::Diversion, severity, tally, context);
         Some(Claim {
             report,
@@ -409,9 +417,8 @@ impl RogueDhcp {
             collector: link.3,
             exporter_mac: mac.or(server.mac),
             collector_mac: beside,
-            subject: server.server.or(server.src),
-            rewritten: other
-                .and_then(|other| other.server.or(other.src).zip(server.server.or(server.src))),
+            subject: server.name.or(server.src),
+            rewritten: other.and_then(|other| other.name.or(other.src).zip(server.name.or(server.src))),
             detail,
             in_scope: packets,
             judged: packets,
@@ -430,7 +437,9 @@ fn client(dhcp: &dhcp::View<'_>, row: usize, (tap, vlan, version, relay): Link) 
 
 /// What a server tells, for people.
 fn text(dhcp: &dhcp::View<'_>, row: usize) -> String {
-    let list = |texts: Option<Vec<Cow<'_, str>>>| texts.filter(|texts| !texts.is_empty()).map(|texts| texts.join(", "));
+    let list = |texts: Option<Vec<Cow<'_, str>>>| {
+        texts.filter(|texts| !texts.is_empty()).map(|texts| texts.join(", "))
+    };
     let mut parts = Vec::new();
     // First, so that nothing else can be taken for it.
     parts.extend(dhcp.server_duid(row).map(|duid| format!("DUID {duid}")));

@@ -129,8 +129,8 @@ fn options4<'a>(row: &mut Row<'a>, mut words: Words<'a>, overload: &mut u8) {
         let value = words.bytes(length.into());
         let first = || value.get(..4).and_then(address);
         match option {
-            3 => (row.router, row.routers) = (first(), all(value, 4)),
-            6 => (row.dns_server, row.dns_servers) = (first(), all(value, 4)),
+            3 => (row.router, row.routers) = (first(), Some(all(value, 4))),
+            6 => (row.dns_server, row.dns_servers) = (first(), Some(all(value, 4))),
             52 => *overload = value.first().copied().unwrap_or_default(),
             53 => row.message = value.first().copied(),
             54 => row.server = first(),
@@ -148,8 +148,8 @@ fn options4<'a>(row: &mut Row<'a>, mut words: Words<'a>, overload: &mut u8) {
 }
 
 /// All addresses of a list.
-fn all<'a>(value: &[u8], width: usize) -> Option<Vec<Cow<'a, str>>> {
-    Some(value.chunks_exact(width).filter_map(address).map(|addr| address_text(addr).into()).collect())
+fn all<'a>(value: &[u8], width: usize) -> Vec<Cow<'a, str>> {
+    value.chunks_exact(width).filter_map(address).map(|addr| address_text(addr).into()).collect()
 }
 
 /// RFC 3442: of each route the length of its prefix, as many bytes of that as have any bits, the router.
@@ -218,7 +218,7 @@ fn options6<'a>(row: &mut Row<'a>, mut words: Words<'a>) {
             // Lease: identity, times, then options of which 5 is an address.
             3 => row.client = leased(value).or(row.client),
             23 => {
-                (row.dns_server, row.dns_servers) = (value.get(..16).and_then(address), all(value, 16));
+                (row.dns_server, row.dns_servers) = (value.get(..16).and_then(address), Some(all(value, 16)));
             }
             59 => row.boot_file = text(value),
             _ => {}

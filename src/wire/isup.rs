@@ -176,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_number_that_is_not_available_has_no_digits() {
-        let isup = Isup::parse(&[1, 0, 0, 0, 10, 0, 2, 6, 4, 0x04, 0x10, 0x23, 0x61, 0x0a, 2, 0, 0x0b, 0]).unwrap();
+        let isup =
+            Isup::parse(&[1, 0, 0, 0, 10, 0, 2, 6, 4, 0x04, 0x10, 0x23, 0x61, 0x0a, 2, 0, 0x0b, 0]).unwrap();
         let calling = isup.calling.unwrap();
         assert_eq!((calling.text(), calling.is_restricted, calling.nature), (None, true, 0));
         assert_eq!(isup.called.unwrap().digits, "3216");
