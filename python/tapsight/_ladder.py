@@ -84,7 +84,7 @@ def _bars(places: list[int]) -> list[str]:
 
 def _arrow(time: str, label: str, src: int, dst: int, places: list[int], colour: str) -> str:
     line = _bars(places)
-    line[: len(time)] = time.rjust(_TIME - 2)[: _TIME - 2]
+    line[: _TIME - 2] = time.rjust(_TIME - 2)[: _TIME - 2]
     left, right = min(src, dst), max(src, dst)
     if left == right:
         return "".join(line[: left + 1]) + f" {label} (to itself)"

@@ -18,6 +18,7 @@ use arrow_schema::{ArrowError, SchemaRef};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
+pub use call::Ending;
 pub use endpoints::{Endpoints, Side, Spot};
 pub use rows::Table;
 

@@ -101,6 +101,8 @@ struct Stream {
     /// The next bytes need not begin a message.
     is_lost: bool,
     is_websocket: bool,
+    /// Where the last bytes were seen.
+    place: Place,
     /// A message in WebSocket frames of which the last was not seen yet.
     pieces: Vec<u8>,
 }
@@ -138,13 +140,7 @@ impl Streams {
         let is_whole = payload.bytes.len() >= payload.wire_len;
         match payload.transport {
             Some("tcp") => self.segment(place, payload, found),
-            Some("sctp") => {
-                for bytes in sctp::chunks(payload.bytes).filter_map(|chunk| chunk.user_data()) {
-                    if is_message(bytes) {
-                        datagram(place, "sctp", bytes, is_whole, found);
-                    }
-                }
-            }
+            Some("sctp") => self.association(place, payload, is_whole, found),
             Some(_) if payload.fragment.is_none() => datagram(place, "udp", payload.bytes, is_whole, found),
             _ => self.fragment(place, payload, found),
         }
@@ -162,7 +158,7 @@ impl Streams {
                     self.gaps += 1;
                     stream.jump(found);
                 }
-                stream.give_up(&place_of(&connection), found);
+                stream.give_up(found);
             }
         }
     }
@@ -222,44 +218,95 @@ impl Streams {
         }
     }
 
+    /// Messages in DATA chunks (RFC 9260 section 3.3.1), whole or in parts with numbers that follow each other.
+    fn association(
+        &mut self,
+        place: &Place,
+        payload: Payload<'_>,
+        is_whole: bool,
+        found: &mut impl FnMut(Arrived<'_>),
+    ) {
+        for chunk in sctp::chunks(payload.bytes).filter(|chunk| chunk.kind == 0) {
+            let (Some(&number), Some(bytes)) = (chunk.value.first_chunk::<4>(), chunk.value.get(12..)) else {
+                continue;
+            };
+            let number = u32::from_be_bytes(number);
+            let (is_first, is_last) = (chunk.flags & 0x02 != 0, chunk.flags & 0x01 != 0);
+            let connection = connection(place);
+            if is_first && is_last {
+                datagram(place, "sctp", bytes, is_whole, found);
+            } else if is_first {
+                if is_message(bytes) {
+                    self.make_room(&connection, found);
+                    let stream = self.stream(connection);
+                    stream.incomplete(found);
+                    stream.place.clone_from(place);
+                    stream.pieces = bytes.to_vec();
+                    stream.next = Some(number.wrapping_add(1));
+                }
+            } else if let Some(stream) = self.streams.get_mut(&connection)
+                && stream.next == Some(number)
+                && stream.pieces.len() + bytes.len() <= MAX_MESSAGE
+            {
+                stream.pieces.extend_from_slice(bytes);
+                stream.next = Some(number.wrapping_add(1));
+                if is_last {
+                    let message = std::mem::take(&mut stream.pieces);
+                    datagram(place, "sctp", &message, is_whole, found);
+                }
+            }
+        }
+    }
+
+    /// Forgets the oldest stream if there is no room for this one.
+    fn make_room(&mut self, connection: &Connection, found: &mut impl FnMut(Arrived<'_>)) {
+        if !self.streams.contains_key(connection) && self.streams.len() >= self.limit {
+            self.evicted += 1;
+            if let Some((_, oldest)) = self.order.pop_first()
+                && let Some(stream) = self.streams.remove(&oldest)
+            {
+                stream.give_up(found);
+            }
+        }
+    }
+
+    /// A stream, which is used now.
+    fn stream(&mut self, connection: Connection) -> &mut Stream {
+        let stream = self.streams.entry(connection).or_default();
+        self.order.remove(&stream.used);
+        stream.used = self.clock;
+        self.order.insert(self.clock, connection);
+        stream
+    }
+
     fn segment(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
-        let connection = Connection {
-            tap: place.tap,
-            src: place.src,
-            dst: place.dst,
-            ports: (place.src_port, place.dst_port),
-        };
+        let connection = connection(place);
         let is_syn = payload.flags & 0x02 != 0;
         let is_known = self.streams.contains_key(&connection);
         // What only may go on with signalling begins none.
         if !is_known && !payload.is_sip && !(payload.by_port && is_syn) {
             return;
         }
-        if !is_known && self.streams.len() >= self.limit {
-            self.evicted += 1;
-            if let Some((_, oldest)) = self.order.pop_first()
-                && let Some(stream) = self.streams.remove(&oldest)
-            {
-                stream.give_up(&place_of(&oldest), found);
-            }
-        }
+        self.make_room(&connection, found);
         let clock = self.clock;
-        let stream = self.streams.entry(connection).or_default();
-        self.order.remove(&stream.used);
-        stream.used = clock;
-        self.order.insert(clock, connection);
+        let mut gaps = 0;
+        let stream = self.stream(connection);
         let seq = if is_syn { payload.seq.wrapping_add(1) } else { payload.seq };
         if is_syn && stream.next != Some(seq) {
             let before = std::mem::take(stream);
-            before.give_up(place, found);
+            before.give_up(found);
             stream.used = clock;
             stream.next = Some(seq);
         }
         if !payload.bytes.is_empty() || payload.wire_len > 0 {
             let next = *stream.next.get_or_insert(seq);
             let ahead = seq.wrapping_sub(next) as i32;
-            // Of a connection of which not all segments are here, one that begins a message is where it goes on.
-            if ahead > 0 && !payload.by_port && stream.bytes.is_empty() && payload.is_sip {
+            // Of a connection of which not all segments are here, one that begins a message is where it goes on: WebSocket frames in several
+            // segments are here with their first one only.
+            let is_open = stream.bytes.is_empty() || stream.is_websocket;
+            if ahead > 0 && !payload.by_port && is_open && payload.is_sip {
+                stream.lose(found);
+                stream.is_lost = !stream.is_websocket;
                 stream.next = Some(seq);
             }
             if ahead > 0 && stream.next != Some(seq) {
@@ -270,27 +317,26 @@ impl Streams {
             }
             let is_late = !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
             if is_late || stream.waiting.len() > MAX_WAITING || stream.waiting_bytes > MAX_WAITING_BYTES {
-                self.gaps += 1;
+                gaps = 1;
                 stream.jump(found);
             }
         }
+        self.gaps += gaps;
         if payload.flags & 0x04 != 0
             && let Some(stream) = self.streams.remove(&connection)
         {
             self.order.remove(&stream.used);
-            stream.give_up(place, found);
+            stream.give_up(found);
         }
     }
 }
 
-fn place_of(connection: &Connection) -> Place {
-    Place {
-        tap: connection.tap,
-        src: connection.src,
-        dst: connection.dst,
-        src_port: connection.ports.0,
-        dst_port: connection.ports.1,
-        ..Place::default()
+fn connection(place: &Place) -> Connection {
+    Connection {
+        tap: place.tap,
+        src: place.src,
+        dst: place.dst,
+        ports: (place.src_port, place.dst_port),
     }
 }
 
@@ -371,23 +417,36 @@ impl Stream {
         let Some(next) = self.next else { return };
         let first = self.waiting.iter().min_by_key(|waiting| waiting.seq.wrapping_sub(next));
         let Some((seq, place)) = first.map(|first| (first.seq, first.place.clone())) else { return };
-        self.lose(&place, found);
+        self.lose(found);
         self.next = Some(seq);
         self.waiting_since = place.ts;
         self.go_on(found);
     }
 
     /// What was not captured: the message it belongs to ends here, and the next begins wherever a line begins one.
-    fn lose(&mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
-        self.incomplete(place, found);
+    fn lose(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        self.incomplete(found);
         self.is_lost = true;
     }
 
-    fn incomplete(&mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
-        let bytes = std::mem::take(&mut self.bytes);
-        let pieces = std::mem::take(&mut self.pieces);
+    fn incomplete(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        let mut pieces = std::mem::take(&mut self.pieces);
         (self.skip, self.need) = (0, 0);
-        let transport = if self.is_websocket { "ws" } else { "tcp" };
+        let transport = match (self.is_websocket, pieces.is_empty()) {
+            (true, _) => "ws",
+            (false, true) => "tcp",
+            // Segments have no pieces.
+            (false, false) => "sctp",
+        };
+        if self.is_websocket
+            && let Some(frame) = frame(&bytes)
+        {
+            let mut unmasked = vec![0; bytes.len()];
+            pieces.extend_from_slice(frame.unmask(&bytes, &mut unmasked));
+            bytes.clear();
+        }
+        let place = &std::mem::take(&mut self.place);
         for bytes in [&*bytes, &*pieces] {
             if is_message(bytes) {
                 found(Arrived { place, transport, bytes, is_complete: false });
@@ -395,8 +454,8 @@ impl Stream {
         }
     }
 
-    fn give_up(mut self, place: &Place, found: &mut impl FnMut(Arrived<'_>)) {
-        self.incomplete(place, found);
+    fn give_up(mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        self.incomplete(found);
     }
 
     /// Takes bytes that are next, or were there before in part or whole.
@@ -415,6 +474,9 @@ impl Stream {
         }
         let new = bytes.get(known..).unwrap_or_default();
         self.next = Some(seq.wrapping_add(wire_len.max(bytes.len()) as u32));
+        if !new.is_empty() {
+            self.place.clone_from(place);
+        }
         let skipped = self.skip.min(new.len());
         self.skip -= skipped;
         let before = self.bytes.len();
@@ -423,7 +485,7 @@ impl Stream {
             self.read(place, found);
         }
         if bytes.len() < wire_len {
-            self.lose(place, found);
+            self.lose(found);
         }
     }
 
@@ -514,12 +576,7 @@ impl Stream {
         }
         self.is_lost = false;
         let &[first, ..] = rest else { return None };
-        // All kinds of frames have the same header; those that are not final or go on with others are read as if they began one.
-        let mut as_first = rest.get(..14).unwrap_or(rest).to_vec();
-        if let Some(byte) = as_first.first_mut() {
-            *byte = 0x81;
-        }
-        let frame = websocket::Frame::parse(&as_first)?;
+        let frame = frame(rest)?;
         let len = usize::try_from(frame.len).unwrap_or(usize::MAX);
         let end = frame.header_len.saturating_add(len);
         if len > MAX_MESSAGE {
@@ -540,6 +597,14 @@ impl Stream {
         }
         Some(end)
     }
+}
+
+/// The WebSocket frame that begins here: all kinds have the same header, and those that are not final, or go on with others, are read as if
+/// they began a message.
+fn frame(bytes: &[u8]) -> Option<websocket::Frame> {
+    let mut head = bytes.get(..14).unwrap_or(bytes).to_vec();
+    *head.first_mut()? = 0x81;
+    websocket::Frame::parse(&head)
 }
 
 /// Whether a WebSocket frame begins here that carries SIP.
