@@ -32,7 +32,9 @@ HERE = Path(__file__).parent
 LACKING = missing("sipp")
 LACKING_BARESIP = missing("baresip")
 needs_sipp = pytest.mark.skipif(bool(LACKING), reason=f"a real call needs {', '.join(LACKING)}")
-needs_baresip = pytest.mark.skipif(bool(LACKING_BARESIP), reason=f"a real call needs {', '.join(LACKING_BARESIP)}")
+needs_baresip = pytest.mark.skipif(
+    bool(LACKING_BARESIP), reason=f"a real call needs {', '.join(LACKING_BARESIP)}"
+)
 
 
 def run(*arguments: str) -> Any:
@@ -83,7 +85,9 @@ def capture(path: Path, *payloads: bytes) -> Path:
 
 
 def test_numbers_are_hidden_unless_asked_for(tmp_path: Path) -> None:
-    path = capture(tmp_path / "a.pcap", invite(call_id="32470123456-7@192.0.2.1"), invite(call_id="+3225550199@x"))
+    path = capture(
+        tmp_path / "a.pcap", invite(call_id="32470123456-7@192.0.2.1"), invite(call_id="+3225550199@x")
+    )
     secrets = ("470123456", "25550199")
     shown = run("calls", str(path), "--show-numbers", "--format", "csv").stdout
     assert all(secret in shown for secret in secrets)
@@ -127,7 +131,13 @@ def test_a_ladder(tmp_path: Path) -> None:
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
     bad = invite().replace(b"1@192.0.2.1", b"1\x1b[2J@x").replace(b"m=audio", b"m=au\x1b[31mdio")
     path = capture(tmp_path / "a.pcap", bad.replace(b"INVITE sip:+3225550199", b"INVITE sip:%1b]0;x"))
-    for options in ((), ("--ladder", "1"), ("--show-numbers",), ("--table", "call_media"), ("--format", "csv")):
+    for options in (
+        (),
+        ("--ladder", "1"),
+        ("--show-numbers",),
+        ("--table", "call_media"),
+        ("--format", "csv"),
+    ):
         assert "\x1b" not in run("calls", str(path), *options).stdout
 
 
@@ -166,7 +176,20 @@ def test_a_call_of_sipp(tmp_path: Path, transport: str) -> None:
     with Network(tmp_path) as network:
         here = network.namespace("calls")
         here.ip("addr add 192.0.2.1/32 dev lo", "addr add 192.0.2.2/32 dev lo")
-        network.start(here, "sipp", "-sn", "uas", "-i", "192.0.2.2", "-mi", "192.0.2.2", "-mp", "7000", "-nostdin", *mode)
+        network.start(
+            here,
+            "sipp",
+            "-sn",
+            "uas",
+            "-i",
+            "192.0.2.2",
+            "-mi",
+            "192.0.2.2",
+            "-mp",
+            "7000",
+            "-nostdin",
+            *mode,
+        )
         with captured(network, [(here, "lo", path)]):
             client = network.start(
                 here, "sipp", "192.0.2.2:5060", "-sf", scenario, "-s", "+3225550199", "-m", "1", "-timeout", "20", "-nostdin",
@@ -228,7 +251,10 @@ def baresip_config(folder: Path, user: str, port: int, media: str, encryption: s
 
 
 @needs_baresip
-@pytest.mark.parametrize(("mode", "expected"), [("", "none"), (";mediaenc=srtp-mand", "sdes"), (";mediaenc=dtls_srtp", "dtls-srtp")])
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [("", "none"), (";mediaenc=srtp-mand", "sdes"), (";mediaenc=dtls_srtp", "dtls-srtp")],
+)
 def test_a_call_of_baresip(tmp_path: Path, mode: str, expected: str) -> None:
     path = tmp_path / "call.pcap"
     callee = baresip_config(tmp_path / "callee", "322555012", 5062, "21000-21010", mode, ";answermode=auto")
@@ -239,7 +265,16 @@ def test_a_call_of_baresip(tmp_path: Path, mode: str, expected: str) -> None:
         network.start(here, "baresip", "-4", "-f", callee, "-t", "8", seconds=20)
         with captured(network, [(here, "lo", path)]):
             client = network.start(
-                here, "baresip", "-4", "-f", caller, "-t", "4", "-e", "/dial sip:322555012@192.0.2.2:5062", seconds=20
+                here,
+                "baresip",
+                "-4",
+                "-f",
+                caller,
+                "-t",
+                "4",
+                "-e",
+                "/dial sip:322555012@192.0.2.2:5062",
+                seconds=20,
             )
             client.wait(20)
     found = tables(path)
@@ -264,14 +299,26 @@ def test_a_call_of_baresip(tmp_path: Path, mode: str, expected: str) -> None:
 
 def tshark_messages(path: Path) -> list[dict[str, Any]]:
     """The SIP messages that tshark finds, put together from segments and fragments."""
-    command = ["tshark", "-r", str(path), "-Y", "sip", "-T", "pdml", "-o", "sip.desegment_headers:TRUE", "-o", "sip.desegment_body:TRUE"]
+    command = [
+        "tshark",
+        "-r",
+        str(path),
+        "-Y",
+        "sip",
+        "-T",
+        "pdml",
+        "-o",
+        "sip.desegment_headers:TRUE",
+        "-o",
+        "sip.desegment_body:TRUE",
+    ]
     # Packets in ESP without encryption are read here too.
     command += ["-o", "esp.enable_null_encryption_decode_heuristic:TRUE"]
     # What tshark takes for X11 by its port.
     command += ["-d", "tcp.port==6060,sip"]
     done = subprocess.run(command, capture_output=True, check=False)
     found = []
-    for packet in ET.fromstring(done.stdout):  # noqa: S314 - made by tshark
+    for packet in ET.fromstring(done.stdout):
         number = next(field.get("show") for field in packet.iter("field") if field.get("name") == "num")
         for proto in packet.iter("proto"):
             if proto.get("name") != "sip":
@@ -334,7 +381,10 @@ SIP_CAPTURES = [
     for row in capture_index()
     # What is fuzzed, each reader guesses in its own way.
     if "fuzz" not in row["file"]
-    and ("sip" in row["tags"].split(",") or any(word in row["file"].lower() for word in ("sip", "voip", "asterisk")))
+    and (
+        "sip" in row["tags"].split(",")
+        or any(word in row["file"].lower() for word in ("sip", "voip", "asterisk"))
+    )
 ]
 
 

@@ -129,7 +129,9 @@ def readable(table: pa.Table, escape: Callable[[str], str]) -> pa.Table:
             as_text = _engine.addresses_as_text if kind.byte_width == 16 else _engine.macs_as_text
             column = as_text(column)
         elif pa.types.is_binary(kind):
-            column = pa.array([None if value is None else value.hex() for value in column.to_pylist()], pa.string())
+            column = pa.array(
+                [None if value is None else value.hex() for value in column.to_pylist()], pa.string()
+            )
         elif pa.types.is_timestamp(kind):
             column = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
         elif pa.types.is_list(kind):

@@ -59,9 +59,17 @@ def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour
     for row in rows:
         src, dst = places[ends.index(address_text(row["src"]))], places[ends.index(address_text(row["dst"]))]
         name = row["method"] or f"{row['status']} {row['cseq_method'] or ''}".strip()
-        notes = [text for text, told in (("again", row["is_retransmission"]), ("cut", not row["is_complete"])) if told]
+        notes = [
+            text
+            for text, told in (("again", row["is_retransmission"]), ("cut", not row["is_complete"]))
+            if told
+        ]
         label = safe(" ".join([name, *(f"({note})" for note in notes)]))
-        lines.append(_arrow(f"{(row['ts'] - first) / 1e9:.3f} s", label, src, dst, places, _colour(row) if colour else ""))
+        lines.append(
+            _arrow(
+                f"{(row['ts'] - first) / 1e9:.3f} s", label, src, dst, places, _colour(row) if colour else ""
+            )
+        )
         for medium in row["media"] or ():
             lines.append(_note(f"{row['sdp'] or 'sdp'} {safe(medium)}", src, dst, places))
     return "\n".join(line.rstrip() for line in lines) + "\n"

@@ -553,7 +553,9 @@ def _show_calls(
     to_terminal = _to_terminal(output)
     width = os.get_terminal_size().columns if to_terminal else 120
     colour = to_terminal and "NO_COLOR" not in os.environ
-    all_calls = [(tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])]
+    all_calls = [
+        (tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])
+    ]
     if wanted is None:
         text = _ladder.calls_text([row for _, row in all_calls], width)
     else:

@@ -94,9 +94,11 @@ impl<'a> Told<'a> {
     pub fn of(arrived: Arrived<'a>) -> Option<Self> {
         let message = Message::parse(arrived.bytes)?;
         let (method, status, request) = match message.start {
-            Start::Request(method, uri) => {
-                (Some(bounded(&sip::text(method))), None, Some(Uri::parse(&sip::text(uri)).unwrap_or_default()))
-            }
+            Start::Request(method, uri) => (
+                Some(bounded(&sip::text(method))),
+                None,
+                Some(Uri::parse(&sip::text(uri)).unwrap_or_default()),
+            ),
             Start::Response(status) => (None, Some(status?), None),
         };
         let call_id = message.field("Call-ID", "i").filter(|id| !id.is_empty())?.into_owned();
@@ -112,11 +114,18 @@ impl<'a> Told<'a> {
         let vias = message.values("Via", "v", MAX_KEPT).iter().filter_map(|via| Via::parse(via)).collect();
         let places = |name| {
             let values = message.values(name, "", MAX_KEPT);
-            values.iter().filter_map(|value| Uri::parse(sip::name_addr(value).0)).map(|uri| uri.place()).collect()
+            values
+                .iter()
+                .filter_map(|value| Uri::parse(sip::name_addr(value).0))
+                .map(|uri| uri.place())
+                .collect()
         };
         let contacts = message.values("Contact", "m", MAX_KEPT);
         let contacts = contacts.iter().filter_map(|value| Uri::parse(sip::name_addr(value).0)).collect();
-        let agent = message.field("User-Agent", "").or_else(|| message.field("Server", "")).map(|name| bounded(&name));
+        let agent = message
+            .field("User-Agent", "")
+            .or_else(|| message.field("Server", ""))
+            .map(|name| bounded(&name));
         let mut told = Self {
             arrived,
             method,
@@ -152,7 +161,9 @@ impl<'a> Told<'a> {
         let kind = self.message.field("Content-Type", "c").unwrap_or_default();
         for part in sip::parts(&kind, body) {
             match &*part.kind {
-                "application/sdp" => self.description = self.description.take().or_else(|| Description::parse(part.bytes)),
+                "application/sdp" => {
+                    self.description = self.description.take().or_else(|| Description::parse(part.bytes))
+                }
                 "application/isup" => self.isup = isup::numbers(part.bytes),
                 "application/rs-metadata" | "application/rs-metadata+xml" => self.is_siprec = true,
                 _ => {}
@@ -182,10 +193,10 @@ impl<'a> Told<'a> {
     fn identity(&self) -> u64 {
         let place = self.arrived.place;
         let branch = self.vias.first().map_or("", |via| &via.branch);
-        let mut hash = crate::hash::address(Some(place.src)) ^ crate::hash::address(Some(place.dst)).rotate_left(1);
-        let numbers = u64::from(place.src_port) << 48
-            | u64::from(place.dst_port) << 32
-            | u64::from(self.cseq);
+        let mut hash =
+            crate::hash::address(Some(place.src)) ^ crate::hash::address(Some(place.dst)).rotate_left(1);
+        let numbers =
+            u64::from(place.src_port) << 48 | u64::from(place.dst_port) << 32 | u64::from(self.cseq);
         hash = fold(hash ^ 0x9e37_79b9_7f4a_7c15, numbers ^ 0xd1b5_4a32_d192_ed03);
         let method = self.method.as_deref().unwrap_or(&self.cseq_method);
         for text in [method, branch, &self.to_tag, &self.from_tag] {
@@ -194,7 +205,10 @@ impl<'a> Told<'a> {
         }
         // Provisional responses may come again with another status or reliable sequence number.
         let sequence = self.message.field("RSeq", "").unwrap_or_default();
-        fold(hash ^ u64::from(self.status.unwrap_or_default()) << 1, xxhash_rust::xxh3::xxh3_64(sequence.as_bytes()) | 1)
+        fold(
+            hash ^ u64::from(self.status.unwrap_or_default()) << 1,
+            xxhash_rust::xxh3::xxh3_64(sequence.as_bytes()) | 1,
+        )
     }
 }
 
@@ -210,7 +224,8 @@ impl Identity {
     fn of(named: &[(&str, Option<&Uri>)]) -> Self {
         let all = || named.iter().filter_map(|(source, uri)| Some((*source, (*uri)?)));
         let number = all().find_map(|(source, uri)| Some((source, uri.number()?)));
-        let user = || all().find(|(_, uri)| !uri.user.is_empty()).map(|(source, uri)| (source, bounded(&uri.user)));
+        let user =
+            || all().find(|(_, uri)| !uri.user.is_empty()).map(|(source, uri)| (source, bounded(&uri.user)));
         match number.or_else(user) {
             Some((source, name)) => Self { name: Some(bounded(&name)), source: Some(source.to_owned()) },
             None => Self::default(),
@@ -354,12 +369,16 @@ impl Call {
         let place = told.arrived.place;
         let is_initial = told.is_request("INVITE") && told.to_tag.is_empty();
         let asserted = told.message.values("P-Asserted-Identity", "", 4);
-        let asserted: Vec<_> = asserted.iter().filter_map(|value| Uri::parse(sip::name_addr(value).0)).collect();
+        let asserted: Vec<_> =
+            asserted.iter().filter_map(|value| Uri::parse(sip::name_addr(value).0)).collect();
         // Of several, the number.
         let asserted = asserted.iter().find(|uri| uri.number().is_some()).or(asserted.first()).cloned();
         // A number that was called stands in the URI as it was called first; a proxy may have put its place there instead.
         let caller = Identity::of(&[("P-Asserted-Identity", asserted.as_ref()), ("From", Some(&told.from))]);
-        let callee = Identity::of(&[("Request-URI", told.request.as_ref().filter(|_| is_initial)), ("To", Some(&told.to))]);
+        let callee = Identity::of(&[
+            ("Request-URI", told.request.as_ref().filter(|_| is_initial)),
+            ("To", Some(&told.to)),
+        ]);
         Self {
             number,
             tap: place.tap,
@@ -553,7 +572,8 @@ impl Call {
             }
             if self.replaces.is_none() {
                 let replaces = message.field("Replaces", "");
-                self.replaces = replaces.and_then(|value| value.split(';').next().map(|id| bounded(id.trim())));
+                self.replaces =
+                    replaces.and_then(|value| value.split(';').next().map(|id| bounded(id.trim())));
             }
         }
         if self.session_id.is_none() {
@@ -590,7 +610,8 @@ impl Call {
         }
         let sender = (side, told.arrived.place.src);
         if !self.senders.contains(&sender) {
-            let before = self.senders.iter().rfind(|(of, _)| *of == side).map(|(_, addr)| address_text(*addr));
+            let before =
+                self.senders.iter().rfind(|(of, _)| *of == side).map(|(_, addr)| address_text(*addr));
             if self.answered.is_some() && before.is_some() {
                 changes.push("sender", None, before.as_deref(), &address_text(sender.1));
             }
@@ -598,8 +619,17 @@ impl Call {
         }
     }
 
-    fn fact(&mut self, what: &str, side: Side, tag: &str, hop: Hop, value: String, changes: &mut Changes<'_, '_>) {
-        let is_it = |fact: &&mut Fact| fact.what == what && fact.side == side && fact.tag == tag && fact.hop == hop;
+    fn fact(
+        &mut self,
+        what: &str,
+        side: Side,
+        tag: &str,
+        hop: Hop,
+        value: String,
+        changes: &mut Changes<'_, '_>,
+    ) {
+        let is_it =
+            |fact: &&mut Fact| fact.what == what && fact.side == side && fact.tag == tag && fact.hop == hop;
         let value = value.chars().take(1024).collect::<String>();
         match self.facts.iter_mut().find(is_it) {
             Some(fact) if fact.value != value => {
@@ -607,7 +637,10 @@ impl Call {
                 fact.value = value;
             }
             Some(_) => {}
-            None => keep_many(&mut self.facts, Fact { what: what.to_owned(), side, tag: tag.to_owned(), hop, value }),
+            None => keep_many(
+                &mut self.facts,
+                Fact { what: what.to_owned(), side, tag: tag.to_owned(), hop, value },
+            ),
         }
     }
 
@@ -625,7 +658,9 @@ impl Call {
                 changes.push("replaces", None, None, "another call");
             }
         } else if told.is_request("CANCEL") {
-            if self.answered.is_none() && matches!(self.state, Ending::Calling | Ending::Ringing | Ending::Unknown) {
+            if self.answered.is_none()
+                && matches!(self.state, Ending::Calling | Ending::Ringing | Ending::Unknown)
+            {
                 self.state = Ending::Cancelled;
                 (self.ended, self.ended_by) = (Some(ts), Some(side));
             }
@@ -659,7 +694,10 @@ impl Call {
             }
             200..=299 => {
                 // Without its beginning, this may be the answer to a later INVITE.
-                if matches!(self.state, Ending::Calling | Ending::Ringing | Ending::Cancelled | Ending::Failed) {
+                if matches!(
+                    self.state,
+                    Ending::Calling | Ending::Ringing | Ending::Cancelled | Ending::Failed
+                ) {
                     self.answered.get_or_insert(ts);
                     self.state = Ending::Answered;
                     (self.ended, self.ended_by) = (None, None);
@@ -733,7 +771,8 @@ impl Call {
         self.agree(&offer, description, offer_hop, changes);
         for medium in &mut self.media {
             let is_offer = medium.side != side && medium.until.is_none() && hop_of(medium) == offer_hop;
-            let is_answer = medium.side == side && medium.tag == tag && medium.until.is_none() && hop_of(medium) == hop;
+            let is_answer =
+                medium.side == side && medium.tag == tag && medium.until.is_none() && hop_of(medium) == hop;
             medium.is_agreed |= is_offer || is_answer;
         }
         Some("answer")
@@ -769,7 +808,13 @@ impl Call {
             Some(_) => {}
             None => {
                 let value = agreed.to_owned();
-                let fact = Fact { what: "encryption".to_owned(), side: Side::Caller, tag: String::new(), hop, value };
+                let fact = Fact {
+                    what: "encryption".to_owned(),
+                    side: Side::Caller,
+                    tag: String::new(),
+                    hop,
+                    value,
+                };
                 keep_many(&mut self.facts, fact);
             }
         }
@@ -832,7 +877,11 @@ impl Call {
     ) {
         let hop = hop(place);
         let is_it = |medium: &&mut Medium| {
-            medium.side == side && medium.tag == tag && medium.at == at && medium.until.is_none() && hop_of(medium) == hop
+            medium.side == side
+                && medium.tag == tag
+                && medium.at == at
+                && medium.until.is_none()
+                && hop_of(medium) == hop
         };
         if let Some(medium) = self.media.iter_mut().find(is_it) {
             if medium.section == *section {
@@ -889,7 +938,9 @@ impl Call {
         let isup = self.isup.take().unwrap_or_default();
         let addresses: Vec<_> = self.addresses.iter().map(|&addr| address_text(addr)).collect();
         let (redirect_users, redirect_hosts): (Vec<_>, Vec<_>) = self.redirects.iter().cloned().unzip();
-        let named = |uri: Option<&Uri>| uri.map(|uri| uri.user.clone()).filter(|user| !user.is_empty()).map(Cow::Owned);
+        let named = |uri: Option<&Uri>| {
+            uri.map(|uri| uri.user.clone()).filter(|user| !user.is_empty()).map(Cow::Owned)
+        };
         let placed = |uri: Option<&Uri>| uri.map(Uri::place).filter(|host| !host.is_empty()).map(Cow::Owned);
         rows.calls.push(CallRow {
             call: Some(self.number),
@@ -966,8 +1017,11 @@ impl Call {
     fn push_media(&self, tap: &str, rows: &mut Rows) {
         for medium in &self.media {
             let section = &medium.section;
-            let payloads: Vec<_> =
-                section.payloads.iter().map(|(kind, encoding)| format!("{kind} {encoding}").trim_end().to_owned()).collect();
+            let payloads: Vec<_> = section
+                .payloads
+                .iter()
+                .map(|(kind, encoding)| format!("{kind} {encoding}").trim_end().to_owned())
+                .collect();
             let until = medium.until.or(self.ended);
             let row = MediaRow {
                 call: Some(self.number),

@@ -173,7 +173,8 @@ impl Section {
             "none"
         }
         .to_owned();
-        if self.port != 0 && self.profile.split('/').any(|part| part.eq_ignore_ascii_case("RTP") || is_secure) {
+        if self.port != 0 && self.profile.split('/').any(|part| part.eq_ignore_ascii_case("RTP") || is_secure)
+        {
             let (port, own) = marks.rtcp.unwrap_or(match marks.has_mux {
                 true => (self.port, None),
                 false => (self.port.saturating_add(1), None),

@@ -82,7 +82,10 @@ impl Endpoints {
         };
         // A later description counts from its time on; media that are early for it belong to it only if no other has them.
         let open = || spots.iter().filter(is_in);
-        open().filter(|spot| spot.since <= ts).max_by_key(|spot| spot.since).or_else(|| open().min_by_key(|spot| spot.since))
+        open()
+            .filter(|spot| spot.since <= ts)
+            .max_by_key(|spot| spot.since)
+            .or_else(|| open().min_by_key(|spot| spot.since))
     }
 
     /// How many were forgotten.
@@ -94,7 +97,10 @@ impl Endpoints {
         let key = (tap, addr, port);
         let spots = self.spots.entry(key).or_default();
         if let Some(known) = spots.iter_mut().find(|known| {
-            known.call == spot.call && known.side == spot.side && known.is_rtcp == spot.is_rtcp && known.until.is_none()
+            known.call == spot.call
+                && known.side == spot.side
+                && known.is_rtcp == spot.is_rtcp
+                && known.until.is_none()
         }) {
             known.payloads = spot.payloads;
             return;

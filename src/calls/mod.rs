@@ -183,7 +183,10 @@ impl Stage for Calls {
         let State { evicted, streams, endpoints, .. } = &self.state;
         let lines = [
             (*evicted, "calls were given up because too many were open at a time: their rows end early"),
-            (streams.evicted, "connections or datagrams with signalling were given up because too many were open at a time"),
+            (
+                streams.evicted,
+                "connections or datagrams with signalling were given up because too many were open at a time",
+            ),
             (streams.gaps, "gaps in connections with signalling: messages may be missing"),
             (endpoints.forgotten(), "media endpoints were forgotten because there were too many"),
         ];
@@ -231,9 +234,10 @@ impl State {
                 by_port: view.by_port(row).unwrap_or_default(),
                 seq: view.tcp_seq(row).unwrap_or_default(),
                 flags: view.tcp_flags(row).unwrap_or_default(),
-                fragment: view.ip_id(row).zip(view.fragment_offset(row)).map(|(id, offset)| {
-                    (id, offset, view.more_fragments(row).unwrap_or_default())
-                }),
+                fragment: view
+                    .ip_id(row)
+                    .zip(view.fragment_offset(row))
+                    .map(|(id, offset)| (id, offset, view.more_fragments(row).unwrap_or_default())),
                 wire_len: view.payload_len(row).unwrap_or_default() as usize,
                 bytes: &bytes,
             };

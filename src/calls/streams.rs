@@ -315,7 +315,8 @@ impl Streams {
                 stream.append(seq, payload.wire_len, payload.bytes, place, found);
                 stream.go_on(found);
             }
-            let is_late = !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
+            let is_late =
+                !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
             if is_late || stream.waiting.len() > MAX_WAITING || stream.waiting_bytes > MAX_WAITING_BYTES {
                 gaps = 1;
                 stream.jump(found);
@@ -332,12 +333,7 @@ impl Streams {
 }
 
 fn connection(place: &Place) -> Connection {
-    Connection {
-        tap: place.tap,
-        src: place.src,
-        dst: place.dst,
-        ports: (place.src_port, place.dst_port),
-    }
+    Connection { tap: place.tap, src: place.src, dst: place.dst, ports: (place.src_port, place.dst_port) }
 }
 
 /// A message by itself.
@@ -569,7 +565,12 @@ impl Stream {
     }
 
     /// As [`Self::message`], of a frame (RFC 6455 section 5.2).
-    fn websocket(&mut self, rest: &[u8], place: &Place, found: &mut impl FnMut(Arrived<'_>)) -> Option<usize> {
+    fn websocket(
+        &mut self,
+        rest: &[u8],
+        place: &Place,
+        found: &mut impl FnMut(Arrived<'_>),
+    ) -> Option<usize> {
         if self.is_lost && !begins_websocket(rest) {
             // Frames cannot be told from what they carry: only the start of a segment may be one.
             return Some(rest.len());

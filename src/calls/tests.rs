@@ -69,7 +69,13 @@ impl Frames {
         self.table_with(table, Options::default(), 3, 0).0
     }
 
-    fn table_with(&self, table: Table, options: Options, batch_size: usize, workers: usize) -> (RecordBatch, Vec<String>) {
+    fn table_with(
+        &self,
+        table: Table,
+        options: Options,
+        batch_size: usize,
+        workers: usize,
+    ) -> (RecordBatch, Vec<String>) {
         let source = Source::Memory { name: "test".to_owned(), bytes: std::sync::Arc::new(self.pcap()) };
         let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
         let options_of_scan = ScanOptions { batch_size, workers, ..ScanOptions::default() };
@@ -138,7 +144,9 @@ const BOB: End = ("192.0.2.201", 5060);
 
 /// A description as in RFC 3665 section 3.1.
 fn sdp(addr: &str, port: u16, more: &str) -> String {
-    format!("v=0\r\no=alice 2890844526 2890844526 IN IP4 client.atlanta.example.com\r\ns=-\r\nc=IN IP4 {addr}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n{more}")
+    format!(
+        "v=0\r\no=alice 2890844526 2890844526 IN IP4 client.atlanta.example.com\r\ns=-\r\nc=IN IP4 {addr}\r\nt=0 0\r\nm=audio {port} RTP/AVP 0\r\na=rtpmap:0 PCMU/8000\r\n{more}"
+    )
 }
 
 /// A message of the dialog of RFC 3665 section 3.1, of which these lines stand behind the others.
@@ -156,15 +164,27 @@ fn message(start: &str, cseq: &str, to_tag: &str, more: &str, body: &str) -> Str
 
 fn callee_says(start: &str, cseq: &str) -> String {
     message(start, cseq, "", "", "")
-        .replace("From: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl", "From: Bob <sip:bob@biloxi.example.com>;tag=8321234356")
-        .replace("To: Bob <sip:bob@biloxi.example.com>", "To: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl")
+        .replace(
+            "From: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl",
+            "From: Bob <sip:bob@biloxi.example.com>;tag=8321234356",
+        )
+        .replace(
+            "To: Bob <sip:bob@biloxi.example.com>",
+            "To: Alice <sip:alice@atlanta.example.com>;tag=9fxced76sl",
+        )
 }
 
 const TAG: &str = "8321234356";
 
 /// RFC 3665 section 3.1: a call that is answered, and hung up by who was called.
 fn session() -> Vec<(bool, String)> {
-    let invite = message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "Contact: <sip:alice@client.atlanta.example.com;transport=tcp>\r\n", &sdp("192.0.2.101", 49172, ""));
+    let invite = message(
+        "INVITE sip:bob@biloxi.example.com SIP/2.0",
+        "1 INVITE",
+        "",
+        "Contact: <sip:alice@client.atlanta.example.com;transport=tcp>\r\n",
+        &sdp("192.0.2.101", 49172, ""),
+    );
     let contact = "Contact: <sip:bob@client.biloxi.example.com;transport=tcp>\r\n";
     vec![
         (true, invite),
@@ -191,7 +211,11 @@ fn a_session() {
     let calls = frames.table(Table::Calls);
     assert_eq!(calls.num_rows(), 1);
     assert_eq!(
-        row(&calls, 0, "state ended_by caller caller_source callee callee_source began_before final_status messages retransmissions"),
+        row(
+            &calls,
+            0,
+            "state ended_by caller caller_source callee callee_source began_before final_status messages retransmissions"
+        ),
         "state=ended ended_by=callee caller=alice caller_source=From callee=bob callee_source=Request-URI began_before=false final_status=200 messages=6 retransmissions=0"
     );
     assert_eq!(
@@ -199,7 +223,11 @@ fn a_session() {
         "began=0 rang=1000000 answered=2000000 ended=4000000 post_dial_ms=1 ring_ms=1 talk_ms=2 frames=[1, 2, 3, 4, 5, 6]"
     );
     assert_eq!(
-        row(&calls, 0, "caller_media callee_media codecs_offered codecs_agreed encryption encryption_lost transport src dst addresses contacts"),
+        row(
+            &calls,
+            0,
+            "caller_media callee_media codecs_offered codecs_agreed encryption encryption_lost transport src dst addresses contacts"
+        ),
         "caller_media=audio 192.0.2.101:49172 callee_media=audio 192.0.2.201:3456 codecs_offered=PCMU/8000 codecs_agreed=PCMU/8000 encryption=none encryption_lost=false transport=udp src=192.0.2.101 dst=192.0.2.201 addresses=192.0.2.101,192.0.2.201 contacts=client.atlanta.example.com,client.biloxi.example.com"
     );
     let messages = frames.table(Table::Messages);
@@ -212,7 +240,10 @@ fn a_session() {
         row(&media, 0, "side medium addr port rtcp_port since until frame is_agreed payloads direction"),
         "side=caller medium=audio addr=192.0.2.101 port=49172 rtcp_port=49173 since=0 until=4000000 frame=1 is_agreed=true payloads=0 PCMU/8000 direction=sendrecv"
     );
-    assert_eq!(row(&media, 1, "side addr port is_agreed"), "side=callee addr=192.0.2.201 port=3456 is_agreed=true");
+    assert_eq!(
+        row(&media, 1, "side addr port is_agreed"),
+        "side=callee addr=192.0.2.201 port=3456 is_agreed=true"
+    );
 }
 
 /// What becomes of a call, of these messages behind its beginning and ringing.
@@ -254,7 +285,13 @@ fn endings() {
 #[test]
 fn redirected() {
     // RFC 3665 section 3.6 of a proxy's kind: the call goes elsewhere.
-    let moved = message("SIP/2.0 302 Moved Temporarily", "1 INVITE", "53fHlqlQ2", "Contact: <sip:bob@chicago.example.com;transport=tcp>, <sip:+32470000000@198.51.100.9:5080>\r\n", "");
+    let moved = message(
+        "SIP/2.0 302 Moved Temporarily",
+        "1 INVITE",
+        "53fHlqlQ2",
+        "Contact: <sip:bob@chicago.example.com;transport=tcp>, <sip:+32470000000@198.51.100.9:5080>\r\n",
+        "",
+    );
     let mut messages = session();
     messages.truncate(1);
     messages.push((false, moved));
@@ -277,12 +314,27 @@ fn media_that_move_and_lose_their_keys() {
     let secure = |addr, port| sdp(addr, port, key).replace("RTP/AVP", "RTP/SAVP");
     let mut messages = session();
     messages.truncate(4);
-    messages[0].1 = message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "Contact: <sip:alice@192.0.2.101>\r\n", &secure("192.0.2.101", 49172));
+    messages[0].1 = message(
+        "INVITE sip:bob@biloxi.example.com SIP/2.0",
+        "1 INVITE",
+        "",
+        "Contact: <sip:alice@192.0.2.101>\r\n",
+        &secure("192.0.2.101", 49172),
+    );
     messages[2].1 = message("SIP/2.0 200 OK", "1 INVITE", TAG, "", &secure("192.0.2.201", 3456));
-    let again = message("INVITE sip:bob@client.biloxi.example.com SIP/2.0", "2 INVITE", TAG, "Contact: <sip:alice@203.0.113.66>\r\n", &sdp("203.0.113.66", 6666, "a=sendonly\r\n"));
+    let again = message(
+        "INVITE sip:bob@client.biloxi.example.com SIP/2.0",
+        "2 INVITE",
+        TAG,
+        "Contact: <sip:alice@203.0.113.66>\r\n",
+        &sdp("203.0.113.66", 6666, "a=sendonly\r\n"),
+    );
     messages.push((true, again.clone()));
     messages.push((true, again));
-    messages.push((false, message("SIP/2.0 200 OK", "2 INVITE", TAG, "", &sdp("192.0.2.201", 3456, "a=recvonly\r\n"))));
+    messages.push((
+        false,
+        message("SIP/2.0 200 OK", "2 INVITE", TAG, "", &sdp("192.0.2.201", 3456, "a=recvonly\r\n")),
+    ));
     let frames = over_udp(&messages);
     let calls = frames.table(Table::Calls);
     assert_eq!(
@@ -290,7 +342,8 @@ fn media_that_move_and_lose_their_keys() {
         "state=answered encryption=none encryption_offered=sdes encryption_lost=true retransmissions=1 caller_media=audio 192.0.2.101:49172,audio 203.0.113.66:6666"
     );
     let changes = frames.table(Table::Changes);
-    let told: Vec<_> = (0..changes.num_rows()).map(|at| row(&changes, at, "frame side change old new")).collect();
+    let told: Vec<_> =
+        (0..changes.num_rows()).map(|at| row(&changes, at, "frame side change old new")).collect();
     assert_eq!(
         told,
         [
@@ -304,7 +357,10 @@ fn media_that_move_and_lose_their_keys() {
         ]
     );
     let media = frames.table(Table::Media);
-    assert_eq!(row(&media, 0, "addr encryption suites until"), "addr=192.0.2.101 encryption=sdes suites=AES_CM_128_HMAC_SHA1_80 until=4000000");
+    assert_eq!(
+        row(&media, 0, "addr encryption suites until"),
+        "addr=192.0.2.101 encryption=sdes suites=AES_CM_128_HMAC_SHA1_80 until=4000000"
+    );
 }
 
 #[test]
@@ -318,13 +374,19 @@ fn a_relay_between_hops() {
     assert_eq!(row(&calls, 0, "messages retransmissions"), "messages=2 retransmissions=0");
     let changes = frames.table(Table::Changes);
     assert_eq!(changes.num_rows(), 1);
-    assert_eq!(row(&changes, 0, "change old new"), "change=relayed old=192.0.2.101:49172 new=203.0.113.9:49172");
+    assert_eq!(
+        row(&changes, 0, "change old new"),
+        "change=relayed old=192.0.2.101:49172 new=203.0.113.9:49172"
+    );
 }
 
 #[test]
 fn began_before_the_capture() {
     let calls = over_udp(&session()[4..]).table(Table::Calls);
-    assert_eq!(row(&calls, 0, "state began_before began talk_ms"), "state=ended began_before=true began=- talk_ms=-");
+    assert_eq!(
+        row(&calls, 0, "state began_before began talk_ms"),
+        "state=ended began_before=true began=- talk_ms=-"
+    );
     let calls = over_udp(&session()[3..4]).table(Table::Calls);
     assert_eq!(row(&calls, 0, "state began_before"), "state=unknown began_before=true");
 }
@@ -360,7 +422,11 @@ fn numbers_of_isup_and_identities() {
     .replace("Content-Type: application/sdp\r\nContent-Length", "Content-Type: multipart/mixed;boundary=b\r\nContent-Length");
     let calls = over_udp(&[(true, invite)]).table(Table::Calls);
     assert_eq!(
-        row(&calls, 0, "caller caller_source callee callee_source isup_called isup_calling diverted_by session_id icid route is_siprec caller_media"),
+        row(
+            &calls,
+            0,
+            "caller caller_source callee callee_source isup_called isup_calling diverted_by session_id icid route is_siprec caller_media"
+        ),
         "caller=+32470123456 caller_source=P-Asserted-Identity callee=+3225550199 callee_source=Request-URI isup_called=+32255501 isup_calling=- diverted_by=+3225550100 session_id=ab30317f1a784dc48ff824d0d3715d86 icid=1234bc9876e route=192.0.2.111 is_siprec=true caller_media=audio 192.0.2.101:49172"
     );
 }
@@ -368,14 +434,20 @@ fn numbers_of_isup_and_identities() {
 #[test]
 fn where_media_are_expected() {
     let mut stage = Calls::new(Table::Calls, Options::default());
-    let source = Source::Memory { name: "t".to_owned(), bytes: std::sync::Arc::new(over_udp(&session()).pcap()) };
+    let source =
+        Source::Memory { name: "t".to_owned(), bytes: std::sync::Arc::new(over_udp(&session()).pcap()) };
     let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
-    let mut scan = Scan::new(reader, ScanOptions { columns: stage.columns(), tables: stage.tables(), ..ScanOptions::default() });
+    let mut scan = Scan::new(
+        reader,
+        ScanOptions { columns: stage.columns(), tables: stage.tables(), ..ScanOptions::default() },
+    );
     while let Some(batch) = scan.next_with_messages().unwrap() {
         stage.read(&batch).unwrap();
     }
     let addr = crate::packets::address::parse_address("192.0.2.201").unwrap();
-    let find = |stage: &Calls, port, ts| stage.endpoints().find(0, addr, port, ts).map(|spot| (spot.call, spot.side, spot.is_rtcp));
+    let find = |stage: &Calls, port, ts| {
+        stage.endpoints().find(0, addr, port, ts).map(|spot| (spot.call, spot.side, spot.is_rtcp))
+    };
     assert_eq!(find(&stage, 3456, 3_000_000), Some((1, Side::Callee, false)));
     assert_eq!(find(&stage, 3457, 3_000_000), Some((1, Side::Callee, true)));
     assert_eq!(find(&stage, 3458, 3_000_000), None);
@@ -442,7 +514,10 @@ fn a_gap_in_a_connection() {
         let (calls, warnings) = Frames(left.collect()).table_with(Table::Calls, Options::default(), 64, 0);
         assert_eq!(calls.num_rows(), 1);
         assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
-        assert_eq!(row(&calls, 0, "callee_media state messages incomplete"), format!("callee_media=audio 192.0.2.201:3456 state=ended {told}"));
+        assert_eq!(
+            row(&calls, 0, "callee_media state messages incomplete"),
+            format!("callee_media=audio 192.0.2.201:3456 state=ended {told}")
+        );
     }
 }
 
@@ -470,7 +545,10 @@ fn a_datagram_in_parts() {
         order.iter().for_each(|&at| frames.push(parts[at].clone()));
         let calls = frames.table(Table::Calls);
         assert_eq!(calls.num_rows(), 1, "{order:?}");
-        assert_eq!(row(&calls, 0, "caller_media incomplete frames"), "caller_media=audio 192.0.2.101:49172 incomplete=0 frames=[3]");
+        assert_eq!(
+            row(&calls, 0, "caller_media incomplete frames"),
+            "caller_media=audio 192.0.2.101:49172 incomplete=0 frames=[3]"
+        );
     }
     let mut frames = Frames::default();
     frames.push(parts[0].clone());
@@ -499,7 +577,10 @@ fn over_websocket() {
     frames.tcp(client, server, 10, false, &bytes[..200]);
     frames.tcp(client, server, 210, false, &bytes[200..]);
     let calls = frames.table(Table::Calls);
-    assert_eq!(row(&calls, 0, "transport caller_media incomplete"), "transport=ws caller_media=audio 192.0.2.101:49172 incomplete=0");
+    assert_eq!(
+        row(&calls, 0, "transport caller_media incomplete"),
+        "transport=ws caller_media=audio 192.0.2.101:49172 incomplete=0"
+    );
 }
 
 #[test]
@@ -512,7 +593,10 @@ fn a_few_calls_at_a_time() {
     let options = Options { max_calls: 100, ..Options::default() };
     let (calls, warnings) = frames.table_with(Table::Calls, options, 4096, 0);
     assert_eq!(calls.num_rows(), 5000);
-    assert_eq!(warnings, ["4900 calls were given up because too many were open at a time: their rows end early"]);
+    assert_eq!(
+        warnings,
+        ["4900 calls were given up because too many were open at a time: their rows end early"]
+    );
 }
 
 #[test]
@@ -530,14 +614,20 @@ fn any_number_of_threads() {
 fn a_state_goes_on() {
     let frames = over_udp(&session());
     let read = |frames: &[(i64, Vec<u8>)], state: Option<State>| {
-        let source = Source::Memory { name: "t".to_owned(), bytes: std::sync::Arc::new(Frames(frames.to_vec()).pcap()) };
+        let source = Source::Memory {
+            name: "t".to_owned(),
+            bytes: std::sync::Arc::new(Frames(frames.to_vec()).pcap()),
+        };
         let options = CaptureOptions { tap: Some("t".to_owned()), ..CaptureOptions::default() };
         let reader = Reader::open(vec![source], options).unwrap();
         let mut stage = match state {
             Some(state) => Calls::with_state(Table::Calls, state),
             None => Calls::new(Table::Calls, Options::default()),
         };
-        let mut scan = Scan::new(reader, ScanOptions { columns: stage.columns(), tables: stage.tables(), ..ScanOptions::default() });
+        let mut scan = Scan::new(
+            reader,
+            ScanOptions { columns: stage.columns(), tables: stage.tables(), ..ScanOptions::default() },
+        );
         while let Some(batch) = scan.next_with_messages().unwrap() {
             stage.read(&batch).unwrap();
         }

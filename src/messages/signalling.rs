@@ -94,5 +94,6 @@ pub(super) fn may_continue(layers: &Layers<'_>) -> bool {
 
 fn is_text(payload: &[u8]) -> bool {
     let start = payload.get(..LOOK).unwrap_or(payload);
-    !start.is_empty() && start.iter().all(|&byte| matches!(byte, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..))
+    !start.is_empty()
+        && start.iter().all(|&byte| matches!(byte, b'\t' | b'\r' | b'\n' | 0x20..=0x7e | 0x80..))
 }

@@ -352,7 +352,10 @@ impl Stream {
     ) -> PyResult<Self> {
         let table = calls::Table::from_name(table).ok_or_else(|| {
             let known: Vec<_> = calls::Table::ALL.iter().map(|table| table.name()).collect();
-            PyValueError::new_err(format!("no table of calls is named {table:?}; there are: {}", known.join(", ")))
+            PyValueError::new_err(format!(
+                "no table of calls is named {table:?}; there are: {}",
+                known.join(", ")
+            ))
         })?;
         let stage = Calls::new(table, calls::Options::default());
         Self::staged(py, sources, tap, threads, Box::new(stage))

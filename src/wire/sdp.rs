@@ -50,9 +50,8 @@ pub struct Section<'a> {
 
 /// Where in a message a description begins: at a line `v=0`.
 pub fn start(message: &[u8]) -> Option<usize> {
-    memchr::memmem::find_iter(message, b"v=0").find(|&at| {
-        at.checked_sub(1).is_none_or(|before| matches!(message.get(before), Some(b'\n' | b'\r')))
-    })
+    memchr::memmem::find_iter(message, b"v=0")
+        .find(|&at| at.checked_sub(1).is_none_or(|before| matches!(message.get(before), Some(b'\n' | b'\r'))))
 }
 
 /// The lines of a description that are read here.

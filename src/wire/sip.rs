@@ -71,7 +71,10 @@ impl<'a> Message<'a> {
 
     /// Content-Length.
     pub fn content_length(&self) -> Option<u32> {
-        self.fields().filter(|(name, _)| name.is("Content-Length", "l")).last().and_then(|(_, value)| number(value))
+        self.fields()
+            .filter(|(name, _)| name.is("Content-Length", "l"))
+            .last()
+            .and_then(|(_, value)| number(value))
     }
 }
 
@@ -335,7 +338,12 @@ impl Via {
         let port_seen = parameter(parameters, "rport").and_then(|port| port.parse().ok());
         let received = parameter(parameters, "received").map(|seen| place(&host_port(seen).0, port_seen));
         let branch = parameter(parameters, "branch").unwrap_or_default().to_owned();
-        Some(Self { transport: transport.to_ascii_lowercase(), sent_by: place(&host, port), received, branch })
+        Some(Self {
+            transport: transport.to_ascii_lowercase(),
+            sent_by: place(&host, port),
+            received,
+            branch,
+        })
     }
 }
 
@@ -385,10 +393,12 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Vec<Part<'a>> {
         }
         let mut bytes = part.get(lines.at..).unwrap_or_default();
         if next.is_some() {
-            bytes = bytes.strip_suffix(b"\n").map_or(bytes, |bytes| bytes.strip_suffix(b"\r").unwrap_or(bytes));
+            bytes =
+                bytes.strip_suffix(b"\n").map_or(bytes, |bytes| bytes.strip_suffix(b"\r").unwrap_or(bytes));
         }
         let named = fields(part.get(..head).unwrap_or_default());
-        let kind = named.filter(|(name, _)| name.is("Content-Type", "c")).map(|(_, value)| text(value)).next();
+        let kind =
+            named.filter(|(name, _)| name.is("Content-Type", "c")).map(|(_, value)| text(value)).next();
         let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
         parts.push(Part { kind, bytes });
     }
@@ -424,11 +434,20 @@ mod tests {
             of("sip:+1-212-555-1212:1234@gateway.com;user=phone"),
             Some((Some("+12125551212".into()), "+1-212-555-1212".into(), "gateway.com".into()))
         );
-        assert_eq!(of("tel:+358-555-1234567;postd=pp22"), Some((Some("+3585551234567".into()), "+358-555-1234567".into(), String::new())));
-        assert_eq!(of("sip:alice@[2001:DB8::1]:5070;transport=tcp?subject=x"), Some((None, "alice".into(), "[2001:db8::1]:5070".into())));
+        assert_eq!(
+            of("tel:+358-555-1234567;postd=pp22"),
+            Some((Some("+3585551234567".into()), "+358-555-1234567".into(), String::new()))
+        );
+        assert_eq!(
+            of("sip:alice@[2001:DB8::1]:5070;transport=tcp?subject=x"),
+            Some((None, "alice".into(), "[2001:db8::1]:5070".into()))
+        );
         assert_eq!(of("sip:%61lice%3b@atlanta.com"), Some((None, "alice;".into(), "atlanta.com".into())));
         assert_eq!(of("sip:192.0.2.4"), Some((none().0, none().1, "192.0.2.4".into())));
-        assert_eq!(of("sip:+32470123456;user=phone"), Some((Some("+32470123456".into()), "+32470123456".into(), String::new())));
+        assert_eq!(
+            of("sip:+32470123456;user=phone"),
+            Some((Some("+32470123456".into()), "+32470123456".into(), String::new()))
+        );
         assert_eq!(of("urn:service:sos"), None);
         // A number that is portable: RFC 4694.
         assert_eq!(of("sip:5551234;npdi@x").unwrap().0.as_deref(), Some("5551234"));
