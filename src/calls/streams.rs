@@ -61,6 +61,7 @@ const MAX_PARTS: usize = 64;
 
 /// What is put together, and what found no room.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "there is no better word")]
 pub(super) struct Streams {
     limit: usize,
     streams: HashMap<Connection, Stream>,
@@ -284,7 +285,7 @@ impl Streams {
         let is_syn = payload.flags & 0x02 != 0;
         let is_known = self.streams.contains_key(&connection);
         // What only may go on with signalling begins none.
-        if !is_known && !payload.is_sip && !(payload.by_port && is_syn) {
+        if !(is_known || payload.is_sip || payload.by_port && is_syn) {
             return;
         }
         self.make_room(&connection, found);
