@@ -227,16 +227,32 @@ def calls() -> None:
     """calls.md: a ladder of a call of the lab, and the columns of the tables."""
     with tempfile.TemporaryDirectory() as folder:
         files = generate(Scenario(calls=1), folder)
-        command = [sys.executable, "-m", "tapsight", "calls", str(files.inside), "--ladder", "1", "--show-numbers"]
+        command = [
+            sys.executable,
+            "-m",
+            "tapsight",
+            "calls",
+            str(files.inside),
+            "--ladder",
+            "1",
+            "--show-numbers",
+        ]
         drawn = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     parts = []
     for name in ("calls", "call_messages", "call_changes", "call_media"):
         schema = tapsight.calls(b"", table=name).schema
         rows = [
-            (f"`{f.name}`", str(f.type).replace("list<item: string>", "list of string"), f.metadata[b"description"].decode())
+            (
+                f"`{f.name}`",
+                str(f.type).replace("list<item: string>", "list of string"),
+                f.metadata[b"description"].decode(),
+            )
             for f in schema
         ]
-        parts.append(f"## {name}\n\n{schema.metadata[b'description'].decode()}\n\n" + table("column, type, meaning", rows))
+        parts.append(
+            f"## {name}\n\n{schema.metadata[b'description'].decode()}\n\n"
+            + table("column, type, meaning", rows)
+        )
     drawn = re.sub(r" at \S+: ", " at inside: ", drawn, count=1)
     between(DOCS / "calls.md", "ladder", f"```text\n{drawn}```\n")
     between(DOCS / "calls.md", "columns", "\n".join(parts))

@@ -71,7 +71,7 @@ impl Voice {
         };
         let taps = column("tap")?.as_dictionary::<UInt16Type>();
         let names = taps.values().as_string::<i32>();
-        let time = |name| column(name).map(|array| array.as_primitive::<TimestampNanosecondType>());
+        let time = |name| column(name).map(AsArray::as_primitive::<TimestampNanosecondType>);
         let (first, last) = (time("first_ts")?, time("last_ts")?);
         let ends = |addr, port| -> Result<_, ArrowError> {
             Ok((column(addr)?.as_fixed_size_binary(), column(port)?.as_primitive::<UInt16Type>()))
@@ -171,7 +171,7 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn push(&mut self, batch: RecordBatch) {
+    fn push(&mut self, batch: &RecordBatch) {
         let len = batch.num_rows().min(MAX_ROWS - self.rows);
         self.missing += (batch.num_rows() - len) as u64;
         self.rows += len;
@@ -229,7 +229,7 @@ impl Heard {
 
     fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {
         while let Some(rows) = self.voice.take(is_end)? {
-            self.streams.push(rows);
+            self.streams.push(&rows);
         }
         for (table, kept) in [
             (calls::Table::Calls, &mut self.calls),
@@ -238,7 +238,7 @@ impl Heard {
         ] {
             let rows = self.voice.calls.take_table(table)?;
             if rows.num_rows() > 0 || is_end {
-                kept.push(rows);
+                kept.push(&rows);
             }
         }
         Ok(())
@@ -247,7 +247,7 @@ impl Heard {
     /// The tables, now that all was read.
     pub fn finish(mut self) -> Result<Tables, ArrowError> {
         self.take(true)?;
-        self.streams.push(RecordBatch::new_empty(self.voice.schema()));
+        self.streams.push(&RecordBatch::new_empty(self.voice.schema()));
         let Self { calls, changes, endpoints, streams, .. } = self;
         Ok(Tables { calls, changes, endpoints, streams })
     }

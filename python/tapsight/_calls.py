@@ -101,7 +101,7 @@ def hidden_user(user: str, key: bytes = _KEY) -> str:
     digits = re.sub(r"[-.() ]", "", user)
     prefix = ""
     if _NUMBER.fullmatch(digits):
-        plus = "+" if digits.startswith("+") or digits.startswith("00") else ""
+        plus = "+" if digits.startswith(("+", "00")) else ""
         digits = digits.removeprefix("+").removeprefix("00")
         prefix = plus + digits[:_SHOWN] if len(digits) >= _SHOWN + _HIDDEN else plus
     hashed = hashlib.blake2b(digits.encode("utf-8", "surrogatepass"), key=key, digest_size=4).hexdigest()

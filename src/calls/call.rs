@@ -162,7 +162,7 @@ impl<'a> Told<'a> {
         for part in sip::parts(&kind, body) {
             match &*part.kind {
                 "application/sdp" => {
-                    self.description = self.description.take().or_else(|| Description::parse(part.bytes))
+                    self.description = self.description.take().or_else(|| Description::parse(part.bytes));
                 }
                 "application/isup" => self.isup = isup::numbers(part.bytes),
                 "application/rs-metadata" | "application/rs-metadata+xml" => self.is_siprec = true,
@@ -276,6 +276,7 @@ struct Fact {
 
 /// A call so far.
 #[derive(Debug, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "SIP calls it so")]
 pub(super) struct Call {
     pub number: u64,
     pub tap: u16,
@@ -598,15 +599,15 @@ impl Call {
         let sets_target = matches!(&*told.cseq_method, "INVITE" | "UPDATE")
             && told.status.is_none_or(|status| (101..300).contains(&status));
         if sets_target && let Some(contact) = told.contacts.first() {
-            self.fact("target", side, &tag, hop, contact.place(), changes);
+            self.fact("target", side, &tag, hop, &contact.place(), changes);
         }
         if sets_target && !told.record_route.is_empty() {
             let kind = if told.method.is_some() { "route" } else { "route " };
-            self.fact(kind, side, &tag, hop, told.record_route.join(" "), changes);
+            self.fact(kind, side, &tag, hop, &told.record_route.join(" "), changes);
         }
         if matches!(told.method.as_deref(), Some("INVITE" | "UPDATE" | "BYE")) && !told.vias.is_empty() {
             let via: Vec<_> = told.vias.iter().map(|via| &*via.sent_by).collect();
-            self.fact("via", side, &tag, hop, via.join(" "), changes);
+            self.fact("via", side, &tag, hop, &via.join(" "), changes);
         }
         let sender = (side, told.arrived.place.src);
         if !self.senders.contains(&sender) {
@@ -625,7 +626,7 @@ impl Call {
         side: Side,
         tag: &str,
         hop: Hop,
-        value: String,
+        value: &str,
         changes: &mut Changes<'_, '_>,
     ) {
         let is_it =
@@ -686,11 +687,9 @@ impl Call {
         let (ts, status) = (told.arrived.place.ts, told.status.unwrap_or_default());
         let is_open = matches!(self.state, Ending::Calling | Ending::Ringing);
         match status {
-            180..=189 => {
-                if self.answered.is_none() && (is_open || self.state == Ending::Unknown) {
-                    self.rang.get_or_insert(ts);
-                    self.state = Ending::Ringing;
-                }
+            180..=189 if self.answered.is_none() && (is_open || self.state == Ending::Unknown) => {
+                self.rang.get_or_insert(ts);
+                self.state = Ending::Ringing;
             }
             200..=299 => {
                 // Without its beginning, this may be the answer to a later INVITE.

@@ -163,7 +163,7 @@ impl Section {
     fn finished(mut self, marks: &Marks) -> Self {
         let is_tls = self.profile.to_ascii_uppercase().contains("TLS");
         let is_secure = self.profile.to_ascii_uppercase().contains("SAVP");
-        self.encryption = if marks.has_fingerprint && (is_tls || is_secure && self.suites.is_empty()) {
+        let encryption = if marks.has_fingerprint && (is_tls || is_secure && self.suites.is_empty()) {
             "dtls-srtp"
         } else if !self.suites.is_empty() {
             "sdes"
@@ -171,14 +171,12 @@ impl Section {
             "zrtp"
         } else {
             "none"
-        }
-        .to_owned();
+        };
+        encryption.clone_into(&mut self.encryption);
         if self.port != 0 && self.profile.split('/').any(|part| part.eq_ignore_ascii_case("RTP") || is_secure)
         {
-            let (port, own) = marks.rtcp.unwrap_or(match marks.has_mux {
-                true => (self.port, None),
-                false => (self.port.saturating_add(1), None),
-            });
+            let (port, own) =
+                marks.rtcp.unwrap_or((self.port.saturating_add(u16::from(!marks.has_mux)), None));
             self.rtcp = own.or(self.addr).map(|addr| (addr, port));
         }
         self

@@ -61,6 +61,7 @@ const MAX_PARTS: usize = 64;
 
 /// What is put together, and what found no room.
 #[derive(Debug, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "there is no better word")]
 pub(super) struct Streams {
     limit: usize,
     streams: HashMap<Connection, Stream>,
@@ -284,11 +285,12 @@ impl Streams {
         let is_syn = payload.flags & 0x02 != 0;
         let is_known = self.streams.contains_key(&connection);
         // What only may go on with signalling begins none.
-        if !is_known && !payload.is_sip && !(payload.by_port && is_syn) {
+        if !(is_known || payload.is_sip || payload.by_port && is_syn) {
             return;
         }
         self.make_room(&connection, found);
         let clock = self.clock;
+        let mut gaps = 0;
         let stream = self.stream(connection);
         let seq = if is_syn { payload.seq.wrapping_add(1) } else { payload.seq };
         if is_syn && stream.next != Some(seq) {
@@ -317,10 +319,11 @@ impl Streams {
             let is_late =
                 !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
             if is_late || stream.waiting.len() > MAX_WAITING || stream.waiting_bytes > MAX_WAITING_BYTES {
+                gaps = 1;
                 stream.jump(found);
-                self.gaps += 1;
             }
         }
+        self.gaps += gaps;
         if payload.flags & 0x04 != 0
             && let Some(stream) = self.streams.remove(&connection)
         {

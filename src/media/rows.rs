@@ -94,7 +94,7 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         /// How often sequence numbers began anew somewhere else.
         restarts = counts(each().map(|stream| stream.sequence.restarts));
         /// Packets with the sequence number behind that of the packet before: how many prove that it is a stream.
-        in_sequence = counts(each().map(|stream| stream.sequence.in_sequence));
+        in_sequence = counts(each().map(|stream| stream.sequence.followed));
         /// The longest time without a packet, milliseconds.
         max_gap_ms = numbers::<Float64Type>(each().map(|stream| (stream.packets > 1).then(|| ms(stream.max_gap))));
         /// The longest time without a packet within a talkspurt: before one that has no marker, is no comfort noise, and does not follow any.

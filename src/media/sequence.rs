@@ -42,14 +42,14 @@ pub(super) struct Sequence {
     pub strays: u64,
     pub restarts: u64,
     /// Packets with the number behind that of the one before.
-    pub in_sequence: u64,
+    pub followed: u64,
     last: u16,
 }
 
 impl Sequence {
     /// Takes note of a packet.
     pub fn take(&mut self, seq: u16) -> Place {
-        self.in_sequence += u64::from(self.has_begun && seq == self.last.wrapping_add(1));
+        self.followed += u64::from(self.has_begun && seq == self.last.wrapping_add(1));
         self.last = seq;
         if !self.has_begun {
             (self.has_begun, self.first) = (true, seq);
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(counts(&[7, 9, 8, 8]), [3, 0, 1, 1, 0, 0]);
         // Before the first one.
         assert_eq!(counts(&[7, 6, 8]), [3, 0, 0, 1, 0, 0]);
-        assert_eq!(of(&[7, 8, 9, 11]).in_sequence, 2);
+        assert_eq!(of(&[7, 8, 9, 11]).followed, 2);
     }
 
     #[test]

@@ -81,13 +81,11 @@ pub fn numbering(number: &str) -> Option<Numbering> {
         if count > LONGEST {
             return None;
         }
-        match node.next.get(digit).filter(|&&next| leads && next != 0) {
-            Some(&next) => node = tree.get(usize::from(next))?,
-            None => {
-                leads = false;
-                continue;
-            }
-        }
+        let Some(&next) = node.next.get(digit).filter(|&&next| leads && next != 0) else {
+            leads = false;
+            continue;
+        };
+        node = tree.get(usize::from(next))?;
         if let Some((country, name)) = node.whose {
             found = Some(Numbering { country, name, digits: count as u8 });
         }

@@ -62,7 +62,7 @@ pub(crate) fn client_handshake(datagram: &[u8]) -> Option<Vec<u8>> {
     let number_of_version = u32::from_be_bytes([a, b, c, d]);
     let version = Version::of(number_of_version)?;
     // RFC 9000 section 17.2.2, RFC 9369 section 3.2: the kind of packet.
-    let initial = if number_of_version == 0x6b33_43cf { 1 } else { 0 };
+    let initial = u8::from(number_of_version == 0x6b33_43cf);
     if first & 0xc0 != 0xc0 || first >> 4 & 3 != initial || id_len > 20 {
         return None;
     }

@@ -74,14 +74,13 @@ pub(super) fn read(bytes: &[u8], sources: &mut Sources) -> Result<(), String> {
     for found in reader.networks(WithinOptions::default()).map_err(wrong)? {
         let found = found.map_err(wrong)?;
         let Some(offset) = found.offset() else { continue };
-        let entry = match known.get(&offset) {
-            Some(entry) => *entry,
-            None => {
-                let record: Option<Record<'_>> = found.decode().map_err(wrong)?;
-                let entry = record.map_or(Ok(Entry::default()), |record| record.entry())?;
-                known.insert(offset, entry);
-                entry
-            }
+        let entry = if let Some(entry) = known.get(&offset) {
+            *entry
+        } else {
+            let record: Option<Record<'_>> = found.decode().map_err(wrong)?;
+            let entry = record.map_or(Ok(Entry::default()), |record| record.entry())?;
+            known.insert(offset, entry);
+            entry
         };
         let network = found.network().map_err(wrong)?;
         let addr = match network.ip() {
