@@ -542,7 +542,9 @@ fn a_datagram_in_parts() {
     ];
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
         let mut frames = Frames::default();
-        order.iter().for_each(|&at| frames.push(parts[at].clone()));
+        for &at in &order {
+            frames.push(parts[at].clone());
+        }
         let calls = frames.table(Table::Calls);
         assert_eq!(calls.num_rows(), 1, "{order:?}");
         assert_eq!(
@@ -562,12 +564,12 @@ fn over_websocket() {
     let (client, server): (End, End) = (("192.0.2.101", 40000), ("192.0.2.201", 8080));
     let text = session().remove(0).1;
     let mask = [1, 2, 3, 4];
-    let mut bytes = vec![0x01, 0x80 | 126];
+    let mut bytes = vec![0x01, 0x80 | 0x7e];
     let (first, second) = text.as_bytes().split_at(300);
     bytes.extend((first.len() as u16).to_be_bytes());
     bytes.extend(mask);
     bytes.extend(first.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
-    bytes.extend([0x80, 0x80 | 126]);
+    bytes.extend([0x80, 0x80 | 0x7e]);
     bytes.extend((second.len() as u16).to_be_bytes());
     bytes.extend(mask);
     bytes.extend(second.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));

@@ -132,9 +132,9 @@ mod tests {
 
     fn of(all: &[u16]) -> Sequence {
         let mut sequence = Sequence::default();
-        all.iter().for_each(|&seq| {
+        for &seq in all {
             sequence.take(seq);
-        });
+        }
         sequence
     }
 
