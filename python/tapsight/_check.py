@@ -15,6 +15,8 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from tapsight import _engine, _evidence
+from tapsight._call_verdicts import judge_calls
+from tapsight._call_verdicts import schema as call_schema
 from tapsight._engine import Examination, Progress
 from tapsight._options import Options, Severity
 from tapsight._scan import checked_threads
@@ -102,6 +104,11 @@ class Result:
     ``offset_uncertainty_ns``; ``drift_ppm``: how much faster it is, give or take ``drift_uncertainty_ppm``; ``clock_steps``: when it
     jumped, and by how much. Unless ``both_ways``, offset and delay cannot be told apart: then ``offset_ns`` holds the usual
     least delay too, its uncertainty is null, and delays are those beyond it."""
+    calls: pa.Table = dataclasses.field(default_factory=lambda: call_schema().empty_table())
+    """One row a call and tap: ``call`` (its number in :func:`tapsight.calls`), ``began``, ``src`` and ``dst`` of its signalling, ``state``,
+    ``packets`` (media), ``verdict``, and pass, fail or unknown for each of: ``path`` (media where the policy wants voice, V2), ``peers``
+    (an agreement between its ends, V1 and B12), ``encrypted`` (as was offered and agreed, B16), ``media`` (where signalled, B13 and B14),
+    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not."""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
@@ -443,6 +450,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         taps_compared=pa.table(examination.compared),
         flows=flows,
         claims=claims_table,
+        calls=judge_calls(seen, options, findings, verdicts),
         answers=tuple(_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS),
         problems=tuple(problems),
     )

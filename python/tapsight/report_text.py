@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._text import duration, percent, plural, safe
 
@@ -88,9 +89,37 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
         ],
         painted=1,
     )
+    _calls(page, result)
     _compared(page, result)
     _quality(page, result)
     return "\n".join(page.lines) + "\n"
+
+
+def _calls(page: _Page, result: Result) -> None:
+    """How many calls passed, and in what the others did not."""
+    calls = result.calls
+    if calls.num_rows == 0:
+        return
+    page.heading(f"Calls ({calls.num_rows})")
+    counts = {
+        name: {each["values"]: each["counts"] for each in calls[name].value_counts().to_pylist()}
+        for name in ("verdict", *ASPECTS)
+    }
+    words = ("pass", "fail", "unknown")
+    rows = [
+        [name, *[f"{counts[name].get(word, 0):,}" for word in words], what] for name, what in _ASPECTS.items()
+    ]
+    page.table(["", *words, "what"], rows)
+
+
+_ASPECTS = {
+    "path": "media where voice belongs",
+    "peers": "between ends that agreed",
+    "encrypted": "as offered and agreed",
+    "media": "where signalled",
+    "alone": "nobody else receives them",
+    "verdict": "all of these",
+}
 
 
 def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:

@@ -56,14 +56,9 @@ class V1(Check[V1Options]):
     def judge(self, seen: Observed, options: V1Options, severity: Severity) -> Judgement:
         """Judges each conversation by its two addresses."""
         flows = seen.unlisted.filter(pl.col("traffic") == "voice-signalling")
-        agreed = named = pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
-        for left, right in options.pairs or []:
-            src_left, dst_left = inside(flows["src"], left), inside(flows["dst"], left)
-            src_right, dst_right = inside(flows["src"], right), inside(flows["dst"], right)
-            agreed |= (src_left & dst_right) | (src_right & dst_left)
-            named |= src_left | dst_left | src_right | dst_right
+        fits, named = agreed(flows, options)
         guessed = (flows["basis"] == "port").fill_null(value=False) & ~named
-        judged = flows.with_columns(agreed=agreed).filter(
+        judged = flows.with_columns(agreed=fits).filter(
             ~guessed & flows["src"].is_not_null() & flows["dst"].is_not_null()
         )
         violations = judged.filter(~pl.col("agreed")).with_columns(*ordered_ends("src", "dst"))
@@ -89,3 +84,14 @@ class V1(Check[V1Options]):
                 )
             )
         return Judgement(scope, tuple(findings), nothing="no voice signalling was seen")
+
+
+def agreed(frame: pl.DataFrame, options: V1Options) -> tuple[pl.Series, pl.Series]:
+    """Of rows with ``src`` and ``dst``: whether a pair of the policy holds both, and whether any pair names one of them."""
+    both = named = pl.Series(values=[False] * len(frame), dtype=pl.Boolean)
+    for left, right in options.pairs or []:
+        src_left, dst_left = inside(frame["src"], left), inside(frame["dst"], left)
+        src_right, dst_right = inside(frame["src"], right), inside(frame["dst"], right)
+        both |= (src_left & dst_right) | (src_right & dst_left)
+        named |= src_left | dst_left | src_right | dst_right
+    return both, named

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -65,32 +65,7 @@ class V2(Check[V2Options]):
         # RTP to a group is television or the like: calls have two ends.
         media = seen.unlisted.filter(pl.col("traffic") == "voice-media")
         flows = media.filter(~inside(media["dst"], ("224.0.0.0/4", "ff00::/8")))
-        nothing = pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
-        fits, blind, reasons = nothing, nothing, []
-        if options.vlans is not None:
-            vlans = list(options.vlans)
-            fits |= flows["vlan"].is_in(vlans).fill_null(value=False)
-            fits |= flows["vlan_inner"].is_in(vlans).fill_null(value=False)
-            hidden = _hidden(seen, flows, pl.col("vlan").is_not_null())
-            blind |= hidden
-            reasons += ["this tap shows no VLAN tags"] if (hidden & ~fits).any() else []
-        if options.mpls is not None:
-            wanted = set(options.mpls)
-            fits |= (
-                flows["mpls"]
-                .map_elements(lambda stack: not wanted.isdisjoint(stack), pl.Boolean)
-                .fill_null(value=False)
-            )
-            hidden = _hidden(seen, flows, pl.col("mpls").list.len() > 0)
-            blind |= hidden
-            reasons += ["this tap shows no MPLS labels"] if (hidden & ~fits).any() else []
-        if options.tunnel_ids is not None:
-            fits |= flows["tunnel_id"].is_in(list(options.tunnel_ids)).fill_null(value=False)
-            hidden = _hidden(seen, flows, pl.col("encap").is_not_null())
-            blind |= hidden
-            reasons += ["this tap shows no tunnels"] if (hidden & ~fits).any() else []
-        if options.prefixes is not None:
-            fits |= inside(flows["src"], options.prefixes) & inside(flows["dst"], options.prefixes)
+        fits, blind, reasons = where(seen, flows, options)
         guessed = (flows["basis"] == "port").fill_null(value=False)
         reasons += ["only the port says that it is media"] if guessed.any() else []
         judged = flows.with_columns(fits=fits).filter(~guessed & (fits | ~blind))
@@ -119,6 +94,47 @@ class V2(Check[V2Options]):
                 )
             )
         return Judgement(scope, tuple(findings), nothing="no voice media was seen")
+
+
+class Place(NamedTuple):
+    """Of rows with the columns of a path: whether each is where voice belongs."""
+
+    fits: pl.Series
+    hidden: pl.Series
+    """Whether its tap does not show what would tell."""
+    reasons: list[str]
+    """What taps do not show."""
+
+
+def where(seen: Observed, flows: pl.DataFrame, options: V2Options) -> Place:
+    """Judges each row of media by its VLANs, labels, tunnel and addresses."""
+    nothing = pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
+    fits, blind, reasons = nothing, nothing, []
+    if options.vlans is not None:
+        vlans = list(options.vlans)
+        fits |= flows["vlan"].is_in(vlans).fill_null(value=False)
+        fits |= flows["vlan_inner"].is_in(vlans).fill_null(value=False)
+        hidden = _hidden(seen, flows, pl.col("vlan").is_not_null())
+        blind |= hidden
+        reasons += ["this tap shows no VLAN tags"] if (hidden & ~fits).any() else []
+    if options.mpls is not None:
+        wanted = set(options.mpls)
+        fits |= (
+            flows["mpls"]
+            .map_elements(lambda stack: not wanted.isdisjoint(stack), pl.Boolean)
+            .fill_null(value=False)
+        )
+        hidden = _hidden(seen, flows, pl.col("mpls").list.len() > 0)
+        blind |= hidden
+        reasons += ["this tap shows no MPLS labels"] if (hidden & ~fits).any() else []
+    if options.tunnel_ids is not None:
+        fits |= flows["tunnel_id"].is_in(list(options.tunnel_ids)).fill_null(value=False)
+        hidden = _hidden(seen, flows, pl.col("encap").is_not_null())
+        blind |= hidden
+        reasons += ["this tap shows no tunnels"] if (hidden & ~fits).any() else []
+    if options.prefixes is not None:
+        fits |= inside(flows["src"], options.prefixes) & inside(flows["dst"], options.prefixes)
+    return Place(fits, blind, reasons)
 
 
 def _hidden(seen: Observed, flows: pl.DataFrame, shows: pl.Expr) -> pl.Series:
