@@ -74,7 +74,7 @@ class A4(Check[A4Options]):
         scope = Scope(
             int(found["packets"].sum()) + messages,
             int(long["packets"].sum()) + messages,
-            f"streams of fewer than {COMMON} packets, and those to groups of receivers",
+            _UNJUDGED if len(long) < len(found) else None,
         )
         findings = [
             *self._copies(seen, long, recorders, scope, severity, fixed=options.severity is not None),
@@ -119,7 +119,9 @@ class A4(Check[A4Options]):
             if level is None:
                 continue
             # The copy is what no call describes; of two alike, what comes later.
-            copy, original = (first, other) if other["described"] and not first["described"] else (other, first)
+            copy, original = (
+                (first, other) if other["described"] and not first["described"] else (other, first)
+            )
             if copy["recorder"]:
                 continue
             if original["recorder"]:
@@ -203,7 +205,9 @@ class A4(Check[A4Options]):
             last = max(row["last"] for row in rows)
             to = address_text(server) if server is not None else "an unknown server"
             streams = f", of media labelled {listing(named)}" if named else ""
-            policy = "and the policy lists no recorders" if listed is None else "which the policy does not list"
+            policy = (
+                "and the policy lists no recorders" if listed is None else "which the policy does not list"
+            )
             findings.append(
                 Finding(
                     detector=None,
@@ -228,6 +232,7 @@ class A4(Check[A4Options]):
         return findings
 
 
+_UNJUDGED = f"streams of fewer than {COMMON} packets, and those to groups of receivers"
 _ORDER: tuple[Severity, ...] = ("info", "low", "medium", "high", "critical")
 
 _WHY = {

@@ -108,9 +108,13 @@ class B14(Check[Options]):
         scope = Scope(
             whole + tried,
             int(judged["packets"].sum()) + tried,
-            "calls that began before the capture or were not answered, other ends that no description was seen of, and early media",
+            _UNJUDGED if len(judged) < len(found) else None,
         )
-        known = seen.call_media.filter(pl.col("addr").is_not_null()).select("tap", pl.col("addr").alias("far")).unique()
+        known = (
+            seen.call_media.filter(pl.col("addr").is_not_null())
+            .select("tap", pl.col("addr").alias("far"))
+            .unique()
+        )
         odd = odd.join(known, on=["tap", "far"], how="anti", maintain_order="left")
         odd = odd.filter(~pl.col("candidates"), ~(pl.col("private") & ~inside(odd["far"], PRIVATE)))
         fixed = options.severity is not None
@@ -118,7 +122,9 @@ class B14(Check[Options]):
         for row in odd.to_dicts():
             if address_text(row["far"]) in (row["addresses"] or ()):
                 continue
-            name = _of_source(row, found) if row["announced"] == "destination" else _of_destination(row, found)
+            name = (
+                _of_source(row, found) if row["announced"] == "destination" else _of_destination(row, found)
+            )
             if name is not None:
                 near = row["dst"] if row["announced"] == "destination" else row["src"]
                 by.setdefault((name, row["far"], near), []).append(row)
@@ -202,6 +208,7 @@ class B14(Check[Options]):
         )
 
 
+_UNJUDGED = "calls that began before the capture or were not answered, other ends that no description was seen of, and early media"
 _WORST = {"takeover", "moved"}
 _CLASS = {"moved": "destination"}
 
@@ -224,6 +231,17 @@ def _of_source(row: dict[str, Any], found: pl.DataFrame) -> str | None:
     return "source" if rightful.is_empty() else "takeover"
 
 
+def _has_moved(row: dict[str, Any], found: pl.DataFrame) -> bool:
+    """Whether the peer went on from this destination with the SSRC that it had elsewhere."""
+    back = found.filter(
+        pl.col("tap") == row["tap"],
+        pl.col("src") == row["dst"],
+        pl.col("dst") == row["src"],
+        pl.col("dst_port") == row["src_port"],
+    )
+    return any(_of_source(each, found) is None for each in back.to_dicts())
+
+
 def _of_destination(row: dict[str, Any], found: pl.DataFrame) -> str | None:
     """What a stream to an undescribed destination is; none if the described one receives it as well."""
     same = found.filter(
@@ -233,10 +251,8 @@ def _of_destination(row: dict[str, Any], found: pl.DataFrame) -> str | None:
         pl.col("ssrc") == row["ssrc"],
         pl.col("announced") == "both",
     )
-    beside = same.filter(
-        pl.col("first_ts") <= row["last_ts"], pl.col("last_ts") >= row["first_ts"] + SECOND
-    )
-    if not beside.is_empty():
+    beside = same.filter(pl.col("first_ts") <= row["last_ts"], pl.col("last_ts") >= row["first_ts"] + SECOND)
+    if not beside.is_empty() or _has_moved(row, found):
         return None
     return "destination" if same.filter(pl.col("last_ts") < row["last_ts"]).is_empty() else "moved"
 
@@ -276,11 +292,11 @@ def _sprays(seen: Observed) -> list[dict[str, Any]]:
             pl.col("last_ts").max(),
             pl.col("frames").head(8),
         )
-        .filter(
-            pl.col("ports") >= PORTS, pl.col("small") >= 0.9, pl.col("described") * 10 <= pl.col("ports")
-        )
+        .filter(pl.col("ports") >= PORTS, pl.col("small") >= 0.9, pl.col("described") * 10 <= pl.col("ports"))
     )
     # One sender and host is one finding: that of the tap that shows most.
-    return rows.sort("ports", descending=True, maintain_order=True).unique(
-        ["src", "dst"], keep="first", maintain_order=True
-    ).to_dicts()
+    return (
+        rows.sort("ports", descending=True, maintain_order=True)
+        .unique(["src", "dst"], keep="first", maintain_order=True)
+        .to_dicts()
+    )

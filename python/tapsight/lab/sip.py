@@ -19,7 +19,9 @@ class Dialog(NamedTuple):
         """A request of who asked first."""
         first = f"{method} sip:{self.dst} SIP/2.0"
         to_tag = "" if method == "INVITE" and number == 1 else self.to_tag
-        return self._message(first, method, number, to_tag, body, ("Max-Forwards: 69", *fields), self.src, contact)
+        return self._message(
+            first, method, number, to_tag, body, ("Max-Forwards: 69", *fields), self.src, contact
+        )
 
     def response(self, status: int, reason: str, method: str, number: int, body: str = "") -> bytes:
         """A response to it."""
@@ -27,7 +29,15 @@ class Dialog(NamedTuple):
         return self._message(first, method, number, self.to_tag, body, (), self.dst, "")
 
     def _message(
-        self, first: str, method: str, number: int, to_tag: str, body: str, fields: Iterable[str], me: str, contact: str
+        self,
+        first: str,
+        method: str,
+        number: int,
+        to_tag: str,
+        body: str,
+        fields: Iterable[str],
+        me: str,
+        contact: str,
     ) -> bytes:
         lines = [
             first,

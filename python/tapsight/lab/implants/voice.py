@@ -17,7 +17,12 @@ from tapsight.lab.traffic import MILLISECOND, SECOND, VOICE, Event
 def is_media(event: Event) -> bool:
     """Whether it is RTP of a call: even ports between the media hosts."""
     packet = event.packet
-    return event.network == VOICE and packet.protocol == UDP and packet.src_port >= 20_000 and packet.src_port % 2 == 0
+    return (
+        event.network == VOICE
+        and packet.protocol == UDP
+        and packet.src_port >= 20_000
+        and packet.src_port % 2 == 0
+    )
 
 
 class MediaFork(Copying):
@@ -59,7 +64,11 @@ class MediaFork(Copying):
         ends = {
             "collector": {"dst": self.dials.collector},
             "port": {"dst_port": leaving.dst_port + 10_000},
-            "router": {"src": LOOPBACK, "dst": self.dials.collector, "src_port": 40_000 + event.packet.src_port % 1000},
+            "router": {
+                "src": LOOPBACK,
+                "dst": self.dials.collector,
+                "src_port": 40_000 + event.packet.src_port % 1000,
+            },
         }[self.via]
         packet = leaving._replace(ttl=leaving.ttl - 1, **ends)  # type: ignore[arg-type]
         lag = 20_000 if self.dials.lag is None else self.dials.lag
@@ -117,9 +126,7 @@ class RtpBleed(Tampering):
         yield from super().hosts(events)
         for time, port, payload in self._sprayed() if self.via == "spray" else self._taken(events):
             self.acted += 1
-            packet = Packet(
-                ATTACKER, INSIDE_MEDIA, UDP, 40_000, port, payload, 51, 0, self.acted % 65535 + 1
-            )
+            packet = Packet(ATTACKER, INSIDE_MEDIA, UDP, 40_000, port, payload, 51, 0, self.acted % 65535 + 1)
             yield Event(time, packet, False, VOICE, f"{self.kind}-{self.via}", self.kind, self.number)
 
     def _sprayed(self) -> Iterator[tuple[int, int, bytes]]:
