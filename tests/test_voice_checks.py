@@ -28,7 +28,7 @@ def packet(time: float, src: str, dst: str, ports: tuple[int, int], load: Any, t
 
 
 def call(*, private: bool = False, require: str = "") -> list[Packet]:
-    """A call from A, answered after 0.2 s: audio at A:20000 and B:30000."""
+    """A call from A, answered after 0.2 s and ended after 12: audio at A:20000 and B:30000."""
     dialog = sip.Dialog(A, B, "one@a", "a1", "b1")
     offer = sip.description(A, [(20000, "sendrecv", "1")])
     answer = sip.description("10.0.0.9" if private else B, [(30000, "sendrecv", "")])
@@ -37,6 +37,7 @@ def call(*, private: bool = False, require: str = "") -> list[Packet]:
         (0.0, A, B, dialog.request("INVITE", 1, offer, *fields)),
         (0.2, B, A, dialog.response(200, "OK", "INVITE", 1, answer)),
         (0.3, A, B, dialog.request("ACK", 1)),
+        (12.0, A, B, dialog.request("BYE", 2)),
     ]
     return [packet(time, src, dst, (5060, 5060), Raw(load)) for time, src, dst, load in steps]
 
