@@ -185,7 +185,7 @@ def test_implants_together_are_told_apart(tmp_path: Path) -> None:
 
 ALONE = {
     "mirror", "li-export", "fork", "late", "readdress", "rspan", "redirect", "drop", "insert", "modify", "new-label",
-    "reroute", "sflow-export", "wccp",
+    "reroute", "sflow-export", "wccp", "media-fork", "media-redirect", "rtp-bleed", "siprec",
 }  # fmt: skip
 """Kinds that act on all packets."""
 
@@ -378,6 +378,9 @@ def test_tshark_reads_the_tunnels(tmp_path: Path, tunnel: str) -> None:
         (Implant("readdress", only="voice"), "ip.dst", {"203.0.113.66"}),
         (Implant("fork", rewrite=("ttl", "dscp", "mac")), "eth.src", {"02:00:5e:66:66:01"}),
         (Implant("modify"), "udp.checksum.status", {"1"}),
+        (Implant("media-fork"), "ip.dst", {"203.0.113.66"}),
+        (Implant("media-fork", via="router"), "ip.src", {"198.51.100.254"}),
+        (Implant("media-redirect"), "ip.dst", {"203.0.113.66"}),
     ],
     ids=lambda value: value.kind if isinstance(value, Implant) else None,
 )

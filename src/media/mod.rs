@@ -7,6 +7,7 @@
 
 mod codec;
 mod rows;
+mod sample;
 mod sequence;
 mod stream;
 

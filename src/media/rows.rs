@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use arrow_array::RecordBatch;
-use arrow_array::types::{Float64Type, Int32Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::types::{Float64Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 use super::codec;
@@ -161,5 +161,12 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         tunnel_id = numbers::<UInt32Type>(path().map(|path| path.tunnel_id));
         /// Numbers of the first 8 frames.
         frames = lists::<UInt64Type>(each().map(|stream| stream.frames().iter().copied()))?;
+        /// Up to 16 packets, those with the least hashes of sequence number, timestamp and payload length: streams that have the same ones have
+        /// packets in common. The hashes are this version's own.
+        sample = lists::<UInt64Type>(each().map(|stream| stream.sample.kept().iter().map(|(hash, _)| *hash)))?;
+        /// When these came: nanoseconds after the first packet.
+        sample_ns = lists::<Int64Type>(
+            each().map(|stream| stream.sample.kept().iter().map(|(_, ts)| ts.saturating_sub(stream.first_ts))),
+        )?;
     }
 }

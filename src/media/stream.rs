@@ -1,6 +1,7 @@
 //! What is known of one media stream.
 
 use super::codec::{self, COMFORT_NOISE, Codec, EVENTS};
+use super::sample::Sample;
 use super::sequence::{Place, Sequence};
 use crate::classify::Basis;
 use crate::paths::Path;
@@ -177,6 +178,7 @@ pub(super) struct Stream {
     pub dscp: u64,
     pub ttl: Option<(u8, u8)>,
     frames: [u64; Self::FRAMES],
+    pub sample: Sample,
     /// At how many announcements it last asked for its payload types.
     asked: u64,
 }
@@ -207,6 +209,7 @@ impl Stream {
             dscp: 0,
             ttl: None,
             frames: [0; Self::FRAMES],
+            sample: Sample::default(),
             asked: 0,
         }
     }
@@ -235,6 +238,7 @@ impl Stream {
         self.bytes += u64::from(seen.wire_len);
         self.payload_bytes += u64::from(seen.payload_len.unwrap_or_default());
         self.markers += u64::from(seen.marker);
+        self.sample.take(seen.seq, seen.timestamp, seen.payload_len.unwrap_or_default(), seen.ts);
         self.dscp |= seen.tos.map_or(0, |tos| 1 << (tos >> 2));
         if let Some(ttl) = seen.ttl {
             let (least, most) = self.ttl.unwrap_or((ttl, ttl));

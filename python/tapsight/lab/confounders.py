@@ -10,19 +10,24 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import ClassVar
 
-from tapsight.lab import control, mobile
+from tapsight.lab import control, mobile, sip
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.effect import Effect, Passage, Seen, Sent
 from tapsight.lab.implants.copying import Mirror
 from tapsight.lab.implants.signalling import dhcp_frame
+from tapsight.lab.implants.voice import recorded, rtp, signalling
 from tapsight.lab.network import (
     DHCP_SERVERS,
     ECMP_NEIGHBOUR,
     GATEWAY,
+    INSIDE_MEDIA,
+    INSIDE_SBC,
     LOOPBACK,
     MEDIATION,
     NAT_ADDRESS,
     NEIGHBOUR,
+    OUTSIDE_MEDIA,
+    OUTSIDE_SBC,
     OWN_NETWORK,
     OWN_TITLE,
     PACKET_GATEWAY,
@@ -31,6 +36,7 @@ from tapsight.lab.network import (
     PARTNER_SIGNALLING,
     PARTNER_TITLE,
     PROBE,
+    RECORDER,
     RESOLVER,
     ROUTER,
     SIGNALLING,
@@ -795,12 +801,183 @@ class AuthorisedIntercept(Authorised):
         }
 
 
+# --- Calls -------------------------------------------------------------------------------------------------------------
+
+
+class Talk(Honest):
+    """Calls in which something honest happens to the media."""
+
+    second, third = "203.0.113.21", "203.0.113.22"
+    """Other media hosts outside."""
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds four calls."""
+        yield from events
+        for n in range(4):
+            start = self.end // 10 + n * SECOND
+            session = sip.Dialog(
+                INSIDE_SBC,
+                OUTSIDE_SBC,
+                f"{self.kind}-{n}@{INSIDE_SBC}",
+                f"{self.kind}{n}a",
+                f"{self.kind}{n}b",
+            )
+            for event in self.call(n, start, session):
+                self.acted += 1
+                yield event
+
+    def call(self, n: int, start: int, session: sip.Dialog) -> Iterator[Event]:
+        """What is said and sent in a call."""
+        raise NotImplementedError
+
+    def name(self, n: int) -> str:
+        """The conversation."""
+        return f"{self.kind}-{n}"
+
+    def says(self, n: int, time: int, session: sip.Dialog, message: bytes, *, outward: bool) -> Event:
+        """A message."""
+        return signalling(session, time, message, self.name(n), "original", self.number, outward=outward)
+
+    def begins(
+        self, n: int, start: int, session: sip.Dialog, ports: tuple[int, int], media: str = OUTSIDE_MEDIA
+    ) -> Iterator[Event]:
+        """The call, its answer after 200 ms, and that it was received."""
+        offer = sip.description(INSIDE_MEDIA, [(ports[0], "sendrecv", "")])
+        answer = sip.description(media, [(ports[1], "sendrecv", "")])
+        yield self.says(n, start, session, session.request("INVITE", 1, offer), outward=True)
+        message = session.response(200, "OK", "INVITE", 1, answer)
+        yield self.says(n, start + 200 * MILLISECOND, session, message, outward=False)
+        yield self.says(n, start + 220 * MILLISECOND, session, session.request("ACK", 1), outward=True)
+
+    def sends_media(
+        self, n: int, times: range, ends: tuple[str, int, str, int], ssrc: int, first: int, *, outward: bool
+    ) -> Iterator[Event]:
+        """A stream, of which this is the number of the first packet."""
+        src, src_port, dst, dst_port = ends
+        for number, time in enumerate(times, first):
+            payload = rtp(ssrc, number, self.rng.randbytes(160))
+            packet = Packet(
+                src, dst, UDP, src_port, dst_port, payload, 60, 0xB8, self.rng.randrange(1, 65536)
+            )
+            yield Event(time, packet, outward, VOICE, self.name(n), cause=self.number)
+
+
+def ticks(start: int, length: int) -> range:
+    """Times of packets of 20 ms each."""
+    return range(start, start + length, 20 * MILLISECOND)
+
+
+class MovedPhone(Talk):
+    """The peer of a call goes on from another address, as behind a translation of addresses that changed, and is answered there."""
+
+    kind = "moved-phone"
+
+    def call(self, n: int, start: int, session: sip.Dialog) -> Iterator[Event]:
+        """Half from one address, half from the other: the same SSRC and numbers."""
+        ports, ssrcs, half = (
+            (26_000 + 4 * n, 36_000 + 4 * n),
+            (self.rng.getrandbits(32), self.rng.getrandbits(32)),
+            self.end // 5,
+        )
+        yield from self.begins(n, start, session, ports)
+        for part, (media, port) in enumerate(((OUTSIDE_MEDIA, ports[1]), (self.second, ports[1] + 1000))):
+            times = ticks(start + SECOND // 4 + part * half, half)
+            there, back = (INSIDE_MEDIA, ports[0], media, port), (media, port, INSIDE_MEDIA, ports[0])
+            yield from self.sends_media(n, times, back, ssrcs[1], part * len(times), outward=False)
+            later = range(times.start + 60 * MILLISECOND, times.stop + 60 * MILLISECOND, times.step)
+            yield from self.sends_media(n, later, there, ssrcs[0], part * len(times), outward=True)
+
+
+class EarlyMedia(Talk):
+    """A call is forked: two peers send media before the answer (RFC 3960), one of which answers."""
+
+    kind = "early-media"
+
+    def call(self, n: int, start: int, session: sip.Dialog) -> Iterator[Event]:
+        """Both describe where they are; the second one answers."""
+        ports = (26_100 + 4 * n, 36_100 + 4 * n)
+        offer = sip.description(INSIDE_MEDIA, [(ports[0], "sendrecv", "")])
+        yield self.says(n, start, session, session.request("INVITE", 1, offer), outward=True)
+        answered = start + 2 * SECOND
+        for k, media in enumerate((self.second, self.third)):
+            leg = session._replace(to_tag=f"{session.to_tag}{k}")
+            body, ssrc = sip.description(media, [(ports[1], "sendrecv", "")]), self.rng.getrandbits(32)
+            message = leg.response(183, "Session Progress", "INVITE", 1, body)
+            yield self.says(n, start + (150 + k) * MILLISECOND, leg, message, outward=False)
+            length = self.end // 3 if k else 2 * SECOND
+            ends = (media, ports[1], INSIDE_MEDIA, ports[0])
+            yield from self.sends_media(n, ticks(start + SECOND // 10, length), ends, ssrc, 0, outward=False)
+        yield self.says(n, answered, leg, leg.response(200, "OK", "INVITE", 1, body), outward=False)
+        yield self.says(n, answered + 20 * MILLISECOND, leg, leg.request("ACK", 1), outward=True)
+
+
+class HoldResume(Talk):
+    """A call is put on hold, hears music from another host, and goes on: all of that is described (RFC 3264 section 8.4)."""
+
+    kind = "hold-resume"
+
+    def call(self, n: int, start: int, session: sip.Dialog) -> Iterator[Event]:
+        """The caller is held by new descriptions of where its peer is."""
+        ports, third = (26_200 + 4 * n, 36_200 + 4 * n), self.end // 6
+        yield from self.begins(n, start, session, ports)
+        for part, media in enumerate((OUTSIDE_MEDIA, self.second, OUTSIDE_MEDIA)):
+            time = start + SECOND // 4 + part * third
+            if part:
+                offer = sip.description(
+                    INSIDE_MEDIA, [(ports[0], "recvonly" if part == 1 else "sendrecv", "")]
+                )
+                answer = sip.description(media, [(ports[1], "sendonly" if part == 1 else "sendrecv", "")])
+                message = session.request("INVITE", 1 + part, offer)
+                yield self.says(n, time - 150 * MILLISECOND, session, message, outward=True)
+                message = session.response(200, "OK", "INVITE", 1 + part, answer)
+                yield self.says(n, time - 100 * MILLISECOND, session, message, outward=False)
+                yield self.says(
+                    n, time - 80 * MILLISECOND, session, session.request("ACK", 1 + part), outward=True
+                )
+            ends = (media, ports[1], INSIDE_MEDIA, ports[0])
+            ssrc = self.rng.getrandbits(32)
+            yield from self.sends_media(n, ticks(time, third), ends, ssrc, 0, outward=False)
+
+
+class Conference(Talk):
+    """A mixer sends all its members the same at the same time, to each with an SSRC of its own (RFC 3550 section 7.1)."""
+
+    kind = "conference"
+
+    def call(self, n: int, start: int, session: sip.Dialog) -> Iterator[Event]:
+        """Each member calls; numbers and times are the mixer's."""
+        ports = (26_300 + 4 * n, 36_300 + 4 * n)
+        yield from self.begins(n, start, session, ports)
+        begin = self.end // 10 + 5 * SECOND
+        ends = (OUTSIDE_MEDIA, ports[1], INSIDE_MEDIA, ports[0])
+        ssrc = 0x5EED_0000 + n
+        yield from self.sends_media(n, ticks(begin, self.end // 3), ends, ssrc, 0, outward=False)
+
+
+class Recorder(Honest):
+    """Calls are recorded by a server that the policy lists (SIPREC, RFC 7866)."""
+
+    kind = "recorder"
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds the sessions."""
+        yield from events
+        for event in recorded(events, RECORDER, "original", self.number):
+            self.acted += 1
+            yield event
+
+    def policy(self) -> dict[str, list[str]]:
+        """The server is listed."""
+        return {"voice_peers": [f'"{RECORDER}"'], "recorders": [RECORDER]}
+
+
 CONFOUNDERS: dict[str, type[Honest]] = {
     each.kind: each
     for each in (
         Span, RoutedSpan, VlanCopy, Microburst, ClockOffset, ClockStep, ClockDrift, CaptureJitter, Retransmissions,
         Unnumbered, Multicast, Anycast, Roaming, DhcpServers, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
-        MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept,
+        MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept, MovedPhone, EarlyMedia, HoldResume, Conference,
+        Recorder,
     )
 }  # fmt: skip
 """Every confounder by its kind."""

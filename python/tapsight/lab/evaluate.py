@@ -37,7 +37,17 @@ T = TypeVar("T")
 
 GOAL = 0.99
 """The share of copies that should be found where a copy is made of at least one packet in 1,000."""
-COPYING = ("mirror", "li-export", "fork", "late", "readdress", "rspan", "redirect", "sflow-export")
+COPYING = (
+    "mirror",
+    "li-export",
+    "fork",
+    "late",
+    "readdress",
+    "rspan",
+    "redirect",
+    "sflow-export",
+    "media-fork",
+)
 """Kinds of which copies are counted; of others, whether they are found at all."""
 ARTEFACT = 10_000_000
 """Nanoseconds within which the same frame on the same link is taken for captured twice (A5.span-both)."""
@@ -298,7 +308,7 @@ def known(index: int, kind: str, taps: Sequence[str], truth: list[dict[str, Any]
     originals: set[int] = set()
     first = None
     # That a router sent a packet twice shows beside the one that it sent as usual.
-    beside = ("outside",) if kind in ("fork", "late") else taps
+    beside = ("outside",) if kind in ("fork", "late", "media-fork") else taps
     for row in truth:
         if row["tap"] not in taps:
             continue

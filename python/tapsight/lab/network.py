@@ -29,6 +29,8 @@ PROBE = "198.51.100.242"
 """The authorised analyser: mirrors may go there."""
 MEDIATION = "198.51.100.243"
 """The authorised mediation device of lawful intercept."""
+RECORDER = "203.0.113.44"
+"""The authorised recorder of calls."""
 VPN_PEER = "192.0.2.250"
 """The far end of the tunnel that a customer ordered."""
 

@@ -249,7 +249,7 @@ def policy(honest: Iterable[Effect[Any]]) -> str:
 
 LISTS = (
     "allow", "mirror_sinks", "voice_vlans", "vlans", "own_prefixes", "other_networks", "inside_macs", "virtual_servers",
-    "bridged_taps",
+    "bridged_taps", "voice_peers",
 )  # fmt: skip
 """Lists of the policy to which confounders add, as TOML."""
 
@@ -257,6 +257,7 @@ ROUTERS = (LOOPBACK, *GATEWAY.values())
 
 CHECKS_OF_SETS = {
     "mediation": '\n[checks.A3] # who may receive intercepted traffic\nmediation = ["mediation"]\n',
+    "recorders": '\n[checks.A4] # who may record calls\nrecorders = ["recorders"]\n',
 }
 """What a policy says of sets that only some scenarios have."""
 
@@ -264,7 +265,7 @@ POLICY = f"""\
 # What should be true of the example network.
 
 [sets]
-voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}"]
+voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}", {{voice_peers}}]
 voice_media = ["{INSIDE_MEDIA}", "{OUTSIDE_MEDIA}"]
 voice_vlans = [210, {{voice_vlans}}]
 vlans = [100, 210, {{vlans}}]
