@@ -10,7 +10,7 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._text import address_text
-from tapsight.checks._base import EVIDENCE, Observed
+from tapsight.checks._base import EVIDENCE, Observed, Scope
 from tapsight.claims import Frame
 
 CALL = ["tap", "call"]
@@ -180,3 +180,8 @@ def encrypted_connections(seen: Observed) -> int:
 def texts(values: Sequence[bytes]) -> list[str]:
     """Addresses as text."""
     return [address_text(each) for each in values]
+
+
+def scope_of(in_scope: int, judged: int, reason: str) -> Scope:
+    """A scope that says why some could not be judged, if there are any."""
+    return Scope(in_scope, judged, reason if judged < in_scope else None)

@@ -9,7 +9,7 @@ import polars as pl
 from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import address_text, listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope
+from tapsight.checks._base import Check, Judgement, Observed
 from tapsight.checks._dialogs import (
     CALL,
     PRIVATE,
@@ -17,6 +17,7 @@ from tapsight.checks._dialogs import (
     encrypted_connections,
     fresh,
     networks,
+    scope_of,
     summed,
     texts,
     with_call_ids,
@@ -82,7 +83,7 @@ class B12(Check[B12Options]):
         """Judges each change within a call by who takes part in it."""
         hidden = encrypted_connections(seen)
         whole = seen.calls.filter(~pl.col("began_before"))
-        scope = Scope(
+        scope = scope_of(
             len(seen.calls) + hidden,
             len(whole),
             "calls that began before the capture, or whose signalling is encrypted",

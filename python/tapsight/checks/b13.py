@@ -7,7 +7,7 @@ import polars as pl
 from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import address_text, listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope
+from tapsight.checks._base import Check, Judgement, Observed
 from tapsight.checks._dialogs import (
     CALL,
     NOWHERE,
@@ -16,6 +16,7 @@ from tapsight.checks._dialogs import (
     encrypted_connections,
     is_mapped,
     networks,
+    scope_of,
     summed,
     texts,
     with_call_ids,
@@ -86,7 +87,7 @@ class B13(Check[B13Options]):
         """Judges each description by those before it, by those on other taps, and by the policy."""
         hidden = encrypted_connections(seen)
         whole = seen.calls.filter(~pl.col("began_before"))
-        scope = Scope(
+        scope = scope_of(
             len(seen.calls) + hidden,
             len(whole),
             "calls that began before the capture, or whose signalling is encrypted",

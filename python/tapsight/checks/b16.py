@@ -13,7 +13,7 @@ from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import address_text, listing, plural, span_text, time_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends
-from tapsight.checks._dialogs import CALL, SIPS, encrypted_connections, summed
+from tapsight.checks._dialogs import CALL, SIPS, encrypted_connections, scope_of, summed
 from tapsight.findings import Finding, share_interval
 
 CHANCE = 0.001
@@ -101,7 +101,7 @@ class B16(Check[B16Options]):
         bound = agreed.filter(inside(agreed["src"], must) | inside(agreed["dst"], must))
         tunnels, vanished = self._tunnels(seen)
         judged = len(pl.concat([enough.select(CALL), bound.select(CALL)]).unique()) + tunnels
-        scope = Scope(
+        scope = scope_of(
             len(calls) + encrypted_connections(seen) + tunnels,
             judged,
             f"calls without an agreement on media, fewer than {2 * options.min_calls} of them between two hosts, or encrypted signalling",
