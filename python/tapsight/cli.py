@@ -196,11 +196,24 @@ def flows(
     ] = None,
     memory: Memory = 160,
     threads: Threads = None,
+    places: PlacesFiles = None,
+    policy: PolicyFile = None,
+    located: Annotated[
+        bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
+    ] = False,
+    home: Annotated[
+        str | None, typer.Option(metavar="CODE", help="The country whose traffic is national, such as DE.")
+    ] = None,
 ) -> None:
     """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""
     with _errors():
         from tapsight import _engine
 
+        known = None
+        if located or places or policy or home:
+            from tapsight._where import load_places
+
+            known = load_places(places, policy)
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -210,6 +223,8 @@ def flows(
                 active_timeout=active_timeout,
                 memory=memory << 20,
                 threads=threads,
+                places=known,
+                home=home,
             ),
             columns,
             output,
@@ -440,7 +455,9 @@ def explain(
 def where(
     things: Annotated[
         list[str],
-        typer.Argument(metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."),
+        typer.Argument(
+            metavar="ADDRESS|+NUMBER...", help="IP addresses, and international telephone numbers."
+        ),
     ],
     places: PlacesFiles = None,
     policy: PolicyFile = None,
@@ -609,7 +626,9 @@ def _show_calls(
     to_terminal = _to_terminal(output)
     width = os.get_terminal_size().columns if to_terminal else 120
     colour = to_terminal and "NO_COLOR" not in os.environ
-    all_calls = [(tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])]
+    all_calls = [
+        (tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])
+    ]
     if wanted is None:
         text = _ladder.calls_text([row for _, row in all_calls], width)
     else:
