@@ -94,6 +94,8 @@ def open_flows(
     active_timeout: float | None,
     memory: int,
     threads: int | None,
+    places: Any = None,
+    home: str | None = None,
 ) -> Any:
     """The conversations in captures that follow each other."""
     tapsight = importlib.import_module("tapsight")
@@ -104,6 +106,8 @@ def open_flows(
         active_timeout=active_timeout,
         memory=memory,
         threads=threads,
+        places=places,
+        home=home,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tapsight import _core
 from tapsight._scan import Rows, Source, checked_threads, expand
+
+if TYPE_CHECKING:
+    from tapsight.places import Places
 
 IDLE_TIMEOUT = 120.0
 """After how many seconds without a packet a flow ends."""
@@ -26,6 +29,8 @@ class Flows(Rows):
     active_timeout: float | None = None
     memory: int = MEMORY
     threads: int | None = None
+    places: Places | None = None
+    home: str | None = None
 
     def _stream(self) -> _core.Stream:
         active = self.active_timeout
@@ -36,11 +41,15 @@ class Flows(Rows):
             idle_timeout_ns=round(self.idle_timeout * 1e9),
             active_timeout_ns=None if active is None else round(active * 1e9),
             memory=self.memory,
+            places=self.places.core if self.places else None,
+            home=self.home,
         )
 
     def __arrow_c_schema__(self) -> object:
         """The schema, without opening the capture."""
-        return _core.stage_schema("flows").__arrow_c_schema__()
+        return _core.stage_schema(
+            "flows", places=self.places.core if self.places else None
+        ).__arrow_c_schema__()
 
 
 def flows(
@@ -51,6 +60,8 @@ def flows(
     active_timeout: float | None = None,
     memory: int = MEMORY,
     threads: int | None = None,
+    places: Places | None = None,
+    home: str | None = None,
 ) -> Flows:
     """Open a capture as conversations: one row a flow, both directions together.
 
@@ -65,14 +76,23 @@ def flows(
         memory: About how many bytes to use for flows that are going on. If there are too many, those that were silent for longest end
             (``lack-of-resources``), and a :class:`CaptureWarning` says how many.
         threads: How many threads to use; all processors by default. The rows are the same.
+        places: What is known of addresses. With it, rows say the countries, networks and zones of both ends, the countries of a tunnel's
+            ends, and which of those are of neither end (``crosses``).
+        home: Code of the country that is home, for the column ``scope``. Without one, ends in the same country are national.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: A timeout is not above 0, or longer than a century.
+        ValueError: A timeout is not above 0, or longer than a century; or ``home`` is given without ``places``.
     """
     for name, seconds in (("idle_timeout", idle_timeout), ("active_timeout", active_timeout)):
         if seconds is not None and not 0 < seconds <= 3_155_760_000:
             raise ValueError(f"{name} is a number of seconds above 0, and not {seconds}")
     if not 0 < memory < 1 << 60:
         raise ValueError(f"memory is a number of bytes, and no machine has {memory}")
-    return Flows(expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads))
+    if home is not None and places is None:
+        raise ValueError(
+            "home says whose traffic it is by places: give places, such as tapsight.places.Places()"
+        )
+    return Flows(
+        expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads), places, home
+    )

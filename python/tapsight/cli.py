@@ -196,11 +196,24 @@ def flows(
     ] = None,
     memory: Memory = 160,
     threads: Threads = None,
+    places: PlacesFiles = None,
+    policy: PolicyFile = None,
+    located: Annotated[
+        bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
+    ] = False,
+    home: Annotated[
+        str | None, typer.Option(metavar="CODE", help="The country whose traffic is national, such as DE.")
+    ] = None,
 ) -> None:
     """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""
     with _errors():
         from tapsight import _engine
 
+        known = None
+        if located or places or policy or home:
+            from tapsight._where import load_places
+
+            known = load_places(places, policy)
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -210,6 +223,8 @@ def flows(
                 active_timeout=active_timeout,
                 memory=memory << 20,
                 threads=threads,
+                places=known,
+                home=home,
             ),
             columns,
             output,

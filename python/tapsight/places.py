@@ -45,7 +45,7 @@ class Places:
             (name, zone.prefixes, zone.vlans, zone.mpls, zone.macs, zone.taps)
             for name, zone in (zones or {}).items()
         ]
-        self._core = _core.Places([os.fspath(file) for file in files], registered=registered, zones=members)
+        self.core = _core.Places([os.fspath(file) for file in files], registered=registered, zones=members)
 
     def lookup(self, column: Any) -> Any:
         """What is known of each address of a column, of 16 bytes or of text.
@@ -58,7 +58,7 @@ class Places:
         Raises:
             ValueError: A value is no address.
         """
-        return _table(column, self._core.look_up)
+        return _table(column, self.core.look_up)
 
     def zone(
         self,
@@ -73,7 +73,7 @@ class Places:
 
         By prefix; if none says, by MAC address, the innermost label, the innermost VLAN (both are given from the outermost), or tap.
         """
-        return self._core.zone(address=address, mac=mac, mpls=list(mpls), vlans=list(vlans), taps=list(taps))
+        return self.core.zone(address=address, mac=mac, mpls=list(mpls), vlans=list(vlans), taps=list(taps))
 
 
 def numbers(column: Any) -> Any:

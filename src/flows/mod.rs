@@ -5,9 +5,11 @@
 //! end of the capture. Packets seen twice count twice: [`crate::paths`] tells ways apart, this only says how many there were.
 
 mod conversation;
+mod places;
 mod rows;
 mod table;
 
+pub use places::Located;
 pub use table::{Flows, Options};
 
 use crate::hash::fold;

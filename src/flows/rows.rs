@@ -24,7 +24,7 @@ fn ends<T: Copy>(flow: &Conversation, [first, second]: [T; 2]) -> (T, T) {
 }
 
 /// Addresses of source and destination, if the packets had any.
-fn addresses(flow: &Conversation) -> (Option<Addr>, Option<Addr>) {
+pub(super) fn addresses(flow: &Conversation) -> (Option<Addr>, Option<Addr>) {
     let (src, dst) = ends(flow, flow.key.ends);
     (Some(src).filter(|_| flow.key.ip_version != 0), Some(dst).filter(|_| flow.key.ip_version != 0))
 }
@@ -178,7 +178,7 @@ pub(super) fn batch(
 }
 
 /// The ends of the tunnel, that of the source first.
-fn outer(flow: &Conversation, tunnel: &Tunnel) -> (Option<Addr>, Option<Addr>) {
+pub(super) fn outer(flow: &Conversation, tunnel: &Tunnel) -> (Option<Addr>, Option<Addr>) {
     let [first, second] = tunnel.ends;
     if flow.outer_turned { (second, first) } else { (first, second) }
 }

@@ -1,13 +1,15 @@
 //! The conversations that are going on, and those that have ended.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use hashbrown::{HashMap, HashTable};
 
 use super::Key;
 use super::conversation::{ACK, Conversation, EndReason, SYN};
+use super::places::{self, Located};
 use super::rows;
 use crate::arrays::Names;
 use crate::dissect::{Encap, Stack};
@@ -18,7 +20,7 @@ use crate::stage::Stage;
 use crate::wire::ip::Addr;
 
 /// How to tell where a conversation ends.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Options {
     /// After how long without a packet, in nanoseconds.
     pub idle_timeout: i64,
@@ -26,11 +28,13 @@ pub struct Options {
     pub active_timeout: Option<i64>,
     /// About how many bytes to use for conversations that are going on.
     pub memory: usize,
+    /// What their ends are looked up in; without it, rows do not say where those are.
+    pub located: Option<Located>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { idle_timeout: 120_000_000_000, active_timeout: None, memory: 160 << 20 }
+        Self { idle_timeout: 120_000_000_000, active_timeout: None, memory: 160 << 20, located: None }
     }
 }
 
@@ -142,11 +146,11 @@ impl Flows {
     /// Nothing so far.
     pub fn new(options: Options) -> Result<Self, ArrowError> {
         let random = RandomState::new();
-        let nothing = rows::batch(&[], &Names::default(), &[])?;
+        let nothing = batch(&[], &Names::default(), &[], options.located.as_ref())?;
         Ok(Self {
-            options,
             schema: nothing.schema(),
             capacity: (options.memory / (size_of::<Conversation>() + 16)).max(1024),
+            options,
             all: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
@@ -358,6 +362,22 @@ impl Flows {
     }
 }
 
+/// A batch of these rows, with where their ends are if that is asked for.
+fn batch(
+    flows: &[Conversation],
+    taps: &Names,
+    tunnels: &[Tunnel],
+    located: Option<&Located>,
+) -> Result<RecordBatch, ArrowError> {
+    let rows = rows::batch(flows, taps, tunnels)?;
+    let Some(located) = located else { return Ok(rows) };
+    let places = places::batch(flows, taps, tunnels, located)?;
+    let (schema, more) = (rows.schema(), places.schema());
+    let fields: Vec<_> = schema.fields().iter().chain(more.fields()).cloned().collect();
+    let schema = Schema::new_with_metadata(fields, schema.metadata().clone());
+    RecordBatch::try_new(Arc::new(schema), [rows.columns(), places.columns()].concat())
+}
+
 impl Stage for Flows {
     fn columns(&self) -> Vec<Column> {
         let mut columns = Self::COLUMNS.to_vec();
@@ -399,7 +419,7 @@ impl Stage for Flows {
             return Ok(None);
         }
         let rows = waiting.get(..ROWS).unwrap_or(waiting);
-        let batch = rows::batch(rows, &self.taps, &self.tunnels)?;
+        let batch = batch(rows, &self.taps, &self.tunnels, self.options.located.as_ref())?;
         self.handed_out += rows.len();
         if self.handed_out == self.ended.len() {
             self.ended.clear();

@@ -57,6 +57,11 @@ impl Country {
         TEXT.get(at..at + 2).and_then(|code| std::str::from_utf8(code).ok()).unwrap_or_default()
     }
 
+    /// Whether it stands for the countries of a region: registries write so where they know no single one.
+    pub fn is_region(self) -> bool {
+        matches!(self.code(), "EU" | "AP")
+    }
+
     /// Its name in English.
     pub fn name(self) -> Option<&'static str> {
         static NAMES: LazyLock<HashMap<Country, &str>> = LazyLock::new(|| {

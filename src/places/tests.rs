@@ -202,8 +202,11 @@ fn registered_countries_are_those_of_the_registries() {
 /// A MaxMind DB, written by its specification, version 2.0.
 mod mmdb {
     pub fn text(text: &str) -> Vec<u8> {
-        let mut bytes = vec![0x40 | text.len().min(28) as u8];
-        assert!(text.len() < 29);
+        // From 29 on, the size is in the next byte, less those 29.
+        let mut bytes = match text.len() {
+            short @ 0..29 => vec![0x40 | short as u8],
+            long => vec![0x40 | 29, u8::try_from(long - 29).unwrap()],
+        };
         bytes.extend(text.bytes());
         bytes
     }

@@ -1,6 +1,7 @@
 //! Where addresses belong, and whose telephone numbers are.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pyo3::exceptions::{
     PyFileNotFoundError, PyIsADirectoryError, PyOSError, PyPermissionError, PyValueError,
@@ -30,7 +31,7 @@ fn to_py(error: Error) -> PyErr {
 
 /// What is known of addresses.
 #[pyclass(frozen, module = "tapsight._core")]
-pub struct Places(places::Places);
+pub struct Places(pub(super) Arc<places::Places>);
 
 #[pymethods]
 impl Places {
@@ -53,7 +54,7 @@ impl Places {
             for file in &files {
                 sources.read(Path::new(file))?;
             }
-            Ok(Self(sources.build()))
+            Ok(Self(Arc::new(sources.build())))
         })
         .map_err(to_py)
     }

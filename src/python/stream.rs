@@ -11,6 +11,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyCapsule, PyString};
 
 use super::arrow::{Table, schema_capsule, stream_capsule};
+use super::places::Places;
 use super::{arrow_to_py, to_py};
 use crate::calls::{self, Calls};
 use crate::capture::{Options, Reader, Source, Warning};
@@ -18,6 +19,7 @@ use crate::flows::{self, Flows};
 use crate::media;
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
+use crate::places::Country;
 use crate::stage::{Stage, Staged};
 use crate::voice::Voice;
 
@@ -129,11 +131,26 @@ pub fn table_names() -> Vec<&'static str> {
     messages::Kind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
+/// What the ends of conversations are looked up in.
+fn located(places: &Places, home: Option<&str>) -> PyResult<flows::Located> {
+    let country = |code: &str| {
+        Country::from_code(code).ok_or_else(|| {
+            PyValueError::new_err(format!("{code:?} is not a country's code of two letters, such as DE"))
+        })
+    };
+    Ok(flows::Located { places: places.0.clone(), home: home.map(country).transpose()? })
+}
+
 /// The schema of the rows that a stage makes.
 #[pyfunction]
-pub fn stage_schema(name: &str) -> PyResult<Table> {
+#[pyo3(signature = (name, *, places=None))]
+pub fn stage_schema(name: &str, places: Option<PyRef<'_, Places>>) -> PyResult<Table> {
     let schema = match name {
-        "flows" => Flows::new(flows::Options::default()).map_err(arrow_to_py)?.schema(),
+        "flows" => {
+            let located = places.map(|places| located(&places, None)).transpose()?;
+            let options = flows::Options { located, ..flows::Options::default() };
+            Flows::new(options).map_err(arrow_to_py)?.schema()
+        }
         "media" => Voice::new(calls::Options::default(), media::Options::default()).schema(),
         name => match calls::Table::from_name(name) {
             Some(table) => table.schema(),
@@ -323,7 +340,8 @@ impl Stream {
 
     /// Conversations: what :func:`tapsight.flows` reads.
     #[staticmethod]
-    #[pyo3(signature = (sources, *, tap=None, threads=None, idle_timeout_ns=None, active_timeout_ns=None, memory=None))]
+    #[pyo3(signature = (sources, *, tap=None, threads=None, idle_timeout_ns=None, active_timeout_ns=None, memory=None, places=None, home=None))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn flows(
         py: Python<'_>,
         sources: Vec<Bound<'_, PyAny>>,
@@ -332,12 +350,15 @@ impl Stream {
         idle_timeout_ns: Option<i64>,
         active_timeout_ns: Option<i64>,
         memory: Option<usize>,
+        places: Option<PyRef<'_, Places>>,
+        home: Option<&str>,
     ) -> PyResult<Self> {
         let defaults = flows::Options::default();
         let options = flows::Options {
             idle_timeout: idle_timeout_ns.unwrap_or(defaults.idle_timeout),
             active_timeout: active_timeout_ns,
             memory: memory.unwrap_or(defaults.memory),
+            located: places.map(|places| located(&places, home)).transpose()?,
         };
         let stage = Flows::new(options).map_err(arrow_to_py)?;
         Self::staged(py, sources, tap, threads, Box::new(stage))

@@ -1,0 +1,140 @@
+"""Where addresses belong, whose numbers are, and what flows say of it."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+
+import phonenumbers
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import GRE, Ether
+from scapy.packet import Raw
+from scapy.utils import wrpcap
+from typer.testing import CliRunner
+
+import tapsight
+from tapsight.cli import app
+from tapsight.places import Places, country_of_number
+from tapsight.policy import Policy
+
+CODES = ["BE", "NL", "DE", "FR", "US", "JP"]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@st.composite
+def prefixes(draw: st.DrawFn) -> Network:
+    """Prefixes of hosts of the Internet that often lie within one another."""
+    if draw(st.booleans()):
+        length = draw(st.integers(8, 32))
+        return ipaddress.IPv4Network((0x08000000 | draw(st.integers(0, 0xFFFFFF)), length), strict=False)
+    length = draw(st.integers(16, 128))
+    return ipaddress.IPv6Network((0x2A00 << 112 | draw(st.integers(0, 2**112 - 1)), length), strict=False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(prefixes(), st.sampled_from(CODES)), min_size=1, max_size=20))
+def test_the_longest_prefix_says_the_country(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[Network, str]]
+) -> None:
+    path = tmp_path_factory.mktemp("places") / "own.csv"
+    path.write_text("prefix,country\n" + "".join(f"{prefix},{code}\n" for prefix, code in rows))
+    edges = [each for prefix, _ in rows for each in (prefix[0], prefix[-1])]
+    asked = [*edges, ipaddress.ip_address("8.255.0.1"), ipaddress.ip_address("2a00::1")]
+    found = Places(path, registered=False).lookup([str(each) for each in asked])["country"].to_pylist()
+    for address, country in zip(asked, found, strict=True):
+        holding = [
+            (prefix.prefixlen, at, code)
+            for at, (prefix, code) in enumerate(rows)
+            if address.version == prefix.version and address in prefix
+        ]
+        assert country == (max(holding)[2] if holding else None), address
+
+
+def test_example_numbers_of_every_region_are_of_their_country() -> None:
+    wrong = {}
+    for region in sorted(phonenumbers.SUPPORTED_REGIONS):
+        example = phonenumbers.example_number(region)
+        if example is None:
+            continue
+        text = phonenumbers.format_number(example, phonenumbers.PhoneNumberFormat.E164)
+        if country_of_number(text) != region:
+            wrong[text] = (region, country_of_number(text))
+    # libphonenumber has the same example for Saint Barthélemy and for Saint Martin.
+    assert wrong == {"+590590271234": ("MF", "BL")}
+
+
+@pytest.mark.parametrize(
+    ("content", "line", "what"),
+    [
+        (b"prefix,country\r\n8.8.8.0/24,USA\r\n", 2, "not a country's code"),
+        (b"\xef\xbb\xbfprefix,country\n8.8.8.1/24,US\n", 2, "not an address prefix"),
+        (b'prefix,country\n"8.8.8.0/24,US\n', 2, "a quote is not closed"),
+        (b"prefix,country\n" + b"a" * (1 << 17), 2, "a line of more than"),
+    ],
+)
+def test_a_wrong_table_is_told_by_file_and_line(tmp_path: Path, content: bytes, line: int, what: str) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=what) as error:
+        Places(path)
+    assert str(error.value).startswith(f"{path}:{line}: ")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "own.csv"
+    path.write_bytes(b"prefix,asn,name\n8.8.8.0/24,64500,a\x1b[31mb\n")
+    done = CliRunner().invoke(app, ["where", "8.8.8.8", "--places", str(path)])
+    assert done.exit_code == 0
+    assert "AS64500" in done.output
+    assert "\x1b" not in done.output
+
+
+def test_flows_say_where_their_ends_and_tunnels_are(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text(
+        "prefix,country,asn,name\n8.1.0.0/16,BE,64500,One\n8.2.0.0/16,BE,64501,\n8.3.0.0/16,NL,,\n"
+    )
+    policy = Policy.loads(
+        '[zones]\ncore = { prefixes = ["8.1.0.0/24"] }\npeer = { macs = ["02:00:00:00:00:0b"] }\n'
+    )
+    ether = Ether(src="02:00:00:00:00:0a", dst="02:00:00:00:00:0b")
+
+    def inner(src: str, dst: str) -> IP:
+        return IP(src=src, dst=dst) / UDP(sport=1000, dport=2000) / Raw(b"x")
+
+    frames = [
+        ether / inner("8.1.0.1", "8.2.0.1"),
+        ether / IP(src="8.1.0.9", dst="8.3.0.9") / GRE() / inner("8.1.0.1", "8.2.0.1"),
+        ether / inner("8.3.0.1", "8.1.0.1"),
+        ether / inner("8.3.0.1", "8.3.0.2"),
+        ether / inner("8.1.0.1", "10.0.0.1"),
+    ]
+    capture = tmp_path / "a.pcap"
+    wrpcap(str(capture), frames)
+    places = Places(table, registered=False, zones=policy.zones)
+    rows = pl.DataFrame(tapsight.flows(str(capture), places=places, home="BE")).sort("flow")
+    assert rows["scope"].cast(pl.String).to_list() == [
+        "national",
+        "national",
+        "international",
+        "transit",
+        None,
+    ]
+    assert rows["crosses"].to_list() == [None, ["NL"], None, None, None]
+    assert rows["outer_dst_country"].cast(pl.String).to_list() == [None, "NL", None, None, None]
+    assert (rows["src_asn"][0], rows["dst_asn"][0]) == (64500, 64501)
+    assert (rows["src_network"][0], rows["dst_network"][0]) == ("One", None)
+    assert (rows["src_zone"][0], rows["dst_zone"][0]) == ("core", "peer")
+    without = pl.DataFrame(tapsight.flows(str(capture)))
+    assert "scope" not in without.columns
+    assert rows.drop([name for name in rows.columns if name not in without.columns]).equals(
+        without.sort("flow")
+    )
+    with pytest.raises(ValueError, match="give places"):
+        tapsight.flows(str(capture), home="BE")
+    with pytest.raises(ValueError, match="not a country's code"):
+        pl.DataFrame(tapsight.flows(str(capture), places=places, home="Belgium"))
