@@ -148,6 +148,13 @@ impl Streams {
         Self { limit: limit.max(1), ..Self::default() }
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        let held = self.streams.values().map(Stream::held).sum();
+        assert_eq!(self.held, held);
+        held
+    }
+
     /// Takes a payload, and hands over each message that is complete with it.
     pub fn take(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
         self.clock += 1;
@@ -168,6 +175,7 @@ impl Streams {
         let order = std::mem::take(&mut self.order);
         for connection in order.into_values() {
             if let Some(stream) = self.streams.remove(&connection) {
+                self.held = self.held.saturating_sub(stream.held());
                 self.gaps += stream.give_up(found);
             }
         }
