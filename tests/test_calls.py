@@ -388,7 +388,7 @@ def tshark_messages(path: Path) -> list[dict[str, Any]]:
     command += ["-d", "tcp.port==6060,sip"]
     done = subprocess.run(command, capture_output=True, check=False)
     found = []
-    for packet in ET.fromstring(done.stdout):  # noqa: S314 - made by tshark
+    for packet in ET.fromstring(done.stdout):
         number = next(field.get("show") for field in packet.iter("field") if field.get("name") == "num")
         for proto in packet.iter("proto"):
             if proto.get("name") != "sip":
