@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import secrets
@@ -22,8 +23,12 @@ CALL_TABLES: tuple[Table, ...] = get_args(Table)
 
 _KEY = secrets.token_bytes(16)
 _NUMBER = re.compile(r"\+?[0-9]+")
-_SHOWN = 3
+_CALLING_CODE = re.compile(r"1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9[0-58]|[0-9]{3}")
+"""Country codes: one digit, two, or three (ITU-T E.164, list of assigned codes)."""
 _HIDDEN = 4
+"""Digits that are hidden behind a country code, at the least."""
+_LIKE_A_NUMBER = r"\+[0-9]{5,}|[0-9]{7,}|(?:[0-9]\.){6,}e164\.arpa"
+"""What looks like a number within other text: with a plus sign, long, or as a name of ENUM (RFC 6116 section 3.2)."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +76,8 @@ def calls(
     Rows come while the capture is read, as calls end; ``call`` joins the tables. The columns are in ``docs/calls.md``, and each field of the
     schema has its meaning under ``description``.
 
-    Numbers and names are personal data. Unless ``show_numbers`` is set, of each number only the first three digits are shown, of each
-    name nothing; the rest is a hash with a key that is made anew for each process, so the same number has the same hash in all tables of one
+    Numbers and names are personal data. Unless ``show_numbers`` is set, of each international number only the country code is shown, of
+    others and of each name nothing; the same goes for numbers and names of the call in other text, such as Call-IDs; the rest is a hash with a key that is made anew for each process, so the same number has the same hash in all tables of one
     run and in no other.
 
     Args:
@@ -93,17 +98,19 @@ def calls(
 
 
 def hidden_user(user: str, key: bytes = _KEY) -> str:
-    """A number or a name, as it is shown to whoever need not know it: ``+324~5d41402a``.
+    """A number or a name, as it is shown to whoever need not know it: ``+32~5d41402a``.
 
-    The first three digits of a number are left if four more are hidden. The same number has the same hash with a plus sign, with two
-    zeros and without.
+    Of an international number (with a plus sign or two zeros) the country code is left. The same number has the same hash
+    with a plus sign, with two zeros and without.
     """
     digits = re.sub(r"[-.() ]", "", user)
     prefix = ""
     if _NUMBER.fullmatch(digits):
-        plus = "+" if digits.startswith(("+", "00")) else ""
+        is_international = digits.startswith(("+", "00"))
         digits = digits.removeprefix("+").removeprefix("00")
-        prefix = plus + digits[:_SHOWN] if len(digits) >= _SHOWN + _HIDDEN else plus
+        if is_international:
+            code = _CALLING_CODE.match(digits)
+            prefix = "+" + (code[0] if code is not None and len(digits) >= len(code[0]) + _HIDDEN else "")
     hashed = hashlib.blake2b(digits.encode("utf-8", "surrogatepass"), key=key, digest_size=4).hexdigest()
     return f"{prefix}~{hashed}"
 
@@ -114,17 +121,21 @@ def hidden(batch: pa.RecordBatch, key: bytes) -> pa.RecordBatch:
 
     marks = [(field.metadata or {}).get(b"personal") for field in batch.schema]
     users = [batch.column(at).to_pylist() for at, mark in enumerate(marks) if mark == b"user"]
+    named = [_flat(row) for row in zip(*users, strict=True)] if users else [()] * len(batch)
+    patterns = [_pattern(tuple(of)) for of in named]
     columns = list(batch.columns)
     for at, mark in enumerate(marks):
-        kind = batch.schema.field(at).type
-        values = batch.column(at).to_pylist() if mark else []
+        if mark is None:
+            continue
+        values = batch.column(at).to_pylist()
         if mark == b"user":
             shown: list[Any] = [_each(value, lambda user: hidden_user(user, key)) for value in values]
-            columns[at] = pa.array(shown, kind)
-        elif mark == b"id":
-            named = [_flat(row) for row in zip(*users, strict=True)] if users else [[] for _ in values]
-            shown = [_hidden_id(value, of, key) for value, of in zip(values, named, strict=True)]
-            columns[at] = pa.array(shown, kind)
+        else:
+            shown = [
+                _each(value, lambda text, pattern=pattern: _hidden_in(text, pattern, key))
+                for value, pattern in zip(values, patterns, strict=True)
+            ]
+        columns[at] = pa.array(shown, batch.schema.field(at).type)
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
 
 
@@ -138,11 +149,20 @@ def _flat(values: Sequence[Any]) -> list[str]:
     return [each for value in values if value for each in (value if isinstance(value, list) else [value])]
 
 
-def _hidden_id(text: str | None, users: list[str], key: bytes) -> str | None:
-    """A Call-ID in which no number of the call can be read."""
-    if text is None:
-        return None
-    for user in sorted({user.removeprefix("+") for user in users}, key=lambda user: (-len(user), user)):
-        if len(user) >= 5:
-            text = text.replace(user, hidden_user(user, key))
-    return re.sub(r"\+[0-9]{5,}", lambda match: hidden_user(match[0], key), text)
+@functools.lru_cache(maxsize=256)
+def _pattern(users: tuple[str, ...]) -> re.Pattern[str]:
+    """What must not be read in text of a call of these users: they, and whatever looks like a number."""
+    names = {user.removeprefix("+") for user in users} | {re.sub(r"[-.() +]", "", user) for user in users}
+    parts = [_LIKE_A_NUMBER]
+    for name in sorted(names, key=lambda name: (-len(name), name)):
+        # Short ones stand in addresses and words too: only by themselves are they meant.
+        if len(name) >= 5:
+            parts.append(re.escape(name))
+        elif name:
+            parts.append(rf"(?<![\w.:]){re.escape(name)}(?![\w.:])")
+    return re.compile("|".join(parts), re.IGNORECASE)
+
+
+def _hidden_in(text: str, pattern: re.Pattern[str], key: bytes) -> str:
+    """Text in which no number or name of the call can be read."""
+    return pattern.sub(lambda match: hidden_user(match[0], key), text)

@@ -4,16 +4,17 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
+use super::Options;
 use super::description::{Description, Section};
 use super::endpoints::{Endpoints, Side, Spot};
 use super::rows::{CallRow, ChangeRow, MediaRow, MessageRow, Rows};
 use super::streams::{Arrived, Place};
-use super::{Options, isup};
 use crate::dissect::Mac;
 use crate::hash::fold;
 use crate::named::named;
 use crate::packets::address::address_text;
 use crate::wire::ip::Addr;
+use crate::wire::isup::{INITIAL_ADDRESS, Isup, Number};
 use crate::wire::sip::{self, Message, Start, Uri, Via};
 
 /// How many of a thing a call keeps: hops, addresses, tags, descriptions.
@@ -82,6 +83,23 @@ pub(super) struct Told<'a> {
 /// Text that cannot fill the memory.
 fn bounded(text: &str) -> String {
     text.chars().take(256).collect()
+}
+
+/// Numbers called and calling, of an initial address message that SIP carries (ITU-T Q.1912.5).
+fn numbers(bytes: &[u8]) -> Option<(Option<String>, Option<String>)> {
+    let isup = Isup::parse(bytes).filter(|isup| isup.kind == INITIAL_ADDRESS)?;
+    let text = |number: Option<Number>| number.as_ref().and_then(Number::text);
+    Some((text(isup.called), text(isup.calling)))
+}
+
+/// Why a call ends, as the field Reason says (RFC 3326): cause value of ITU-T Q.850.
+fn cause(message: &Message<'_>) -> Option<u8> {
+    let reasons = message.values("Reason", "", MAX_KEPT);
+    reasons.iter().find_map(|reason| {
+        let (protocol, parameters) = reason.split_once(';')?;
+        let is_it = protocol.trim().eq_ignore_ascii_case("Q.850");
+        sip::parameter(parameters, "cause").filter(|_| is_it)?.parse().ok().filter(|cause| *cause < 128)
+    })
 }
 
 fn uri_and_parameters(value: &str) -> (Uri, &str) {
@@ -164,7 +182,7 @@ impl<'a> Told<'a> {
                 "application/sdp" => {
                     self.description = self.description.take().or_else(|| Description::parse(part.bytes));
                 }
-                "application/isup" => self.isup = isup::numbers(part.bytes),
+                "application/isup" => self.isup = self.isup.take().or_else(|| numbers(part.bytes)),
                 "application/rs-metadata" | "application/rs-metadata+xml" => self.is_siprec = true,
                 _ => {}
             }
@@ -292,6 +310,7 @@ pub(super) struct Call {
     answered: Option<i64>,
     ended_by: Option<Side>,
     final_status: Option<u16>,
+    cause: Option<u8>,
     invite_cseq: Option<u32>,
     caller_tag: String,
     to_tags: Vec<String>,
@@ -359,7 +378,7 @@ fn texts(values: &[String]) -> Option<Vec<Cow<'_, str>>> {
 }
 
 /// Milliseconds from one time to another.
-fn millis(from: Option<i64>, to: Option<i64>) -> Option<u64> {
+pub(super) fn millis(from: Option<i64>, to: Option<i64>) -> Option<u64> {
     let span = to?.checked_sub(from?)?;
     u64::try_from(span).ok().map(|span| span / 1_000_000)
 }
@@ -394,6 +413,7 @@ impl Call {
             answered: None,
             ended_by: None,
             final_status: None,
+            cause: None,
             invite_cseq: (told.cseq_method == "INVITE").then_some(told.cseq),
             caller_tag: told.from_tag.clone(),
             to_tags: Vec::new(),
@@ -559,6 +579,9 @@ impl Call {
             self.isup.clone_from(&told.isup);
         }
         let message = &told.message;
+        if matches!(told.method.as_deref(), Some("BYE" | "CANCEL")) || told.status >= Some(300) {
+            self.cause = cause(message).or(self.cause);
+        }
         let user = |value: &String| Uri::parse(sip::name_addr(value).0).map(|uri| bounded(&uri.user));
         if told.is_request("INVITE") {
             for user in message.values("Diversion", "", MAX_KEPT).iter().filter_map(user) {
@@ -956,6 +979,7 @@ impl Call {
             last: Some(self.last),
             ended_by: self.ended_by.map(|side| side.name().into()),
             final_status: self.final_status,
+            cause: self.cause,
             post_dial_ms: millis(Some(self.began).filter(|_| !self.began_before), self.rang),
             ring_ms: millis(self.rang, ring_end),
             talk_ms: millis(self.answered, self.ended),

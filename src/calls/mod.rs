@@ -1,13 +1,13 @@
 //! Signalling → calls: one row a call, and rows of its messages, of what changed in it, and of the media endpoints that it described.
 //!
 //! A call is what one tap has seen under one Call-ID (RFC 3261 section 12), from the INVITE to the BYE; forks are legs of one call, and so are
-//! hops through proxies. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
+//! hops through proxies. Calls of ISUP are those of a circuit. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
 //! room is counted.
 
 mod call;
+mod circuits;
 mod description;
 mod endpoints;
-mod isup;
 mod rows;
 mod streams;
 
@@ -23,10 +23,11 @@ pub use endpoints::{Endpoints, Side, Spot};
 pub use rows::Table;
 
 use crate::messages::{self, Kinds, View};
-use crate::packets::{BATCH_SIZE, Batch, Column, Packets};
+use crate::packets::{BATCH_SIZE, Batch, Column, Packet, Packets};
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
 use call::{Call, Told};
+use circuits::{Circuit, Seized};
 use rows::Rows;
 use streams::{Arrived, Payload, Place, Streams};
 
@@ -80,6 +81,9 @@ pub struct State {
     calls: HashMap<u64, Call>,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
+    /// Calls of ISUP, and their numbers by circuit.
+    seized: HashMap<u64, Seized>,
+    circuits: HashMap<Circuit, u64>,
     /// When calls are over, to find those that are.
     ends: BTreeSet<(i64, u64)>,
     next: u64,
@@ -96,6 +100,8 @@ impl Calls {
             streams: Streams::new(options.max_streams),
             calls: HashMap::new(),
             numbers: HashMap::new(),
+            seized: HashMap::new(),
+            circuits: HashMap::new(),
             ends: BTreeSet::new(),
             next: 1,
             evicted: 0,
@@ -152,7 +158,7 @@ impl Stage for Calls {
     }
 
     fn tables(&self) -> Kinds {
-        Kinds::of(&[messages::Kind::Signalling])
+        Kinds::of(&[messages::Kind::Signalling, messages::Kind::Ss7])
     }
 
     fn schema(&self) -> SchemaRef {
@@ -161,11 +167,15 @@ impl Stage for Calls {
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
         let packets = Packets::new(&batch.packets)?;
-        let signalling = batch.messages.iter().find(|(kind, _)| *kind == messages::Kind::Signalling);
-        match signalling.map(|(kind, rows)| View::new(*kind, rows)).transpose()? {
-            Some(View::Signalling(view)) => self.state.read(&packets, Some(&view), &mut self.rows),
-            _ => self.state.read(&packets, None, &mut self.rows),
+        let (mut sip, mut isup) = (None, None);
+        for (kind, rows) in &batch.messages {
+            match View::new(*kind, rows)? {
+                View::Signalling(view) => sip = Some(view),
+                View::Ss7(view) => isup = Some(view),
+                _ => {}
+            }
         }
+        self.state.read(&packets, sip.as_ref(), isup.as_ref(), &mut self.rows);
         // Only one table is wanted.
         for table in Table::ALL.iter().filter(|&&table| table != self.table) {
             if self.rows.len(*table) >= BATCH_SIZE {
@@ -205,51 +215,46 @@ impl State {
     fn read(
         &mut self,
         packets: &Packets<'_>,
-        view: Option<&messages::signalling::View<'_>>,
+        sip: Option<&messages::signalling::View<'_>>,
+        isup: Option<&messages::ss7::View<'_>>,
         rows: &mut Rows,
     ) {
         let mut streams = std::mem::take(&mut self.streams);
         let mut at = 0;
-        let frames = view.into_iter().flat_map(|view| (0..).zip(view.frames()).map(move |row| (view, row)));
-        for (view, (row, &frame)) in frames {
-            // Both are in the order of frames.
+        let (mut sip_row, mut isup_row) = (0, 0);
+        loop {
+            let sip_next = sip.and_then(|view| Some((view, *view.frames().get(sip_row)?)));
+            let isup_next = isup.and_then(|view| Some((view, *view.frames().get(isup_row)?)));
+            let Some(frame) = sip_next.iter().map(|next| next.1).chain(isup_next.map(|next| next.1)).min()
+            else {
+                break;
+            };
+            // All are in the order of frames.
             while let Some(packet) = packets.get(at).filter(|packet| packet.frame() < frame) {
                 self.pass(packet.ts(), rows);
                 at += 1;
             }
-            let Some(packet) = packets.get(at).filter(|packet| packet.frame() == frame) else { continue };
-            let (Some(src), Some(dst)) = (packet.src(), packet.dst()) else { continue };
-            let tap = packets.taps().get(usize::from(packet.tap())).copied().unwrap_or_default();
-            let encap = packet.encap();
-            let place = Place {
-                tap: self.tap(tap),
-                frame,
-                ts: packet.ts(),
-                src,
-                dst,
-                src_port: packet.src_port().unwrap_or_default(),
-                dst_port: packet.dst_port().unwrap_or_default(),
-                eth_src: packet.eth_src(),
-                eth_dst: packet.eth_dst(),
-                vlan: packet.vlan(),
-                encap: if encap.is_empty() { String::new() } else { encap.to_string() },
-            };
-            let (transport, bytes) = (view.transport(row), view.payload(row).unwrap_or_default());
-            let payload = Payload {
-                transport: transport.as_deref(),
-                is_sip: view.protocol(row).is_some(),
-                by_port: view.by_port(row).unwrap_or_default(),
-                seq: view.tcp_seq(row).unwrap_or_default(),
-                flags: view.tcp_flags(row).unwrap_or_default(),
-                fragment: view
-                    .ip_id(row)
-                    .zip(view.fragment_offset(row))
-                    .map(|(id, offset)| (id, offset, view.more_fragments(row).unwrap_or_default())),
-                wire_len: view.payload_len(row).unwrap_or_default() as usize,
-                bytes: &bytes,
-            };
-            self.pass(place.ts, rows);
-            streams.take(&place, payload, &mut |message| self.message(message, rows));
+            let packet = packets.get(at).filter(|packet| packet.frame() == frame);
+            let place = packet.and_then(|packet| self.place(packets, &packet));
+            if let Some(place) = &place {
+                self.pass(place.ts, rows);
+            }
+            if let Some((view, _)) = sip_next.filter(|next| next.1 == frame) {
+                if let Some(place) = &place {
+                    let (transport, bytes) =
+                        (view.transport(sip_row), view.payload(sip_row).unwrap_or_default());
+                    let payload =
+                        Payload { transport: transport.as_deref(), ..payload(view, sip_row, &bytes) };
+                    streams.take(place, payload, &mut |message| self.message(message, rows));
+                }
+                sip_row += 1;
+            } else if let Some((view, _)) = isup_next {
+                if let Some(told) = place.as_ref().and_then(|place| circuits::Told::of(place, view, isup_row))
+                {
+                    self.circuit(&told, rows);
+                }
+                isup_row += 1;
+            }
         }
         self.streams = streams;
         // Time goes on with every packet, so that it is the same however batches end.
@@ -257,6 +262,24 @@ impl State {
             self.pass(ts, rows);
             at += 1;
         }
+    }
+
+    fn place(&mut self, packets: &Packets<'_>, packet: &Packet<'_>) -> Option<Place> {
+        let tap = packets.taps().get(usize::from(packet.tap())).copied().unwrap_or_default();
+        let encap = packet.encap();
+        Some(Place {
+            tap: self.tap(tap),
+            frame: packet.frame(),
+            ts: packet.ts(),
+            src: packet.src()?,
+            dst: packet.dst()?,
+            src_port: packet.src_port().unwrap_or_default(),
+            dst_port: packet.dst_port().unwrap_or_default(),
+            eth_src: packet.eth_src(),
+            eth_dst: packet.eth_dst(),
+            vlan: packet.vlan(),
+            encap: if encap.is_empty() { String::new() } else { encap.to_string() },
+        })
     }
 
     /// The number of a tap.
@@ -284,14 +307,7 @@ impl State {
         let number = match self.numbers.get(&key) {
             Some(&number) => number,
             None if told.may_begin() => {
-                if self.calls.len() >= self.options.max_calls
-                    && let Some((_, number)) = self.ends.pop_first()
-                {
-                    self.evicted += 1;
-                    self.close(number, false, rows);
-                }
-                let number = self.next;
-                self.next += 1;
+                let number = self.begin(rows);
                 self.numbers.insert(key, number);
                 self.calls.insert(number, Call::new(number, &told));
                 number
@@ -306,6 +322,45 @@ impl State {
         self.ends.insert((call.end_at, number));
     }
 
+    /// The number of a call that begins; the one that would end first makes room for it.
+    fn begin(&mut self, rows: &mut Rows) -> u64 {
+        if self.ends.len() >= self.options.max_calls
+            && let Some((_, number)) = self.ends.pop_first()
+        {
+            self.evicted += 1;
+            self.close(number, false, rows);
+        }
+        let number = self.next;
+        self.next += 1;
+        number
+    }
+
+    /// Takes a message of ISUP.
+    fn circuit(&mut self, told: &circuits::Told<'_>, rows: &mut Rows) {
+        if let Some(&number) = self.circuits.get(&told.circuit)
+            && let Some(seized) = self.seized.get(&number).filter(|seized| seized.is_over(told))
+        {
+            self.ends.remove(&(seized.end_at, number));
+            self.close(number, false, rows);
+        }
+        let number = match self.circuits.get(&told.circuit) {
+            Some(&number) => number,
+            None if told.may_begin() => {
+                let number = self.begin(rows);
+                self.circuits.insert(told.circuit, number);
+                self.seized.insert(number, Seized::new(number, told));
+                number
+            }
+            None => return,
+        };
+        let Some(seized) = self.seized.get_mut(&number) else { return };
+        self.ends.remove(&(seized.end_at, number));
+        let tap = self.taps.get(usize::from(told.place.tap)).map_or("", |tap| tap);
+        seized.take(told, tap, rows);
+        seized.end_at = seized.last.saturating_add(seized.patience(&self.options));
+        self.ends.insert((seized.end_at, number));
+    }
+
     /// Ends a call: `is_timeout` if nothing came any more for long.
     fn close(&mut self, number: u64, is_timeout: bool, rows: &mut Rows) {
         if let Some(call) = self.calls.remove(&number) {
@@ -313,7 +368,28 @@ impl State {
             let tap = self.taps.get(usize::from(call.tap)).map_or("", |tap| tap);
             self.endpoints.end(number, call.ended.unwrap_or(call.last));
             call.close(tap, is_timeout, rows);
+        } else if let Some(seized) = self.seized.remove(&number) {
+            self.circuits.remove(&seized.circuit);
+            let tap = self.taps.get(usize::from(seized.circuit.tap)).map_or("", |tap| tap);
+            seized.close(tap, is_timeout, rows);
         }
+    }
+}
+
+/// The payload of a row.
+fn payload<'a>(view: &messages::signalling::View<'_>, row: usize, bytes: &'a [u8]) -> Payload<'a> {
+    Payload {
+        transport: None,
+        is_sip: view.protocol(row).is_some(),
+        by_port: view.by_port(row).unwrap_or_default(),
+        seq: view.tcp_seq(row).unwrap_or_default(),
+        flags: view.tcp_flags(row).unwrap_or_default(),
+        fragment: view
+            .ip_id(row)
+            .zip(view.fragment_offset(row))
+            .map(|(id, offset)| (id, offset, view.more_fragments(row).unwrap_or_default())),
+        wire_len: view.payload_len(row).unwrap_or_default() as usize,
+        bytes,
     }
 }
 

@@ -6,7 +6,7 @@ use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Field, SchemaRef};
 
 use crate::messages::columns::{
-    Address, Bool, Kind, Mac, Text, Texts, Time, U16, U32, U64, U64s, batch, field, schema,
+    Address, Bool, Kind, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s, batch, field, schema,
 };
 use crate::named::named;
 
@@ -75,18 +75,18 @@ macro_rules! rows {
 }
 
 rows! {
-    /// Calls: one row a call and tap, put together from SIP by Call-ID.
+    /// Calls: one row a call and tap, put together from SIP by Call-ID, and from ISUP and BICC over SIGTRAN by circuit.
     CallRows, CallRow {
         /// Number of the call, from 1, in the order in which calls began.
         call: U64,
         /// Where the capture was taken.
         tap: Text,
-        /// Call-ID.
+        /// Call-ID; of ISUP the point codes of both exchanges, the smaller first, and the circuit: `10-20 5`.
         call_id: Text as "id",
         /// Tag of who called.
-        from_tag: Text,
+        from_tag: Text as "text",
         /// Tags of who was called: more than one where the call was forked.
-        to_tags: Texts,
+        to_tags: Texts as "text",
         /// `calling`, `ringing`, `answered`, `ended`, `cancelled`, `failed`, `redirected`, `timed-out`: no answer came; `unknown`: it began before the
         /// capture, and no end was seen.
         state: Text,
@@ -94,7 +94,7 @@ rows! {
         began_before: Bool,
         /// When it was first called.
         began: Time,
-        /// When it first rang, or was told to be in progress: the first response from 180 to 189.
+        /// When it first rang, or was told to be in progress: the first response from 180 to 189; of ISUP when the address was complete.
         rang: Time,
         /// When it was first answered.
         answered: Time,
@@ -106,6 +106,8 @@ rows! {
         ended_by: Text,
         /// Status of the last final response to a call.
         final_status: U16,
+        /// Why it ended: cause value of ITU-T Q.850, as ISUP says, or the field Reason (RFC 3326).
+        cause: U8,
         /// From the call to the first ringing, milliseconds.
         post_dial_ms: U64,
         /// From the first ringing to the answer, or to the end where there was none, milliseconds.
@@ -114,7 +116,7 @@ rows! {
         talk_ms: U64,
         /// Who called: a number if there is one, else the user part.
         caller: Text as "user",
-        /// The field that says so.
+        /// The field that says so; `ISUP`.
         caller_source: Text,
         /// Who was called, likewise.
         callee: Text as "user",
@@ -123,19 +125,19 @@ rows! {
         /// User part of From.
         from_user: Text as "user",
         /// Host of From.
-        from_host: Text,
+        from_host: Text as "text",
         /// User part of To.
         to_user: Text as "user",
         /// Host of To.
-        to_host: Text,
+        to_host: Text as "text",
         /// User part of the URI that was called.
         request_user: Text as "user",
         /// Host and port of that URI.
-        request_host: Text,
+        request_host: Text as "text",
         /// User part of P-Asserted-Identity (RFC 3325).
         asserted_user: Text as "user",
         /// Host of P-Asserted-Identity.
-        asserted_host: Text,
+        asserted_host: Text as "text",
         /// Who diverted the call: user parts of Diversion (RFC 5806), the last one first.
         diverted_by: Texts as "user",
         /// User parts in History-Info (RFC 7044), the first one first.
@@ -144,7 +146,7 @@ rows! {
         isup_called: Text as "user",
         /// Number calling, likewise.
         isup_calling: Text as "user",
-        /// What signalling goes over: `udp`, `tcp`, `sctp`, `ws`.
+        /// What signalling goes over: of SIP `udp`, `tcp`, `sctp`, `ws`; of ISUP and BICC `m3ua`, `m2ua`, `m2pa`.
         transport: Text,
         /// Address that the first call came from.
         src: Address,
@@ -161,25 +163,25 @@ rows! {
         /// Encapsulations it was in.
         encap: Text,
         /// Hops that Via fields name, as host and port: the caller's first.
-        via: Texts,
+        via: Texts as "text",
         /// Addresses that hops saw messages come from: `received` and `rport` of Via.
-        received: Texts,
+        received: Texts as "text",
         /// Hosts in Record-Route: those of the caller's side first.
-        route: Texts,
+        route: Texts as "text",
         /// Hosts of Contact fields of both, as they came.
-        contacts: Texts,
+        contacts: Texts as "text",
         /// User-Agent of who called.
-        caller_agent: Text,
+        caller_agent: Text as "text",
         /// User-Agent or Server of who was called.
-        callee_agent: Text,
+        callee_agent: Text as "text",
         /// Encodings that the first description offers.
         codecs_offered: Texts,
         /// Encodings in the last answer that are in its offer.
         codecs_agreed: Texts,
         /// Media endpoints that who called has described: medium, address and port.
-        caller_media: Texts,
+        caller_media: Texts as "text",
         /// Media endpoints that who was called has described.
-        callee_media: Texts,
+        callee_media: Texts as "text",
         /// How media are encrypted as last agreed: `none`, `sdes` (RFC 4568), `dtls-srtp` (RFC 5763), `zrtp` (RFC 6189). None where no answer to an offer
         /// was seen.
         encryption: Text,
@@ -190,21 +192,21 @@ rows! {
         /// Where redirections (3xx) lead: user and host.
         redirect_users: Texts as "user",
         /// Hosts that redirections lead to.
-        redirect_hosts: Texts,
+        redirect_hosts: Texts as "text",
         /// User part that a transfer (REFER, RFC 3515) leads to.
         refer_user: Text as "user",
         /// Host that it leads to.
-        refer_host: Text,
+        refer_host: Text as "text",
         /// Call-ID of the call that this one replaces (RFC 3891).
         replaces: Text as "id",
         /// Whether it is a recording session (SIPREC, RFC 7866): a copy of another call's media.
         is_siprec: Bool,
         /// Session-ID (RFC 7989): the same on both sides of what terminates and calls anew.
-        session_id: Text,
+        session_id: Text as "text",
         /// Identifier of charging, icid-value of P-Charging-Vector (RFC 7315), likewise.
-        icid: Text,
+        icid: Text as "text",
         /// What Require names.
-        require: Texts,
+        require: Texts as "text",
         /// Messages, retransmissions left out.
         messages: U32,
         /// Messages that were seen again with the same source, destination and transaction.
@@ -235,9 +237,9 @@ rows! {
         src_port: U16,
         /// Destination port.
         dst_port: U16,
-        /// What carries it: `udp`, `tcp`, `sctp`, `ws`.
+        /// What carries it: `udp`, `tcp`, `sctp`, `ws`; `m3ua`, `m2ua`, `m2pa`.
         transport: Text,
-        /// Method of a request.
+        /// Method of a request; of ISUP the kind of message, such as `IAM`.
         method: Text,
         /// Status of a response.
         status: U16,
@@ -248,15 +250,15 @@ rows! {
         /// Who sent it: `caller` or `callee`.
         side: Text,
         /// From tag.
-        from_tag: Text,
+        from_tag: Text as "text",
         /// To tag.
-        to_tag: Text,
+        to_tag: Text as "text",
         /// Branch of the topmost Via: the transaction.
-        branch: Text,
+        branch: Text as "text",
         /// Host and port of the topmost Via.
-        via: Text,
+        via: Text as "text",
         /// Host and port of the first Contact.
-        contact: Text,
+        contact: Text as "text",
         /// Whether it is there again with the same source, destination and transaction.
         is_retransmission: Bool,
         /// Whether it was captured as a whole.
@@ -264,7 +266,7 @@ rows! {
         /// `offer` or `answer`, if it has a session description.
         sdp: Text,
         /// Media that it describes: medium, address and port, profile, direction.
-        media: Texts,
+        media: Texts as "text",
     }
 }
 
@@ -296,9 +298,9 @@ rows! {
         /// The medium, of media.
         medium: Text,
         /// What it was; none if it is the first.
-        old: Text,
+        old: Text as "text",
         /// What it is.
-        new: Text,
+        new: Text as "text",
     }
 }
 
@@ -348,7 +350,7 @@ rows! {
         /// Milliseconds in a packet.
         ptime: Text,
         /// Label of the medium (RFC 4574).
-        label: Text,
+        label: Text as "text",
     }
 }
 

@@ -54,14 +54,20 @@ const MAX_MESSAGE: usize = 65_536;
 /// Segments of one direction that wait for one before them, and their bytes.
 const MAX_WAITING: usize = 64;
 const MAX_WAITING_BYTES: usize = 262_144;
-/// After this time nobody sends again what is missing, nanoseconds.
-const PATIENCE: i64 = 30_000_000_000;
+/// Bytes of all that waits: streams and datagrams.
+const MAX_HELD: usize = 1 << 26;
+/// How long segments wait for one before them, nanoseconds: one that was lost is sent again after a second, and after two more (RFC 6298
+/// sections 2.1 and 5.5).
+const PATIENCE: i64 = 3_000_000_000;
+/// How long parts of a datagram wait for others, nanoseconds (RFC 8200 section 4.5 has a minute, Linux half of it).
+const PATIENCE_FOR_PARTS: i64 = 30_000_000_000;
+/// A segment so far from the one that comes next belongs elsewhere, unless another follows it.
+const WINDOW: u32 = 1 << 20;
 /// Parts of one datagram.
 const MAX_PARTS: usize = 64;
 
 /// What is put together, and what found no room.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[expect(clippy::struct_field_names, reason = "there is no better word")]
 pub(super) struct Streams {
     limit: usize,
     streams: HashMap<Connection, Stream>,
@@ -69,6 +75,8 @@ pub(super) struct Streams {
     order: BTreeMap<u64, Connection>,
     datagrams: BTreeMap<u64, Datagram>,
     clock: u64,
+    /// Bytes that streams hold.
+    held: usize,
     /// Streams and datagrams that were forgotten because there was no room.
     pub evicted: u64,
     /// Gaps in streams: segments that were never seen.
@@ -78,6 +86,7 @@ pub(super) struct Streams {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 struct Connection {
     tap: u16,
+    is_sctp: bool,
     src: Addr,
     dst: Addr,
     ports: (u16, u16),
@@ -87,8 +96,12 @@ struct Connection {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Stream {
     used: u64,
+    /// The sequence number that it began with.
+    start: Option<u32>,
     /// The sequence number that comes next.
     next: Option<u32>,
+    /// The sequence number behind a segment that is far from all others.
+    stray: Option<u32>,
     /// Bytes in order that are no whole message yet.
     bytes: Vec<u8>,
     /// How many bytes there must be before it is worth to look again.
@@ -135,6 +148,13 @@ impl Streams {
         Self { limit: limit.max(1), ..Self::default() }
     }
 
+    #[cfg(test)]
+    pub fn held_bytes(&self) -> usize {
+        let held = self.streams.values().map(Stream::held).sum();
+        assert_eq!(self.held, held);
+        held
+    }
+
     /// Takes a payload, and hands over each message that is complete with it.
     pub fn take(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
         self.clock += 1;
@@ -154,12 +174,9 @@ impl Streams {
         }
         let order = std::mem::take(&mut self.order);
         for connection in order.into_values() {
-            if let Some(mut stream) = self.streams.remove(&connection) {
-                while !stream.waiting.is_empty() {
-                    self.gaps += 1;
-                    stream.jump(found);
-                }
-                stream.give_up(found);
+            if let Some(stream) = self.streams.remove(&connection) {
+                self.held = self.held.saturating_sub(stream.held());
+                self.gaps += stream.give_up(found);
             }
         }
     }
@@ -174,7 +191,7 @@ impl Streams {
         };
         // Those of another time have nothing to do with it.
         while let Some((&oldest, datagram)) = self.datagrams.first_key_value()
-            && place.ts.saturating_sub(datagram.ts) > PATIENCE
+            && place.ts.saturating_sub(datagram.ts) > PATIENCE_FOR_PARTS
         {
             if let Some(datagram) = self.datagrams.remove(&oldest) {
                 datagram.give_up(found);
@@ -199,9 +216,12 @@ impl Streams {
             datagram.first = Some(place.clone());
         }
         if !more {
-            datagram.end = Some(at.saturating_add(payload.bytes.len()));
+            // What was not captured of it is missing.
+            datagram.end = Some(at.saturating_add(payload.wire_len.max(payload.bytes.len())));
         }
-        if datagram.parts.len() < MAX_PARTS && !datagram.parts.iter().any(|(known, _)| *known == at) {
+        let held: usize = datagram.parts.iter().map(|(_, part)| part.len()).sum();
+        let has_room = datagram.parts.len() < MAX_PARTS && held + payload.bytes.len() <= MAX_MESSAGE;
+        if has_room && !datagram.parts.iter().any(|(known, _)| *known == at) {
             let to = datagram.parts.partition_point(|(known, _)| *known < at);
             datagram.parts.insert(to, (at, payload.bytes.to_vec()));
         }
@@ -233,17 +253,22 @@ impl Streams {
             };
             let number = u32::from_be_bytes(number);
             let (is_first, is_last) = (chunk.flags & 0x02 != 0, chunk.flags & 0x01 != 0);
-            let connection = connection(place);
+            let connection = connection(place, true);
             if is_first && is_last {
                 datagram(place, "sctp", bytes, is_whole, found);
             } else if is_first {
                 if is_message(bytes) {
                     self.make_room(&connection, found);
                     let stream = self.stream(connection);
+                    let before = stream.held();
                     stream.incomplete(found);
+                    self.held = self.held.saturating_sub(before);
+                    let stream = self.stream(connection);
                     stream.place.clone_from(place);
-                    stream.pieces = bytes.to_vec();
+                    stream.pieces = bytes.get(..MAX_MESSAGE).unwrap_or(bytes).to_vec();
                     stream.next = Some(number.wrapping_add(1));
+                    self.held += bytes.len().min(MAX_MESSAGE);
+                    self.make_less(found);
                 }
             } else if let Some(stream) = self.streams.get_mut(&connection)
                 && stream.next == Some(number)
@@ -251,8 +276,10 @@ impl Streams {
             {
                 stream.pieces.extend_from_slice(bytes);
                 stream.next = Some(number.wrapping_add(1));
+                self.held += bytes.len();
                 if is_last {
                     let message = std::mem::take(&mut stream.pieces);
+                    self.held = self.held.saturating_sub(message.len());
                     datagram(place, "sctp", &message, is_whole, found);
                 }
             }
@@ -262,12 +289,24 @@ impl Streams {
     /// Forgets the oldest stream if there is no room for this one.
     fn make_room(&mut self, connection: &Connection, found: &mut impl FnMut(Arrived<'_>)) {
         if !self.streams.contains_key(connection) && self.streams.len() >= self.limit {
-            self.evicted += 1;
-            if let Some((_, oldest)) = self.order.pop_first()
-                && let Some(stream) = self.streams.remove(&oldest)
-            {
-                stream.give_up(found);
-            }
+            self.forget_oldest(found);
+        }
+    }
+
+    /// Forgets the oldest streams while all of them hold too much.
+    fn make_less(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        while self.held > MAX_HELD && !self.order.is_empty() {
+            self.forget_oldest(found);
+        }
+    }
+
+    fn forget_oldest(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
+        self.evicted += 1;
+        if let Some((_, oldest)) = self.order.pop_first()
+            && let Some(stream) = self.streams.remove(&oldest)
+        {
+            self.held = self.held.saturating_sub(stream.held());
+            self.gaps += stream.give_up(found);
         }
     }
 
@@ -281,60 +320,50 @@ impl Streams {
     }
 
     fn segment(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
-        let connection = connection(place);
+        let connection = connection(place, false);
         let is_syn = payload.flags & 0x02 != 0;
         let is_known = self.streams.contains_key(&connection);
         // What only may go on with signalling begins none.
-        if !(is_known || payload.is_sip || payload.by_port && is_syn) {
+        if !is_known && !payload.is_sip && !(payload.by_port && is_syn) {
             return;
         }
         self.make_room(&connection, found);
         let clock = self.clock;
-        let mut gaps = 0;
         let stream = self.stream(connection);
+        let before = stream.held();
+        let mut gaps = 0;
         let seq = if is_syn { payload.seq.wrapping_add(1) } else { payload.seq };
-        if is_syn && stream.next != Some(seq) {
-            let before = std::mem::take(stream);
-            before.give_up(found);
+        // Of a connection that began elsewhere, this is a new one with the same ports.
+        if is_syn && stream.start != Some(seq) {
+            gaps += std::mem::take(stream).give_up(found);
             stream.used = clock;
-            stream.next = Some(seq);
+            (stream.start, stream.next) = (Some(seq), Some(seq));
         }
-        if !payload.bytes.is_empty() || payload.wire_len > 0 {
-            let next = *stream.next.get_or_insert(seq);
-            let ahead = seq.wrapping_sub(next) as i32;
-            // Of a connection of which not all segments are here, one that begins a message is where it goes on: WebSocket frames in several
-            // segments are here with their first one only.
-            let is_open = stream.bytes.is_empty() || stream.is_websocket;
-            if ahead > 0 && !payload.by_port && is_open && payload.is_sip {
-                stream.lose(found);
-                stream.is_lost = !stream.is_websocket;
-                stream.next = Some(seq);
-            }
-            if ahead > 0 && stream.next != Some(seq) {
-                stream.wait(seq, payload, place);
-            } else {
-                stream.append(seq, payload.wire_len, payload.bytes, place, found);
-                stream.go_on(found);
-            }
-            let is_late =
-                !stream.waiting.is_empty() && place.ts.saturating_sub(stream.waiting_since) > PATIENCE;
-            if is_late || stream.waiting.len() > MAX_WAITING || stream.waiting_bytes > MAX_WAITING_BYTES {
-                gaps = 1;
-                stream.jump(found);
-            }
+        if payload.wire_len > 0 {
+            gaps += stream.take(seq, payload, place, found);
         }
-        self.gaps += gaps;
+        let after = stream.held();
+        self.held = (self.held + after).saturating_sub(before);
         if payload.flags & 0x04 != 0
             && let Some(stream) = self.streams.remove(&connection)
         {
             self.order.remove(&stream.used);
-            stream.give_up(found);
+            self.held = self.held.saturating_sub(after);
+            gaps += stream.give_up(found);
         }
+        self.gaps += gaps;
+        self.make_less(found);
     }
 }
 
-fn connection(place: &Place) -> Connection {
-    Connection { tap: place.tap, src: place.src, dst: place.dst, ports: (place.src_port, place.dst_port) }
+fn connection(place: &Place, is_sctp: bool) -> Connection {
+    Connection {
+        tap: place.tap,
+        is_sctp,
+        src: place.src,
+        dst: place.dst,
+        ports: (place.src_port, place.dst_port),
+    }
 }
 
 /// A message by itself.
@@ -380,6 +409,74 @@ impl Datagram {
 }
 
 impl Stream {
+    /// How many bytes it holds.
+    fn held(&self) -> usize {
+        self.bytes.len() + self.pieces.len() + self.waiting_bytes
+    }
+
+    /// Takes a segment, and what waited for it; returns how many gaps were passed over.
+    fn take(
+        &mut self,
+        seq: u32,
+        payload: Payload<'_>,
+        place: &Place,
+        found: &mut impl FnMut(Arrived<'_>),
+    ) -> u64 {
+        self.start.get_or_insert(seq);
+        let next = *self.next.get_or_insert(seq);
+        let mut ahead = seq.wrapping_sub(next) as i32;
+        let mut gaps = 0;
+        if ahead.unsigned_abs() > WINDOW {
+            // By itself it is none of this connection; with another behind it, much was not captured.
+            let follows = self.stray == Some(seq);
+            self.stray = Some(seq.wrapping_add(payload.wire_len as u32));
+            if !follows {
+                return 0;
+            }
+            gaps += 1 + self.flush(found);
+            self.lose(found);
+            self.next = Some(seq);
+            ahead = 0;
+        }
+        self.stray = None;
+        // Of WebSocket frames in several segments on a port that is not SIP's, only the first segments are here: each is where it goes on.
+        if ahead > 0 && self.is_websocket && !payload.by_port && payload.is_sip {
+            self.lose(found);
+            self.is_lost = false;
+            self.next = Some(seq);
+            ahead = 0;
+        }
+        if ahead > 0 {
+            self.wait(seq, payload, place);
+        } else {
+            self.append(seq, payload.wire_len, payload.bytes, place, found);
+            self.go_on(found);
+            if ahead == 0 {
+                // Others wait for what comes next, not longer than that.
+                self.waiting_since = place.ts;
+            }
+        }
+        while !self.waiting.is_empty()
+            && (place.ts.saturating_sub(self.waiting_since) > PATIENCE
+                || self.waiting.len() > MAX_WAITING
+                || self.waiting_bytes > MAX_WAITING_BYTES)
+        {
+            gaps += 1;
+            self.jump(found);
+        }
+        gaps
+    }
+
+    /// Hands over what waits, behind gaps; returns how many these are.
+    fn flush(&mut self, found: &mut impl FnMut(Arrived<'_>)) -> u64 {
+        let mut gaps = 0;
+        while !self.waiting.is_empty() {
+            gaps += 1;
+            self.jump(found);
+        }
+        gaps
+    }
+
     /// Keeps a segment that came too early.
     fn wait(&mut self, seq: u32, payload: Payload<'_>, place: &Place) {
         if self.waiting.iter().any(|known| known.seq == seq && known.wire_len >= payload.wire_len) {
@@ -409,9 +506,9 @@ impl Stream {
         }
     }
 
-    /// Goes on behind a gap.
+    /// Goes on behind a gap: at least one segment waits no longer.
     fn jump(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
-        let Some(next) = self.next else { return };
+        let next = self.next.unwrap_or_default();
         let first = self.waiting.iter().min_by_key(|waiting| waiting.seq.wrapping_sub(next));
         let Some((seq, place)) = first.map(|first| (first.seq, first.place.clone())) else { return };
         self.lose(found);
@@ -451,8 +548,11 @@ impl Stream {
         }
     }
 
-    fn give_up(mut self, found: &mut impl FnMut(Arrived<'_>)) {
+    /// Hands over what is left; returns how many gaps there were in it.
+    fn give_up(mut self, found: &mut impl FnMut(Arrived<'_>)) -> u64 {
+        let gaps = self.flush(found);
         self.incomplete(found);
+        gaps
     }
 
     /// Takes bytes that are next, or were there before in part or whole.
@@ -466,11 +566,12 @@ impl Stream {
     ) {
         let next = *self.next.get_or_insert(seq);
         let known = next.wrapping_sub(seq) as usize;
-        if known >= wire_len && wire_len > 0 {
+        let len = wire_len.max(bytes.len());
+        if known >= len {
             return;
         }
         let new = bytes.get(known..).unwrap_or_default();
-        self.next = Some(seq.wrapping_add(wire_len.max(bytes.len()) as u32));
+        self.next = Some(seq.wrapping_add(len as u32));
         if !new.is_empty() {
             self.place.clone_from(place);
         }
@@ -488,11 +589,11 @@ impl Stream {
 
     /// Whether a header or a body may have ended behind the first bytes, which are known to be no message.
     fn may_be_complete(&self, before: usize) -> bool {
-        if self.is_websocket || matches!(self.bytes.first(), Some(0x01 | 0x02 | 0x81 | 0x82)) {
-            return true;
-        }
         if self.need > 0 {
             return self.bytes.len() >= self.need;
+        }
+        if self.is_websocket || self.bytes.first().is_some_and(|&first| may_begin_websocket(first)) {
+            return true;
         }
         let new = self.bytes.get(before.saturating_sub(2)..).unwrap_or_default();
         self.bytes.len() > MAX_MESSAGE
@@ -506,9 +607,12 @@ impl Stream {
         self.need = 0;
         let mut at = 0;
         while let Some(rest) = bytes.get(at..).filter(|rest| !rest.is_empty()) {
-            if !self.is_websocket && (self.is_lost || at == 0) && begins_websocket(rest) {
-                self.is_websocket = true;
-                self.is_lost = false;
+            if !self.is_websocket && (self.is_lost || at == 0) {
+                let Some(is_websocket) = begins_websocket(rest) else { break };
+                if is_websocket {
+                    self.is_websocket = true;
+                    self.is_lost = false;
+                }
             }
             let read = if self.is_websocket {
                 self.websocket(rest, place, found)
@@ -521,7 +625,7 @@ impl Stream {
             }
             at = at.saturating_add(read);
         }
-        self.bytes = bytes.get(at..).unwrap_or_default().to_vec();
+        self.bytes = if at == 0 { bytes } else { bytes.get(at..).unwrap_or_default().to_vec() };
     }
 
     /// How many bytes the message at the beginning takes, or what stands before one; none if more is needed.
@@ -537,11 +641,10 @@ impl Stream {
                 rest.len()
             });
         };
-        if !is_message(rest) {
+        let Some(message) = Message::parse(rest).filter(|_| is_message(rest)) else {
             self.is_lost = true;
             return Some(line_end + 1);
-        }
-        let message = Message::parse(rest)?;
+        };
         if !message.has_whole_head {
             return (rest.len() > MAX_MESSAGE).then(|| {
                 found(Arrived { place, transport: "tcp", bytes: rest, is_complete: false });
@@ -572,7 +675,7 @@ impl Stream {
         place: &Place,
         found: &mut impl FnMut(Arrived<'_>),
     ) -> Option<usize> {
-        if self.is_lost && !begins_websocket(rest) {
+        if self.is_lost && !begins_websocket(rest)? {
             // Frames cannot be told from what they carry: only the start of a segment may be one.
             return Some(rest.len());
         }
@@ -585,10 +688,16 @@ impl Stream {
             self.is_lost = true;
             return Some(end);
         }
-        let whole = rest.get(..end)?;
+        let Some(whole) = rest.get(..end) else {
+            self.need = end;
+            return None;
+        };
         let mut unmasked = vec![0; len];
         let payload = frame.unmask(whole, &mut unmasked);
         if matches!(first & 0x0f, 0..=2) {
+            if first & 0x0f != 0 {
+                self.pieces.clear();
+            }
             if self.pieces.len() + payload.len() <= MAX_MESSAGE {
                 self.pieces.extend_from_slice(payload);
             }
@@ -609,20 +718,27 @@ fn frame(bytes: &[u8]) -> Option<websocket::Frame> {
     websocket::Frame::parse(&head)
 }
 
-/// Whether a WebSocket frame begins here that carries SIP.
-fn begins_websocket(bytes: &[u8]) -> bool {
-    // A first frame that is not final differs in one bit.
-    let mut head = bytes.get(..256).unwrap_or(bytes).to_vec();
-    match head.first_mut() {
-        Some(first @ (0x01 | 0x02 | 0x81 | 0x82)) => *first |= 0x80,
-        _ => return false,
+/// Whether this may be the first byte of a message in WebSocket frames (RFC 6455 section 5.2): text or binary, final or not.
+fn may_begin_websocket(first: u8) -> bool {
+    matches!(first, 0x01 | 0x02 | 0x81 | 0x82)
+}
+
+/// Bytes of a frame that tell whether it carries SIP.
+const START: usize = 128;
+
+/// Whether a WebSocket frame begins here that carries SIP; none if more bytes are needed to tell.
+fn begins_websocket(bytes: &[u8]) -> Option<bool> {
+    if !may_begin_websocket(*bytes.first()?) {
+        return Some(false);
     }
-    let mut unmasked = [0; 256];
-    websocket::Frame::parse(&head).is_some_and(|frame| {
-        let start = frame.unmask(&head, &mut unmasked);
-        let line = start.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let Some(frame) = frame(bytes) else { return (bytes.len() >= 14).then_some(false) };
+    let len = usize::try_from(frame.len).unwrap_or(usize::MAX).min(START);
+    let mut unmasked = [0; START];
+    let start = frame.unmask(bytes.get(..frame.header_len.saturating_add(len))?, &mut unmasked);
+    let line = start.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    Some(
         line.starts_with(b"SIP/2.0 ")
             || line.ends_with(b" SIP/2.0")
-            || line.first_chunk::<4>().is_some_and(|word| word.iter().all(u8::is_ascii_uppercase))
-    })
+            || line.first_chunk::<4>().is_some_and(|word| word.iter().all(u8::is_ascii_uppercase)),
+    )
 }

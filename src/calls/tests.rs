@@ -112,6 +112,9 @@ fn cell(batch: &RecordBatch, row: usize, name: &str) -> String {
     if let Some(text) = array.as_string_opt::<i32>() {
         return text.value(row).to_owned();
     }
+    if let Some(number) = array.as_primitive_opt::<arrow_array::types::UInt8Type>() {
+        return number.value(row).to_string();
+    }
     if let Some(flag) = array.as_boolean_opt() {
         return flag.value(row).to_string();
     }
@@ -556,6 +559,151 @@ fn a_datagram_in_parts() {
     frames.push(parts[0].clone());
     frames.push(parts[2].clone());
     assert_eq!(row(&frames.table(Table::Calls), 0, "caller_media incomplete"), "caller_media=- incomplete=1");
+}
+
+#[test]
+fn far_segments_and_connections_that_begin_again() {
+    let frames = over_tcp(&[300], &[]);
+    let expected = row(&frames.table(Table::Calls), 0, SAME);
+    // A segment far ahead or behind by itself belongs to none; the beginning seen twice changes nothing.
+    for far in [1_u32 << 22, 1 << 30, u32::MAX - (1 << 22)] {
+        let mut more = Frames::default();
+        for (at, (_, frame)) in frames.0.iter().enumerate() {
+            more.push(frame.clone());
+            if at == 3 {
+                more.tcp(
+                    ("192.0.2.101", 40000),
+                    BOB,
+                    300_u32.wrapping_add(far),
+                    false,
+                    b"BYE sip:x SIP/2.0\r\n\r\n",
+                );
+                more.tcp(("192.0.2.101", 40000), BOB, u32::MAX - 5, true, b"");
+            }
+        }
+        assert_eq!(row(&more.table(Table::Calls), 0, SAME), expected);
+    }
+    // Much was not captured: what follows is read.
+    let session = session();
+    let mut more = Frames::default();
+    more.tcp(ALICE, BOB, 9, true, b"");
+    let (head, tail) = session[0].1.split_at(200);
+    for (seq, text) in [(5_000_000, head), (5_000_200, tail), (5_000_200 + tail.len() as u32, &session[3].1)]
+    {
+        more.tcp(ALICE, BOB, seq, false, text.as_bytes());
+    }
+    let (calls, warnings) = more.table_with(Table::Calls, Options::default(), 64, 0);
+    assert_eq!(calls.num_rows(), 1);
+    assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
+}
+
+#[test]
+fn what_is_held_is_bounded() {
+    // Headers without end in many connections, a start line that is none, and segments that wait for ever.
+    let mut streams = Streams::new(1 << 14);
+    let mut count = 0;
+    for port in 0..3000_u16 {
+        let place = Place { src_port: port, ts: i64::from(port), ..Place::default() };
+        for part in 0..2_u32 {
+            let bytes = [b"IN(VITE sip:a SIP/2.0\r\n".as_slice(), &[b'x'; 60_000]].concat();
+            let bytes = if part == 0 && port % 2 == 0 { &bytes[3..] } else { &bytes };
+            let payload = Payload {
+                transport: Some("tcp"),
+                is_sip: true,
+                by_port: true,
+                seq: part * 100_000,
+                flags: 0x10,
+                fragment: None,
+                wire_len: bytes.len(),
+                bytes,
+            };
+            streams.take(&place, payload, &mut |_| count += 1);
+        }
+    }
+    assert!(streams.held_bytes() <= 1 << 26, "{}", streams.held_bytes());
+    assert!(streams.evicted > 0);
+    streams.end(&mut |_| {});
+    assert_eq!(streams.held_bytes(), 0);
+}
+
+/// A message of ISUP over M3UA (RFC 4666 sections 1.4.3 and 3.3.1) in a chunk of SCTP.
+fn isup(frames: &mut Frames, is_callers: bool, cic: u16, message: &[u8]) {
+    let (opc, dpc) = if is_callers { (10_u32, 20_u32) } else { (20, 10) };
+    let mut data = [opc.to_be_bytes(), dpc.to_be_bytes(), [5, 2, 0, 1]].concat();
+    data.extend(cic.to_le_bytes());
+    data.extend(message);
+    let mut m3ua = vec![1, 0, 1, 1, 0, 0, 0, 0, 2, 0x10];
+    m3ua.extend((4 + data.len() as u16).to_be_bytes());
+    m3ua.extend(data);
+    m3ua.resize(m3ua.len().next_multiple_of(4), 0);
+    let len = m3ua.len() as u32;
+    m3ua[4..8].copy_from_slice(&len.to_be_bytes());
+    let mut sctp = [2905_u16.to_be_bytes(), 2905_u16.to_be_bytes()].concat();
+    sctp.extend([0; 8]);
+    sctp.extend([0, 3]);
+    sctp.extend((16 + len as u16).to_be_bytes());
+    sctp.extend([0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
+    sctp.extend(m3ua);
+    let (from, to) = if is_callers { (ALICE, BOB) } else { (BOB, ALICE) };
+    let builder = PacketBuilder::ethernet2(MACS[0], MACS[1]).ipv4(octets(from.0), octets(to.0), 64);
+    let mut frame = Vec::new();
+    builder.write(&mut frame, etherparse::IpNumber::SCTP, &sctp).unwrap();
+    frames.push(frame);
+}
+
+/// To +3222000001, from +32470.
+const INITIAL: &[u8] = &[
+    1, 0, 0x20, 0, 0x0a, 0, 2, 9, 7, 0x04, 0x10, 0x23, 0x22, 0, 0, 0x10, 0x0a, 5, 0x84, 0x13, 0x23, 0x74,
+    0x00, 0,
+];
+
+#[test]
+fn calls_of_circuits() {
+    // ITU-T Q.764 section 2.1: address, complete, answer, release, complete; then the same circuit again, given up by who called; another one, refused.
+    let (complete, answer, busy) = ([6, 0x16, 0x14, 0], [9, 0], [12, 2, 0, 2, 0x80, 0x91]);
+    let (clear, released) = ([12, 2, 0, 2, 0x80, 0x90], [16, 0]);
+    let mut frames = Frames::default();
+    isup(&mut frames, false, 7, &released);
+    for (is_callers, message) in [
+        (true, INITIAL),
+        (false, &complete),
+        (false, &answer),
+        (false, &clear),
+        (true, &released),
+        (true, INITIAL),
+        (true, &clear),
+    ] {
+        isup(&mut frames, is_callers, 7, message);
+    }
+    isup(&mut frames, true, 8, INITIAL);
+    isup(&mut frames, true, 8, INITIAL);
+    isup(&mut frames, false, 8, &busy);
+    isup(&mut frames, false, 9, &answer);
+    isup(&mut frames, true, 9, &clear);
+    let calls = frames.table(Table::Calls);
+    let names = "call_id state ended_by cause caller callee callee_source transport began_before rang answered ended talk_ms messages retransmissions src";
+    let mut rows: Vec<_> = (0..calls.num_rows()).map(|at| row(&calls, at, names)).collect();
+    rows.sort();
+    let who = "caller=+32470 callee=+3222000001 callee_source=ISUP transport=m3ua began_before=false";
+    assert_eq!(
+        rows,
+        [
+            format!("call_id=10-20 7 state=cancelled ended_by=caller cause=16 {who} rang=- answered=- ended=7000000 talk_ms=- messages=2 retransmissions=0 src=192.0.2.101"),
+            format!("call_id=10-20 7 state=ended ended_by=callee cause=16 {who} rang=2000000 answered=3000000 ended=4000000 talk_ms=1 messages=5 retransmissions=0 src=192.0.2.101"),
+            format!("call_id=10-20 8 state=failed ended_by=callee cause=17 {who} rang=- answered=- ended=10000000 talk_ms=- messages=2 retransmissions=1 src=192.0.2.101"),
+            "call_id=10-20 9 state=ended ended_by=caller cause=16 caller=- callee=- callee_source=- transport=m3ua began_before=true rang=- answered=11000000 ended=12000000 talk_ms=1 messages=2 retransmissions=0 src=192.0.2.101".to_owned(),
+        ]
+    );
+    let messages = frames.table(Table::Messages);
+    assert_eq!(column(&messages, "method").join(" "), "IAM ACM ANM REL RLC IAM REL IAM IAM REL ANM REL");
+    for (batch_size, workers) in [(1, 0), (64, 2)] {
+        assert_eq!(frames.table_with(Table::Calls, Options::default(), batch_size, workers).0, calls);
+    }
+    for cut in 0..INITIAL.len() {
+        let mut frames = Frames::default();
+        isup(&mut frames, true, 7, &INITIAL[..cut]);
+        frames.table(Table::Calls);
+    }
 }
 
 #[test]

@@ -237,7 +237,8 @@ impl Uri {
             return None;
         }
         let rest = rest.split('?').next().unwrap_or_default();
-        let (user, rest) = rest.split_once('@').unwrap_or(("", rest));
+        // The last one: what should have been escaped before it is of the user.
+        let (user, rest) = rest.rsplit_once('@').unwrap_or(("", rest));
         // A password is nobody's business, and parameters of a number (RFC 3966) are not the number.
         let user = user.split([':', ';']).next().unwrap_or_default();
         let (place, parameters) = rest.split_once(';').unwrap_or((rest, ""));
