@@ -134,9 +134,7 @@ impl Stage for Voice {
     }
 
     fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
-        if is_end {
-            self.calls.end();
-        }
+        // Calls are not ended first: where their media are expected is known as long as they go on.
         self.streams.take(is_end)?.map(|rows| self.join(&rows)).transpose()
     }
 
@@ -230,6 +228,9 @@ impl Heard {
     fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {
         while let Some(rows) = self.voice.take(is_end)? {
             self.streams.push(&rows);
+        }
+        if is_end {
+            self.voice.calls.end();
         }
         for (table, kept) in [
             (calls::Table::Calls, &mut self.calls),

@@ -70,7 +70,7 @@ const MAX_PARTS: usize = 64;
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Streams {
     limit: usize,
-    streams: HashMap<Connection, Stream>,
+    open: HashMap<Connection, Stream>,
     /// Streams by when they were used, to forget the oldest.
     order: BTreeMap<u64, Connection>,
     datagrams: BTreeMap<u64, Datagram>,
@@ -150,7 +150,7 @@ impl Streams {
 
     #[cfg(test)]
     pub fn held_bytes(&self) -> usize {
-        let held = self.streams.values().map(Stream::held).sum();
+        let held = self.open.values().map(Stream::held).sum();
         assert_eq!(self.held, held);
         held
     }
@@ -174,7 +174,7 @@ impl Streams {
         }
         let order = std::mem::take(&mut self.order);
         for connection in order.into_values() {
-            if let Some(stream) = self.streams.remove(&connection) {
+            if let Some(stream) = self.open.remove(&connection) {
                 self.held = self.held.saturating_sub(stream.held());
                 self.gaps += stream.give_up(found);
             }
@@ -270,7 +270,7 @@ impl Streams {
                     self.held += bytes.len().min(MAX_MESSAGE);
                     self.make_less(found);
                 }
-            } else if let Some(stream) = self.streams.get_mut(&connection)
+            } else if let Some(stream) = self.open.get_mut(&connection)
                 && stream.next == Some(number)
                 && stream.pieces.len() + bytes.len() <= MAX_MESSAGE
             {
@@ -288,7 +288,7 @@ impl Streams {
 
     /// Forgets the oldest stream if there is no room for this one.
     fn make_room(&mut self, connection: &Connection, found: &mut impl FnMut(Arrived<'_>)) {
-        if !self.streams.contains_key(connection) && self.streams.len() >= self.limit {
+        if !self.open.contains_key(connection) && self.open.len() >= self.limit {
             self.forget_oldest(found);
         }
     }
@@ -303,7 +303,7 @@ impl Streams {
     fn forget_oldest(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
         self.evicted += 1;
         if let Some((_, oldest)) = self.order.pop_first()
-            && let Some(stream) = self.streams.remove(&oldest)
+            && let Some(stream) = self.open.remove(&oldest)
         {
             self.held = self.held.saturating_sub(stream.held());
             self.gaps += stream.give_up(found);
@@ -312,7 +312,7 @@ impl Streams {
 
     /// A stream, which is used now.
     fn stream(&mut self, connection: Connection) -> &mut Stream {
-        let stream = self.streams.entry(connection).or_default();
+        let stream = self.open.entry(connection).or_default();
         self.order.remove(&stream.used);
         stream.used = self.clock;
         self.order.insert(self.clock, connection);
@@ -322,9 +322,9 @@ impl Streams {
     fn segment(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
         let connection = connection(place, false);
         let is_syn = payload.flags & 0x02 != 0;
-        let is_known = self.streams.contains_key(&connection);
+        let is_known = self.open.contains_key(&connection);
         // What only may go on with signalling begins none.
-        if !is_known && !payload.is_sip && !(payload.by_port && is_syn) {
+        if !(is_known || payload.is_sip || payload.by_port && is_syn) {
             return;
         }
         self.make_room(&connection, found);
@@ -345,7 +345,7 @@ impl Streams {
         let after = stream.held();
         self.held = (self.held + after).saturating_sub(before);
         if payload.flags & 0x04 != 0
-            && let Some(stream) = self.streams.remove(&connection)
+            && let Some(stream) = self.open.remove(&connection)
         {
             self.order.remove(&stream.used);
             self.held = self.held.saturating_sub(after);

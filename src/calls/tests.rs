@@ -605,7 +605,7 @@ fn what_is_held_is_bounded() {
     for port in 0..3000_u16 {
         let place = Place { src_port: port, ts: i64::from(port), ..Place::default() };
         for part in 0..2_u32 {
-            let bytes = [b"IN(VITE sip:a SIP/2.0\r\n".as_slice(), &[b'x'; 60_000]].concat();
+            let bytes = [b"IN(VITE sip:a SIP/2.0\r\n".to_vec(), vec![b'x'; 60_000]].concat();
             let bytes = if part == 0 && port % 2 == 0 { &bytes[3..] } else { &bytes };
             let payload = Payload {
                 transport: Some("tcp"),

@@ -205,7 +205,7 @@ mod mmdb {
         // From 29 on, the size is in the next byte, less those 29.
         let mut bytes = match text.len() {
             short @ 0..29 => vec![0x40 | short as u8],
-            long => vec![0x40 | 29, u8::try_from(long - 29).unwrap()],
+            long => vec![0x40 | 0x1d, u8::try_from(long - 29).unwrap()],
         };
         bytes.extend(text.bytes());
         bytes
