@@ -258,6 +258,42 @@ def calls() -> None:
     between(DOCS / "calls.md", "columns", "\n".join(parts))
 
 
+def flows() -> None:
+    """flows.md: what a flow is, and the columns."""
+    schema = tapsight.flows(b"").schema
+    head = (
+        "# Flows\n\n"
+        "*Who talked to whom, by what, how much each way, and how did it go?* One row a conversation, both directions together.\n\n"
+        "```sh\n"
+        "tapsight flows capture.pcap                          # CSV; or -o flows.parquet, .arrow, .ndjson\n"
+        "tapsight flows inside=a.pcap outside=b.pcap --columns tap,src,dst,app,bytes,reverse_bytes\n"
+        "tapsight flows capture.pcap --located                # with countries, networks and zones: see places.md\n"
+        "```\n\n"
+        "```python\n"
+        'tapsight.flows("capture.pcap").to_polars().filter(pl.col("conn_state") == "REJ")\n'
+        "```\n\n"
+        "A flow is what two endpoints (addresses, ports, protocol) say to each other on one tap and in one tunnel; frames without IP go by MACs and "
+        "EtherType. *Source* is who began: who sent the first packet, unless that answers a SYN. A row ends after two minutes without a packet "
+        "(`--idle-timeout`), ten seconds after TCP is over, or when a SYN with another sequence number begins a new connection; `--active-timeout` cuts long "
+        "ones. Rows come while the capture is read, and are the same for any number of threads and cut of the files. Of all rows, packets and bytes add up to those of "
+        "the capture: what a mirror port shows twice counts twice, and `ways` says in how many ways packets were seen.\n\n"
+        "VLANs, labels and MACs do not tell flows apart (they are columns); tunnels do, with their identifiers where both directions share one. If there are too many "
+        "at a time for `--memory`, those that were silent for longest end early (`lack-of-resources`), and a warning counts them.\n\n"
+        "The application goes by all packets of the flow: what bytes say counts before behaviour, and that before ports, so that a signature that comes late corrects a "
+        "guess by port. Server names are those of TLS hellos and of QUIC's first packets, as far as the first one holds them.\n\n"
+        "## Beside other tools\n\n"
+        "`tests/test_flows.py` compares: TCP and UDP conversations with tshark, packets each way (captures without tunnels and fragments); packets and bytes of all "
+        "flows of nfstream's own tests; packets each way and `conn_state` of the connections that Zeek's own tests expect, of which two thirds are alike: Zeek also logs "
+        "a tunnel's outside, leaves out packets with wrong checksums, and cuts half-seen connections otherwise.\n\n"
+        "## Columns\n\nMade by `make docs` from the code.\n\n| column | type | meaning |\n|---|---|---|\n"
+    )
+    rows = []
+    for field in schema:
+        kind = str(field.type).replace(", ordered=0", "")
+        rows.append(f"| `{field.name}` | {kind} | {field.metadata[b'description'].decode()} |\n")
+    (DOCS / "flows.md").write_text(head + "".join(rows))
+
+
 def media() -> None:
     """media.md: what is made of media streams, and the columns."""
     sys.path.insert(0, str(ROOT / "tests"))
@@ -325,6 +361,7 @@ if __name__ == "__main__":
     protocols()
     messages()
     calls()
+    flows()
     media()
     peers()
     picture()

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.parametrize("page", ["packets", "protocols", "messages", "calls", "media", "peers"])
+@pytest.mark.parametrize("page", ["packets", "protocols", "messages", "calls", "flows", "media", "peers"])
 def test_generated_pages_are_fresh(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
     assert spec is not None and spec.loader is not None
