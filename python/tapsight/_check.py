@@ -247,7 +247,8 @@ def check(
         threads: How many threads to use; all processors by default. What they find is the same.
         state: A file that keeps what is known from one run to the next: the run goes on from it if it is there, and writes it
             anew. So captures can be given as they come, a day at a time, and the answer is that of one run over all. A tap
-            goes on by its name: ``NAME=path``.
+            goes on by its name: ``NAME=path``. Calls and media are those of this run: the checks of them (A4, B12, B13, B14, B16) do not pass
+            by what earlier runs have seen.
 
     Raises:
         SourceError: No capture could be read, or one was named twice, or the state cannot be used.
@@ -257,6 +258,7 @@ def check(
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
     taps = read_sources(sources)
+    goes_on = state is not None and os.path.lexists(state)
     run = _evidence.Run.begin(taps, _evidence.PolicyFile.of(named), window=window, memory=memory)
     examination, problems = examine_readable(
         taps,
@@ -275,7 +277,7 @@ def check(
         line for line in examination.warnings if any(line.startswith(f"{path}: ") for path in silent)
     ]
     run = run.end(files)
-    return dataclasses.replace(judge(examination, policy, problems), run=run)
+    return dataclasses.replace(judge(examination, policy, problems, goes_on=goes_on), run=run)
 
 
 def examine_readable(
@@ -395,8 +397,10 @@ def format_problem(path: str) -> str | None:
 # --- Judging ----------------------------------------------------------------------------------------------------------
 
 
-def judge(examination: Examination, policy: Policy | None, problems: Sequence[str] = ()) -> Result:
-    """Verdicts and findings of what the engine found, by what the policy says."""
+def judge(
+    examination: Examination, policy: Policy | None, problems: Sequence[str] = (), *, goes_on: bool = False
+) -> Result:
+    """Verdicts and findings of what the engine found, by what the policy says; ``goes_on`` if it went on from a state."""
     claims_table, flows = pa.table(examination.claims), pa.table(examination.flows)
     claims = read_claims(claims_table)
     scopes = {
@@ -420,6 +424,7 @@ def judge(examination: Examination, policy: Policy | None, problems: Sequence[st
         examination.call_media,
         examination.media,
         examination.missing,
+        is_whole=not goes_on,
     )
     seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network, heard)
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
@@ -503,6 +508,8 @@ def _judge_check(
         judgement = Judgement(Scope(), nothing=missing)
     else:
         judgement = check_.judge(seen, options, severity)
+    if check_.hears and not seen.heard.is_whole:
+        judgement = dataclasses.replace(judgement, doubt="calls and media of earlier runs are not known")
     count = len(judgement.findings)
     verdict = _settle(check_.id, check_.title, judgement, count=count, severity=severity, options=options)
     return verdict, judgement.findings

@@ -200,6 +200,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_prefix_may_reach_to_the_last_address() {
+        let addr = |text| parse_address(text).unwrap();
+        for (prefix, inside, outside) in [
+            ("240.0.0.0/4", "240.0.0.1", "239.255.255.255"),
+            ("255.255.255.255", "255.255.255.255", "0.0.0.0"),
+            ("0.0.0.0/0", "250.0.0.1", "::1"),
+            ("ff00::/8", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", "fe80::1"),
+            ("::/0", "ffff::1", "192.0.2.1"),
+        ] {
+            let prefixes = Prefixes::new([prefix]).unwrap();
+            assert!(prefixes.contains(addr(inside)), "{prefix}");
+            assert!(!prefixes.contains(addr(outside)), "{prefix}");
+        }
+    }
+
+    #[test]
     fn addresses_are_text_and_back() {
         for text in ["192.0.2.1", "2001:db8::1", "::", "255.255.255.255"] {
             assert_eq!(address_text(parse_address(text).unwrap()), text);

@@ -44,6 +44,8 @@ class Heard:
     media: Sequence[Any] = ()
     missing: int = 0
     """How many rows of these found no room."""
+    is_whole: bool = True
+    """Whether they are of all that was seen: of what earlier runs have left in a state, calls and media are not known."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +185,8 @@ class Check(ABC, Generic[O]):
     network_needs: ClassVar[tuple[str, ...]] = ()
     """What it needs to know of the network, by the keys of the policy's [network]."""
     options: ClassVar[type[Options]]
+    hears: ClassVar[bool] = False
+    """Whether it judges by calls and media."""
 
     @abstractmethod
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:

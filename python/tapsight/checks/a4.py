@@ -53,7 +53,8 @@ class A4(Check[A4Options]):
         take a quarter); copies on another tap than the first stream; copies to the same address and port (A5) or in a tunnel (A1, A2).
         What goes on from where a stream was sent to is taken for its relay. A stream that is seen once before and once behind a translation of
         addresses, with a lower TTL, is no copy. Groups of receivers (multicast) are left out. Of packets with the same numbers at the same
-        time, contents are not compared: senders that all begin with the same numbers and SSRC, as test tools do, look like copies.
+        time, contents are not compared: senders that all begin with the same numbers and SSRC, as test tools do, look like copies, unless each
+        has a call and a port of its own.
 
     Source: catalogue of detectors, A4; RFC 3550, section 8 (SSRC are random: others than copies rarely share one); RFC 7866; ATT&CK T1020.001
     (Traffic Duplication), T1123 (Audio Capture).
@@ -63,6 +64,7 @@ class A4(Check[A4Options]):
     title = "Media go to one receiver, and to listed recorders"
     severity = "high"
     options = A4Options
+    hears = True
 
     def judge(self, seen: Observed, options: A4Options, severity: Severity) -> Judgement:
         """Judges pairs of streams, and recording sessions."""
@@ -255,5 +257,7 @@ def _level(first: dict[str, Any], other: dict[str, Any]) -> Severity | None:
         # Two sides of something that relays media: where calls are known, one side of a copy is not described by any.
         return "low" if (first["call"] is None) != (other["call"] is None) else None
     if first["described"] and other["described"]:
-        return "low"
+        # Two calls from two ports, each described: senders that begin alike, as test tools do.
+        is_own = first["call"] != other["call"] and first["src_port"] != other["src_port"]
+        return None if is_own else "low"
     return "high" if first["described"] or other["described"] else "medium"

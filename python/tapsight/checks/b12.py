@@ -78,6 +78,7 @@ class B12(Check[B12Options]):
     title = "Signalling does not lead calls elsewhere"
     severity = "high"
     options = B12Options
+    hears = True
 
     def judge(self, seen: Observed, options: B12Options, severity: Severity) -> Judgement:
         """Judges each change within a call by who takes part in it."""

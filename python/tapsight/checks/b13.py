@@ -82,6 +82,7 @@ class B13(Check[B13Options]):
     title = "Media go where the ends of calls want them"
     severity = "high"
     options = B13Options
+    hears = True
 
     def judge(self, seen: Observed, options: B13Options, severity: Severity) -> Judgement:
         """Judges each description by those before it, by those on other taps, and by the policy."""

@@ -66,6 +66,7 @@ class B14(Check[Options]):
     title = "Media flow between the endpoints that calls describe"
     severity = "high"
     options = Options
+    hears = True
 
     def judge(self, seen: Observed, options: Options, severity: Severity) -> Judgement:
         """Judges the streams of calls, and who tries ports."""

@@ -82,6 +82,7 @@ class B16(Check[B16Options]):
     title = "Calls stay as encrypted as they were"
     severity = "medium"
     options = B16Options
+    hears = True
 
     def judge(self, seen: Observed, options: B16Options, severity: Severity) -> Judgement:
         """Judges each pair of hosts by its calls in time."""
