@@ -38,8 +38,7 @@ class A4(Check[A4Options]):
         Who receives a second stream of the same packets hears the call.
 
     Severity:
-        High for a copy that no call describes. Medium if no call describes the first stream either. Low if calls describe both, which is what
-        a conference does that hands on media, and if sources differ and no router of ``infrastructure`` is one of them: a relay on the way may
+        High for a copy that no call describes. Medium if no call describes the first stream either. Low if one call describes both, and if sources differ and no router of ``infrastructure`` is one of them: a relay on the way may
         look so. Recording sessions: high, or medium if the policy lists no recorders at all.
 
     Example that fails:
@@ -54,7 +53,7 @@ class A4(Check[A4Options]):
         What goes on from where a stream was sent to is taken for its relay. A stream that is seen once before and once behind a translation of
         addresses, with a lower TTL, is no copy. Groups of receivers (multicast) are left out. Of packets with the same numbers at the same
         time, contents are not compared: senders that all begin with the same numbers and SSRC, as test tools do, look like copies, unless each
-        has a call and a port of its own.
+        has a call of its own: so a copy that is a call of its own, and no recording session, is not told from one.
 
     Source: catalogue of detectors, A4; RFC 3550, section 8 (SSRC are random: others than copies rarely share one); RFC 7866; ATT&CK T1020.001
     (Traffic Duplication), T1123 (Audio Capture).
@@ -257,7 +256,6 @@ def _level(first: dict[str, Any], other: dict[str, Any]) -> Severity | None:
         # Two sides of something that relays media: where calls are known, one side of a copy is not described by any.
         return "low" if (first["call"] is None) != (other["call"] is None) else None
     if first["described"] and other["described"]:
-        # Two calls from two ports, each described: senders that begin alike, as test tools do.
-        is_own = first["call"] != other["call"] and first["src_port"] != other["src_port"]
-        return None if is_own else "low"
+        # Two calls, each described: senders that begin alike, as test tools do, or a conference.
+        return "low" if first["call"] == other["call"] else None
     return "high" if first["described"] or other["described"] else "medium"
