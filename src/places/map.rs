@@ -102,7 +102,9 @@ impl Builder {
         RangeMap {
             // What begins behind the last address of IPv4 is no boundary of it.
             v4: Level::new(
-                boundaries(self.v4).filter(|&(first, _)| is_v4(first)).map(|(first, value)| (first as u32, value)),
+                boundaries(self.v4)
+                    .filter(|&(first, _)| is_v4(first))
+                    .map(|(first, value)| (first as u32, value)),
             ),
             v6: Level::new(boundaries(self.v6)),
         }
