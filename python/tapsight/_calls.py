@@ -132,7 +132,7 @@ def hidden(batch: pa.RecordBatch, key: bytes) -> pa.RecordBatch:
             shown: list[Any] = [_each(value, lambda user: hidden_user(user, key)) for value in values]
         else:
             shown = [
-                _each(value, lambda text, pattern=pattern: _hidden_in(text, pattern, key))
+                _each(value, functools.partial(_hidden_in, pattern=pattern, key=key))
                 for value, pattern in zip(values, patterns, strict=True)
             ]
         columns[at] = pa.array(shown, batch.schema.field(at).type)
