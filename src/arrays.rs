@@ -1,6 +1,8 @@
 //! Records → the columns of a batch: what stages that keep records of their own make rows with.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow_array::types::{ArrowPrimitiveType, UInt16Type, UInt64Type};
@@ -112,26 +114,36 @@ pub(crate) fn lists<T: ArrowPrimitiveType>(
     Ok(Arc::new(array))
 }
 
-/// Names that are met one after the other, numbered as they appear; from 65,535 on they share one, `other`.
-#[derive(Debug, Default)]
-pub(crate) struct Names {
-    numbers: HashMap<String, u16>,
+/// What is met one after the other, numbered as it appears, and its names; from 65,535 on all share one, `other`.
+#[derive(Debug)]
+pub(crate) struct Names<K = String> {
+    numbers: HashMap<K, u16>,
     all: Vec<String>,
 }
 
-impl Names {
-    /// The number of a name.
-    pub fn number(&mut self, name: &str) -> u16 {
-        if let Some(&number) = self.numbers.get(name) {
+impl<K> Default for Names<K> {
+    fn default() -> Self {
+        Self { numbers: HashMap::new(), all: Vec::new() }
+    }
+}
+
+impl<K: Eq + Hash> Names<K> {
+    /// The number of one.
+    pub fn number<Q>(&mut self, key: &Q) -> u16
+    where
+        K: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned = K> + ToString + ?Sized,
+    {
+        if let Some(&number) = self.numbers.get(key) {
             return number;
         }
         let number = self.all.len().min(usize::from(u16::MAX));
         if self.all.len() <= number {
             let is_last = number == usize::from(u16::MAX);
-            self.all.push(if is_last { "other".to_owned() } else { name.to_owned() });
+            self.all.push(if is_last { "other".to_owned() } else { key.to_string() });
         }
         if number < usize::from(u16::MAX) {
-            self.numbers.insert(name.to_owned(), number as u16);
+            self.numbers.insert(key.to_owned(), number as u16);
         }
         number as u16
     }

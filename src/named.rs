@@ -12,6 +12,10 @@ macro_rules! named {
             /// Every one, in the order of its number.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
+            /// Their names, likewise.
+            #[allow(dead_code, reason = "not all of them are columns of their own")]
+            pub const NAMES: &'static [&'static str] = &[$($text,)+];
+
             /// Its name, as it stands in columns.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $text,)+ }

@@ -40,6 +40,9 @@ const ADDED: [(&str, &str); 3] = [
 ];
 
 impl Voice {
+    /// The side tables that are read.
+    pub const TABLES: Kinds = Calls::TABLES.or(Streams::TABLES);
+
     /// Nothing so far.
     pub fn new(calls: calls::Options, media: media::Options) -> Self {
         Self { calls: Calls::new(calls::Table::Calls, calls), streams: Streams::new(media) }
@@ -92,10 +95,9 @@ impl Voice {
                 }
             })
             .collect();
-        let sides: Vec<_> = Side::ALL.iter().map(|side| side.name()).collect();
         let added = [
             numbers::<UInt64Type>(found.iter().map(|found| found.map(|(call, ..)| call))),
-            labels(&sides, found.iter().map(|found| found.map(|(_, side, _)| side as u16)))?,
+            labels(Side::NAMES, found.iter().map(|found| found.map(|(_, side, _)| side as u16)))?,
             labels(&ANNOUNCED, found.iter().map(|found| found.map(|(.., ends)| ends)))?,
         ];
         let schema =
@@ -112,7 +114,7 @@ impl Stage for Voice {
     }
 
     fn tables(&self) -> Kinds {
-        self.calls.tables().or(self.streams.tables())
+        Self::TABLES
     }
 
     fn schema(&self) -> SchemaRef {
@@ -201,11 +203,6 @@ impl Default for Heard {
 }
 
 impl Heard {
-    /// The side tables that are read.
-    pub fn tables() -> Kinds {
-        Self::default().voice.tables()
-    }
-
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
         if !batch.messages.is_empty() {
             self.voice.read(batch)?;

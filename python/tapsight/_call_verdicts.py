@@ -62,8 +62,6 @@ def judge_calls(
         "state",
         "encryption",
         "encryption_lost",
-        "frames",
-        transport="transport",
     )
     counted = streams.group_by(keys).agg(
         pl.col("packets").sum(), pl.col("announced").is_in(["both"]).all().alias("both")

@@ -48,6 +48,17 @@ named! {
     }
 }
 
+impl Ending {
+    /// How long after its last message a call of which this became is over.
+    pub(super) fn patience(self, options: &Options) -> i64 {
+        match self {
+            Self::Calling | Self::Ringing => options.unanswered_ns,
+            Self::Answered | Self::Unknown => options.answered_ns,
+            _ => options.linger_ns,
+        }
+    }
+}
+
 /// The two ends of a hop, the smaller one first.
 type Hop = (Addr, Addr);
 
@@ -363,7 +374,7 @@ pub(super) struct Call {
 }
 
 /// Adds what is not there yet, as long as there is room.
-fn keep<T: PartialEq>(all: &mut Vec<T>, new: T) {
+pub(super) fn keep<T: PartialEq>(all: &mut Vec<T>, new: T) {
     if all.len() < MAX_KEPT && !all.contains(&new) {
         all.push(new);
     }
@@ -468,11 +479,7 @@ impl Call {
 
     /// How long after its last message it is over.
     pub fn patience(&self, options: &Options) -> i64 {
-        match self.state {
-            Ending::Calling | Ending::Ringing => options.unanswered_ns,
-            Ending::Answered | Ending::Unknown => options.answered_ns,
-            _ => options.linger_ns,
-        }
+        self.state.patience(options)
     }
 
     /// Who sent a message: the tag of From is that of who sent the request.
@@ -511,14 +518,6 @@ impl Call {
             description.sections.iter().map(|section| Cow::Owned(section.summary())).collect()
         });
         rows.messages.push(MessageRow {
-            call: Some(self.number),
-            tap: Some(tap.into()),
-            frame: Some(place.frame),
-            ts: Some(place.ts),
-            src: Some(place.src),
-            dst: Some(place.dst),
-            src_port: Some(place.src_port),
-            dst_port: Some(place.dst_port),
             transport: Some(told.arrived.transport.into()),
             method: told.method.as_deref().map(Cow::Borrowed),
             status: told.status,
@@ -534,6 +533,7 @@ impl Call {
             is_complete: Some(told.arrived.is_complete),
             sdp: sdp.map(Cow::Borrowed),
             media,
+            ..MessageRow::at(self.number, tap, place)
         });
     }
 

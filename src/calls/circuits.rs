@@ -4,18 +4,15 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::call::Ending;
+use super::Options;
+use super::call::{Ending, keep, millis};
 use super::endpoints::Side;
 use super::rows::{CallRow, MessageRow, Rows};
 use super::streams::Place;
-use super::{Options, call::millis};
 use crate::dissect::Mac;
 use crate::messages::ss7;
 use crate::packets::address::address_text;
 use crate::wire::ip::Addr;
-
-/// Addresses and frames that one call keeps.
-const MAX_KEPT: usize = 16;
 
 /// A circuit between two exchanges as one tap sees it; the call instance of BICC (ITU-T Q.1902.3), which has a space of numbers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -190,11 +187,7 @@ impl Seized {
 
     /// How long after its last message it is over.
     pub fn patience(&self, options: &Options) -> i64 {
-        match self.state {
-            Ending::Calling | Ending::Ringing => options.unanswered_ns,
-            Ending::Answered | Ending::Unknown => options.answered_ns,
-            _ => options.linger_ns,
-        }
+        self.state.patience(options)
     }
 
     /// Takes a message.
@@ -213,30 +206,18 @@ impl Seized {
         } else {
             self.messages = self.messages.saturating_add(1);
             for addr in [place.src, place.dst] {
-                if self.addresses.len() < MAX_KEPT && !self.addresses.contains(&addr) {
-                    self.addresses.push(addr);
-                }
+                keep(&mut self.addresses, addr);
             }
-            if self.frames.len() < MAX_KEPT && self.frames.last() != Some(&place.frame) {
-                self.frames.push(place.frame);
-            }
+            keep(&mut self.frames, place.frame);
             self.advance(told, side);
         }
         rows.messages.push(MessageRow {
-            call: Some(self.number),
-            tap: Some(tap.into()),
-            frame: Some(place.frame),
-            ts: Some(place.ts),
-            src: Some(place.src),
-            dst: Some(place.dst),
-            src_port: Some(place.src_port),
-            dst_port: Some(place.dst_port),
             transport: Some(Cow::Borrowed(&told.adaptation)),
             method: Some(name(told.kind)),
             side: Some(side.name().into()),
             is_retransmission: Some(is_retransmission),
             is_complete: Some(true),
-            ..MessageRow::default()
+            ..MessageRow::at(self.number, tap, place)
         });
     }
 

@@ -92,6 +92,9 @@ pub struct State {
 }
 
 impl Calls {
+    /// The side tables that are read.
+    pub const TABLES: Kinds = Kinds::of(&[messages::Kind::Signalling, messages::Kind::Ss7]);
+
     /// Calls of which the rows of this table are wanted.
     pub fn new(table: Table, options: Options) -> Self {
         let state = State {
@@ -158,7 +161,7 @@ impl Stage for Calls {
     }
 
     fn tables(&self) -> Kinds {
-        Kinds::of(&[messages::Kind::Signalling, messages::Kind::Ss7])
+        Self::TABLES
     }
 
     fn schema(&self) -> SchemaRef {

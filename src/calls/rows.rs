@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Field, SchemaRef};
 
+use super::streams::Place;
 use crate::messages::columns::{
     Address, Bool, Kind, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s, batch, field, schema,
 };
@@ -351,6 +352,23 @@ rows! {
         ptime: Text,
         /// Label of the medium (RFC 4574).
         label: Text as "text",
+    }
+}
+
+impl<'a> MessageRow<'a> {
+    /// The row of a message of a call, with where and when it was seen.
+    pub fn at(call: u64, tap: &'a str, place: &Place) -> Self {
+        Self {
+            call: Some(call),
+            tap: Some(tap.into()),
+            frame: Some(place.frame),
+            ts: Some(place.ts),
+            src: Some(place.src),
+            dst: Some(place.dst),
+            src_port: Some(place.src_port),
+            dst_port: Some(place.dst_port),
+            ..Self::default()
+        }
     }
 }
 

@@ -50,7 +50,7 @@ use crate::messages::{Kinds, View};
 use crate::packets::address::Prefixes;
 use crate::packets::{Packet, Packets, ScanOptions};
 use crate::paths::{Flow, Flows, Paths};
-use crate::voice::Heard;
+use crate::voice::Voice;
 use conversations::Conversations;
 
 /// A packet and what is known of it.
@@ -247,7 +247,7 @@ use saved;
 /// How to scan what is to be examined: with the columns and side tables that these detectors read, or all.
 pub fn scan_options(only: Option<&[String]>) -> ScanOptions {
     // Checks of calls judge by what was heard, whichever detectors there are; but not when single ones are measured.
-    let heard = if only.is_none() { Heard::tables() } else { Kinds::default() };
+    let heard = if only.is_none() { Voice::TABLES } else { Kinds::default() };
     let tables = detectors(only).iter().fold(heard, |all, detector| all.or(detector.tables()));
     ScanOptions { columns: Packets::COLUMNS.to_vec(), tables, ..ScanOptions::default() }
 }

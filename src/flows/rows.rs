@@ -9,6 +9,7 @@ use super::conversation::{Conversation, EndReason, Side};
 use super::table::Tunnel;
 use crate::arrays::{Names, columns, counts, fixed, labels, lists, numbers, texts, times};
 use crate::classify::{App, Basis, Traffic};
+use crate::dissect::Stack;
 use crate::packets::ids;
 use crate::wire::ip::Addr;
 
@@ -55,16 +56,11 @@ pub(super) fn batch(
     let tunnel = |flow: &Conversation| {
         (flow.key.tunnel as usize).checked_sub(1).and_then(|number| tunnels.get(number))
     };
-    let mut encaps = Names::default();
-    let encap: Vec<_> =
-        each().map(|flow| tunnel(flow).map(|tunnel| encaps.number(&tunnel.encap.to_string()))).collect();
+    let mut encaps = Names::<Stack>::default();
+    let encap: Vec<_> = each().map(|flow| tunnel(flow).map(|tunnel| encaps.number(&tunnel.encap))).collect();
     let is_tcp = |flow: &Conversation| flow.key.protocol == 6;
     let label = |flow: &Conversation| flow.opinion.conclusion().0;
     let ttl = |side: &Side, value: u8| Some(value).filter(|_| side.ttl_max != 0 || side.ttl_min != 0);
-    let names = |all: &[&'static str]| all.to_vec();
-    let apps = names(&App::ALL.iter().map(|app| app.name()).collect::<Vec<_>>());
-    let traffic = names(&Traffic::ALL.iter().map(|traffic| traffic.name()).collect::<Vec<_>>());
-    let bases = names(&Basis::ALL.iter().map(|basis| basis.name()).collect::<Vec<_>>());
     columns! {
         "Conversations, both directions together. *Source* is who began: who sent the first packet, unless that answers a SYN. What *reverse* columns say is of the way back (RFC 5103).":
         /// Number of the flow, from 1, in the order in which they began.
@@ -93,11 +89,11 @@ pub(super) fn batch(
         /// Port of the destination.
         dst_port = numbers::<UInt16Type>(each().map(|flow| ports(flow).1));
         /// What it is, by all of its packets: what bytes say counts before behaviour, and that before ports; of several, what most packets say.
-        app = labels(&apps, each().map(|flow| label(flow).app.map(|app| app as u16)))?;
+        app = labels(App::NAMES, each().map(|flow| label(flow).app.map(|app| app as u16)))?;
         /// What the traffic is for.
-        traffic = labels(&traffic, each().map(|flow| Some(label(flow).traffic() as u16)))?;
+        traffic = labels(Traffic::NAMES, each().map(|flow| Some(label(flow).traffic() as u16)))?;
         /// What `app` rests on: `signature`, `behaviour` or `port`.
-        basis = labels(&bases, each().map(|flow| label(flow).basis.map(|basis| basis as u16)))?;
+        basis = labels(Basis::NAMES, each().map(|flow| label(flow).basis.map(|basis| basis as u16)))?;
         /// Of the packets that say something on this basis, the share that says this: below 1, others say something else.
         confidence = numbers::<Float32Type>(each().map(|flow| flow.opinion.conclusion().1));
         /// The name that the client asked for (TLS server name, RFC 6066 section 3), as captured.

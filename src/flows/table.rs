@@ -113,7 +113,7 @@ impl Flows {
     const TABLES: Kinds = Kinds::of(&[Kind::Tls, Kind::Icmp]);
 
     /// The columns that are read.
-    const COLUMNS: [Column; 27] = [
+    const COLUMNS: [Column; 29] = [
         Column::Frame,
         Column::Ts,
         Column::Tap,
@@ -141,6 +141,8 @@ impl Flows {
         Column::TcpAck,
         Column::PayloadLen,
         Column::App,
+        Column::Basis,
+        Column::Issue,
     ];
 
     /// Nothing so far.
@@ -330,7 +332,7 @@ impl Flows {
     }
 
     fn read_packets(&mut self, packets: &Packets<'_>, views: &mut [(View<'_>, usize)]) {
-        let taps: Vec<u16> = packets.taps().iter().map(|tap| self.taps.number(tap)).collect();
+        let taps: Vec<u16> = packets.taps().iter().map(|tap| self.taps.number(*tap)).collect();
         let mut ahead = Vec::with_capacity(AHEAD);
         let mut rows = 0..packets.len();
         loop {
@@ -380,9 +382,7 @@ fn batch(
 
 impl Stage for Flows {
     fn columns(&self) -> Vec<Column> {
-        let mut columns = Self::COLUMNS.to_vec();
-        columns.extend([Column::Basis, Column::Issue]);
-        columns
+        Self::COLUMNS.to_vec()
     }
 
     fn tables(&self) -> Kinds {
@@ -394,7 +394,7 @@ impl Stage for Flows {
     }
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
-        let packets = Packets::with(&batch.packets, &self.columns())?;
+        let packets = Packets::with(&batch.packets, &Self::COLUMNS)?;
         let views = batch.messages.iter().filter(|(kind, _)| Self::TABLES.has(*kind));
         let views: Result<Vec<_>, _> =
             views.map(|(kind, batch)| View::new(*kind, batch).map(|view| (view, 0))).collect();

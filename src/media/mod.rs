@@ -99,6 +99,9 @@ struct Reporting {
 }
 
 impl Streams {
+    /// The side tables that are read.
+    pub const TABLES: Kinds = Kinds::of(&[messages::Kind::Rtp, messages::Kind::Rtcp]);
+
     /// No streams yet.
     pub fn new(options: Options) -> Self {
         let limit = options.limit.clamp(1, u32::MAX as usize);
@@ -357,7 +360,7 @@ impl Stage for Streams {
     }
 
     fn tables(&self) -> Kinds {
-        Kinds::of(&[messages::Kind::Rtp, messages::Kind::Rtcp])
+        Self::TABLES
     }
 
     fn schema(&self) -> SchemaRef {
@@ -370,7 +373,7 @@ impl Stage for Streams {
             return Ok(());
         }
         let packets = Packets::with(&batch.packets, COLUMNS)?;
-        let taps: Vec<u16> = packets.taps().iter().map(|name| self.taps.number(name)).collect();
+        let taps: Vec<u16> = packets.taps().iter().map(|name| self.taps.number(*name)).collect();
         let views = batch.messages.iter().map(|(kind, batch)| View::new(*kind, batch));
         let views = views.collect::<Result<Vec<_>, _>>()?;
         // Frame, view, row: both tables in the order of the capture.

@@ -10,6 +10,7 @@ use super::codec;
 use super::stream::{Reports, Stream, Type};
 use crate::arrays::{Names, columns, counts, fixed, labels, lists, numbers, texts, times};
 use crate::classify::Basis;
+use crate::dissect::Stack;
 
 /// The schema of the rows.
 pub(super) fn schema() -> SchemaRef {
@@ -24,10 +25,9 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
     let path = || each().map(|stream| &stream.key.path);
     let reports = || rows.iter().map(|(_, reports)| reports);
     let main = || each().map(Stream::main_type);
-    let mut encaps = Names::default();
+    let mut encaps = Names::<Stack>::default();
     let encap: Vec<_> =
-        path().map(|path| (!path.encap.is_empty()).then(|| encaps.number(&path.encap.to_string()))).collect();
-    let bases: Vec<_> = Basis::ALL.iter().map(|basis| basis.name()).collect();
+        path().map(|path| (!path.encap.is_empty()).then(|| encaps.number(&path.encap))).collect();
     let ms = |nanoseconds: i64| nanoseconds as f64 / 1e6;
     let rating = || rows.iter().map(|(stream, reports)| stream.rating(reports));
     columns! {
@@ -52,7 +52,7 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         previous_ssrc = numbers::<UInt32Type>(each().map(|stream| stream.previous_ssrc));
         /// Why it is taken for RTP: `signature`, a session description announced the endpoint; `behaviour`, its sequence numbers go on as
         /// those of RTP do. Of the latter, packets count from the fourth one on, with which it is proved.
-        basis = labels(&bases, each().map(|stream| stream.basis.map(|basis| basis as u16)))?;
+        basis = labels(Basis::NAMES, each().map(|stream| stream.basis.map(|basis| basis as u16)))?;
         /// Packets.
         packets = counts(each().map(|stream| stream.packets));
         /// Bytes on the wire, all headers included.

@@ -146,9 +146,7 @@ impl Kind for Texts {
     type Array = ListArray;
 
     fn value(array: &ListArray, row: usize) -> Vec<Cow<'_, str>> {
-        let ends = array.value_offsets();
-        let from_to = ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize);
-        let texts = array.values().as_any().downcast_ref::<StringArray>().zip(from_to);
+        let texts = array.values().as_any().downcast_ref::<StringArray>().zip(items(array, row));
         texts.into_iter().flat_map(|(texts, rows)| rows.map(|row| texts.value(row).into())).collect()
     }
 
@@ -173,40 +171,56 @@ impl Kind for Texts {
     }
 }
 
-/// Several small numbers.
-#[derive(Debug)]
-pub(crate) struct U8s;
+/// Where the items of a row are.
+fn items(array: &ListArray, row: usize) -> Option<std::ops::Range<usize>> {
+    let ends = array.value_offsets();
+    ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize)
+}
 
-impl Kind for U8s {
-    type Value<'a> = Vec<u8>;
-    type Builder = ListBuilder<PrimitiveBuilder<UInt8Type>>;
-    type Array = ListArray;
+macro_rules! lists {
+    ($($(#[doc = $doc:literal])+ $kind:ident = $native:ty, $arrow:ty;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Debug)]
+        pub(crate) struct $kind;
 
-    fn value(array: &ListArray, row: usize) -> Vec<u8> {
-        let ends = array.value_offsets();
-        let from_to = ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize);
-        let numbers = array.values().as_any().downcast_ref::<PrimitiveArray<UInt8Type>>().zip(from_to);
-        numbers.and_then(|(numbers, rows)| numbers.values().get(rows)).unwrap_or_default().to_vec()
-    }
+        impl Kind for $kind {
+            type Value<'a> = Vec<$native>;
+            type Builder = ListBuilder<PrimitiveBuilder<$arrow>>;
+            type Array = ListArray;
 
-    fn data_type() -> DataType {
-        DataType::List(Arc::new(Field::new_list_field(DataType::UInt8, true)))
-    }
+            fn value(array: &ListArray, row: usize) -> Vec<$native> {
+                let numbers = array.values().as_any().downcast_ref::<PrimitiveArray<$arrow>>();
+                let numbers = numbers.zip(items(array, row));
+                numbers.and_then(|(numbers, row)| numbers.values().get(row)).unwrap_or_default().to_vec()
+            }
 
-    fn append(builder: &mut Self::Builder, value: Option<Vec<u8>>) {
-        match value {
-            Some(numbers) => builder.append_value(numbers.into_iter().map(Some)),
-            None => builder.append_null(),
+            fn data_type() -> DataType {
+                DataType::List(Arc::new(Field::new_list_field(<$arrow>::DATA_TYPE, true)))
+            }
+
+            fn append(builder: &mut Self::Builder, value: Option<Vec<$native>>) {
+                match value {
+                    Some(numbers) => builder.append_value(numbers.into_iter().map(Some)),
+                    None => builder.append_null(),
+                }
+            }
+
+            fn extra(builder: &Self::Builder) -> usize {
+                builder.values_ref().len() * size_of::<$native>() / 64
+            }
+
+            fn finish(builder: &mut Self::Builder) -> ArrayRef {
+                ArrayBuilder::finish(builder)
+            }
         }
-    }
+    )+};
+}
 
-    fn extra(builder: &Self::Builder) -> usize {
-        builder.values_ref().len() / 64
-    }
-
-    fn finish(builder: &mut Self::Builder) -> ArrayRef {
-        ArrayBuilder::finish(builder)
-    }
+lists! {
+    /// Several small numbers.
+    U8s = u8, UInt8Type;
+    /// Several numbers.
+    U64s = u64, UInt64Type;
 }
 
 /// Bytes.
@@ -262,42 +276,6 @@ impl Kind for Time {
 
     fn finish(builder: &mut Self::Builder) -> ArrayRef {
         Arc::new(builder.finish().with_timezone("UTC"))
-    }
-}
-
-/// Several numbers.
-#[derive(Debug)]
-pub(crate) struct U64s;
-
-impl Kind for U64s {
-    type Value<'a> = Vec<u64>;
-    type Builder = ListBuilder<PrimitiveBuilder<UInt64Type>>;
-    type Array = ListArray;
-
-    fn value(array: &ListArray, row: usize) -> Vec<u64> {
-        let ends = array.value_offsets();
-        let from_to = ends.get(row).zip(ends.get(row + 1)).map(|(&from, &to)| from as usize..to as usize);
-        let numbers = array.values().as_any().downcast_ref::<UInt64Array>();
-        numbers
-            .zip(from_to)
-            .and_then(|(numbers, rows)| numbers.values().get(rows))
-            .unwrap_or_default()
-            .to_vec()
-    }
-
-    fn data_type() -> DataType {
-        DataType::List(Arc::new(Field::new_list_field(DataType::UInt64, true)))
-    }
-
-    fn append(builder: &mut Self::Builder, value: Option<Vec<u64>>) {
-        match value {
-            Some(numbers) => builder.append_value(numbers.into_iter().map(Some)),
-            None => builder.append_null(),
-        }
-    }
-
-    fn finish(builder: &mut Self::Builder) -> ArrayRef {
-        ArrayBuilder::finish(builder)
     }
 }
 

@@ -1,22 +1,18 @@
 //! The flow table.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow_array::builder::FixedSizeBinaryBuilder;
-use arrow_array::types::{ArrowPrimitiveType, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{
-    ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
-    TimestampNanosecondArray, UInt64Array,
-};
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{ArrayRef, ListArray, RecordBatch, UInt64Array};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Identity, hash_more};
 use super::index::{Index, Secret};
 use super::path::{Path, PathId, Paths};
+use crate::arrays::{Names, counts, fixed, labels, lists, numbers, times};
 use crate::classify::{App, Basis, Label, Traffic};
 use crate::dissect::Stack;
 use crate::hash::fold;
@@ -297,19 +293,10 @@ impl Flows {
     pub fn to_batch(&self, paths: &Paths, taps: &[String]) -> Result<RecordBatch, ArrowError> {
         let path = |flow: &Flow| paths.get(flow.path);
         let has_ports = |flow: &Flow| matches!(flow.key().protocol, Some(6 | 17 | 132));
-        let mut stacks = Stacks::default();
-        let encaps = self.iter().map(|flow| stacks.key(path(flow).encap)).collect::<Vec<_>>();
-        let names = |all: &[&str]| StringArray::from_iter_values(all);
-        let mpls = || self.iter().map(|flow| path(flow).mpls.as_slice().len());
-        let mpls = ListArray::try_new(
-            Arc::new(Field::new("item", DataType::UInt32, false)),
-            OffsetBuffer::from_lengths(mpls()),
-            Arc::new(PrimitiveArray::<UInt32Type>::from_iter_values(
-                self.iter().flat_map(|flow| path(flow).mpls.as_slice().iter().copied()),
-            )),
-            Some(mpls().map(|labels| labels > 0).collect::<NullBuffer>())
-                .filter(|nulls| nulls.null_count() > 0),
-        )?;
+        let mut encaps = Names::<Stack>::default();
+        let stacks = self.iter().map(|flow| path(flow).encap);
+        let encap =
+            stacks.map(|stack| (!stack.is_empty()).then(|| encaps.number(&stack))).collect::<Vec<_>>();
         let frames = ListArray::try_new(
             Arc::new(Field::new("item", DataType::UInt64, false)),
             OffsetBuffer::from_lengths(self.iter().map(|flow| flow.frames().len())),
@@ -318,105 +305,44 @@ impl Flows {
             )),
             None,
         )?;
-        let apps = App::ALL.iter().map(|app| app.name()).collect::<Vec<_>>();
-        let traffic = Traffic::ALL.iter().map(|traffic| traffic.name()).collect::<Vec<_>>();
-        let bases = Basis::ALL.iter().map(|basis| basis.name()).collect::<Vec<_>>();
-        let count = |count: fn(&Flow) -> u64| -> ArrayRef {
-            Arc::new(UInt64Array::from_iter_values(self.iter().map(count)))
-        };
-        let time = |ts: fn(&Flow) -> i64| -> ArrayRef {
-            Arc::new(TimestampNanosecondArray::from_iter_values(self.iter().map(ts)).with_timezone("UTC"))
-        };
+        let each = || self.iter();
+        let ttl = |flow: &Flow, ttl: u8| Some(ttl).filter(|_| flow.key().src.is_some());
         let arrays: Vec<ArrayRef> = vec![
-            self.labels(StringArray::from_iter_values(taps), |flow| Some(path(flow).tap))?,
-            self.fixed(|flow| path(flow).eth_src)?,
-            self.fixed(|flow| path(flow).eth_dst)?,
-            self.numbers::<UInt16Type>(|flow| path(flow).vlan),
-            self.numbers::<UInt16Type>(|flow| path(flow).vlan_inner),
-            Arc::new(mpls),
-            Arc::new(DictionaryArray::<UInt16Type>::try_new(
-                encaps.into_iter().collect(),
-                Arc::new(stacks.names()),
-            )?),
-            self.fixed(|flow| path(flow).outer_src)?,
-            self.fixed(|flow| path(flow).outer_dst)?,
-            self.numbers::<UInt32Type>(|flow| path(flow).tunnel_id),
-            self.numbers::<UInt8Type>(|flow| Some(flow.key().ip_version).filter(|&version| version != 0)),
-            self.fixed(|flow| flow.key().src)?,
-            self.fixed(|flow| flow.key().dst)?,
-            self.numbers::<UInt8Type>(|flow| flow.key().protocol),
-            self.numbers::<UInt16Type>(|flow| Some(flow.key().src_port).filter(|_| has_ports(flow))),
-            self.numbers::<UInt16Type>(|flow| Some(flow.key().dst_port).filter(|_| has_ports(flow))),
-            self.labels(names(&apps), |flow| flow.key().label.app.map(|app| app as u16))?,
-            self.labels(names(&traffic), |flow| Some(flow.key().label.traffic() as u16))?,
-            self.labels(names(&bases), |flow| flow.key().label.basis.map(|basis| basis as u16))?,
-            self.numbers::<UInt64Type>(Flow::flow_id),
-            self.numbers::<UInt16Type>(|flow| {
-                Some(flow.tcp_flags).filter(|_| flow.key().protocol == Some(6))
-            }),
-            self.numbers::<UInt8Type>(|flow| Some(flow.first_ttl).filter(|_| flow.key().src.is_some())),
-            self.numbers::<UInt8Type>(|flow| Some(flow.last_ttl).filter(|_| flow.key().src.is_some())),
-            count(|flow| flow.packets),
-            count(|flow| flow.weak),
-            count(|flow| flow.bytes),
-            time(|flow| flow.first_ts),
-            time(|flow| flow.last_ts),
+            labels(taps, each().map(|flow| Some(path(flow).tap)))?,
+            fixed(each().map(|flow| path(flow).eth_src))?,
+            fixed(each().map(|flow| path(flow).eth_dst))?,
+            numbers::<UInt16Type>(each().map(|flow| path(flow).vlan)),
+            numbers::<UInt16Type>(each().map(|flow| path(flow).vlan_inner)),
+            lists::<UInt32Type>(each().map(|flow| path(flow).mpls.as_slice().iter().copied()))?,
+            labels(encaps.all(), encap.into_iter())?,
+            fixed(each().map(|flow| path(flow).outer_src))?,
+            fixed(each().map(|flow| path(flow).outer_dst))?,
+            numbers::<UInt32Type>(each().map(|flow| path(flow).tunnel_id)),
+            numbers::<UInt8Type>(
+                each().map(|flow| Some(flow.key().ip_version).filter(|&version| version != 0)),
+            ),
+            fixed(each().map(|flow| flow.key().src))?,
+            fixed(each().map(|flow| flow.key().dst))?,
+            numbers::<UInt8Type>(each().map(|flow| flow.key().protocol)),
+            numbers::<UInt16Type>(each().map(|flow| Some(flow.key().src_port).filter(|_| has_ports(flow)))),
+            numbers::<UInt16Type>(each().map(|flow| Some(flow.key().dst_port).filter(|_| has_ports(flow)))),
+            labels(App::NAMES, each().map(|flow| flow.key().label.app.map(|app| app as u16)))?,
+            labels(Traffic::NAMES, each().map(|flow| Some(flow.key().label.traffic() as u16)))?,
+            labels(Basis::NAMES, each().map(|flow| flow.key().label.basis.map(|basis| basis as u16)))?,
+            numbers::<UInt64Type>(each().map(Flow::flow_id)),
+            numbers::<UInt16Type>(
+                each().map(|flow| Some(flow.tcp_flags).filter(|_| flow.key().protocol == Some(6))),
+            ),
+            numbers::<UInt8Type>(each().map(|flow| ttl(flow, flow.first_ttl))),
+            numbers::<UInt8Type>(each().map(|flow| ttl(flow, flow.last_ttl))),
+            counts(each().map(|flow| flow.packets)),
+            counts(each().map(|flow| flow.weak)),
+            counts(each().map(|flow| flow.bytes)),
+            times(each().map(|flow| Some(flow.first_ts))),
+            times(each().map(|flow| Some(flow.last_ts))),
             Arc::new(frames),
         ];
         RecordBatch::try_new(flow_schema(), arrays)
-    }
-
-    fn numbers<T: ArrowPrimitiveType>(&self, value: impl Fn(&Flow) -> Option<T::Native>) -> ArrayRef {
-        Arc::new(self.iter().map(value).collect::<PrimitiveArray<T>>())
-    }
-
-    fn fixed<const N: usize>(
-        &self,
-        value: impl Fn(&Flow) -> Option<[u8; N]>,
-    ) -> Result<ArrayRef, ArrowError> {
-        let values = self.iter().map(|flow| value(flow).unwrap_or([0; N])).collect::<Vec<_>>();
-        let nulls = self.iter().map(|flow| value(flow).is_some()).collect::<NullBuffer>();
-        let nulls = Some(nulls).filter(|nulls| nulls.null_count() > 0);
-        let len = values.len();
-        let values = Buffer::from_vec(values.into_flattened());
-        Ok(Arc::new(FixedSizeBinaryArray::try_new_with_len(N as i32, values, nulls, len)?))
-    }
-
-    fn labels(
-        &self,
-        names: StringArray,
-        value: impl Fn(&Flow) -> Option<u16>,
-    ) -> Result<ArrayRef, ArrowError> {
-        let keys = self.iter().map(value).collect::<PrimitiveArray<UInt16Type>>();
-        Ok(Arc::new(DictionaryArray::try_new(keys, Arc::new(names))?))
-    }
-}
-
-/// The stacks of encapsulations that there are, as keys of a dictionary; those that it has no keys for share one.
-#[derive(Default)]
-struct Stacks {
-    keys: HashMap<Stack, u16>,
-    names: Vec<String>,
-}
-
-impl Stacks {
-    fn key(&mut self, stack: Stack) -> Option<u16> {
-        if stack.is_empty() {
-            return None;
-        }
-        let names = &mut self.names;
-        Some(*self.keys.entry(stack).or_insert_with(|| {
-            match names.len().cmp(&usize::from(u16::MAX)) {
-                Ordering::Less => names.push(stack.to_string()),
-                Ordering::Equal => names.push("other".to_owned()),
-                Ordering::Greater => {}
-            }
-            (names.len() - 1) as u16
-        }))
-    }
-
-    fn names(&self) -> StringArray {
-        StringArray::from_iter_values(&self.names)
     }
 }
 

@@ -135,25 +135,24 @@ TUNNEL = ["encap", "outer_src", "outer_dst", "tunnel_id"]
 
 
 def flows_frame(table: pa.Table) -> pl.DataFrame:
-    """The engine's flows for judging: labels as plain text, times as integers."""
+    """The engine's flows for judging."""
     import polars as pl
 
-    frame = pl.DataFrame(table)
-    labels = [name for name in ("tap", "encap", "app", "traffic", "basis") if name in frame.columns]
-    return frame.with_columns(
-        pl.col(labels).cast(pl.String),
-        pl.col("first_ts", "last_ts").dt.timestamp("ns"),
-        pl.col("frames", "mpls"),
-    )
+    return _plain(pl.DataFrame(table))
 
 
 def heard_frame(name: str, tables: Sequence[Any]) -> pl.DataFrame:
-    """Tables of the engine for judging: labels as plain text, times as integers."""
+    """Tables of the engine, of which there may be none, for judging."""
     import polars as pl
 
-    frame = pl.concat(
-        [pl.DataFrame(each) for each in (tables or [stage_schema(name)])], how="vertical_relaxed"
-    )
+    parts = [pl.DataFrame(each) for each in (tables or [stage_schema(name)])]
+    return _plain(pl.concat(parts, how="vertical_relaxed"))
+
+
+def _plain(frame: pl.DataFrame) -> pl.DataFrame:
+    """A table with labels as plain text, times as integers."""
+    import polars as pl
+
     labels = [name for name, kind in frame.schema.items() if kind == pl.Categorical]
     times = [name for name, kind in frame.schema.items() if kind == pl.Datetime("ns", "UTC")]
     return frame.with_columns(pl.col(labels).cast(pl.String), pl.col(times).dt.timestamp("ns"))

@@ -177,6 +177,13 @@ def encrypted_connections(seen: Observed) -> int:
     return int(flows["flow_id"].n_unique()) if len(flows) else 0
 
 
+def scope_of_calls(seen: Observed) -> Scope:
+    """How many calls there were, and of how many of them all was seen."""
+    count = len(seen.calls) + encrypted_connections(seen)
+    whole = len(seen.calls.filter(~pl.col("began_before")))
+    return scope_of(count, whole, "calls that began before the capture, or whose signalling is encrypted")
+
+
 def texts(values: Sequence[bytes]) -> list[str]:
     """Addresses as text."""
     return [address_text(each) for each in values]

@@ -14,10 +14,9 @@ from tapsight.checks._dialogs import (
     CALL,
     PRIVATE,
     addresses,
-    encrypted_connections,
     fresh,
     networks,
-    scope_of,
+    scope_of_calls,
     summed,
     texts,
     with_call_ids,
@@ -82,13 +81,8 @@ class B12(Check[B12Options]):
 
     def judge(self, seen: Observed, options: B12Options, severity: Severity) -> Judgement:
         """Judges each change within a call by who takes part in it."""
-        hidden = encrypted_connections(seen)
+        scope = scope_of_calls(seen)
         whole = seen.calls.filter(~pl.col("began_before"))
-        scope = scope_of(
-            len(seen.calls) + hidden,
-            len(whole),
-            "calls that began before the capture, or whose signalling is encrypted",
-        )
         worst: Severity = severity if options.peers is not None or options.severity is not None else "low"
         changes = with_call_ids(seen.call_changes, seen).filter(~pl.col("began_before"))
         hosts = changes.with_columns(

@@ -13,10 +13,9 @@ from tapsight.checks._dialogs import (
     NOWHERE,
     PRIVATE,
     addresses,
-    encrypted_connections,
     is_mapped,
     networks,
-    scope_of,
+    scope_of_calls,
     summed,
     texts,
     with_call_ids,
@@ -86,13 +85,7 @@ class B13(Check[B13Options]):
 
     def judge(self, seen: Observed, options: B13Options, severity: Severity) -> Judgement:
         """Judges each description by those before it, by those on other taps, and by the policy."""
-        hidden = encrypted_connections(seen)
-        whole = seen.calls.filter(~pl.col("began_before"))
-        scope = scope_of(
-            len(seen.calls) + hidden,
-            len(whole),
-            "calls that began before the capture, or whose signalling is encrypted",
-        )
+        scope = scope_of_calls(seen)
         media = with_call_ids(seen.call_media, seen).filter(
             ~pl.col("began_before"), ~pl.col("is_candidate"), pl.col("port") != 0
         )
