@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tapsight::calls::{self, Calls};
 use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
 use tapsight::detect;
@@ -25,6 +26,7 @@ pub const ALL: &[(&str, Path)] = &[
     ("all columns", |bytes| columns(bytes, Column::default_set())),
     ("flows", flows),
     ("examine: all detectors and flows", examine),
+    ("calls: a row a call", calls),
     ("media: a row a stream", media),
     ("digest: written and read back", digest),
 ];
@@ -95,6 +97,12 @@ fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)
         .map_or(0, |found| found.flows.num_rows() as u64)
+}
+
+fn calls(bytes: &Arc<Vec<u8>>) -> u64 {
+    let stage = Box::new(Calls::new(calls::Table::Calls, calls::Options::default()));
+    let rows = Staged::new(stage, ScanOptions::default(), |options| scan_with(bytes, options));
+    rows.map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64)).sum()
 }
 
 fn media(bytes: &Arc<Vec<u8>>) -> u64 {

@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tapsight import _core
+from tapsight._calls import calls
+from tapsight._flows import flows
 from tapsight._media import media
 from tapsight.detectors import DETECTORS
 
@@ -129,12 +131,6 @@ def _parquet(source: str | bytes, threads: int) -> int:
     return made
 
 
-def _flows(source: str | bytes, threads: int) -> int:
-    from tapsight._flows import flows
-
-    return sum(batch.nbytes for batch in flows(source, threads=threads))
-
-
 def _polars(source: str | bytes, threads: int) -> int:
     return int(_scan(source, None, threads).to_polars().estimated_size())
 
@@ -151,8 +147,11 @@ def _duckdb(source: str | bytes, threads: int) -> int:
     return 0
 
 
-def _media(source: str | bytes, threads: int) -> int:
-    return int(media(source, threads=threads).to_pyarrow().nbytes)
+def _rows_of(table: Callable[..., Any]) -> Callable[[str | bytes, int], int]:
+    def run(source: str | bytes, threads: int) -> int:
+        return sum(batch.nbytes for batch in table(source, threads=threads))
+
+    return run
 
 
 @dataclass(frozen=True)
@@ -175,9 +174,10 @@ ROWS = (
     Row("all columns without ids", _without_ids),
     Row("all columns", _drain(None), ("memory", "file", "gzip", "zstd")),
     Row("all columns, from a pipe", _pipe, ("file",)),
-    Row("flows", _flows),
+    Row("flows: a row a conversation", _rows_of(flows)),
+    Row("calls: a row a call", _rows_of(calls)),
+    Row("media: a row a stream", _rows_of(media)),
     Row("check without detectors", _examined([])),
-    Row("media: a row a stream", _media),
     Row("check: flows, all detectors", _check, ("file",)),
     Row("digest: written", _digest, ("file",)),
     Row("to Parquet (zstd)", _parquet),

@@ -88,12 +88,22 @@ pub(super) struct Told<'a> {
     description: Option<Description>,
     is_siprec: bool,
     isup: Option<(Option<String>, Option<String>)>,
-    message: Message<'a>,
+    message: &'a Message<'a>,
 }
 
 /// Text that cannot fill the memory.
 fn bounded(text: &str) -> String {
-    text.chars().take(256).collect()
+    start(text, 256).to_owned()
+}
+
+/// The first characters of a text.
+pub(super) fn start(text: &str, characters: usize) -> &str {
+    // A character has a byte or more.
+    if text.len() <= characters {
+        return text;
+    }
+    let end = text.char_indices().nth(characters).map_or(text.len(), |(at, _)| at);
+    text.get(..end).unwrap_or(text)
 }
 
 /// Numbers called and calling, of an initial address message that SIP carries (ITU-T Q.1912.5).
@@ -121,7 +131,7 @@ fn uri_and_parameters(value: &str) -> (Uri, &str) {
 impl<'a> Told<'a> {
     /// What a message says; none if it belongs to no call.
     pub fn of(arrived: Arrived<'a>) -> Option<Self> {
-        let message = Message::parse(arrived.bytes)?;
+        let message = arrived.message;
         let (method, status, request) = match message.start {
             Start::Request(method, uri) => (
                 Some(bounded(&sip::text(method))),
@@ -380,6 +390,14 @@ pub(super) fn keep<T: PartialEq>(all: &mut Vec<T>, new: T) {
     }
 }
 
+/// As [`keep`], of the start of a text.
+fn keep_text(all: &mut Vec<String>, new: &str) {
+    let new = start(new, 256);
+    if all.len() < MAX_KEPT && !all.iter().any(|known| known == new) {
+        all.push(new.to_owned());
+    }
+}
+
 fn text(value: &str) -> Option<Cow<'_, str>> {
     (!value.is_empty()).then_some(Cow::Borrowed(value))
 }
@@ -546,25 +564,25 @@ impl Call {
         let is_callers = told.from_tag == self.caller_tag;
         let callee_tag = if is_callers { &told.to_tag } else { &told.from_tag };
         if !callee_tag.is_empty() {
-            keep(&mut self.to_tags, callee_tag.clone());
+            keep_text(&mut self.to_tags, callee_tag);
         }
         for via in &told.vias {
             if let Some(received) = &via.received {
-                keep(&mut self.received, bounded(received));
+                keep_text(&mut self.received, received);
             }
         }
         if is_callers {
             // The caller's hop stands last.
             for via in told.vias.iter().rev() {
-                keep(&mut self.via, bounded(&via.sent_by));
+                keep_text(&mut self.via, &via.sent_by);
             }
             for host in told.record_route.iter().rev() {
-                keep(&mut self.route, bounded(host));
+                keep_text(&mut self.route, host);
             }
         }
         if told.status.is_none_or(|status| (101..300).contains(&status)) {
             for contact in &told.contacts {
-                keep(&mut self.contacts, bounded(&contact.place()));
+                keep_text(&mut self.contacts, &contact.place());
             }
         }
         let agent = match side {
@@ -578,7 +596,7 @@ impl Call {
         if self.isup.is_none() {
             self.isup.clone_from(&told.isup);
         }
-        let message = &told.message;
+        let message = told.message;
         if matches!(told.method.as_deref(), Some("BYE" | "CANCEL")) || told.status >= Some(300) {
             self.cause = cause(message).or(self.cause);
         }
@@ -592,7 +610,7 @@ impl Call {
             }
             for name in message.values("Require", "", MAX_KEPT) {
                 self.is_siprec |= name.eq_ignore_ascii_case("siprec");
-                keep(&mut self.require, bounded(&name));
+                keep_text(&mut self.require, &name);
             }
             if self.replaces.is_none() {
                 let replaces = message.field("Replaces", "");
@@ -654,16 +672,16 @@ impl Call {
     ) {
         let is_it =
             |fact: &&mut Fact| fact.what == what && fact.side == side && fact.tag == tag && fact.hop == hop;
-        let value = value.chars().take(1024).collect::<String>();
+        let value = start(value, 1024);
         match self.facts.iter_mut().find(is_it) {
             Some(fact) if fact.value != value => {
-                changes.push(what.trim(), None, Some(&fact.value), &value);
-                fact.value = value;
+                changes.push(what.trim(), None, Some(&fact.value), value);
+                value.clone_into(&mut fact.value);
             }
             Some(_) => {}
             None => keep_many(
                 &mut self.facts,
-                Fact { what: what.to_owned(), side, tag: tag.to_owned(), hop, value },
+                Fact { what: what.to_owned(), side, tag: tag.to_owned(), hop, value: value.to_owned() },
             ),
         }
     }
@@ -726,7 +744,7 @@ impl Call {
                     self.final_status = Some(status);
                 }
                 if self.answered.is_some() && self.state == Ending::Answered {
-                    keep(&mut self.confirmed, told.to_tag.clone());
+                    keep_text(&mut self.confirmed, &told.to_tag);
                 }
             }
             300..=699 if self.answered.is_none() => {
@@ -777,12 +795,12 @@ impl Call {
         let tag = tag.clone();
         self.keep_media(told, side, &tag, description, changes, endpoints);
         for way in description.encryptions().filter(|way| *way != "none") {
-            keep(&mut self.encryption_offered, way.to_owned());
+            keep_text(&mut self.encryption_offered, way);
         }
         let Some((offer_hop, offer)) = answered else {
             if self.codecs_offered.is_empty() {
                 for codec in description.sections.iter().flat_map(Section::codecs) {
-                    keep(&mut self.codecs_offered, codec.to_owned());
+                    keep_text(&mut self.codecs_offered, codec);
                 }
             }
             self.offers.retain(|offered| offered.hop != hop);
@@ -811,7 +829,7 @@ impl Call {
             }
             for codec in told.codecs() {
                 if asked.codecs().any(|known| known.eq_ignore_ascii_case(codec)) {
-                    keep(&mut self.codecs_agreed, codec.to_owned());
+                    keep_text(&mut self.codecs_agreed, codec);
                 }
             }
             let way = if asked.encryption == told.encryption { &*told.encryption } else { "none" };

@@ -85,6 +85,9 @@ impl Description {
     }
 }
 
+/// Encodings that are no voice or picture of their own.
+const OTHERS: [&str; 7] = ["", "telephone-event", "CN", "red", "ulpfec", "rtx", "flexfec-03"];
+
 /// What decides on a section at its end.
 #[derive(Debug, Default)]
 struct Marks {
@@ -95,7 +98,7 @@ struct Marks {
 }
 
 fn kept(text: &str) -> String {
-    text.chars().take(64).collect()
+    super::call::start(text, 64).to_owned()
 }
 
 /// The encodings of the static payload types, RFC 3551 section 6.
@@ -196,8 +199,8 @@ impl Section {
     /// Encodings but for what is no voice or picture of its own.
     pub fn codecs(&self) -> impl Iterator<Item = &str> {
         self.payloads.iter().map(|(_, encoding)| &**encoding).filter(|encoding| {
-            let name = encoding.split('/').next().unwrap_or_default().to_ascii_lowercase();
-            !matches!(&*name, "" | "telephone-event" | "cn" | "red" | "ulpfec" | "rtx" | "flexfec-03")
+            let name = encoding.split('/').next().unwrap_or_default();
+            !OTHERS.iter().any(|other| other.eq_ignore_ascii_case(name))
         })
     }
 }

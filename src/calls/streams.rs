@@ -45,6 +45,7 @@ pub(super) struct Payload<'a> {
 pub(super) struct Arrived<'a> {
     pub place: &'a Place,
     pub transport: &'static str,
+    pub message: &'a Message<'a>,
     pub bytes: &'a [u8],
     pub is_complete: bool,
 }
@@ -382,7 +383,7 @@ fn datagram(
         let body = bytes.len().saturating_sub(message.head_len);
         let has_body = message.content_length().is_none_or(|length| length as usize <= body);
         let is_complete = is_whole && message.has_whole_head && has_body;
-        found(Arrived { place, transport, bytes, is_complete });
+        found(Arrived { place, transport, message: &message, bytes, is_complete });
     }
 }
 
@@ -542,8 +543,10 @@ impl Stream {
         }
         let place = &std::mem::take(&mut self.place);
         for bytes in [&*bytes, &*pieces] {
-            if is_message(bytes) {
-                found(Arrived { place, transport, bytes, is_complete: false });
+            if is_message(bytes)
+                && let Some(message) = Message::parse(bytes)
+            {
+                found(Arrived { place, transport, message: &message, bytes, is_complete: false });
             }
         }
     }
@@ -641,13 +644,15 @@ impl Stream {
                 rest.len()
             });
         };
-        let Some(message) = Message::parse(rest).filter(|_| is_message(rest)) else {
+        let message = if is_message(rest) { Message::parse(rest) } else { None };
+        let Some(message) = message else {
             self.is_lost = true;
             return Some(line_end + 1);
         };
+        let arrived = Arrived { place, transport: "tcp", message: &message, bytes: rest, is_complete: false };
         if !message.has_whole_head {
             return (rest.len() > MAX_MESSAGE).then(|| {
-                found(Arrived { place, transport: "tcp", bytes: rest, is_complete: false });
+                found(arrived);
                 self.is_lost = true;
                 rest.len()
             });
@@ -656,13 +661,13 @@ impl Stream {
         let len = message.head_len.saturating_add(body);
         if body > MAX_MESSAGE {
             let bytes = rest.get(..len).unwrap_or(rest);
-            found(Arrived { place, transport: "tcp", bytes, is_complete: false });
+            found(Arrived { bytes, ..arrived });
         } else {
             let Some(bytes) = rest.get(..len) else {
                 self.need = len;
                 return None;
             };
-            found(Arrived { place, transport: "tcp", bytes, is_complete: true });
+            found(Arrived { bytes, is_complete: true, ..arrived });
         }
         self.is_lost = false;
         Some(len)

@@ -98,7 +98,7 @@ fn message(bytes: &[u8]) -> Option<(Row<'_>, usize)> {
         }
         Start::Response(status) => Row { status, ..Row::default() },
     };
-    for (name, value) in message.fields() {
+    for (name, value) in message.fields {
         let is = |long: &str, short: &str| name.is(long, short);
         let field = if is("Call-ID", "i") {
             &mut row.call_id

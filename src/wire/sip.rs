@@ -14,12 +14,12 @@ pub enum Start<'a> {
 }
 
 /// A message as far as it is there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Message<'a> {
     /// What it is.
     pub start: Start<'a>,
-    /// The lines of its header fields, up to the empty one.
-    pub fields: &'a [u8],
+    /// Its header fields: names and values without the blanks around them, in order.
+    pub fields: Vec<(Name<'a>, &'a [u8])>,
     /// Length of start line and header fields, with the empty line.
     pub head_len: usize,
     /// Whether the empty line is there that ends the header.
@@ -34,8 +34,7 @@ impl<'a> Message<'a> {
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let mut lines = Lines { bytes, at: 0 };
         let start = start(lines.next()?)?;
-        let from = lines.at;
-        let mut to = from;
+        let mut fields = Vec::with_capacity(16);
         let mut has_whole_head = false;
         while let Some(line) = lines.next() {
             if line.is_empty() {
@@ -43,26 +42,24 @@ impl<'a> Message<'a> {
                 has_whole_head = lines.at.checked_sub(1).and_then(|last| bytes.get(last)) == Some(&b'\n');
                 break;
             }
-            to = lines.at;
+            fields.extend(field(line));
         }
-        let fields = bytes.get(from..to).unwrap_or_default();
         Some(Self { start, fields, head_len: lines.at, has_whole_head })
-    }
-
-    /// Its header fields: names and values without the blanks around them, in order.
-    pub fn fields(&self) -> impl Iterator<Item = (Name<'a>, &'a [u8])> + use<'a> {
-        fields(self.fields)
     }
 
     /// The first value of a field, as text.
     pub fn field(&self, long: &str, short: &str) -> Option<Cow<'a, str>> {
-        self.fields().find(|(name, _)| name.is(long, short)).map(|(_, value)| text(value))
+        self.named(long, short).next().map(text)
+    }
+
+    fn named(&self, long: &str, short: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.fields.iter().filter(move |(name, _)| name.is(long, short)).map(|&(_, value)| value)
     }
 
     /// All values of a field, where each line may hold several, separated by commas (section 7.3.1). At most `limit`.
     pub fn values(&self, long: &str, short: &str, limit: usize) -> Vec<String> {
         let mut all = Vec::new();
-        for (_, value) in self.fields().filter(|(name, _)| name.is(long, short)) {
+        for value in self.named(long, short) {
             let value = text(value);
             all.extend(values(&value).take(limit.saturating_sub(all.len())).map(str::to_owned));
         }
@@ -71,20 +68,14 @@ impl<'a> Message<'a> {
 
     /// Content-Length.
     pub fn content_length(&self) -> Option<u32> {
-        self.fields()
-            .filter(|(name, _)| name.is("Content-Length", "l"))
-            .last()
-            .and_then(|(_, value)| number(value))
+        self.named("Content-Length", "l").next_back().and_then(number)
     }
 }
 
-/// Names and values of fields, in MIME too.
-fn fields(bytes: &[u8]) -> impl Iterator<Item = (Name<'_>, &[u8])> {
-    let lines = Lines { bytes, at: 0 };
-    lines.filter_map(|line| {
-        let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
-        Some((Name(name.trim_ascii()), value.get(1..).unwrap_or_default().trim_ascii()))
-    })
+/// Name and value of a field, in MIME too.
+fn field(line: &[u8]) -> Option<(Name<'_>, &[u8])> {
+    let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+    Some((Name(name.trim_ascii()), value.get(1..).unwrap_or_default().trim_ascii()))
 }
 
 /// Name of a header field.
@@ -123,8 +114,9 @@ pub fn number(digits: &[u8]) -> Option<u32> {
 
 /// A value as text: unfolded, and no longer than what is kept of one.
 pub fn text(bytes: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(bytes.get(..MAX_FIELD).unwrap_or(bytes));
-    if !text.contains('\n') {
+    let bytes = bytes.get(..MAX_FIELD).unwrap_or(bytes);
+    let text = str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
+    if memchr::memchr(b'\n', bytes).is_none() {
         return text;
     }
     // Folded: the end of a line and the blanks around it are one space.
@@ -157,8 +149,14 @@ impl<'a> Iterator for Lines<'a> {
 /// The parts of a text between a separator that stands neither in quotes nor in angle brackets.
 fn split(text: &str, separator: u8) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
+    let is_plain = memchr::memchr2(b'"', b'<', text.as_bytes()).is_none();
     std::iter::from_fn(move || {
         let all = rest?;
+        if is_plain {
+            let end = memchr::memchr(separator, all.as_bytes());
+            rest = end.and_then(|end| all.get(end + 1..));
+            return Some(all.get(..end.unwrap_or(all.len())).unwrap_or_default().trim());
+        }
         let (mut is_quoted, mut is_escaped, mut is_bracketed) = (false, false, false);
         let end = all.bytes().position(|byte| {
             match byte {
@@ -279,8 +277,8 @@ impl Uri {
 pub fn place(host: &str, port: Option<u16>) -> String {
     match port {
         None => host.to_owned(),
-        Some(port) if host.contains(':') => format!("[{host}]:{port}"),
-        Some(port) => format!("{host}:{port}"),
+        Some(port) if host.contains(':') => ["[", host, "]:", &port.to_string()].concat(),
+        Some(port) => [host, ":", &port.to_string()].concat(),
     }
 }
 
@@ -397,7 +395,7 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Vec<Part<'a>> {
             bytes =
                 bytes.strip_suffix(b"\n").map_or(bytes, |bytes| bytes.strip_suffix(b"\r").unwrap_or(bytes));
         }
-        let named = fields(part.get(..head).unwrap_or_default());
+        let named = Lines { bytes: part.get(..head).unwrap_or_default(), at: 0 }.filter_map(field);
         let kind =
             named.filter(|(name, _)| name.is("Content-Type", "c")).map(|(_, value)| text(value)).next();
         let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
