@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import html
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
@@ -37,6 +38,9 @@ from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
 from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, grouped, worst
 from tapsight.policy import Network, Policy
+
+if TYPE_CHECKING:
+    from tapsight.plot import Plot
 
 SCHEMA = 1
 """Version of the JSON output. It rises when a key changes its name or meaning, not when one is added."""
@@ -200,6 +204,26 @@ class Result:
         return _evidence.write(
             self, directory, findings=findings, max_frames=max_frames, zero_payload=zero_payload
         )
+
+    @functools.cached_property
+    def plot(self) -> Plot:
+        """Pictures of it, as Altair charts."""
+        from tapsight.plot import Plot
+
+        return Plot(self)
+
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        title: str | None = None,
+        evidence: str | os.PathLike[str] | None = None,
+        figures: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Writes one HTML file for everybody whom it concerns; see :func:`tapsight.report.write`."""
+        from tapsight.report import write
+
+        write(self, path, title=title, evidence=evidence, figures=figures)
 
     def __repr__(self) -> str:
         """The answers and verdicts in a few lines."""

@@ -358,6 +358,58 @@ def check(
 
 
 @app.command()
+def report(
+    captures: Captures,
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE", help="Write the page there; - is standard output.")
+    ],
+    policy: PolicyFile = None,
+    title: Annotated[str | None, typer.Option(help="What to call the page.")] = None,
+    evidence: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write the packets that prove each finding there, and link to them."),
+    ] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the pictures there as well, as SVG and PNG.")
+    ] = None,
+    max_frames: MaxFrames = 1000,
+    zero_payload: ZeroPayload = False,
+    window: Window = 5.0,
+    memory: Memory = 160,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check captures, and write a page for everybody whom the answer concerns: one HTML file that needs nothing else.
+
+    Captures are read a second time, for when packets went where they should not.
+    """
+    with _errors():
+        from tapsight import report as page
+        from tapsight._check import check as run
+
+        if _to_terminal(output):
+            raise ValueError("a page is not for terminals: name a file with -o")
+        page.require()
+        if evidence is not None:
+            _require_evidence(captures, evidence)
+        elif zero_payload:
+            raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
+        with _progress(quiet) as progress:
+            result = run(
+                captures,
+                policy=policy,
+                window=window,
+                memory=memory << 20,
+                progress=progress,
+                threads=threads,
+            )
+        if evidence is not None:
+            result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
+        result.report(output, title=title, evidence=evidence, figures=figures)
+        _end(result.problems, result.exit_code)
+
+
+@app.command()
 def digest(
     captures: Annotated[
         list[str],

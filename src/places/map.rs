@@ -160,7 +160,7 @@ impl RangeMap {
 
     /// Whether no address has a value.
     pub fn is_empty(&self) -> bool {
-        self.v4.firsts.is_empty() && self.v6.firsts.is_empty()
+        self.v4.boundaries.is_empty() && self.v6.boundaries.is_empty()
     }
 }
 
@@ -189,8 +189,8 @@ impl Key for u128 {
 /// Boundaries of one kind of address.
 #[derive(Debug, Clone)]
 struct Level<K> {
-    firsts: Vec<K>,
-    values: Vec<u32>,
+    /// Where a value begins, and the value: side by side, so that both are in one line of the cache.
+    boundaries: Vec<(K, u32)>,
     /// By the first 16 bits, and one more for the end; empty if there are few boundaries.
     first: Vec<Bucket>,
     /// By the bits behind those: how many boundaries come before.
@@ -199,7 +199,7 @@ struct Level<K> {
 
 impl<K> Default for Level<K> {
     fn default() -> Self {
-        Self { firsts: Vec::new(), values: Vec::new(), first: Vec::new(), second: Vec::new() }
+        Self { boundaries: Vec::new(), first: Vec::new(), second: Vec::new() }
     }
 }
 
@@ -216,21 +216,20 @@ struct Bucket {
 
 impl<K: Key> Level<K> {
     fn new(changes: impl Iterator<Item = (K, u32)>) -> Self {
-        let (firsts, values): (Vec<K>, Vec<u32>) = changes.unzip();
-        let mut level = Self { firsts, values, ..Self::default() };
-        if level.firsts.len() <= FEW {
+        let mut level = Self { boundaries: changes.collect(), ..Self::default() };
+        if level.boundaries.len() <= FEW {
             return level;
         }
-        let mut rest = level.firsts.as_slice();
+        let mut rest = level.boundaries.as_slice();
         let mut start = 0;
         for number in 0..1_usize << FIRST {
-            let (these, behind) = rest.split_at(rest.partition_point(|key| key.bits(0, FIRST) == number));
+            let (these, behind) = rest.split_at(rest.partition_point(|(key, _)| key.bits(0, FIRST) == number));
             let mut bucket = Bucket { start, second: level.second.len() as u32, bits: 0 };
             if these.len() > FEW {
                 bucket.bits = these.len().ilog2().min(FIRST);
                 // One more than there are numbers, so that the end of a part is the beginning of the next.
                 level.second.extend((0..=1_usize << bucket.bits).map(|part| {
-                    start + these.partition_point(|key| key.bits(FIRST, bucket.bits) < part) as u32
+                    start + these.partition_point(|(key, _)| key.bits(FIRST, bucket.bits) < part) as u32
                 }));
             }
             level.first.push(bucket);
@@ -244,9 +243,9 @@ impl<K: Key> Level<K> {
     #[inline]
     fn get(&self, key: K) -> u32 {
         let (start, end) = self.within(key);
-        let within = self.firsts.get(start..end).unwrap_or_default();
-        let behind = start + within.partition_point(|&first| first <= key);
-        behind.checked_sub(1).and_then(|at| self.values.get(at)).copied().unwrap_or(NONE)
+        let within = self.boundaries.get(start..end).unwrap_or_default();
+        let behind = start + within.partition_point(|&(first, _)| first <= key);
+        behind.checked_sub(1).and_then(|at| self.boundaries.get(at)).map_or(NONE, |&(_, value)| value)
     }
 
     /// Where among the boundaries the first one behind the key can be.
@@ -254,7 +253,7 @@ impl<K: Key> Level<K> {
     fn within(&self, key: K) -> (usize, usize) {
         let number = key.bits(0, FIRST);
         let Some([bucket, next]) = self.first.get(number..number + 2) else {
-            return (0, self.firsts.len());
+            return (0, self.boundaries.len());
         };
         if bucket.bits == 0 {
             return (bucket.start as usize, next.start as usize);

@@ -1,0 +1,478 @@
+"""The page: what stands in it, from the tables of a result."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib.resources
+import importlib.util
+import os
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapsight import _files
+from tapsight._call_verdicts import ASPECTS
+from tapsight._check import Result, compared_rows, plain_rows
+from tapsight._text import duration, listing, percent, plural, safe, time_text, traffic_text
+from tapsight.findings import attack
+from tapsight.report._moments import MOST, Moments
+from tapsight.report._pictures import chart_svg, path_svg
+from tapsight.report_text import collector_text, evidence_lines
+
+if TYPE_CHECKING:
+    import altair as alt
+    import jinja2
+
+ROUTES = 30
+"""Pairs of addresses that calls are listed by."""
+
+
+def write(
+    result: Result,
+    path: str | os.PathLike[str],
+    *,
+    title: str | None = None,
+    evidence: str | os.PathLike[str] | None = None,
+    figures: str | os.PathLike[str] | None = None,
+) -> None:
+    """Writes a page for everybody whom a result concerns: one HTML file that needs nothing else.
+
+    Captures are read once more, for when and what; a page of captures that are gone says so.
+
+    Args:
+        result: What :func:`tapsight.check` found.
+        path: Where to; ``-`` is standard output. A file is replaced as a whole.
+        title: What to call it.
+        evidence: The folder that :meth:`tapsight.Result.evidence` wrote, which the page then links to.
+        figures: A folder for the pictures, as SVG and PNG.
+
+    Raises:
+        ImportError: What makes pages and pictures is not installed.
+        OSError: It cannot be written.
+    """
+    require()
+    page = _Page(result, title or "Was traffic copied, or sent elsewhere?", path, evidence)
+    text = _template().render(page.context())
+    with _files.output(os.fspath(path)) as file:
+        file.write(text.encode("utf-8", "backslashreplace"))
+    if figures is not None:
+        page.save_figures(Path(figures))
+
+
+def require() -> None:
+    """Makes sure that what makes pages and pictures is installed.
+
+    Raises:
+        ImportError: It is not.
+    """
+    for name in ("altair", "jinja2", "vl_convert"):
+        if importlib.util.find_spec(name) is None:
+            raise ImportError("reports need more than the rest of tapsight: pip install 'tapsight[report]'")
+
+
+def _template() -> jinja2.Template:
+    import jinja2
+
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    # What a capture says is text: what would steer a terminal or turn the direction of writing is shown, not done.
+    environment.finalize = lambda value: safe(value) if type(value) is str else value
+    return environment.from_string(_resource("page.html.jinja"))
+
+
+def _resource(name: str) -> str:
+    return importlib.resources.files("tapsight.report").joinpath(name).read_text("utf-8")
+
+
+class _Page:
+    def __init__(
+        self,
+        result: Result,
+        title: str,
+        path: str | os.PathLike[str],
+        evidence: str | os.PathLike[str] | None,
+    ) -> None:
+        self.result = result
+        self.title = title
+        self.folder = Path(path).absolute().parent
+        self.evidence = Path(evidence) if evidence is not None else None
+        self.charts: dict[str, alt.Chart] = {}
+        self.diagrams: dict[str, str] = {}
+
+    def context(self) -> dict[str, Any]:
+        """What the template shows."""
+        from markupsafe import Markup
+
+        from tapsight import __version__
+
+        result, script = self.result, _resource("filter.js")
+        verdicts = result.verdicts.to_pylist()
+        stories = self.stories()
+        words = ("fail", "unknown", "pass")
+        counts = [(word, sum(row["verdict"] == word for row in verdicts)) for word in words]
+        calls = self.calls()
+        parts = {"findings": "Findings", "verdicts": "Verdicts", "unknown": "Not shown", "calls": "Calls"}
+        parts |= {"traffic": "Traffic", "captures": "Captures", "method": "Method"}
+        if calls is None:
+            del parts["calls"]
+        return {
+            "title": self.title,
+            "version": __version__,
+            "script": Markup(script),  # noqa: S704 - ours
+            "script_sum": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+            "style": Markup(_resource("style.css")),  # noqa: S704 - ours
+            "captured": self.captured(),
+            "answers": self.answers(verdicts),
+            "problems": result.problems,
+            "parts": parts.items(),
+            "stories": stories,
+            "n_findings": result.findings.num_rows,
+            "n_more": max(0, result.findings.num_rows - MOST),
+            "verdict_picture": self.picture(
+                "verdicts", result.plot.verdicts(), ", ".join(f"{count} {word}" for word, count in counts)
+            ),
+            "verdict_counts": counts,
+            "verdicts": [
+                _verdict(row) for row in sorted(verdicts, key=lambda row: words.index(row["verdict"]))
+            ],
+            "unknown": _unknown(verdicts),
+            "calls": calls,
+            "traffic": self.traffic(),
+            "captures": [_capture(row) for row in plain_rows(result.taps)],
+            "compared": [_compared(row) for row in compared_rows(result.taps_compared) if row["judged"]],
+            "method": self.method(),
+        }
+
+    def picture(self, name: str, chart: alt.Chart, label: str) -> Any:
+        """A chart in the page, and kept for who wants it as a file."""
+        from markupsafe import Markup
+
+        self.charts[name] = chart
+        return Markup(chart_svg(chart, label))  # noqa: S704 - its text is escaped where it is made
+
+    def save_figures(self, folder: Path) -> None:
+        """Writes all pictures."""
+        import vl_convert
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, chart in self.charts.items():
+            spec = chart.to_dict()
+            (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(spec), "utf-8")
+            (folder / f"{name}.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=2))
+        for name, svg in self.diagrams.items():
+            (folder / f"{name}.svg").write_text(svg, "utf-8")
+            (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
+
+    def captured(self) -> str:
+        """What was looked at, in a line."""
+        taps = self.result.taps
+        if taps.num_rows == 0:
+            return "No frames."
+        first, last = self.times()
+        frames = sum(taps["frames"].to_pylist())
+        names = list(dict.fromkeys(taps["tap"].to_pylist()))
+        return f"{frames:,} frames of {plural(len(names), 'tap')} ({listing(names)}), {time_text(first)} to {time_text(last)} UTC."
+
+    def times(self) -> tuple[int, int]:
+        """The first and the last time of all."""
+        import polars as pl
+
+        taps = pl.DataFrame(self.result.taps)
+        times = [taps[name].dt.timestamp("ns") for name in ("first_ts", "last_ts")]
+        first, last = times[0].min(), times[1].max()
+        return int(first or 0), int(last or 0)  # type: ignore[arg-type]
+
+    def answers(self, verdicts: list[dict[str, Any]]) -> list[dict[str, str]]:
+        """The questions, with what could not be shown as the last."""
+        tones = {"yes": "bad", "no sign": "good"}
+        shown = [
+            {
+                "question": each.question,
+                "answer": each.answer,
+                "because": each.because,
+                "tone": tones.get(each.answer, ""),
+            }
+            for each in self.result.answers
+        ]
+        calls = self.result.calls["verdict"].to_pylist()
+        if calls:
+            failed = calls.count("fail")
+            answer = "no" if failed else "cannot tell" if "unknown" in calls else "yes"
+            because = ", ".join(
+                f"{calls.count(word):,} {what}"
+                for word, what in (("fail", "did not"), ("pass", "did"), ("unknown", "cannot be told"))
+                if word in calls
+            )
+            shown.append(
+                {
+                    "question": "Did calls travel as agreed?",
+                    "answer": answer,
+                    "because": f"of {plural(len(calls), 'call')} {because}",
+                    "tone": {"no": "bad", "yes": "good"}.get(answer, ""),
+                }
+            )
+        unknown = [row for row in verdicts if row["verdict"] == "unknown"]
+        shown.append(
+            {
+                "question": "What could not be shown?",
+                "answer": f"{len(unknown)} of {len(verdicts)}" if unknown else "nothing",
+                "because": "checks could not judge; below stands what would settle them"
+                if unknown
+                else "every check could judge",
+                "tone": "",
+            }
+        )
+        return shown
+
+    def stories(self) -> list[dict[str, Any]]:
+        """Findings that say the same place are one story."""
+        rows = plain_rows(self.result.findings.slice(0, MOST))
+        moments = self.result.plot.moments
+        stories: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            stories.setdefault(moments.heads.get(row["id"], row["id"]), []).append(row)
+        return [self.story(head, members, moments) for head, members in stories.items()]
+
+    def story(self, head: str, members: list[dict[str, Any]], moments: Moments) -> dict[str, Any]:
+        """What is told of one place, or of one finding."""
+        import polars as pl
+
+        first = members[0]
+        low, high = first["share_low"], first["share_high"]
+        facts = [("packets", f"{first['packets']:,}"), ("conversations", f"{first['flows']:,}")]
+        if low is not None and first["judged"]:
+            share = percent(first["packets"], first["judged"])
+            facts.append(("share of what could be judged", f"{share} (95 %: {low:.1%} to {high:.1%})"))
+        facts.append(("time", f"{first['first_ts']} to {first['last_ts']}"))
+        if where := collector_text(first["collector"]):
+            facts.append(("to", where))
+        if first["attack"]:
+            facts.append(("ATT&CK", ", ".join(first["attack"])))
+        pictures: list[dict[str, Any]] = []
+        if head in moments.heads:
+            plot = self.result.plot
+            lags = moments.lags.filter(pl.col("finding") == head)["lag_ns"]
+            pictures.append(self.path(head, first, moments, lags))
+            pictures.append(
+                {
+                    "svg": self.picture(
+                        f"timeline-{head}",
+                        plot.timeline(head),
+                        "packets over time, those sent there beside all others",
+                    ),
+                    "caption": f"Packets in parts of {duration(moments.width_ns)}, at all taps.",
+                }
+            )
+            if lags.n_unique() > 1:
+                pictures.append(
+                    {
+                        "svg": self.picture(f"lags-{head}", plot.lags(head), "how much later copies were"),
+                        "caption": f"How much later the copies were, of {plural(len(lags), 'pair')} among the evidence. From one tap to another, the difference of "
+                        "their clocks is in it.",
+                    }
+                )
+            if moments.prefixes.filter(pl.col("finding") == head).height:
+                pictures.append(
+                    {
+                        "svg": self.picture(
+                            f"prefixes-{head}", plot.prefixes(head), "share of packets copied by prefix"
+                        ),
+                        "caption": "Packets copied, of all those from or to a prefix, on the tap that saw most of them.",
+                    }
+                )
+        return {
+            "first": _named(first),
+            "facts": facts,
+            "pictures": pictures,
+            "others": [_named(row) for row in members[1:]],
+            "proof": self.proof(first),
+        }
+
+    def path(self, head: str, first: Mapping[str, Any], moments: Moments, lags: Any) -> dict[str, Any]:
+        """Who sent what to whom."""
+        import polars as pl
+        from markupsafe import Markup
+
+        prefixes = moments.prefixes.filter(pl.col("finding") == head)["prefix"].to_list()
+        traffic = moments.traffic.filter(pl.col("finding") == head)
+        kinds = traffic_text(traffic.sort("packets", descending=True)["traffic"].drop_nulls().to_list())
+        late = f", {duration(int(lags.median()))} later" if len(lags) else ""
+        collector = first["collector"]
+        svg = path_svg(
+            senders=listing(prefixes, 2) if prefixes else "hosts of this network",
+            device=first["exporter"] or "a device on the path",
+            receivers=listing(prefixes[::-1], 2) if len(prefixes) > 1 else "those it was meant for",
+            collector=" ".join(filter(None, (collector["address"], collector["mac"]))),
+            copied=kinds or "traffic",
+            way=(collector_text({**collector, "address": None, "mac": None}) or "as it was") + late,
+        )
+        self.diagrams[f"path-{head}"] = svg
+        return {"svg": Markup(svg), "caption": "Who sent what to whom."}  # noqa: S704 - its text is escaped
+
+    def proof(self, finding: Mapping[str, Any]) -> list[dict[str, str | None]]:
+        """The frames of the evidence by file, and where they are if there is a folder of evidence."""
+        lines = evidence_lines(finding["evidence"])
+        link = None
+        if self.evidence is not None:
+            found = sorted(self.evidence.glob(f"*{finding['id']}*.pcapng"))
+            if found:
+                relative = os.path.relpath(found[0].absolute(), self.folder)
+                link = urllib.parse.quote(Path(relative).as_posix())
+        shown = []
+        for (_, frames), (_, display_filter) in zip(lines[::2], lines[1::2], strict=True):
+            file, _, numbers = frames.rpartition(": ")
+            shown.append({"file": file, "frames": numbers, "filter": display_filter, "link": link})
+        return shown
+
+    def calls(self) -> dict[str, Any] | None:
+        """Calls by route: between which addresses, and how many passed."""
+        import polars as pl
+
+        from tapsight._text import address_text
+
+        calls = pl.DataFrame(self.result.calls)
+        if calls.is_empty():
+            return None
+        routes = (
+            calls.group_by("src", "dst")
+            .agg(
+                pl.len().alias("calls"),
+                *(
+                    (pl.col(name) == word).sum().alias(f"{name} {word}")
+                    for name in ASPECTS
+                    for word in ("pass", "fail")
+                ),
+            )
+            .sort("calls", "src", "dst", descending=[True, False, False])
+        )
+        return {
+            "count": f"{calls.height:,}",
+            "picture": self.picture("calls", self.result.plot.calls(), "calls by question and verdict"),
+            "aspects": ASPECTS,
+            "routes": [
+                {
+                    "src": address_text(row["src"]),
+                    "dst": address_text(row["dst"]),
+                    "calls": f"{row['calls']:,}",
+                    "cells": [
+                        _cell(row[f"{name} pass"], row[f"{name} fail"], row["calls"]) for name in ASPECTS
+                    ],
+                }
+                for row in routes.head(ROUTES).to_dicts()
+            ],
+            "more": max(0, routes.height - ROUTES),
+        }
+
+    def traffic(self) -> list[dict[str, Any]]:
+        """What traffic there was."""
+        plot = self.result.plot
+        if self.result.flows.num_rows == 0:
+            return []
+        return [
+            {
+                "svg": self.picture("traffic", plot.traffic(), "bytes by application and class of traffic"),
+                "caption": "Bytes by application, inside of tunnels. Copies count, too.",
+            },
+            {
+                "svg": self.picture("countries", plot.countries(), "bytes by pair of countries"),
+                "caption": "Bytes between countries that addresses are registered in; local: private and other special addresses; ?: not known.",
+            },
+        ]
+
+    def method(self) -> list[tuple[str, str]]:
+        """What made this, and of what."""
+        from tapsight import __version__
+
+        run = self.result.run
+        rows = [("tapsight", __version__), ("ATT&CK", attack()[0])]
+        if run is not None:
+            rows += [
+                ("window", f"{run.window:g} s between a packet and its copy"),
+                ("memory", f"{run.memory >> 20} MiB for recent packets"),
+            ]
+            policy = run.policy
+            if policy is None:
+                rows.append(("policy", "none: what is agreed was not said"))
+            elif policy.file is not None:
+                rows.append(("policy", f"{policy.file} (SHA-256 {policy.sha256})"))
+            rows += [(f"SHA-256 of {name}", value) for name, value in run.sums.items()]
+        rows += [("could not be read again", line) for line in self.result.plot.moments.unread]
+        return rows
+
+
+def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "severity": row["severity"],
+        "name": " / ".join(filter(None, (row["check"], row["detector"]))),
+        "sentence": row["sentence"],
+    }
+
+
+def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "check": row["check"],
+        "title": row["title"],
+        "verdict": row["verdict"],
+        "coverage": percent(row["judged"], row["in_scope"]) if row["in_scope"] else "-",
+        "packets": f"{row['in_scope']:,}",
+        "reason": "; ".join(
+            filter(
+                None,
+                (
+                    plural(row["findings"], "finding") if row["findings"] else None,
+                    row["reason"],
+                    row["ticket"],
+                ),
+            )
+        ),
+    }
+
+
+def _unknown(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What could not be judged at all, by reason; the reasons of most checks last, since they say least."""
+    import tomllib
+
+    text = importlib.resources.files("tapsight").joinpath("data/settling.toml").read_text("utf-8")
+    settling = tomllib.loads(text)["settling"]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for row in verdicts:
+        if row["verdict"] == "unknown":
+            shown = {"check": row["check"], "title": row["title"], "settle": settling.get(row["check"])}
+            groups.setdefault(row["reason"] or "not judged", []).append(shown)
+    ordered = sorted(groups.items(), key=lambda item: len(item[1]))
+    return [{"reason": reason, "rows": rows, "open": len(rows) <= 3} for reason, rows in ordered]
+
+
+def _capture(row: Mapping[str, Any]) -> dict[str, Any]:
+    notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
+    notes += ["drops not told"] if row["dropped"] is None else []
+    notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
+    notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
+    notes += list(row["warnings"] or ())
+    return {
+        "tap": row["tap"],
+        "file": row["file"],
+        "first": row["first_ts"],
+        "last": row["last_ts"],
+        "frames": f"{row['frames']:,}",
+        "quality": "; ".join(notes) or "complete",
+    }
+
+
+def _compared(row: Mapping[str, Any]) -> list[str]:
+    names = ("lost", "inserted", "modified", "diverted", "copied")
+    counts = [f"{row[name]:,}" for name in ("judged",)] + [percent(row["passed"], row["judged"])]
+    return [row["from_tap"], row["to_tap"], row["traffic"], *counts, *(f"{row[name]:,}" for name in names)]
+
+
+def _cell(passed: int, failed: int, calls: int) -> dict[str, str]:
+    """One question about the calls of a route."""
+    if failed:
+        return {"tone": "fail", "text": f"fail {failed:,}" if failed < calls else "fail"}
+    if passed == calls:
+        return {"tone": "pass", "text": "pass"}
+    return {"tone": "unknown", "text": f"unknown {calls - passed:,}" if passed else "unknown"}

@@ -1,0 +1,255 @@
+"""The page: in a real browser, with hostile text, and in numbers that the tables have."""
+
+from __future__ import annotations
+
+import html.parser
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from tables import claim, examination, flow, mirror, tap
+from typer.testing import CliRunner
+
+import tapsight
+from tapsight._check import judge
+from tapsight.cli import app
+from tapsight.lab import Implant, Scenario, generate
+from tapsight.plot import Plot
+
+EVIL = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tapsight.Result:
+    folder = tmp_path_factory.mktemp("mirrored")
+    files = generate(Scenario(implants=(Implant("mirror", only="voice"),)), folder)
+    return tapsight.check({"inside": str(files.inside), "outside": str(files.outside)}, policy=files.policy)
+
+
+@pytest.fixture(scope="module")
+def page(mirrored: tapsight.Result, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    mirrored.evidence(folder / "evidence")
+    mirrored.report(folder / "report.html", evidence=folder / "evidence", figures=folder / "figures")
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+class Texts(html.parser.HTMLParser):
+    """Tags, attributes and texts of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_a_browser_shows_it_without_errors_or_requests(page: Path, browser: Any) -> None:
+    tab = browser.new_page(viewport={"width": 1200, "height": 900})
+    errors: list[str] = []
+    requests: list[str] = []
+    tab.on("console", lambda message: errors.append(message.text))
+    tab.on("pageerror", lambda error: errors.append(str(error)))
+    tab.on("request", lambda request: requests.append(request.url))
+    tab.goto(page.as_uri())
+    assert requests == [page.as_uri()]
+    assert tab.locator(".answer .said").all_inner_texts()[:2] == ["yes", "no sign"]
+    rows = tab.locator("#verdict-table tbody tr")
+    every = rows.count()
+    tab.get_by_role("button", name=re.compile("pass")).click()
+    assert tab.locator("#verdict-table tbody tr:visible").count() < every
+    assert "pass" not in tab.locator("#verdict-table tbody tr:visible .verdict").all_inner_texts()
+    # By keyboard: back again, and then a search.
+    tab.get_by_role("button", name=re.compile("pass")).focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("#verdict-table tbody tr:visible").count() == every
+    tab.get_by_label("Search").fill("mirror sessions")
+    assert tab.locator("#verdict-table tbody tr:visible th").all_inner_texts() == ["I6"]
+    assert tab.locator("#shown").inner_text() == f"1 of {every}"
+    assert errors == []
+    # What a script of somebody else would need, the page forbids itself.
+    script = "const s = document.createElement('script'); s.textContent = 'window.hit = 1'; document.body.append(s);"
+    assert tab.evaluate(f"() => {{ {script} return window.hit ?? null }}") is None
+    assert tab.pdf()[:5] == b"%PDF-"
+    tab.close()
+
+
+@pytest.mark.parametrize("width", [360, 768, 1200])
+def test_it_fits_a_telephone(page: Path, browser: Any, width: int) -> None:
+    tab = browser.new_page(viewport={"width": width, "height": 640})
+    tab.goto(page.as_uri())
+    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= width
+    tab.close()
+
+
+def test_numbers_are_those_of_the_tables(page: Path, mirrored: tapsight.Result) -> None:
+    texts = Texts(page.read_text("utf-8"))
+    for id_, sentence in zip(
+        mirrored.findings["id"].to_pylist(), mirrored.findings["sentence"].to_pylist(), strict=True
+    ):
+        assert id_ in texts.text
+        assert sentence in texts.text
+    for row in mirrored.verdicts.to_pylist():
+        assert row["title"] in texts.text
+    links = [value for name, value in texts.attributes if name == "href" and value and value[0] != "#"]
+    assert links
+    assert all((page.parent / link).is_file() for link in links if link)
+    figures = sorted(path.name.split("-")[0] for path in (page.parent / "figures").glob("*.png"))
+    assert {"verdicts.png", "calls.png", "traffic.png", "countries.png", "path", "timeline"} <= set(figures)
+
+
+def test_the_timeline_counts_every_packet_once(mirrored: tapsight.Result) -> None:
+    """All packets of both taps; those sent there are those that the collector's address has as outer destination."""
+    moments = mirrored.plot.moments
+    head = next(iter(moments.heads))
+    counts = moments.counts.filter(pl.col("finding") == head).group_by("sent").agg(pl.col("packets").sum())
+    sent = dict(counts.iter_rows())
+    taps = [str(capture.name) for capture in mirrored.run.captures] if mirrored.run else []
+    packets = pl.concat(tapsight.scan(tap).select("outer_dst", "ts", "frame") for tap in taps).collect()
+    collector = pl.DataFrame(mirrored.findings)["collector"].struct.field("address")[0]
+    there = packets.filter(tapsight.addresses.to_text(packets["outer_dst"]) == collector)
+    assert sent == {"there": there.height, "elsewhere": packets.height - there.height}
+    # The lab makes copies 15 microseconds after the original.
+    assert moments.lags["lag_ns"].unique().to_list() == [15_000]
+    assert not moments.unread
+
+
+def test_hostile_text_stays_text(tmp_path: Path) -> None:
+    name = EVIL
+    claims = [
+        mirror(
+            tap=name,
+            copy_tap=name,
+            evidence=[{"tap": name, "frame": 1, "role": "copy"}],
+            traffic=["voice-media"],
+        )
+    ]
+    rows = {"claims": claims, "taps": [tap(name, warnings=[name])], "flows": [flow(tap=name)]}
+    result = judge(examination(**rows), None, [name])
+    result.report(tmp_path / "page.html", title=name)
+    text = (tmp_path / "page.html").read_text("utf-8")
+    texts = Texts(text)
+    assert texts.tags.count("script") == 1
+    assert "img" not in texts.tags
+    assert not [attribute for attribute, _ in texts.attributes if attribute.startswith("on")]
+    assert "<script>alert(1)</script>" in texts.text
+    assert not set(text) & set("\x1b\u202e")
+
+
+def test_hostile_text_of_a_capture(tmp_path: Path, browser: Any) -> None:
+    """A redirected call that has scripts wherever SIP has text, in a file that is named like one."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+    from scapy.utils import wrpcap
+
+    script = "<script>document.title='x'</script>"
+
+    def sip(src: str, dst: str, *lines: str) -> Any:
+        payload = "\r\n".join([*lines, "Content-Length: 0", "", ""]).encode()
+        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=src, dst=dst)
+        return frame / UDP(sport=5060, dport=5060) / payload
+
+    common = [
+        f"Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{script}",
+        f'From: "{script}" <sip:+4930123456@192.0.2.1>;tag=1',
+        "To: <sip:+4612345678@192.0.2.2>",
+        f"Call-ID: {script}",
+        "CSeq: 1 INVITE",
+    ]
+    call = [
+        sip("192.0.2.1", "192.0.2.2", "INVITE sip:+4612345678@192.0.2.2 SIP/2.0", *common),
+        sip(
+            "192.0.2.2",
+            "192.0.2.1",
+            "SIP/2.0 302 Moved",
+            *common,
+            f'Contact: "{script}" <sip:a@203.0.113.66>',
+        ),
+    ]
+    capture = tmp_path / "<img src=x onerror=alert(1)>.pcap"
+    wrpcap(str(capture), call)
+    (tmp_path / "policy.toml").write_text('[checks.B12]\npeers = ["192.0.2.0/24"]\n')
+    result = tapsight.check(capture, policy=tmp_path / "policy.toml")
+    assert "B12" in result.findings["check"].to_pylist()
+    result.report(tmp_path / "page.html")
+    texts = Texts((tmp_path / "page.html").read_text("utf-8"))
+    assert (texts.tags.count("script"), texts.tags.count("img")) == (1, 0)
+    assert capture.name in texts.text
+    tab = browser.new_page()
+    tab.goto((tmp_path / "page.html").as_uri())
+    assert tab.title() == "Was traffic copied, or sent elsewhere?"
+    tab.close()
+
+
+def test_a_page_of_captures_that_are_gone_says_so(tmp_path: Path) -> None:
+    files = generate(Scenario(implants=(Implant("mirror", only="voice"),)), tmp_path)
+    result = tapsight.check({"inside": str(files.inside), "outside": str(files.outside)})
+    files.inside.unlink()
+    result.report(tmp_path / "page.html")
+    assert "could not be read again" in (tmp_path / "page.html").read_text("utf-8")
+
+
+def test_nothing_found_and_nothing_there(tmp_path: Path) -> None:
+    result = judge(examination(taps=[tap()], claims=[claim("A5.span-both", report=False)]), None)
+    result.report(tmp_path / "page.html")
+    assert "Nothing that failed." in (tmp_path / "page.html").read_text("utf-8")
+    with pytest.raises(ValueError, match="no finding says where packets went"):
+        Plot(result).timeline()
+    with pytest.raises(ValueError, match="no finding has the id 'x'"):
+        Plot(result).timeline("x")
+    empty = judge(examination(taps=[]), None)
+    empty.report(tmp_path / "empty.html")
+    assert "No frames." in (tmp_path / "empty.html").read_text("utf-8")
+
+
+def test_the_command(tmp_path: Path) -> None:
+    files = generate(Scenario(), tmp_path)
+    arguments = [
+        "report",
+        f"inside={files.inside}",
+        f"outside={files.outside}",
+        "--policy",
+        str(files.policy),
+        "-q",
+    ]
+    done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "page.html"), "--title", "Monday"])
+    assert done.exit_code == 0, done.output
+    assert "<title>Monday</title>" in (tmp_path / "page.html").read_text("utf-8")
+    assert CliRunner().invoke(app, ["report", str(files.inside)]).exit_code == 2
+
+
+def test_every_check_says_what_would_settle_it() -> None:
+    import importlib.resources
+    import tomllib
+
+    from tapsight.checks import CHECKS
+    from tapsight.detectors import DETECTORS
+
+    text = importlib.resources.files("tapsight").joinpath("data/settling.toml").read_text("utf-8")
+    settling = tomllib.loads(text)["settling"]
+    assert {*CHECKS, *DETECTORS} <= set(settling)
