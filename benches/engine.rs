@@ -48,8 +48,7 @@ fn places(criterion: &mut Criterion) {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (random >> 32) as u32
     };
-    let v4: Vec<Addr> =
-        (0..LOOKUPS).map(|_| Ipv4Addr::from_bits(next()).to_ipv6_mapped().octets()).collect();
+    let v4: Vec<Addr> = (0..LOOKUPS).map(|_| Ipv4Addr::from_bits(next()).to_ipv6_mapped().octets()).collect();
     // Global unicast addresses (RFC 4291 section 2.4), as registries give them out.
     let v6: Vec<Addr> = (0..LOOKUPS)
         .map(|_| {

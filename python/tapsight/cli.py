@@ -361,13 +361,16 @@ def check(
 def report(
     captures: Captures,
     output: Annotated[
-        str, typer.Option("--output", "-o", metavar="FILE", help="Write the page there; - is standard output.")
+        str,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the page there; - is standard output."),
     ],
     policy: PolicyFile = None,
     title: Annotated[str | None, typer.Option(help="What to call the page.")] = None,
     evidence: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Write the packets that prove each finding there, and link to them."),
+        typer.Option(
+            metavar="DIR", help="Write the packets that prove each finding there, and link to them."
+        ),
     ] = None,
     figures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the pictures there as well, as SVG and PNG.")

@@ -223,7 +223,8 @@ impl<K: Key> Level<K> {
         let mut rest = level.boundaries.as_slice();
         let mut start = 0;
         for number in 0..1_usize << FIRST {
-            let (these, behind) = rest.split_at(rest.partition_point(|(key, _)| key.bits(0, FIRST) == number));
+            let (these, behind) =
+                rest.split_at(rest.partition_point(|(key, _)| key.bits(0, FIRST) == number));
             let mut bucket = Bucket { start, second: level.second.len() as u32, bits: 0 };
             if these.len() > FEW {
                 bucket.bits = these.len().ilog2().min(FIRST);
