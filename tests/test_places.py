@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import random
 from pathlib import Path
 
+import maxminddb
+import mmdb_writer
+import netaddr
 import phonenumbers
 import polars as pl
 import pytest
@@ -19,7 +23,7 @@ from typer.testing import CliRunner
 import tapsight
 from tapsight.cli import app
 from tapsight.places import Places, country_of_number
-from tapsight.policy import Policy
+from tapsight.policy import Policy, Zone
 
 CODES = ["BE", "NL", "DE", "FR", "US", "JP"]
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -52,6 +56,121 @@ def test_the_longest_prefix_says_the_country(
             if address.version == prefix.version and address in prefix
         ]
         assert country == (max(holding)[2] if holding else None), address
+
+
+def _addresses(random: random.Random, networks: list[Network], count: int) -> list[str]:
+    """Addresses in and beside the networks: their first and last ones, those next to them, and some within."""
+    chosen: list[str] = []
+    for network in random.choices(networks, k=count // 5):
+        first, last = int(network.network_address), int(network.broadcast_address)
+        kind = type(network.network_address)
+        for number in (first, last, first - 1, last + 1, random.randint(first, last)):
+            if 0 <= number < 1 << network.max_prefixlen:
+                chosen.append(str(kind(number)))
+    return chosen
+
+
+def test_maxmind_databases_say_what_their_own_reader_does(tmp_path: Path) -> None:
+    """Written by mmdb_writer and read by maxminddb: another writer and another reader."""
+    chance = random.Random(1)
+    networks: dict[Network, dict[str, object]] = {}
+    for _ in range(3000):
+        if chance.random() < 0.6:
+            at = 0x08000000 | chance.getrandbits(25)
+            network: Network = ipaddress.IPv4Network((at, chance.randint(8, 32)), strict=False)
+        else:
+            at = 0x2A00 << 112 | chance.getrandbits(112)
+            network = ipaddress.IPv6Network((at, chance.randint(20, 128)), strict=False)
+        networks[network] = {
+            "country": {"iso_code": chance.choice(CODES)},
+            "autonomous_system_number": chance.randint(1, 400_000),
+            "autonomous_system_organization": f"Network {chance.randint(1, 50)}",
+        }
+    writer = mmdb_writer.MMDBWriter(ip_version=6, ipv4_compatible=True, database_type="Made-Here")
+    # The longer prefix is written last, so that it counts.
+    for network, entry in sorted(
+        networks.items(), key=lambda item: item[0].prefixlen + 96 * (item[0].version == 4)
+    ):
+        writer.insert_network(netaddr.IPSet([str(network)]), entry)
+    path = tmp_path / "made.mmdb"
+    writer.to_db_file(str(path))
+    addresses = _addresses(chance, list(networks), 4000)
+    places = Places(path, registered=False).lookup(pl.Series(addresses))
+    with maxminddb.open_database(path) as reader:
+        for address, country, asn, name in zip(
+            addresses, places["country"], places["asn"], places["network"], strict=True
+        ):
+            entry = reader.get(address) or {}
+            expected = (
+                entry.get("country", {}).get("iso_code"),
+                entry.get("autonomous_system_number"),
+                entry.get("autonomous_system_organization"),
+            )
+            assert (country, asn, name) == expected, address
+
+
+def test_ranges_say_what_a_walk_over_all_of_them_does(tmp_path: Path) -> None:
+    """Ranges that are no prefixes, in a table of first and last addresses; the smaller one counts, then the later row."""
+    chance = random.Random(2)
+    rows = []
+    for _ in range(400):
+        first = 0x08000000 | chance.getrandbits(20)
+        rows.append((first, first + chance.randint(0, 1 << chance.randint(0, 16)), chance.choice(CODES)))
+    text = "".join(
+        f"{ipaddress.IPv4Address(first)},{ipaddress.IPv4Address(last)},{code}\n" for first, last, code in rows
+    )
+    (tmp_path / "ranges.csv").write_text(text)
+    wanted = [
+        number
+        for first, last, _ in rows
+        for number in (first - 1, first, (first + last) // 2, last, last + 1)
+    ]
+    expected = []
+    for number in wanted:
+        holding = [
+            (last - first, -at, code)
+            for at, (first, last, code) in enumerate(rows)
+            if first <= number <= last
+        ]
+        expected.append(min(holding)[2] if holding else None)
+    addresses = pl.Series([str(ipaddress.IPv4Address(number)) for number in wanted])
+    assert (
+        Places(tmp_path / "ranges.csv", registered=False).lookup(addresses)["country"].to_list() == expected
+    )
+
+
+@pytest.mark.parametrize(
+    ("zones", "what"),
+    [
+        (
+            {"a": Zone(prefixes=["192.0.2.0/24"]), "b": Zone(prefixes=["192.0.2.0/24"])},
+            r'192.0.2.0/24 is in zone "a" and in zone "b"',
+        ),
+        ({"a": Zone(vlans=[7]), "b": Zone(vlans=[7])}, r'VLAN 7 is in zone "a" and in zone "b"'),
+        ({"a": Zone(mpls=[16]), "b": Zone(mpls=[16])}, r'MPLS label 16 is in zone "a" and in zone "b"'),
+        ({"a": Zone(taps=["x"]), "b": Zone(taps=["x"])}, r'tap "x" is in zone "a" and in zone "b"'),
+    ],
+)
+def test_what_two_zones_list_is_an_error(zones: dict[str, Zone], what: str) -> None:
+    with pytest.raises(ValueError, match=what):
+        Places(zones=zones)
+
+
+def test_a_database_that_is_cut_or_none_is_an_error(tmp_path: Path) -> None:
+    writer = mmdb_writer.MMDBWriter(ip_version=4, database_type="Made-Here")
+    writer.insert_network(netaddr.IPSet(["192.0.2.0/24"]), {"country": {"iso_code": "SE"}})
+    writer.to_db_file(str(tmp_path / "whole.mmdb"))
+    whole = (tmp_path / "whole.mmdb").read_bytes()
+    for name, content in {
+        "cut.mmdb": whole[: len(whole) // 2],
+        "empty.mmdb": b"",
+        "other.mmdb": b"PK\x03\x04" * 99,
+    }.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=name):
+            Places(tmp_path / name)
+    with pytest.raises(OSError, match="absent"):
+        Places(tmp_path / "absent.mmdb")
 
 
 def test_example_numbers_of_every_region_are_of_their_country() -> None:

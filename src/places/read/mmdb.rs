@@ -17,7 +17,8 @@ struct Record<'a> {
     #[serde(borrow)]
     registered_country: Option<InCountry<'a>>,
     country_code: Option<&'a str>,
-    autonomous_system_number: Option<u32>,
+    #[serde(borrow)]
+    autonomous_system_number: Option<Asn<'a>>,
     autonomous_system_organization: Option<&'a str>,
     #[serde(borrow)]
     asn: Option<Asn<'a>>,
@@ -41,6 +42,7 @@ impl InCountry<'_> {
     }
 }
 
+/// A number of any width: writers take the smallest that holds it.
 #[derive(Debug, Deserialize)]
 #[serde(untagged)]
 enum Asn<'a> {
@@ -54,10 +56,10 @@ impl<'a> Record<'a> {
         let country = code
             .or_else(|| self.country.as_ref()?.code())
             .or_else(|| self.registered_country.as_ref()?.code());
-        let asn = match self.asn {
-            Some(Asn::Number(number)) => Some(number),
+        let asn = match self.asn.as_ref().or(self.autonomous_system_number.as_ref()) {
+            Some(&Asn::Number(number)) => Some(number),
             Some(Asn::Text(text)) => super::asn(text)?,
-            None => self.autonomous_system_number,
+            None => None,
         };
         let name = self.autonomous_system_organization.or(self.as_name).or(self.name).unwrap_or_default();
         Ok(Entry { country, asn, name })
