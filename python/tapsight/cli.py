@@ -296,7 +296,7 @@ def check(
     captures: Captures,
     policy: PolicyFile = None,
     form: Annotated[
-        Literal["text", "json", "ndjson"] | None,
+        Literal["text", "json", "ndjson", "eve", "ocsf", "sarif", "stix", "zeek"] | None,
         typer.Option("--format", help="How to write it; else as the ending of FILE says, else text."),
     ] = None,
     output: Output = None,
@@ -319,7 +319,7 @@ def check(
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
     with _errors():
-        from tapsight import _files, report_text
+        from tapsight import _files, formats, report_text
         from tapsight._check import check as run
 
         if evidence is not None:
@@ -338,11 +338,14 @@ def check(
             )
         to_terminal = _to_terminal(output)
         ending = Path(output or "").suffix
-        match form or {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson"}.get(ending, "text"):
+        endings = {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".sarif": "sarif"}
+        match form or endings.get(ending, "text"):
             case "json":
                 text = result.to_json() + "\n"
             case "ndjson":
                 text = result.to_ndjson()
+            case "eve" | "ocsf" | "sarif" | "stix" | "zeek" as other:
+                text = formats.render(result, other)
             case _:
                 width = os.get_terminal_size().columns if to_terminal else 100
                 colour = to_terminal and "NO_COLOR" not in os.environ

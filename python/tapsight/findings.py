@@ -78,6 +78,14 @@ def attack() -> tuple[str, dict[str, list[str]]]:
     return data["version"], data["findings"]
 
 
+@functools.cache
+def technique_names() -> dict[str, str]:
+    """What ATT&CK calls its techniques, of those that findings point to."""
+    text = importlib.resources.files("tapsight").joinpath("data/attack.toml").read_text("utf-8")
+    names: dict[str, str] = tomllib.loads(text)["techniques"]
+    return names
+
+
 def worst(severities: Iterable[Severity]) -> Severity:
     """The most severe."""
     return max(severities, key=SEVERITIES.index)

@@ -1,0 +1,136 @@
+"""SARIF 2.1.0 (OASIS standard): a result for each finding, and one for each verdict without any.
+
+A verdict that passes is a result of kind ``pass``, one that is unknown of kind ``open``: "the scan was insufficient to determine"
+(section 3.27.9). Findings point to their captures and, in ``logicalLocations``, to frames by number.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tapsight._check import as_json, version
+from tapsight.checks import CHECKS
+from tapsight.detectors import DETECTORS
+from tapsight.formats import _rows
+
+if TYPE_CHECKING:
+    from tapsight._check import Result
+
+LEVEL = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
+_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+FRAMES = 32
+"""Frames that a result names; the tables and evidence have all."""
+
+
+def render(result: Result) -> str:
+    """One run of the tool."""
+    from tapsight.findings import attack
+
+    verdicts = result.verdicts.to_pylist()
+    rules = [row["check"] for row in verdicts]
+    techniques = sorted({each for row in _rows.findings(result) for each in row["attack"]})
+    index = {technique: at for at, technique in enumerate(techniques)}
+    results = [_finding(row, rules, index) for row in _rows.findings(result)]
+    results += [_verdict(row, rules) for row in verdicts if row["verdict"] != "fail"]
+    taxonomy = {
+        "name": "ATT&CK",
+        "version": attack()[0],
+        "organization": "MITRE",
+        "informationUri": "https://attack.mitre.org/",
+        "taxa": [{"id": technique} for technique in techniques],
+    }
+    run: dict[str, Any] = {
+        "tool": {
+            "driver": {
+                "name": "tapsight",
+                "semanticVersion": version(),
+                "rules": [_rule(row) for row in verdicts],
+            }
+        },
+        "taxonomies": [taxonomy],
+        "invocations": [
+            {
+                "executionSuccessful": not result.problems,
+                "toolExecutionNotifications": [
+                    {"level": "error", "message": {"text": line}} for line in result.problems
+                ],
+            }
+        ],
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+    }
+    return as_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _rule(row: dict[str, Any]) -> dict[str, Any]:
+    about = CHECKS.get(row["check"]) or DETECTORS[row["check"]]
+    return {
+        "id": row["check"],
+        "shortDescription": {"text": row["title"]},
+        "help": {"text": about.explain()},
+        "defaultConfiguration": {"level": LEVEL[row["severity"]]},
+    }
+
+
+def _finding(row: dict[str, Any], rules: list[str], techniques: dict[str, int]) -> dict[str, Any]:
+    taxa = [
+        {"id": technique, "index": techniques[technique], "toolComponent": {"name": "ATT&CK", "index": 0}}
+        for technique in row["attack"]
+    ]
+    properties = {
+        key: row[key]
+        for key in ("severity", "kind", "packets", "in_scope", "judged", "flows", "exporter", "collector")
+    }
+    made: dict[str, Any] = {
+        "ruleId": row["family"],
+        "ruleIndex": rules.index(row["family"]),
+        "kind": "fail",
+        "level": LEVEL[row["severity"]],
+        "message": {"text": row["sentence"]},
+        "locations": _locations(row["evidence"] or ()),
+        # The same finding has the same id in every run.
+        "partialFingerprints": {"tapsight/v1": row["id"]},
+        "properties": {**properties, "first_ts": row["first_ts"], "last_ts": row["last_ts"]},
+    }
+    return {**made, "taxa": taxa} if taxa else made
+
+
+def _verdict(row: dict[str, Any], rules: list[str]) -> dict[str, Any]:
+    passed = row["verdict"] == "pass"
+    text = f"{row['title']}: {row['verdict']}" + (f" ({row['reason']})" if row["reason"] else "")
+    return {
+        "ruleId": row["check"],
+        "ruleIndex": rules.index(row["check"]),
+        "kind": "pass" if passed else "open",
+        "level": "none",
+        "message": {"text": text},
+        "properties": {key: row[key] for key in ("in_scope", "judged", "coverage")},
+    }
+
+
+def _locations(evidence: Any) -> list[dict[str, Any]]:
+    files: dict[str, list[dict[str, Any]]] = {}
+    for frame in evidence:
+        files.setdefault(frame["file"] or frame["tap"], []).append(frame)
+    return [
+        {
+            "physicalLocation": {"artifactLocation": {"uri": _uri(file)}},
+            "logicalLocations": [
+                {
+                    "name": f"frame {frame['frame']}",
+                    "fullyQualifiedName": f"{frame['tap']}/{frame['frame']}",
+                    "kind": frame["role"],
+                }
+                for frame in frames[:FRAMES]
+            ],
+        }
+        for file, frames in files.items()
+    ]
+
+
+def _uri(file: str) -> str:
+    """A relative reference for a relative path (RFC 3986), and a file URI for an absolute one."""
+    path = Path(file)
+    return path.as_uri() if path.is_absolute() else urllib.parse.quote(path.as_posix())

@@ -1,0 +1,189 @@
+"""Results as other tools read them: each read back by somebody else's reader of that format."""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import json
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import sarif_pydantic
+import stix2
+import stix2validator
+from parsezeeklogs import ParseZeekLogs
+from py_ocsf_models.events.findings.compliance_finding import ComplianceFinding
+from py_ocsf_models.events.findings.detection_finding import DetectionFinding
+from tables import claim, examination, flow, mirror, tap
+from typer.testing import CliRunner
+
+import tapsight
+from tapsight._check import judge, plain_rows
+from tapsight.cli import app
+from tapsight.formats import FORMATS, render
+from tapsight.lab import Implant, Scenario, generate
+from tapsight.policy import Policy
+
+EVIL = 'a\tb\nc\\x"\x1b[31m\u202e<script>,-'
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tapsight.Result:
+    files = generate(
+        Scenario(implants=(Implant("mirror", only="voice"),)), tmp_path_factory.mktemp("mirrored")
+    )
+    return tapsight.check({"inside": str(files.inside), "outside": str(files.outside)}, policy=files.policy)
+
+
+@pytest.fixture(scope="module")
+def hostile() -> tapsight.Result:
+    claims = [mirror(tap=EVIL, copy_tap=EVIL, evidence=[{"tap": EVIL, "frame": 1, "role": "copy"}])]
+    rows = {"claims": claims, "taps": [tap(EVIL, warnings=[EVIL])], "flows": [flow(tap=EVIL)]}
+    return judge(examination(**rows), Policy.loads(""), [EVIL])
+
+
+@pytest.fixture(scope="module")
+def nothing() -> tapsight.Result:
+    return judge(examination(taps=[], claims=[claim("A5.span-both", report=False)]), None)
+
+
+@pytest.fixture(params=["mirrored", "hostile", "nothing"])
+def result(request: pytest.FixtureRequest) -> tapsight.Result:
+    found: tapsight.Result = request.getfixturevalue(request.param)
+    return found
+
+
+def test_every_format_is_plain_ascii_and_the_same_each_time(result: tapsight.Result) -> None:
+    for name in FORMATS:
+        text = render(result, name)
+        assert text == render(result, name)
+        assert not set(text) & set("\x1b\u202e\x07\x7f")
+
+
+def test_sarif_is_read_by_pydantic_models_of_its_schema(result: tapsight.Result) -> None:
+    sarif = sarif_pydantic.Sarif.model_validate_json(render(result, "sarif"))
+    (run,) = sarif.runs
+    rules = [rule.id for rule in run.tool.driver.rules or ()]
+    results = run.results or []
+    assert rules == result.verdicts["check"].to_pylist()
+    assert all(rules[each.rule_index] == each.rule_id for each in results if each.rule_index is not None)
+    kinds = [
+        json.loads(render(result, "sarif"))["runs"][0]["results"][at]["kind"] for at in range(len(results))
+    ]
+    verdicts = result.verdicts["verdict"].to_pylist()
+    assert kinds.count("fail") == result.findings.num_rows
+    assert (kinds.count("pass"), kinds.count("open")) == (verdicts.count("pass"), verdicts.count("unknown"))
+    prints = [each.partial_fingerprints["tapsight/v1"] for each in results if each.partial_fingerprints]
+    assert prints == result.findings["id"].to_pylist()
+
+
+def test_sarif_levels_are_none_unless_something_failed(mirrored: tapsight.Result) -> None:
+    """SARIF 2.1.0, section 3.27.10: if kind is other than fail, level shall be none."""
+    for each in json.loads(render(mirrored, "sarif"))["runs"][0]["results"]:
+        assert (each["level"] == "none") == (each["kind"] != "fail")
+        for location in each.get("locations", ()):
+            assert location["physicalLocation"]["artifactLocation"]["uri"].startswith("file:///")
+
+
+def test_stix_is_valid_for_the_validator_of_oasis(result: tapsight.Result) -> None:
+    text = render(result, "stix")
+    checked = stix2validator.validate_string(text, stix2validator.ValidationOptions(version="2.1"))
+    assert checked.is_valid, checked.errors
+    bundle = stix2.parse(text)
+    kinds = [each.type for each in bundle.objects]
+    assert kinds.count("note") == result.findings.num_rows
+    known = {each.id for each in bundle.objects}
+    for each in bundle.objects:
+        assert set(each.get("object_refs", ())) <= known
+
+
+def test_stix_ids_of_observables_are_those_of_the_standard(mirrored: tapsight.Result) -> None:
+    """stix2 makes them itself, section 2.9: two makers of the same observable have one id."""
+    for each in stix2.parse(render(mirrored, "stix")).objects:
+        if each.type in {"ipv4-addr", "ipv6-addr", "mac-addr"}:
+            kind: Any = {
+                "ipv4-addr": stix2.IPv4Address,
+                "ipv6-addr": stix2.IPv6Address,
+                "mac-addr": stix2.MACAddress,
+            }
+            assert each.id == kind[each.type](value=each.value).id
+        if each.type == "network-traffic":
+            same = {key: each[key] for key in ("src_ref", "dst_ref", "protocols")}
+            assert each.id == stix2.NetworkTraffic(**same).id
+
+
+def test_ocsf_is_read_by_models_of_its_classes(result: tapsight.Result) -> None:
+    objects = [json.loads(line) for line in render(result, "ocsf").splitlines()]
+    detections = [each for each in objects if each["class_uid"] == 2004]
+    rows = plain_rows(result.findings)
+    assert len(detections) == len(rows)
+    for each, row in zip(detections, rows, strict=True):
+        finding = DetectionFinding.model_validate(each)
+        assert (finding.finding_info.uid, finding.count, finding.message) == (
+            row["id"],
+            row["packets"],
+            row["sentence"],
+        )
+        assert finding.type_uid.value == 200401
+        assert finding.severity == row["severity"].capitalize().replace("Info", "Informational")
+    for each in objects[len(detections) :]:
+        finding = ComplianceFinding.model_validate(each)
+        assert finding.compliance.control == each["finding_info"]["uid"]
+        # 0 unknown, 1 pass, 3 fail.
+        verdict = {0: "unknown", 1: "pass", 3: "fail"}[each["compliance"]["status_id"]]
+        assert {"check": finding.compliance.control, "verdict": verdict} in result.verdicts.select(
+            ["check", "verdict"]
+        ).to_pylist()
+
+
+def test_eve_is_read_as_a_table_of_alerts(mirrored: tapsight.Result, tmp_path: Path) -> None:
+    path = tmp_path / "eve.json"
+    path.write_text(render(mirrored, "eve"))
+    rows = duckdb.sql(
+        f"select event_type, timestamp, dest_ip, alert.severity, alert.signature, tapsight.id, alert.signature_id from read_ndjson_auto('{path}')"
+    ).fetchall()
+    assert [row[5] for row in rows] == mirrored.findings["id"].to_pylist()
+    assert {row[0] for row in rows} == {"alert"}
+    assert all(1 <= row[3] <= 4 for row in rows)
+    assert {row[2] for row in rows} == {"203.0.113.66"}
+    assert len({row[6] for row in rows}) == len({row[4] for row in rows})
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        # As Suricata writes them: microseconds and an offset without a colon.
+        assert len(event["timestamp"]) == len("2026-01-01T00:00:01.000015+0000")
+        ipaddress.ip_address(event["src_ip"])
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_zeek_log_is_read_by_a_reader_of_zeek_logs(result: tapsight.Result, tmp_path: Path) -> None:
+    path = tmp_path / "notice.log"
+    path.write_text(render(result, "zeek"))
+    rows = list(
+        csv.reader(
+            (line for line in path.open() if not line.startswith("#")), delimiter="\t", quoting=csv.QUOTE_NONE
+        )
+    )
+    assert len(rows) == result.findings.num_rows
+    fields = next(line for line in path.read_text().splitlines() if line.startswith("#fields")).split("\t")[
+        1:
+    ]
+    assert all(len(row) == len(fields) for row in rows)
+    if rows:
+        read = [
+            json.loads(each)
+            for each in ParseZeekLogs(str(path), output_format="json", safe_headers=False)
+            if each
+        ]
+        assert [each["sub"].split()[0] for each in read] == result.findings["id"].to_pylist()
+        assert [int(each["n"]) for each in read] == result.findings["packets"].to_pylist()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_command(name: str, tmp_path: Path) -> None:
+    files = generate(Scenario(), tmp_path)
+    out = tmp_path / "out"
+    done = CliRunner().invoke(app, ["check", str(files.inside), "--format", name, "-q", "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    assert out.stat().st_size > 0 or name == "eve"
