@@ -187,3 +187,54 @@ def test_the_command(name: str, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["check", str(files.inside), "--format", name, "-q", "-o", str(out)])
     assert done.exit_code == 0, done.output
     assert out.stat().st_size > 0 or name == "eve"
+
+
+def _corpus(captures: Path) -> list[Path]:
+    return [path for path in sorted(captures.rglob("*.pcap")) if path.stat().st_size < 30_000][::40]
+
+
+def test_flows_as_eve_are_those_of_the_table(captures: Path, tmp_path: Path) -> None:
+    for path in _corpus(captures):
+        out = tmp_path / "eve.json"
+        done = CliRunner().invoke(app, ["flows", str(path), "--format", "eve", "-o", str(out)])
+        assert done.exit_code in {0, 2}, done.output
+        if done.exit_code == 2:
+            continue
+        flows = tapsight.flows(path).to_polars().drop_nulls(["src", "dst"])
+        events = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [each["flow"]["pkts_toserver"] for each in events] == flows["packets"].to_list()
+        assert [each["flow"]["bytes_toclient"] for each in events] == flows["reverse_bytes"].to_list()
+        assert [each["src_ip"] for each in events] == tapsight.addresses.to_text(flows["src"]).to_list()
+        assert [each.get("community_id") for each in events] == flows["community_id"].to_list()
+        assert "null" not in out.read_text().replace('"null', "")
+        for each, encap in zip(events, flows["encap"].cast(str), strict=True):
+            assert ("tunnel" in each) == (encap is not None)
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_flows_as_conn_log_are_those_of_the_table(captures: Path, tmp_path: Path) -> None:
+    for path in _corpus(captures):
+        out = tmp_path / "conn.log"
+        done = CliRunner().invoke(app, ["flows", str(path), "--format", "zeek", "-o", str(out)])
+        assert done.exit_code in {0, 2}, done.output
+        flows = tapsight.flows(path).to_polars().drop_nulls(["src", "dst"]) if done.exit_code == 0 else None
+        if flows is None or flows.is_empty():
+            continue
+        read = [
+            json.loads(each)
+            for each in ParseZeekLogs(str(out), output_format="json", safe_headers=False)
+            if each
+        ]
+        assert [int(each["orig_pkts"]) for each in read] == flows["packets"].to_list()
+        assert [each["id.resp_h"] for each in read] == tapsight.addresses.to_text(flows["dst"]).to_list()
+        assert len({each["uid"] for each in read}) == len(read)
+        for each in read:
+            ipaddress.ip_address(each["id.orig_h"])
+            float(each["ts"])
+
+
+def test_columns_are_not_for_formats_that_have_their_own(tmp_path: Path) -> None:
+    files = generate(Scenario(), tmp_path)
+    done = CliRunner().invoke(app, ["flows", str(files.inside), "--format", "eve", "--columns", "src"])
+    assert done.exit_code == 2
+    assert "columns of its own" in done.output

@@ -185,7 +185,13 @@ def classify(
 def flows(
     captures: Captures,
     output: Output = None,
-    form: TableForm = None,
+    form: Annotated[
+        Literal["csv", "ndjson", "arrow", "parquet", "eve", "zeek"] | None,
+        typer.Option(
+            "--format",
+            help="How to write it: eve is Suricata's JSON, zeek is conn.log; else as the ending of FILE says, else csv.",
+        ),
+    ] = None,
     columns: Columns = None,
     idle_timeout: Annotated[
         float, typer.Option(help="After how many seconds without a packet a flow ends.")
@@ -633,7 +639,7 @@ def _write(
     rows: Callable[[Tap], Any],
     columns: str | None,
     output: str | None,
-    form: TableFormat | None,
+    form: TableFormat | Literal["eve", "zeek"] | None,
 ) -> None:
     """Writes the rows of all taps that can be read, one tap after the other, and exits."""
     from tapsight import _files
@@ -650,10 +656,19 @@ def _write(
     all_rows = [rows(tap) for tap in taps]
     schema: pa.Schema = all_rows[0].schema
     if columns is not None:
+        if chosen in {"eve", "zeek"}:
+            raise ValueError(f"{chosen} has columns of its own: leave out --columns")
         schema = _chosen(schema, _column_names(columns) or [])
     batches = (batch.select(schema.names) for each in all_rows for batch in each.read(_complain))
     with _files.output(output) as file:
-        _files.write_table(batches, schema, file, chosen)
+        match chosen:
+            case "eve" | "zeek":
+                from tapsight.formats import _conversations
+
+                write = {"eve": _conversations.write_eve, "zeek": _conversations.write_zeek}[chosen]
+                write(batches, file)
+            case table:
+                _files.write_table(batches, schema, file, table)
     _end(problems)
 
 
