@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from tapsight._text import address_text
@@ -165,28 +165,49 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
-Prefixes = Annotated[tuple[str, ...], BeforeValidator(resolve_prefixes)]
+class OrText:
+    """For editors: beside tables, a list may hold addresses, prefixes and names of sets; and one of those need not be in a list."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        """The schema of the list, made wider."""
+        listed = handler(core)
+        text = {"type": "string"}
+        return {"anyOf": [text, {**listed, "items": {"anyOf": [text, listed["items"]]}}]}
+
+
+def _listed(*kinds: str) -> WithJsonSchema:
+    """For editors: one value or a list, where a text may name a set."""
+    one = {"type": sorted({*kinds, "string"})}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
+
+
+Prefixes = Annotated[tuple[str, ...], BeforeValidator(resolve_prefixes), _listed("string")]
 """Addresses and prefixes, inline or by the names of sets."""
 
-Pair = Annotated[tuple[Prefixes, Prefixes], BeforeValidator(_pair)]
+_SIDE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+Pair = Annotated[
+    tuple[Prefixes, Prefixes],
+    BeforeValidator(_pair),
+    WithJsonSchema({"type": "array", "items": _SIDE, "minItems": 2, "maxItems": 2}),
+]
 """Two sides, each a set's name or addresses and prefixes."""
 
-Vlans = Annotated[tuple[int, ...], _numbers("VLAN id", 4094)]
+Vlans = Annotated[tuple[int, ...], _numbers("VLAN id", 4094), _listed("integer")]
 """VLAN ids (IEEE 802.1Q)."""
 
-Macs = Annotated[tuple[bytes, ...], BeforeValidator(_macs)]
+Macs = Annotated[tuple[bytes, ...], BeforeValidator(_macs), _listed("string")]
 """MAC addresses."""
 
-Taps = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Taps = Annotated[tuple[str, ...], BeforeValidator(_names), _listed("string")]
 """Names of taps."""
 
-Ports = Annotated[tuple[int, ...], _numbers("port", 2**16 - 1)]
+Ports = Annotated[tuple[int, ...], _numbers("port", 2**16 - 1), _listed("integer")]
 """Ports of TCP, UDP or SCTP."""
 
-Labels = Annotated[tuple[int, ...], _numbers("MPLS label", 2**20 - 1)]
+Labels = Annotated[tuple[int, ...], _numbers("MPLS label", 2**20 - 1), _listed("integer")]
 """MPLS labels (RFC 3032, section 2.1)."""
 
-TunnelIds = Annotated[tuple[int, ...], _numbers("tunnel id", 2**32 - 1)]
+TunnelIds = Annotated[tuple[int, ...], _numbers("tunnel id", 2**32 - 1), _listed("integer")]
 """Identifiers of tunnels: VNI, key, TEID, session."""
 
 TunnelId = Annotated[int, BeforeValidator(lambda value: check_number(value, "tunnel id", 2**32 - 1))]

@@ -515,6 +515,96 @@ def explain(
         typer.echo(known[name].explain())
 
 
+policies = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Begin, read back and compare policies."
+)
+app.add_typer(policies, name="policy")
+
+PolicyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A policy (TOML).")]
+
+
+@policies.command("check")
+def policy_check(file: PolicyArgument) -> None:
+    """Say whether a policy is understood; if not, what is wrong in which line. Exit code 2 if so."""
+    with _errors():
+        from tapsight import _policy_tools
+        from tapsight.policy import Policy
+
+        typer.echo(safe(f"{file}: {_policy_tools.summary(Policy.load(file))}"))
+
+
+@policies.command("explain")
+def policy_explain(file: PolicyArgument) -> None:
+    """Say what each check and detector does under a policy, and what those that cannot judge need."""
+    with _errors():
+        from tapsight import _policy_tools
+        from tapsight.policy import Policy
+
+        for row in _policy_tools.standings(Policy.load(file)):
+            said = f" [{row.said}]" if row.said else ""
+            typer.echo(safe(f"{row.check:<4} {row.state}: {row.title}{said}"))
+
+
+@policies.command("init")
+def policy_init(
+    captures: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME=]CAPTURE...", help="Captures of the network, to begin with what they show."
+        ),
+    ] = None,
+    output: Output = None,
+) -> None:
+    """Write a first policy: empty, or with what captures show, to be gone through line by line."""
+    with _errors():
+        from tapsight import _files, _policy_tools
+
+        text = _policy_tools.starter(captures or None)
+        with _files.output(output) as file:
+            file.write(text.encode())
+
+
+@policies.command("diff")
+def policy_diff(
+    before: PolicyArgument,
+    after: PolicyArgument,
+    captures: Captures,
+    window: Window = 5.0,
+    memory: Memory = 160,
+    threads: Threads = None,
+    quiet: Quiet = False,
+) -> None:
+    """Say how the verdicts on captures change from one policy to another. Exit code 1 if one does."""
+    with _errors():
+        from tapsight import _policy_tools
+        from tapsight.policy import Policy
+
+        policies = [Policy.load(path) for path in (before, after)]
+        with _progress(quiet) as progress:
+            changes, problems = _policy_tools.compare(
+                captures, *policies, window=window, memory=memory << 20, threads=threads, progress=progress
+            )
+        for change in changes:
+            typer.echo(safe(f"{change.check}  {change.before} -> {change.after}: {change.title}"))
+            for mark, sentences in (("+", change.new), ("-", change.gone)):
+                for sentence in sentences:
+                    typer.echo(safe(f"  {mark} {sentence}"))
+        if not changes:
+            typer.echo("no verdict changes")
+        _end(problems, int(bool(changes)))
+
+
+@policies.command("schema")
+def policy_schema() -> None:
+    """Write the JSON Schema of a policy, by which editors complete and check it."""
+    with _errors():
+        import json
+
+        from tapsight import _policy_tools
+
+        typer.echo(json.dumps(_policy_tools.schema(), indent=2))
+
+
 @app.command()
 def where(
     things: Annotated[

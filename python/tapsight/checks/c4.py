@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
 from tapsight._engine import inside
-from tapsight._options import Options, Ports, Prefixes, Severity, resolve_prefixes
+from tapsight._options import Options, OrText, Ports, Prefixes, Severity, resolve_prefixes
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._talks import PORTED, end, services, summed, talks
@@ -41,7 +41,7 @@ def _services(value: object, info: ValidationInfo) -> list[Any]:
 class C4Options(Options):
     """What a policy may say under [checks.C4]."""
 
-    allow: Annotated[list[Service], BeforeValidator(_services)] | None = None
+    allow: Annotated[list[Service], BeforeValidator(_services), OrText()] | None = None
     """Whom devices may ask: sets, addresses and prefixes, or tables that also name ports and protocol."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-from tapsight._options import Options, Prefixes, Severity, TunnelId, resolve_prefixes, within
+from tapsight._options import Options, OrText, Prefixes, Severity, TunnelId, resolve_prefixes, within
 from tapsight._text import begin, party, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.claims import Claim, Tunnel
@@ -52,7 +52,7 @@ def _sinks(value: object, info: ValidationInfo) -> list[Any]:
 class I6Options(Options):
     """What a policy may say under [checks.I6]."""
 
-    sinks: Annotated[list[Sink], BeforeValidator(_sinks)] | None = None
+    sinks: Annotated[list[Sink], BeforeValidator(_sinks), OrText()] | None = None
     """Who may receive copies: a set, addresses and prefixes, or tables that also name exporter, encap and id."""
 
 

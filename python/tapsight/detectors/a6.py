@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo
 
-from tapsight._options import Options, Prefixes, resolve_prefixes, within
+from tapsight._options import Options, OrText, Prefixes, resolve_prefixes, within
 from tapsight._text import begin, percent, plural
 from tapsight.claims import Claim
 from tapsight.detectors._base import Detector, Told
@@ -36,7 +36,7 @@ def _collectors(value: object, info: ValidationInfo) -> list[Any]:
 class A6Options(Options):
     """What a policy may say under [checks.A6]."""
 
-    collectors: Annotated[list[Collector], BeforeValidator(_collectors)] | None = None
+    collectors: Annotated[list[Collector], BeforeValidator(_collectors), OrText()] | None = None
     """Who may receive samples: a set, addresses and prefixes, or tables that also say ``full = true``."""
 
 

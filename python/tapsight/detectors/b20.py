@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
 
-from tapsight._options import Options, Prefixes, resolve_prefixes, within
+from tapsight._options import Options, OrText, Prefixes, resolve_prefixes, within
 from tapsight._text import begin, party, plural, safe
 from tapsight.claims import Claim
 from tapsight.detectors._base import Detector, Told
@@ -71,7 +71,7 @@ class B20Options(Options):
 
     own: Prefixes | None = None
     """The network's own nodes: what two of them say to each other comes over no interconnect."""
-    peers: Annotated[list[Partner], BeforeValidator(_partners)] | None = None
+    peers: Annotated[list[Partner], BeforeValidator(_partners), OrText()] | None = None
     """Who may signal with it: a set, addresses and prefixes, or tables that also say what may come from there."""
 
 

@@ -1,0 +1,230 @@
+"""What people do with a policy besides checking by it: begin one, read it back, see what a change of it changes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tapsight._text import address_text, listing, plural
+from tapsight.checks import CHECKS
+from tapsight.detectors import DETECTORS
+from tapsight.policy import Checks, Policy
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tapsight._check import Result
+    from tapsight._sources import Sources
+
+SUGGESTED = 50
+"""Addresses, VLANs or tunnels of one kind that a first policy lists of a capture."""
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a policy file, for editors."""
+    made = Policy.model_json_schema()
+    checks = Checks.model_json_schema()
+    definitions = {**made.pop("$defs", {}), **checks.pop("$defs", {})}
+    made["properties"]["checks"] = {**checks, "default": {}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **made,
+        "title": "tapsight policy",
+        "$defs": definitions,
+    }
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Standing:
+    """What a policy lets a check or detector do."""
+
+    check: str
+    title: str
+    state: str
+    """``judges``, ``off``, or what it needs."""
+    said: str
+    """What the policy says of it."""
+
+
+def standings(policy: Policy) -> list[Standing]:
+    """What each check and detector does under this policy."""
+    rows = []
+    for id_ in (*DETECTORS, *CHECKS):
+        options = policy.options(id_)
+        missing = CHECKS[id_].missing(options, policy.network) if id_ in CHECKS else None
+        state = "off" if options is not None and not options.enabled else missing or "judges"
+        rows.append(Standing(id_, _title(id_), state, _said(options)))
+    return rows
+
+
+def _title(id_: str) -> str:
+    about = CHECKS.get(id_) or DETECTORS[id_]
+    return about.title
+
+
+def _said(options: Any) -> str:
+    """The options that a policy sets, with how many members lists have."""
+    if options is None:
+        return ""
+    words = []
+    for name in sorted(options.model_fields_set - {"enabled"}):
+        value = getattr(options, name)
+        words.append(f"{name} ({len(value)})" if isinstance(value, list | tuple) else f"{name} {value}")
+    return ", ".join(words)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Change:
+    """A check that two policies judge differently."""
+
+    check: str
+    title: str
+    before: str
+    """The verdict, and why; ``-`` if it is not there."""
+    after: str
+    new: tuple[str, ...]
+    """Sentences of findings that only the second policy has."""
+    gone: tuple[str, ...]
+    """Sentences of findings that only the first has."""
+
+
+def compare(
+    sources: Sources, before: Policy, after: Policy, **options: Any
+) -> tuple[list[Change], tuple[str, ...]]:
+    """How verdicts change from one policy to another over the same captures, and which captures could not be read.
+
+    Args:
+        sources: As :func:`tapsight.check` takes them.
+        before: The first policy.
+        after: The second.
+        options: Others of :func:`tapsight.check`.
+    """
+    from tapsight._check import check
+
+    results = [check(sources, policy=policy, **options) for policy in (before, after)]
+    verdicts = [{row["check"]: row for row in result.verdicts.to_pylist()} for result in results]
+    findings = [_by_check(result) for result in results]
+    changes = []
+    for id_ in dict.fromkeys([*verdicts[0], *verdicts[1]]):
+        old, new = (_verdict_text(rows.get(id_)) for rows in verdicts)
+        first, second = (rows.get(id_, {}) for rows in findings)
+        came = tuple(sentence for key, sentence in second.items() if key not in first)
+        went = tuple(sentence for key, sentence in first.items() if key not in second)
+        if old != new or came or went:
+            changes.append(Change(id_, _title(id_), old, new, came, went))
+    return changes, results[1].problems
+
+
+def _by_check(result: Result) -> dict[str, dict[str, str]]:
+    found: dict[str, dict[str, str]] = {}
+    for row in result.findings.select(["id", "check", "detector", "sentence"]).to_pylist():
+        family = (row["check"] or row["detector"]).partition(".")[0]
+        found.setdefault(family, {})[row["id"]] = row["sentence"]
+    return found
+
+
+def _verdict_text(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    return f"{row['verdict']} ({row['reason']})" if row["reason"] else str(row["verdict"])
+
+
+# --- A first policy ---------------------------------------------------------------------------------------------------
+
+_HEAD = """\
+# What should be true of the network. Every list below is a question: check what was agreed, and take out what was not.
+# `tapsight policy explain FILE` says what each check does with it, `tapsight explain V2` what a check is about.
+"""
+
+
+def starter(sources: Sources | None = None) -> str:
+    """A first policy: empty, or with what captures show, to be gone through line by line."""
+    seen = _seen(sources) if sources is not None else {}
+    note = "  # seen, not agreed: check each" if seen else ""
+    peers, vlans = seen.get("peers", []), seen.get("vlans", [])
+    lines = [
+        _HEAD,
+        "[sets]",
+        f"voice_peers = {_list(peers)}{note}",
+        f"voice_vlans = {_list(vlans)}{note}",
+        "mirror_sinks = []  # addresses to which copies may go",
+        "",
+        "[network]",
+        "infrastructure = []  # addresses of routers, switches and other devices",
+        "gateways = []        # addresses to which hosts send what is for others",
+        "",
+        "[checks.V1]  # voice signalling only between these",
+        'pairs = [["voice_peers", "voice_peers"]]',
+        "",
+        "[checks.V2]  # voice media only in these VLANs; also: mpls, tunnel_ids, prefixes",
+        'vlans = "voice_vlans"',
+        "enabled = " + ("true" if vlans else "false  # once voice_vlans says where voice belongs: true"),
+        "",
+        "[checks.I5]  # no tunnels but these",
+        f"allow = [{note}",
+        *(
+            f"  {{ encap = {_text(encap)}, between = [{_text(src)}, {_text(dst)}]{id_} }},"
+            for encap, src, dst, id_ in seen.get("tunnels", [])
+        ),
+        "]",
+        "",
+        "[checks.I6]  # no copies but to these",
+        'sinks = "mirror_sinks"',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _seen(sources: Sources) -> dict[str, list[Any]]:
+    import polars as pl
+
+    from tapsight._check import check
+    from tapsight.checks._base import flows_frame
+
+    flows = flows_frame(check(sources).flows)
+    voice = flows.filter(pl.col("traffic") == "voice-signalling")
+    ends = pl.concat([voice["src"], voice["dst"]]).drop_nulls().value_counts(sort=True)
+    media = flows.filter(pl.col("traffic") == "voice-media", pl.col("encap").is_null())
+    vlans = media["vlan"].drop_nulls().unique().sort().head(SUGGESTED).to_list()
+    return {
+        "peers": sorted(address_text(each) for each in ends["src"].head(SUGGESTED)),
+        "vlans": vlans,
+        "tunnels": _tunnels(flows),
+    }
+
+
+def _tunnels(flows: pl.DataFrame) -> list[tuple[str, str, str, str]]:
+    import polars as pl
+
+    named = ["encap", "outer_src", "outer_dst", "tunnel_id"]
+    tunnels = (
+        flows.drop_nulls(["encap", "outer_src", "outer_dst"]).group_by(named).agg(pl.col("packets").sum())
+    )
+    rows = tunnels.sort("packets", *named, descending=[True, *[False] * 4], nulls_last=True).head(SUGGESTED)
+    return [
+        (
+            row["encap"],
+            address_text(row["outer_src"]),
+            address_text(row["outer_dst"]),
+            f", id = {row['tunnel_id']}" if row["tunnel_id"] is not None else "",
+        )
+        for row in rows.to_dicts()
+    ]
+
+
+def _list(items: Iterable[object]) -> str:
+    return "[" + ", ".join(_text(item) if isinstance(item, str) else str(item) for item in items) + "]"
+
+
+def _text(text: str) -> str:
+    """A string of TOML, of text that holds nothing to escape: addresses and names of encapsulations."""
+    return f'"{text}"'
+
+
+def summary(policy: Policy) -> str:
+    """How many checks judge, and what others need, in a line."""
+    rows = standings(policy)
+    judging = [row.check for row in rows if row.state == "judges"]
+    others = [row.check for row in rows if row.state not in {"judges", "off"}]
+    text = f"{plural(len(judging), 'check')} and detectors judge"
+    return text + (f"; {listing(others, 8)} need more" if others else "")
