@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from tapsight._engine import stage_schema
 from tapsight._explain import explanation
 from tapsight._options import Options, Severity
+from tapsight._text import plural
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.findings import Finding
 
@@ -46,6 +47,11 @@ class Heard:
     """How many rows of these found no room."""
     is_whole: bool = True
     """Whether they are of all that was seen: of what earlier runs have left in a state, calls and media are not known."""
+
+    @property
+    def doubt(self) -> str | None:
+        """Why a check of them cannot say that all is well, if there is something that it did not get to see."""
+        return f"{plural(self.missing, 'row')} of calls and media found no room" if self.missing else None
 
 
 @dataclasses.dataclass(frozen=True)

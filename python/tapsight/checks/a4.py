@@ -11,7 +11,8 @@ from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import address_text, duration, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
-from tapsight.checks._media import GROUPS, endpoint, legs, same_packets, shown
+from tapsight.checks._media import endpoint, legs, same_packets, shown
+from tapsight.checks._special import GROUPS
 from tapsight.claims import Tunnel
 from tapsight.findings import Finding
 
@@ -81,12 +82,11 @@ class A4(Check[A4Options]):
             *self._copies(seen, long, recorders, scope, severity, fixed=options.severity is not None),
             *self._sessions(seen, sessions, found, options, scope, severity),
         ]
-        missing = seen.heard.missing
         return Judgement(
             scope,
             tuple(findings),
             nothing="no media were seen",
-            doubt=f"{plural(missing, 'row')} of calls and media found no room" if missing else None,
+            doubt=seen.heard.doubt,
         )
 
     def _copies(

@@ -11,6 +11,7 @@ from tapsight._options import Options, Severity
 from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._media import SECOND, endpoint, legs, shown
+from tapsight.checks._special import LOCAL
 from tapsight.claims import Frame, Tunnel
 from tapsight.findings import Finding
 
@@ -22,11 +23,6 @@ PORTS = 20
 """Ports of one host that one sender must try for a spray."""
 FEW = 20
 """Packets for each of them, at most."""
-PRIVATE = (
-    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-    "fc00::/7", "fe80::/10",
-)  # fmt: skip
-"""What only a network itself knows (RFC 1918, RFC 6598, RFC 3927, RFC 4193)."""
 TRACEROUTE = (33434, 33534)
 """Ports that traceroute counts through."""
 
@@ -74,7 +70,7 @@ class B14(Check[Options]):
         calls = seen.calls.select("tap", "call", "began_before", "answered", "addresses")
         found = found.join(calls, on=["tap", "call"], how="left", maintain_order="left")
         described = seen.call_media.filter(pl.col("addr").is_not_null(), pl.col("port") > 0)
-        private = inside(described["addr"], PRIVATE)
+        private = inside(described["addr"], LOCAL)
         described = described.with_columns(private=private)
         sides = described.group_by("tap", "call", "side").agg(
             pl.col("addr").unique().alias("addrs"),
@@ -117,7 +113,7 @@ class B14(Check[Options]):
             .unique()
         )
         odd = odd.join(known, on=["tap", "far"], how="anti", maintain_order="left")
-        odd = odd.filter(~pl.col("candidates"), ~(pl.col("private") & ~inside(odd["far"], PRIVATE)))
+        odd = odd.filter(~pl.col("candidates"), ~(pl.col("private") & ~inside(odd["far"], LOCAL)))
         fixed = options.severity is not None
         by: dict[tuple[str, bytes, bytes], list[dict[str, Any]]] = {}
         for row in odd.to_dicts():
@@ -134,12 +130,11 @@ class B14(Check[Options]):
             for key, rows in by.items()
         ]
         findings += [self._spray(row, scope, severity if fixed else "medium") for row in sprays]
-        missing = seen.heard.missing
         return Judgement(
             scope,
             tuple(findings),
             nothing="no call described media that were seen",
-            doubt=f"{plural(missing, 'row')} of calls and media found no room" if missing else None,
+            doubt=seen.heard.doubt,
         )
 
     def _finding(

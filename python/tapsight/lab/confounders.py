@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 
 from tapsight.lab import control, dialogs, mobile, sip
-from tapsight.lab.dials import Confounder, Implant
-from tapsight.lab.effect import Effect, Passage, Seen, Sent
+from tapsight.lab.dials import Implant
+from tapsight.lab.effect import Passage, Seen, Sent
 from tapsight.lab.honest import Honest, Talk, ticks
 from tapsight.lab.implants.copying import Mirror
 from tapsight.lab.implants.signalling import dhcp_frame
@@ -21,13 +21,11 @@ from tapsight.lab.network import (
     ECMP_NEIGHBOUR,
     GATEWAY,
     INSIDE_MEDIA,
-    INSIDE_SBC,
     LOOPBACK,
     MEDIATION,
     NAT_ADDRESS,
     NEIGHBOUR,
     OUTSIDE_MEDIA,
-    OUTSIDE_SBC,
     OWN_NETWORK,
     OWN_TITLE,
     PACKET_GATEWAY,
@@ -57,7 +55,6 @@ from tapsight.lab.traffic import (
     dns_answer,
     dns_query,
 )
-
 
 # --- How taps see ------------------------------------------------------------------------------------------------------
 

@@ -86,11 +86,23 @@ class OldHold(Spoken):
             time = start + (k - 1) * SECOND
             answer = sip.audio(OUTSIDE_MEDIA, far, *(["inactive"] if k == 4 else []))
             yield script.says(time, src, dst, session.request("INVITE", k, offer))
-            yield script.says(time + 90 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", k, answer))
+            yield script.says(
+                time + 90 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", k, answer)
+            )
             yield script.says(time + 100 * MILLISECOND, src, dst, session.request("ACK", k))
             if k % 2:
-                for here, there in (((INSIDE_MEDIA, near), (OUTSIDE_MEDIA, far)), ((OUTSIDE_MEDIA, far), (INSIDE_MEDIA, near))):
-                    yield from script.sends(time + 150 * MILLISECOND, here, there, 40, ssrc=n * 2 + (here[0] == INSIDE_MEDIA) + 1, first=40 * k)
+                for here, there in (
+                    ((INSIDE_MEDIA, near), (OUTSIDE_MEDIA, far)),
+                    ((OUTSIDE_MEDIA, far), (INSIDE_MEDIA, near)),
+                ):
+                    yield from script.sends(
+                        time + 150 * MILLISECOND,
+                        here,
+                        there,
+                        40,
+                        ssrc=n * 2 + (here[0] == INSIDE_MEDIA) + 1,
+                        first=40 * k,
+                    )
 
 
 class Transfer(Spoken):
@@ -105,14 +117,18 @@ class Transfer(Spoken):
         offer, answer = sip.audio(INSIDE_MEDIA, near), sip.audio(OUTSIDE_MEDIA, far)
         src, dst = session.src, session.dst
         yield script.says(start, src, dst, session.request("INVITE", 1, offer))
-        yield script.says(start + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer))
+        yield script.says(
+            start + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer)
+        )
         yield script.says(start + 120 * MILLISECOND, src, dst, session.request("ACK", 1))
         other = f"consulted-{n}@{INSIDE_SBC}"
         target = f"Refer-To: <sip:{OWN_SBC}?Replaces={other}%3Bto-tag%3Dc2%3Bfrom-tag%3Dc1>"
         time = start + 500 * MILLISECOND
         # The consultation: with the host that the call goes to, by way of the peer's side.
         consulted = sip.Dialog(OUTSIDE_SBC, OWN_SBC, other, "c1", "c2")
-        yield script.says(start + 200 * MILLISECOND, OUTSIDE_SBC, OWN_SBC, consulted.request("INVITE", 1, answer))
+        yield script.says(
+            start + 200 * MILLISECOND, OUTSIDE_SBC, OWN_SBC, consulted.request("INVITE", 1, answer)
+        )
         text = consulted.response(200, "OK", "INVITE", 1, sip.audio(INSIDE_MEDIA, near + 2))
         yield script.says(start + 250 * MILLISECOND, OWN_SBC, OUTSIDE_SBC, text)
         yield script.says(start + 270 * MILLISECOND, OUTSIDE_SBC, OWN_SBC, consulted.request("ACK", 1))
@@ -120,7 +136,9 @@ class Transfer(Spoken):
         yield script.says(time + 30 * MILLISECOND, dst, src, session.response(202, "Accepted", "REFER", 2))
         taken = sip.Dialog(OUTSIDE_SBC, OWN_SBC, f"taken-{n}@{OUTSIDE_SBC}", f"t{n}a", f"t{n}b")
         field = f"Replaces: {other};to-tag=c2;from-tag=c1"
-        yield script.says(time + 60 * MILLISECOND, OUTSIDE_SBC, OWN_SBC, taken.request("INVITE", 1, answer, field))
+        yield script.says(
+            time + 60 * MILLISECOND, OUTSIDE_SBC, OWN_SBC, taken.request("INVITE", 1, answer, field)
+        )
         text = taken.response(200, "OK", "INVITE", 1, sip.audio(INSIDE_MEDIA, near + 2))
         yield script.says(time + 120 * MILLISECOND, OWN_SBC, OUTSIDE_SBC, text)
         yield script.says(time + 140 * MILLISECOND, OUTSIDE_SBC, OWN_SBC, taken.request("ACK", 1))
@@ -142,12 +160,18 @@ class Failover(Spoken):
         offer, answer = sip.audio(INSIDE_MEDIA, near), sip.audio(OUTSIDE_MEDIA, far)
         src, dst = session.src, session.dst
         yield script.says(start, src, dst, session.request("INVITE", 1, offer))
-        yield script.says(start + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer))
+        yield script.says(
+            start + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer)
+        )
         yield script.says(start + 120 * MILLISECOND, src, dst, session.request("ACK", 1))
         time = start + 2 * SECOND
         peer = session.turned()._replace(src=ALTERNATIVE)
-        yield script.says(time, ALTERNATIVE, src, peer.request("INVITE", 5, sip.audio(ALTERNATIVE_MEDIA, far)))
-        yield script.says(time + 30 * MILLISECOND, src, ALTERNATIVE, peer.response(200, "OK", "INVITE", 5, offer))
+        yield script.says(
+            time, ALTERNATIVE, src, peer.request("INVITE", 5, sip.audio(ALTERNATIVE_MEDIA, far))
+        )
+        yield script.says(
+            time + 30 * MILLISECOND, src, ALTERNATIVE, peer.response(200, "OK", "INVITE", 5, offer)
+        )
         yield script.says(time + 60 * MILLISECOND, ALTERNATIVE, src, peer.request("ACK", 5))
         for k, host in enumerate((OUTSIDE_MEDIA, ALTERNATIVE_MEDIA)):
             ends = (INSIDE_MEDIA, near), (host, far)
@@ -181,7 +205,12 @@ class NatPhones(Spoken):
         yield from script.sends(start + 150 * MILLISECOND, ends[1], ends[0], 100)
         yield from script.sends(start + 200 * MILLISECOND, ends[0], ends[1], 97)
         yield script.says(start + 3 * SECOND, public, INSIDE_SBC, inner.request("BYE", 2))
-        yield script.says(start + 3 * SECOND + 30 * MILLISECOND, INSIDE_SBC, public, seen(inner.response(200, "OK", "BYE", 2)))
+        yield script.says(
+            start + 3 * SECOND + 30 * MILLISECOND,
+            INSIDE_SBC,
+            public,
+            seen(inner.response(200, "OK", "BYE", 2)),
+        )
 
 
 class Many(Spoken):
@@ -244,14 +273,18 @@ class IceCall(Spoken):
             f"candidate:1 1 UDP 2130706431 {self.host} {far} typ host",
             f"candidate:2 1 UDP 16777215 {self.relay} {far + 2} typ relay raddr {self.host} rport {far}",
         )
-        first = sip.audio(self.relay, far + 2, "ice-ufrag:abcd", "ice-pwd:0123456789012345678901", *candidates)
+        first = sip.audio(
+            self.relay, far + 2, "ice-ufrag:abcd", "ice-pwd:0123456789012345678901", *candidates
+        )
         mine = f"candidate:1 1 UDP 2130706431 {INSIDE_MEDIA} {near} typ host"
         answer = sip.audio(INSIDE_MEDIA, near, "ice-ufrag:efgh", "ice-pwd:0123456789012345678901", mine)
         chosen = sip.audio(self.host, far, "ice-ufrag:abcd", "ice-pwd:0123456789012345678901", candidates[0])
         for k, offer in enumerate((first, chosen), 1):
             time = start + (k - 1) * SECOND
             yield script.says(time, self.host, INSIDE_SBC, phone.request("INVITE", k, offer))
-            yield script.says(time + 50 * MILLISECOND, INSIDE_SBC, self.host, phone.response(200, "OK", "INVITE", k, answer))
+            yield script.says(
+                time + 50 * MILLISECOND, INSIDE_SBC, self.host, phone.response(200, "OK", "INVITE", k, answer)
+            )
             yield script.says(time + 80 * MILLISECOND, self.host, INSIDE_SBC, phone.request("ACK", k))
         ends = (INSIDE_MEDIA, near), (self.host, far)
         for here, there in (ends, ends[::-1]):
@@ -301,7 +334,9 @@ class RedirectServer(Spoken):
         yield script.says(start + 40 * MILLISECOND, src, self.server, first.request("ACK", 1))
         invite = again.request("INVITE", 2, offer).replace(f";tag={session.to_tag}".encode(), b"")
         yield script.says(start + 50 * MILLISECOND, src, ALTERNATIVE, invite)
-        yield script.says(start + 150 * MILLISECOND, ALTERNATIVE, src, again.response(200, "OK", "INVITE", 2, answer))
+        yield script.says(
+            start + 150 * MILLISECOND, ALTERNATIVE, src, again.response(200, "OK", "INVITE", 2, answer)
+        )
         yield script.says(start + 160 * MILLISECOND, src, ALTERNATIVE, again.request("ACK", 2))
         ends = (INSIDE_MEDIA, near), (ALTERNATIVE_MEDIA, far)
         for here, there in (ends, ends[::-1]):

@@ -12,7 +12,7 @@ from tapsight.lab.network import DTLS_PEER, INSIDE_MEDIA, INSIDE_SBC, SDES_PEER,
 from tapsight.lab.packet import ACK, PSH, SYN, TCP, UDP, Packet
 from tapsight.lab.traffic import MILLISECOND, VOICE, Event, client_hello, server_hello
 
-FRAMES = 20
+FRAMES = 60
 """Packets of media of a short call, each way."""
 
 
@@ -26,7 +26,9 @@ class Script:
         cause: Whose doing it is.
     """
 
-    def __init__(self, flow: str, rng: random.Random, role: str = "original", cause: int | None = None) -> None:
+    def __init__(
+        self, flow: str, rng: random.Random, role: str = "original", cause: int | None = None
+    ) -> None:
         self.flow, self.rng, self.role, self.cause = flow, rng, role, cause
         self._number = 0
 
@@ -99,7 +101,10 @@ def secure_calls(seed: int, end: int, count: int) -> Iterator[Event]:
         for kind, peer, base in (("sdes", SDES_PEER, 27_000), ("dtls", DTLS_PEER, 28_000)):
             script = Script(f"{kind}-{n}", rng)
             yield from script.call(
-                time + rng.randrange(100) * MILLISECOND, dialog(kind, n, peer), *media(kind, n, base, rng), tag=10
+                time + rng.randrange(100) * MILLISECOND,
+                dialog(kind, n, peer),
+                *media(kind, n, base, rng),
+                tag=10,
             )
         script = Script(f"tls-{n}", rng)
         ends = (INSIDE_MEDIA, 29_000 + 4 * n), (SECURE_MEDIA, 39_000 + 4 * n)
@@ -142,9 +147,7 @@ def _tls(rng: random.Random, end: int, count: int) -> Iterator[Event]:
         (src, src_port), (dst, dst_port) = ends if outward else ends[::-1]
         mine, theirs = (0, 1) if outward else (1, 0)
         ack = seqs[theirs] if flags & ACK else 0
-        packet = Packet(
-            src, dst, TCP, src_port, dst_port, payload, 60, 0x60, 0, seqs[mine], ack, flags
-        )
+        packet = Packet(src, dst, TCP, src_port, dst_port, payload, 60, 0x60, 0, seqs[mine], ack, flags)
         seqs[mine] = (seqs[mine] + len(payload) + bool(flags & SYN)) & 0xFFFFFFFF
         return script.packet(time, packet)
 

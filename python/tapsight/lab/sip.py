@@ -109,5 +109,7 @@ def fingerprint(digest: bytes) -> str:
 
 def in_clear(text: str) -> str:
     """The message without keys and fingerprints, as one that never had any."""
-    lines = [line for line in text.split("\r\n") if not line.startswith(("a=crypto", "a=fingerprint", "a=setup"))]
+    lines = [
+        line for line in text.split("\r\n") if not line.startswith(("a=crypto", "a=fingerprint", "a=setup"))
+    ]
     return "\r\n".join(lines).replace(f" {DTLS} ", " RTP/AVP ").replace(f" {SDES} ", " RTP/AVP ")

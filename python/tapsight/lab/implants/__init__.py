@@ -7,6 +7,13 @@ from tapsight.lab.implants import copying, dialogs, diverting, managing, signall
 
 IMPLANTS: dict[str, type[Tampering]] = {
     each.kind: each
-    for each in (*copying.KINDS, *diverting.KINDS, *managing.KINDS, *signalling.KINDS, *voice.KINDS, *dialogs.KINDS)
+    for each in (
+        *copying.KINDS,
+        *diverting.KINDS,
+        *managing.KINDS,
+        *signalling.KINDS,
+        *voice.KINDS,
+        *dialogs.KINDS,
+    )
 }
 """Every implant by its kind, those that copy first."""

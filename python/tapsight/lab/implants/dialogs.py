@@ -42,7 +42,11 @@ class Leading(Tampering):
             else:
                 yield event
         for flow, mine in calls.items():
-            if mine[0].time < self.start or not is_signalling(mine[0]) or self.rng.random() >= self.dials.share:
+            if (
+                mine[0].time < self.start
+                or not is_signalling(mine[0])
+                or self.rng.random() >= self.dials.share
+            ):
                 yield from mine
                 continue
             self._chosen.add(flow)
@@ -69,7 +73,11 @@ class Leading(Tampering):
         if change is not None:
             payload = sip.edited(payload, change)
         packet = packet._replace(payload=payload, src=src or packet.src, dst=dst or packet.dst)
-        return event._replace(packet=packet, role=self.kind, cause=self.number) if packet != event.packet else event
+        return (
+            event._replace(packet=packet, role=self.kind, cause=self.number)
+            if packet != event.packet
+            else event
+        )
 
     def rewrites(self, passage: Passage, change: Callable[[str], str]) -> None:
         """Changes the text of a message on its way through the router."""
@@ -138,7 +146,9 @@ class SipRedirect(Leading):
         for event in call:
             later = is_signalling(event) and re.search(rb"CSeq: \d+ (ACK|BYE)", event.packet.payload)
             if later and event.outward:
-                yield self.changed(event, lambda text: re.sub(rf"@?{re.escape(peer)}(?= SIP)", f"@{hop}", text), dst=hop)
+                yield self.changed(
+                    event, lambda text: re.sub(rf"@?{re.escape(peer)}(?= SIP)", f"@{hop}", text), dst=hop
+                )
             elif later:
                 yield self.changed(event, src=hop)
             elif is_signalling(event) and not event.outward and self.via == "peer":
@@ -167,14 +177,22 @@ class SipRedirect(Leading):
         text = "\r\n".join(said) + "\r\n\r\n"
         yield invite
         yield script.says(invite.time + 3 * MILLISECOND, peer, mine, text.encode())
-        received = f"ACK sip:{peer} SIP/2.0\r\n" + "\r\n".join(fields).replace("1 INVITE", "1 ACK") + "\r\nContent-Length: 0\r\n\r\n"
+        received = (
+            f"ACK sip:{peer} SIP/2.0\r\n"
+            + "\r\n".join(fields).replace("1 INVITE", "1 ACK")
+            + "\r\nContent-Length: 0\r\n\r\n"
+        )
         yield script.says(invite.time + 5 * MILLISECOND, mine, peer, received.encode())
 
         def follows(text: str) -> str:
             text = re.sub(r"branch=z9hG4bK(\w+)", r"branch=z9hG4bK\1r", text)
             text = re.sub(r"(?<=\r\nCSeq: )\d+", lambda number: str(int(number[0]) + 1), text)
             if self.via == "305":
-                return text.replace("\r\nVia:", f"\r\nRecord-Route: <sip:{hop};lr>\r\nVia:", 1) if text.startswith("SIP/2.0 200") else text
+                return (
+                    text.replace("\r\nVia:", f"\r\nRecord-Route: <sip:{hop};lr>\r\nVia:", 1)
+                    if text.startswith("SIP/2.0 200")
+                    else text
+                )
             text = re.sub(rf"^(\w+ sip:.*?){re.escape(peer)}(?= SIP)", rf"\g<1>{hop}", text)
             return re.sub(rf"(?<=\r\nContact: <sip:){re.escape(peer)}", hop, text)
 
@@ -195,7 +213,9 @@ class SipRedirect(Leading):
             stranger = sip.Dialog(hop, INSIDE_SBC, call_id, callee, caller)
             refer = stranger.request("REFER", 7, "", f"Refer-To: <sip:{hop}>")
             yield script.says(time, hop, INSIDE_SBC, refer)
-            yield script.says(time + 5 * MILLISECOND, INSIDE_SBC, hop, stranger.response(202, "Accepted", "REFER", 7))
+            yield script.says(
+                time + 5 * MILLISECOND, INSIDE_SBC, hop, stranger.response(202, "Accepted", "REFER", 7)
+            )
             return
         session = sip.Dialog(hop, INSIDE_SBC, f"x-{call_id}", "x1", "x2")
         # Tags as who receives it has them: its own first (RFC 3891 section 3).
@@ -244,7 +264,9 @@ class SdpHijack(Leading):
         # In the peer's name, which asks for the first time.
         session = sip.Dialog(invite.dst, invite.src, call_id, callee, caller)
         script, mine = self.script(call[0].flow), _description(call[0])
-        theirs = self._here(next(_description(event) for event in call if event.packet.payload.startswith(b"SIP/2.0 200")))
+        theirs = self._here(
+            next(_description(event) for event in call if event.packet.payload.startswith(b"SIP/2.0 200"))
+        )
         offer = session.request("INVITE", 11, theirs)
         answer = session.response(200, "OK", "INVITE", 11, mine)
         yield script.says(middle, invite.dst, invite.src, offer)
