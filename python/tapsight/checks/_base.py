@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tapsight.checks._paths import Changes
+    from tapsight.detectors import Question
     from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
@@ -192,6 +193,8 @@ class Check(ABC, Generic[O]):
     options: ClassVar[type[Options]]
     hears: ClassVar[bool] = False
     """Whether it judges by calls and media."""
+    asks: ClassVar[tuple[Question, ...]] = ()
+    """The questions that cannot be answered with no while it could not judge what there was."""
 
     @abstractmethod
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:

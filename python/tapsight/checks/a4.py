@@ -65,6 +65,7 @@ class A4(Check[A4Options]):
     severity = "high"
     options = A4Options
     hears = True
+    asks = ("copied",)
 
     def judge(self, seen: Observed, options: A4Options, severity: Severity) -> Judgement:
         """Judges pairs of streams, and recording sessions."""

@@ -84,6 +84,7 @@ class B12(Check[B12Options]):
     severity = "high"
     options = B12Options
     hears = True
+    asks = ("diverted",)
 
     def judge(self, seen: Observed, options: B12Options, severity: Severity) -> Judgement:
         """Judges each change within a call by who takes part in it."""
@@ -106,15 +107,17 @@ class B12(Check[B12Options]):
             self._between(whole, options.peers),
             self._sent(hosts, seen, listed=is_listed),
             self._replaced(whole, seen, options.peers),
-            self._moved(hosts, seen, listed=is_listed),
+            self._moved(hosts, seen, ("target", "route", "via"), listed=is_listed),
         ]
         if options.peers is not None:
             found += [self._hops(whole, options.peers), self._contacts(whole, options.peers)]
+        found.append(self._moved(hosts, seen, ("sender",), listed=is_listed))
         findings: list[Finding] = []
         told = whole.select("call_id", addr=pl.lit(None, pl.Binary)).clear()
         for rows in found:
             # What leads a call somewhere is told once, by what comes first here.
             new = rows.select(_PARTS).join(told, on=["call_id", "addr"], how="anti", maintain_order="left")
+            new = new.filter(pl.col("change") == pl.col("change").first().over("call_id", "addr"))
             told = pl.concat([told, new.select("call_id", "addr").unique()])
             for row in summed(new, ["change", "status", "addr"]):
                 between = row["change"] in _BETWEEN
@@ -137,14 +140,27 @@ class B12(Check[B12Options]):
                     )
                 )
         note = None if is_listed else "without `peers`, only changes are judged"
-        return Judgement(
-            scope, tuple(findings), nothing="no calls were seen", note=note, doubt=seen.heard.doubt
+        doubt = seen.heard.doubt
+        if not is_listed and doubt is None:
+            doubt = self._led(changes, whole)
+        return Judgement(scope, tuple(findings), nothing="no calls were seen", note=note, doubt=doubt)
+
+    @staticmethod
+    def _led(changes: pl.DataFrame, whole: pl.DataFrame) -> str | None:
+        """What leads calls elsewhere, and may only be judged by a list."""
+        led = changes.filter(pl.col("change").is_in(["redirect", "refer"])).select("call_id")
+        led = pl.concat([led, whole.filter(pl.col("replaces").is_not_null()).select("call_id")]).unique()
+        count = plural(len(led), "call")
+        return (
+            f"{count} redirected, transferred or in place of another, and no `peers` say who may do so"
+            if len(led)
+            else None
         )
 
     @staticmethod
-    def _moved(hosts: pl.DataFrame, seen: Observed, *, listed: bool) -> pl.DataFrame:
+    def _moved(hosts: pl.DataFrame, seen: Observed, kinds: tuple[str, ...], *, listed: bool) -> pl.DataFrame:
         """Changes in the middle of calls: any that are not listed, but for hops behind the last one, and those to where nobody was."""
-        moved = hosts.filter(pl.col("change").is_in(["target", "route", "via", "sender"]))
+        moved = hosts.filter(pl.col("change").is_in(list(kinds)))
         if not listed:
             return fresh(moved, seen)
         last = pl.col("change").is_in(["target", "sender"]) | (pl.col("host") == pl.col("top"))

@@ -81,6 +81,7 @@ class B13(Check[B13Options]):
     severity = "high"
     options = B13Options
     hears = True
+    asks = ("diverted",)
 
     def judge(self, seen: Observed, options: B13Options, severity: Severity) -> Judgement:
         """Judges each description by those before it, by those on other taps, and by the policy."""

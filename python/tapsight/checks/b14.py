@@ -63,10 +63,14 @@ class B14(Check[Options]):
     severity = "high"
     options = Options
     hears = True
+    asks = ("diverted",)
 
     def judge(self, seen: Observed, options: Options, severity: Severity) -> Judgement:
         """Judges the streams of calls, and who tries ports."""
-        found = legs(seen.media).filter(pl.col("call").is_not_null(), pl.col("announced").is_not_null())
+        every = legs(seen.media)
+        found = every.filter(pl.col("call").is_not_null(), pl.col("announced").is_not_null())
+        # Media of which nobody saw the call: where they should go is not known.
+        alone = every.filter(pl.col("call").is_null() & (pl.col("packets") > LEARNED))
         calls = seen.calls.select("tap", "call", "began_before", "answered", "addresses")
         found = found.join(calls, on=["tap", "call"], how="left", maintain_order="left")
         described = seen.call_media.filter(pl.col("addr").is_not_null(), pl.col("port") > 0)
@@ -99,13 +103,13 @@ class B14(Check[Options]):
         )
         judged = found.filter(can)
         odd = judged.filter(~both)
-        whole = int(found["packets"].sum())
+        whole = int(found["packets"].sum()) + int(alone["packets"].sum())
         sprays = _sprays(seen)
         tried = sum(row["packets"] for row in sprays)
         scope = Scope(
             whole + tried,
             int(judged["packets"].sum()) + tried,
-            _UNJUDGED if len(judged) < len(found) else None,
+            _UNJUDGED if len(judged) < len(found) + len(alone) else None,
         )
         known = (
             seen.call_media.filter(pl.col("addr").is_not_null())
@@ -133,7 +137,7 @@ class B14(Check[Options]):
         return Judgement(
             scope,
             tuple(findings),
-            nothing="no call described media that were seen",
+            nothing="no media were seen",
             doubt=seen.heard.doubt,
         )
 
@@ -204,7 +208,7 @@ class B14(Check[Options]):
         )
 
 
-_UNJUDGED = "calls that began before the capture or were not answered, other ends that no description was seen of, and early media"
+_UNJUDGED = "media that no call describes, calls that began before the capture or were not answered, other ends that no description was seen of, and early media"
 _WORST = {"takeover", "moved"}
 _CLASS = {"moved": "destination"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
+from typing import ClassVar
 
 from tapsight.lab import control, dialogs, mobile, sip
 from tapsight.lab.dials import Implant
