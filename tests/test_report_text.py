@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import claim, examination, flow, mirror, tap
+from tables import claim, examination, flow, mirror, scope, tap
 
 from tapsight._check import judge
 from tapsight._text import duration, iso_time, listing, percent, safe, safe_cell
@@ -125,13 +125,7 @@ def test_what_could_not_be_judged_is_grouped_by_reason() -> None:
         "B11": (50, 0, few),
         "B17": (100, 80, "headers that were cut off"),
     }
-    rows = [
-        {
-            "check": id_,
-            **dict(zip(("in_scope", "judged", "reason"), scopes.get(id_, (10, 10, None)), strict=True)),
-        }
-        for id_ in DETECTORS
-    ]
+    rows = [scope(id_, *scopes.get(id_, (10, 10))) for id_ in DETECTORS]
     result = judge(examination(scopes=rows), Policy.loads(""))
     page = render(result, width=200)
     lines = page[: page.index("Findings")].splitlines()

@@ -140,10 +140,12 @@ def _said(
         decide("peers", "unknown", "the policy does not say who may call whom (V1)")
     else:
         decide("peers", "pass" if row["peers"] else "fail", "no agreement between its ends (V1)")
-    if touched["encrypted"] or row["encryption_lost"]:
-        decide("encrypted", "fail", "encryption was offered or agreed, and then was not")
-    elif row["bound"] and row["encryption"] == "none":
+    if row["bound"] and row["encryption"] == "none":
         decide("encrypted", "fail", "the policy demands that it is encrypted (B16)")
+    elif row["encryption_lost"]:
+        decide("encrypted", "fail", "encryption was offered or agreed, and then was not")
+    elif touched["encrypted"]:
+        decide("encrypted", "fail", "see the findings of B16")
     elif row["encryption"] is None or row["encryption"] == "none":
         decide(
             "encrypted",

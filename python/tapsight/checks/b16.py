@@ -128,7 +128,8 @@ class B16(Check[B16Options]):
                 f"{plural(row['packets'], 'call')} had media in clear, {_when(row)}. By chance that would be with a probability of {row['chance']:.1g}."
             )
             findings.append(self._found(row, scope, severity, "share", text))
-        for row in summed(self._signalling(calls, seen, options.min_calls), ["end_a", "end_b"]):
+        fallen, too_few = self._signalling(calls, seen, options.min_calls)
+        for row in summed(fallen, ["end_a", "end_b"]):
             text = f"{plural(row['packets'], 'call')} between {_ends(row)} were set up in clear, {_when(row)}, since their signalling over TLS ended."
             findings.append(self._found(row, scope, severity, "signalling", text))
         for row in group(vanished, ["end_a", "end_b"]) if len(vanished) else []:
@@ -139,7 +140,7 @@ class B16(Check[B16Options]):
             tuple(findings),
             nothing="no calls and no IPsec were seen",
             note=self._hint(agreed, options.min_calls),
-            doubt=seen.heard.doubt,
+            doubt=seen.heard.doubt or too_few,
         )
 
     def _found(
@@ -171,15 +172,15 @@ class B16(Check[B16Options]):
         )
 
     @staticmethod
-    def _signalling(calls: pl.DataFrame, seen: Observed, least: int) -> pl.DataFrame:
-        """Calls in clear between hosts that had TLS before."""
+    def _signalling(calls: pl.DataFrame, seen: Observed, least: int) -> tuple[pl.DataFrame, str | None]:
+        """Calls in clear between hosts that had TLS before; and that there are too few of them to tell, if so."""
         flows = seen.unlisted.filter(
             pl.col("protocol") == 6,
             (pl.col("src_port") == SIPS) | (pl.col("dst_port") == SIPS),
             pl.col("src").is_not_null(),
         )
         if flows.is_empty():
-            return calls.clear()
+            return calls.clear(), None
         ended = (
             flows.with_columns(*ordered_ends("src", "dst"))
             .group_by("tap", "end_a", "end_b")
@@ -188,8 +189,11 @@ class B16(Check[B16Options]):
         ended = ended.filter(pl.col("tls") >= FEW)
         found = calls.join(ended, on=["tap", "end_a", "end_b"])
         pair = ["tap", "end_a", "end_b"]
-        fine = (pl.col("ts").min().over(pair) > pl.col("tls_last")) & (pl.len().over(pair) >= least)
-        return found.filter(fine)
+        later = found.filter(pl.col("ts").min().over(pair) > pl.col("tls_last"))
+        fallen = later.filter(pl.len().over(pair) >= least)
+        few = distinct(later.join(fallen.select(pair[1:]), on=pair[1:], how="anti"))
+        why = f"{plural(few, 'call')} in clear since signalling over TLS ended, and it takes {least} to tell"
+        return fallen, why if few else None
 
     @staticmethod
     def _tunnels(seen: Observed) -> tuple[int, pl.DataFrame]:

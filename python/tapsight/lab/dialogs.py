@@ -77,7 +77,7 @@ class OldHold(Spoken):
         src, dst = session.src, session.dst
         offers = (
             sip.audio(INSIDE_MEDIA, near),
-            sip.audio("0.0.0.0", near),  # noqa: S104 - on hold
+            sip.audio("0.0.0.0", near),
             sip.audio(INSIDE_MEDIA, near),
             sip.audio(INSIDE_MEDIA, near, "inactive"),
             sip.audio(INSIDE_MEDIA, near, "sendrecv"),

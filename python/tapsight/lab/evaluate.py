@@ -207,7 +207,9 @@ def of_calls(scale: float) -> Iterator[Experiment]:
         yield from apart(f"{kind}: share of calls", usual, parts, scenario)
         for taps in (("inside", "outside"), ("outside",), ("inside",)):
             told_ = replace(scenario, implants=(usual,))
-            yield Experiment(f"{kind}: taps", (" and ".join(taps),), told_, taps=taps)
+            # On one tap, B13 has nothing to compare.
+            asked = ("B16",) if kind == "downgrade" else ()
+            yield Experiment(f"{kind}: taps", (" and ".join(taps),), told_, taps, asked)
     for kind, via in (("sip-redirect", "refer"), ("sip-redirect", "peer"), ("sdp-hijack", "reinvite")):
         dial = f"{kind} {via}: collector, {WITHOUT}"
         yield from apart(dial, Implant(kind, via=via), places, scenario, policy=False)
