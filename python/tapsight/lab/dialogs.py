@@ -77,7 +77,7 @@ class OldHold(Spoken):
         src, dst = session.src, session.dst
         offers = (
             sip.audio(INSIDE_MEDIA, near),
-            sip.audio("0.0.0.0", near),
+            sip.audio("0.0.0.0", near),  # noqa: S104 - on hold
             sip.audio(INSIDE_MEDIA, near),
             sip.audio(INSIDE_MEDIA, near, "inactive"),
             sip.audio(INSIDE_MEDIA, near, "sendrecv"),
@@ -237,10 +237,10 @@ class PlainPeer(Many):
 
     def call(self, n: int, start: int, session: sip.Dialog) -> Iterator[Event]:
         """An offer with keys, and an answer without."""
-        (text, *here), _ = media("sdes", n, 25_600, self.rng)
-        _, (answer, *there) = media("", n, 25_600, self.rng)
-        offer = text.replace(f" {sip.SDES} ", " RTP/AVP ")
-        yield from self.script(n).call(start, session, (offer, *here), (answer, *there), count=5)
+        keyed, _ = media("sdes", n, 25_600, self.rng)
+        _, answer = media("", n, 25_600, self.rng)
+        offer = keyed[0].replace(f" {sip.SDES} ", " RTP/AVP "), *keyed[1:]
+        yield from self.script(n).call(start, session, offer, answer, count=5)
 
 
 class FewCalls(Many):

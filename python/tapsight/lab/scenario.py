@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tapsight.lab.confounders import CONFOUNDERS, Honest
+from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.effect import Effect, Seen, Tampering
+from tapsight.lab.honest import Honest
 from tapsight.lab.implants import IMPLANTS
 from tapsight.lab.mobile import realm
 from tapsight.lab.network import (

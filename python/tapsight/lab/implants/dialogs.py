@@ -200,8 +200,9 @@ class SipRedirect(Leading):
             if not is_signalling(event):
                 yield event
                 continue
-            ends = {"dst": hop} if event.outward else {"src": hop}
-            yield self.changed(event._replace(time=event.time + 8 * MILLISECOND), follows, **ends)
+            src, dst = (None, hop) if event.outward else (hop, None)
+            later = event._replace(time=event.time + 8 * MILLISECOND)
+            yield self.changed(later, follows, src=src, dst=dst)
 
     def _broken_in(self, call: list[Event]) -> Iterator[Event]:
         """Somebody who knows the dialog has it transferred (RFC 3515), or takes the place of the peer (RFC 3891)."""
