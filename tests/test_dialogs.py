@@ -246,6 +246,24 @@ def test_many_redirections_to_one_place(tmp_path: Path) -> None:
     assert found(tmp_path, "B12", None, t=calls[2:]) == []
 
 
+def test_a_contact_that_is_unusual_between_two_hosts(tmp_path: Path) -> None:
+    def calls(count: int, odd: int, at: str = EVIL) -> list[tuple[str, str, str]]:
+        return [
+            each
+            for n in range(count)
+            for each in begun(sip.Dialog(A, B, f"c{n}", f"a{n}", f"b{n}"), at=at if n < odd else "")
+        ]
+
+    ((severity, text),) = found(tmp_path, "B12", None, t=calls(20, 2))
+    assert (severity, f"2 calls had {EVIL} as the target" in text) == ("low", True)
+    # More than one in ten is usual; of few calls nothing is known; and what a cluster or a translation makes of it.
+    assert found(tmp_path, "B12", None, t=calls(20, 3)) == []
+    assert found(tmp_path, "B12", None, t=calls(19, 1)) == []
+    assert found(tmp_path, "B12", None, t=calls(20, 2, "203.0.113.99")) == []
+    assert found(tmp_path, "B12", None, t=calls(20, 2, "10.1.2.3")) == []
+    assert found(tmp_path, "B12", None, t=calls(20, 2, "phone.example")) == []
+
+
 def test_without_a_list_it_is_not_known_who_may_redirect(tmp_path: Path) -> None:
     path = write(tmp_path / "t.pcap", REDIRECTED[302])
     row = verdict(tapsight.check(path, threads=1), "B12")

@@ -622,6 +622,16 @@ def test_an_evaluation_counts_copies_against_the_truth() -> None:
     assert json.loads(evaluate.as_json(rows, calm))["implants"]
 
 
+def test_an_evaluation_counts_calls_against_the_truth() -> None:
+    rows, _ = evaluate.run(0.02, "sdp-hijack: share", jobs=1, alarms_too=False)
+    assert [row.setting for row in rows] == ["1", "1/2", "1/10", "1/50"]
+    # Two calls in clear, and 24 with each of two peers that encrypt with what can be read.
+    assert (rows[0].made, rows[0].found, rows[0].verdict) == (50, 50, "fail")
+    assert all(row.found == row.findable for row in rows)
+    page = evaluate.markdown(rows, [])
+    assert "## Calls, dial by dial" in page and "| | detector | calls |" in page
+
+
 def test_an_evaluation_counts_false_alarms() -> None:
     scenario = Scenario(implants=(Implant("mirror"),), **TINY)
     # An implant that nobody told of is a false alarm in a scenario that is said to be without.

@@ -270,7 +270,8 @@ def _copied(
     )
     ends = known.select("id", "src", "dst").drop_nulls()
     ends = pl.concat([ends, ends.select("id", src="dst", dst="src")]).unique()
-    of_words = flows.filter(pl.col("traffic") == "voice-signalling").join(ends, on=["src", "dst"])
+    said = flows.filter(pl.col("traffic") == "voice-signalling")
+    of_words = said.select(*_PATH, "tap", "eth_dst", "src", "dst").unique().join(ends, on=["src", "dst"])
 
     def by(rows: pl.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], set[str]]:
         told: dict[tuple[Any, ...], set[str]] = {}

@@ -27,6 +27,10 @@ from tapsight.findings import Finding
 
 MANY = 3
 """Calls that are sent to one place, from which on that is told without a policy."""
+USUAL = 20
+"""Calls between two hosts from which on it is known what is usual between them."""
+ODD = 0.1
+"""The share of them that may be unusual."""
 
 
 class B12Options(Options):
@@ -46,7 +50,7 @@ class B12(Check[B12Options]):
         last hop of an INVITE (topmost Via or Record-Route) that is not who sent it; as who takes the place of another in a call (Replaces). And an
         INVITE from one that is not listed, whose Via names somebody else. With and without: in the middle of a call, a remote target
         (Contact), Record-Route, Via or sender that is not listed, and (without) in a network (/24 of IPv4, /48 of IPv6) that nobody in that call used
-        before. Without: the same place of redirection for 3 calls and more that 2 hosts and more of different networks redirect.
+        before. Without: a Contact in another network than both hosts have, where nine of ten of their calls, 20 and more, have none; the same place of redirection for 3 calls and more that 2 hosts and more of different networks redirect.
 
     What is counted:
         Calls, where other checks count packets: those of which the beginning was seen are judged, and one that several taps have seen is one. A
@@ -111,6 +115,8 @@ class B12(Check[B12Options]):
         ]
         if options.peers is not None:
             found += [self._hops(whole, options.peers), self._contacts(whole, options.peers)]
+        else:
+            found.append(self._unusual(whole))
         found.append(self._moved(hosts, seen, ("sender",), listed=is_listed))
         findings: list[Finding] = []
         told = whole.select("call_id", addr=pl.lit(None, pl.Binary)).clear()
@@ -207,7 +213,9 @@ class B12(Check[B12Options]):
     def _between(whole: pl.DataFrame, peers: tuple[str, ...] | None) -> pl.DataFrame:
         """Hosts that a call's fields have on one tap and not on another, though both saw the same messages between the same hosts."""
         same = ["call_id", "src", "dst"]
-        calls = whole.filter(pl.col("incomplete") == 0).with_columns(pl.col("addresses").list.sort())
+        # Of a Call-ID that one tap has seen several times, it is not known which is which.
+        calls = whole.filter(pl.col("incomplete") == 0, pl.len().over("tap", *same) == 1)
+        calls = calls.with_columns(pl.col("addresses").list.sort())
         pairs = calls.join(calls, on=[*same, "messages", "addresses"], suffix="_there").filter(
             pl.col("tap") != pl.col("tap_there")
         )
@@ -236,6 +244,23 @@ class B12(Check[B12Options]):
                 ),
             ]
         return pl.concat(parts)
+
+    @staticmethod
+    def _unusual(whole: pl.DataFrame) -> pl.DataFrame:
+        """Calls of which an end is to be reached elsewhere, between hosts that have else been where they say."""
+        pair = ["src", "dst"]
+        rows = whole.select(*CALL, "call_id", *pair, "frames", "began", host="contacts").explode("host")
+        rows = rows.with_columns(addr=addresses(rows["host"]))
+        ends = [networks(rows[name]).alias(f"{name}_net") for name in pair]
+        rows = rows.with_columns(*ends, net=networks(rows["addr"]))
+        near = (pl.col("net") == pl.col("src_net")) | (pl.col("net") == pl.col("dst_net"))
+        hidden = inside(rows["addr"], (*LOCAL, *NOWHERE))
+        # Of a name nothing is known, and of a private address nothing that counts.
+        rows = rows.with_columns(odd=pl.col("addr").is_not_null() & ~near.fill_null(value=True) & ~hidden)
+        calls = rows.group_by(*pair, "call_id").agg(pl.col("odd").any())
+        share = calls.group_by(pair).agg(of=pl.len(), odd_calls=pl.col("odd").sum())
+        share = share.filter(pl.col("of") >= USUAL, pl.col("odd_calls") <= ODD * pl.col("of"))
+        return _first_message(rows.filter("odd").join(share, on=pair, how="semi"), "contact", addr="addr")
 
     @staticmethod
     def _hops(whole: pl.DataFrame, peers: tuple[str, ...]) -> pl.DataFrame:

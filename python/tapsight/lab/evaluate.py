@@ -210,9 +210,13 @@ def of_calls(scale: float) -> Iterator[Experiment]:
             # On one tap, B13 has nothing to compare.
             asked = ("B16",) if kind == "downgrade" else ()
             yield Experiment(f"{kind}: taps", (" and ".join(taps),), told_, taps, asked)
-    for kind, via in (("sip-redirect", "refer"), ("sip-redirect", "peer"), ("sdp-hijack", "reinvite")):
-        dial = f"{kind} {via}: collector, {WITHOUT}"
-        yield from apart(dial, Implant(kind, via=via), places, scenario, policy=False)
+    for kind, via, share in (
+        ("sip-redirect", "refer", 1.0),
+        ("sip-redirect", "peer", 0.05),
+        ("sdp-hijack", "reinvite", 1.0),
+    ):
+        dial = f"{kind} {via}: collector of {share:g} of calls, {WITHOUT}"
+        yield from apart(dial, Implant(kind, via=via, share=share), places, scenario, policy=False)
     for via in ("unlisted", "tls"):
         for count in (16, 20, 24, 48):
             implant = Implant("downgrade", via=via, count=count // 2)
