@@ -24,21 +24,28 @@ class Script:
         rng: Where chance comes from.
         role: The part that it plays, as in the truth.
         cause: Whose doing it is.
+        numbers: The last identification of each host, where conversations have hosts in common.
     """
 
     def __init__(
-        self, flow: str, rng: random.Random, role: str = "original", cause: int | None = None
+        self,
+        flow: str,
+        rng: random.Random,
+        role: str = "original",
+        cause: int | None = None,
+        numbers: dict[str, int] | None = None,
     ) -> None:
         self.flow, self.rng, self.role, self.cause = flow, rng, role, cause
-        self._number = 0
+        self._numbers = {} if numbers is None else numbers
 
     def packet(self, time: int, packet: Packet) -> Event:
         """A packet on its way; what comes from hosts of the network goes outward."""
-        self._number = self._number % 65535 + 1
+        last = self._numbers.get(packet.src)
+        number = self.rng.randrange(1, 65536) if last is None else last % 65535 + 1
+        self._numbers[packet.src] = number
         outward = packet.src.startswith("198.51.100.")
-        return Event(
-            time, packet._replace(ip_id=self._number), outward, VOICE, self.flow, self.role, self.cause
-        )
+        packet = packet._replace(ip_id=number)
+        return Event(time, packet, outward, VOICE, self.flow, self.role, self.cause)
 
     def says(self, time: int, src: str, dst: str, message: bytes) -> Event:
         """A message of SIP."""
@@ -97,20 +104,21 @@ def spread(end: int, count: int) -> list[int]:
 def secure_calls(seed: int, end: int, count: int) -> Iterator[Event]:
     """So many calls with each of the peers that encrypt."""
     rng = random.Random(f"{seed} peers")  # noqa: S311 - traffic, not secrets
+    numbers: dict[str, int] = {}
     for n, time in enumerate(spread(end, count)):
         for kind, peer, base in (("sdes", SDES_PEER, 27_000), ("dtls", DTLS_PEER, 28_000)):
-            script = Script(f"{kind}-{n}", rng)
+            script = Script(f"{kind}-{n}", rng, numbers=numbers)
             yield from script.call(
                 time + rng.randrange(100) * MILLISECOND,
                 dialog(kind, n, peer),
                 *media(kind, n, base, rng),
                 tag=10,
             )
-        script = Script(f"tls-{n}", rng)
+        script = Script(f"tls-{n}", rng, numbers=numbers)
         ends = (INSIDE_MEDIA, 29_000 + 4 * n), (SECURE_MEDIA, 39_000 + 4 * n)
         for here, there in (ends, ends[::-1]):
             yield from script.sends(time, here, there, tag=10)
-    yield from _tls(rng, end, count)
+    yield from _tls(rng, end, count, numbers)
 
 
 def dialog(kind: str, n: int, peer: str) -> sip.Dialog:
@@ -137,9 +145,9 @@ def media(
     return made[0], made[1]
 
 
-def _tls(rng: random.Random, end: int, count: int) -> Iterator[Event]:
+def _tls(rng: random.Random, end: int, count: int, numbers: dict[str, int]) -> Iterator[Event]:
     """A connection over which calls are set up that nobody else can read (RFC 3261 section 26.2.1): eight records for each."""
-    script = Script("tls", rng)
+    script = Script("tls", rng, numbers=numbers)
     seqs = [rng.getrandbits(32), rng.getrandbits(32)]
 
     def segment(time: int, outward: bool, flags: int, payload: bytes = b"") -> Event:
