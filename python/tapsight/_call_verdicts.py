@@ -103,7 +103,7 @@ def judge_calls(
 
 
 _ABOUT = {"alone": _COPIES, "media": _MEDIA, "peers": ("B12", "V1"), "encrypted": ("B16",)}
-"""The checks whose findings fail an aspect of the calls whose frames they name."""
+"""The checks whose findings fail an aspect of the calls that they are of, or whose frames they name."""
 
 
 def _said(
@@ -323,23 +323,20 @@ def _copied(
 def _touched(
     findings: Sequence[Finding], checks: Sequence[str], calls: pl.DataFrame, streams: pl.DataFrame
 ) -> set[tuple[str, int]]:
-    """The calls of which findings of these checks name a frame."""
+    """The calls that findings of these checks are of, or name a frame of."""
     import polars as pl
 
-    named = {
-        (frame.tap, frame.frame)
-        for finding in findings
-        if (finding.check or finding.detector or "").partition(".")[0] in checks
-        for frame in finding.evidence
-    }
+    mine = [each for each in findings if (each.check or each.detector or "").partition(".")[0] in checks]
+    told = {call for finding in mine for call in finding.calls}
+    named = {(frame.tap, frame.frame) for finding in mine for frame in finding.evidence}
     if not named:
-        return set()
+        return told
     frames = (
         pl.concat([each.select("tap", "call", "frames") for each in (calls, streams)])
         .explode("frames")
         .drop_nulls()
     )
     wanted = pl.DataFrame(sorted(named), schema={"tap": pl.String, "frames": pl.UInt64}, orient="row")
-    return set(
+    return told | set(
         frames.join(wanted, on=["tap", "frames"], how="semi").select("tap", "call").unique().iter_rows()
     )

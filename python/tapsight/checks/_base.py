@@ -212,7 +212,7 @@ class Check(ABC, Generic[O]):
         kind: str = "policy",
         tunnel: Tunnel | None = None,
     ) -> Finding:
-        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``."""
+        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls``."""
         return Finding(
             detector=None,
             check=cls.id,
@@ -228,6 +228,7 @@ class Check(ABC, Generic[O]):
             evidence=row["evidence"],
             sentence=sentence,
             tunnel=tunnel or Tunnel(),
+            calls=row.get("calls", frozenset()),
         )
 
     @classmethod

@@ -134,7 +134,7 @@ def _exploded(changes: pl.DataFrame, column: str) -> pl.DataFrame:
 def summed(rows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
     """Rows summed up by these columns, most calls first: what one finding is about.
 
-    Rows have ``packets`` (calls), ``flows`` (calls too), ``first_ts``, ``last_ts``, ``taps``, ``senders`` and ``evidence``.
+    Rows have ``packets`` (how many calls), ``flows`` (the same), ``first_ts``, ``last_ts``, ``taps``, ``senders``, ``evidence`` and ``calls`` (all of them).
     """
     if rows.is_empty():
         return []
@@ -149,11 +149,13 @@ def summed(rows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
             pl.col("tap").unique().sort().alias("taps"),
             pl.col("src").unique(maintain_order=True).head(EVIDENCE).alias("senders"),
             pl.struct("tap", "frame").unique(maintain_order=True).head(EVIDENCE).alias("evidence"),
+            pl.struct(CALL).unique().alias("calls"),
         )
     )
     found = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
     for row in found:
         row["flows"] = row["packets"]
+        row["calls"] = frozenset((each["tap"], each["call"]) for each in row["calls"])
         frames = [Frame(each["tap"], each["frame"], "offending") for each in row["evidence"]]
         row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame)))
     return found

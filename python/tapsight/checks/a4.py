@@ -176,6 +176,7 @@ class A4(Check[A4Options]):
             evidence=shown([*originals[:4], *copies]),
             sentence=sentence,
             tunnel=Tunnel(src=src, dst=dst),
+            calls=frozenset((leg["tap"], leg["call"]) for leg in originals if leg["call"] is not None),
         )
 
     def _sessions(

@@ -182,6 +182,7 @@ class B14(Check[Options]):
                 f"{span_text(first, last)} (on {listing(taps)})."
             ),
             tunnel=Tunnel(src=row["src"], dst=row["dst"]),
+            calls=frozenset((row["tap"], row["call"]) for row in rows),
         )
 
     def _spray(self, row: dict[str, Any], scope: Scope, severity: Severity) -> Finding:
