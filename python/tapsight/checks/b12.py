@@ -50,7 +50,9 @@ class B12(Check[B12Options]):
         last hop of an INVITE (topmost Via or Record-Route) that is not who sent it; as who takes the place of another in a call (Replaces). And an
         INVITE from one that is not listed, whose Via names somebody else. With and without: in the middle of a call, a remote target
         (Contact), Record-Route, Via or sender that is not listed, and (without) in a network (/24 of IPv4, /48 of IPv6) that nobody in that call used
-        before. Without: a Contact in another network than both hosts have, where nine of ten of their calls, 20 and more, have none; the same place of redirection for 3 calls and more that 2 hosts and more of different networks redirect.
+        before. Without: a Contact in another network than both hosts have, where nine of ten of their calls, 20 and more, have none; the same
+        place of redirection for 3 calls and more that 2 hosts and more of different networks redirect. Else, without ``peers``, a redirection,
+        transfer or replacement makes it unknown.
 
     What is counted:
         Calls, where other checks count packets: those of which the beginning was seen are judged, and one that several taps have seen is one. A

@@ -73,7 +73,8 @@ class B16(Check[B16Options]):
         Ask the peer whether it changed its configuration then. If it did, note it as ``ticket``.
 
     What it cannot see:
-        A share that was low from the beginning; peers with few calls; calls of which the answer was not seen. A certificate that was exchanged.
+        A share that was low from the beginning; peers with few calls (fewer than ``min_calls`` since signalling over TLS ended make it unknown);
+        calls of which the answer was not seen. A certificate that was exchanged.
 
     Source: RFC 4568; RFC 5763; RFC 6189; RFC 3261, section 26; Clopper, Pearson (1934) for binomial tails; Wilson (1927); ATT&CK T1600
     (Weaken Encryption).
