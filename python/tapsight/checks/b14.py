@@ -51,7 +51,8 @@ class B14(Check[Options]):
         signalling, or that another call on the tap describes; all, where the described ones are private and these are not (the peer is
         behind a translation of addresses); where the peer has candidates (ICE, RFC 8445); the same SSRC that goes on from another
         address (it moved); early media, until 2 s behind the answer. A second destination beside the described one is A4's matter.
-        Calls that began before the capture, or of which the other side's description was not seen, are not judged. A spray at ports 33434 to
+        Calls that began before the capture, or of which the other side's description was not seen, are not judged, and neither are media of which
+        nobody saw the call: they count as what could not be. A spray at ports 33434 to
         33534 is taken for a traceroute.
 
     Source: catalogue of detectors, B14; RFC 3264; RFC 3550, section 8.2; RTPBleed (S. Gauci and K. Orlov, 2017); ATT&CK T1557
@@ -209,7 +210,10 @@ class B14(Check[Options]):
         )
 
 
-_UNJUDGED = "media that no call describes, calls that began before the capture or were not answered, other ends that no description was seen of, and early media"
+_UNJUDGED = (
+    "media that no call describes, calls that began before the capture or were not answered, other ends that no description was seen "
+    "of, and early media"
+)
 _WORST = {"takeover", "moved"}
 _CLASS = {"moved": "destination"}
 
