@@ -62,7 +62,7 @@ Sent = tuple[str, str, str] | tuple[str, str, bytes, int, int]
 
 def write(path: Path, messages: Sequence[Sent]) -> str:
     """One a second."""
-    out = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+    out = bytearray(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
     for n, (src, dst, load, *ports) in enumerate(messages):
         payload = load.encode() if isinstance(load, str) else load
         here, there = ports or (5060, 5060)
