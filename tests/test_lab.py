@@ -141,7 +141,8 @@ def assert_sound(frame: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("kind", IMPLANTS)
 def test_an_implant_makes_the_same_bytes_again_and_leaves_the_rest_alone(kind: str, tmp_path: Path) -> None:
-    made = [generate(Scenario(implants=(Implant(kind),), **TINY), tmp_path / name) for name in "ab"]
+    scenario = Scenario(implants=(Implant(kind),), secure=8 if kind == "downgrade" else 0, **TINY)
+    made = [generate(scenario, tmp_path / name) for name in "ab"]
     for name in ("inside", "outside", "truth", "policy", "scenario"):
         first, second = (getattr(files, name).read_bytes() for files in made)
         assert first == second, name
@@ -186,8 +187,9 @@ def test_implants_together_are_told_apart(tmp_path: Path) -> None:
 ALONE = {
     "mirror", "li-export", "fork", "late", "readdress", "rspan", "redirect", "drop", "insert", "modify", "new-label",
     "reroute", "sflow-export", "wccp", "media-fork", "media-redirect", "rtp-bleed", "siprec",
+    "sip-redirect", "sdp-hijack", "downgrade",
 }  # fmt: skip
-"""Kinds that act on all packets."""
+"""Kinds that act on all packets, or on all calls."""
 
 OWN = [implant for implant in EVERY if implant.kind not in ALONE]
 
@@ -381,13 +383,32 @@ def test_tshark_reads_the_tunnels(tmp_path: Path, tunnel: str) -> None:
         (Implant("media-fork"), "ip.dst", {"203.0.113.66"}),
         (Implant("media-fork", via="router"), "ip.src", {"198.51.100.254"}),
         (Implant("media-redirect"), "ip.dst", {"203.0.113.66"}),
+        (Implant("sip-redirect"), "sip.contact.host", {"203.0.113.66"}),
+        (Implant("sip-redirect", via="305"), "sip.Record-Route.host", {"203.0.113.66"}),
+        (Implant("sip-redirect", via="contact"), "ip.src", {"203.0.113.66"}),
+        (Implant("sip-redirect", via="peer"), "sip.contact.host", {"203.0.113.66", "203.0.113.10"}),
+        (Implant("sip-redirect", via="route"), "sip.Record-Route.host", {"203.0.113.66"}),
+        (Implant("sip-redirect", via="refer"), "sip.Refer-To", {"<sip:203.0.113.66>"}),
+        (Implant("sip-redirect", via="replaces"), "sip.r-uri.host", {"198.51.100.10"}),
+        (Implant("sdp-hijack"), "sdp.connection_info.address", {"203.0.113.66"}),
+        (Implant("sdp-hijack", via="offer"), "sdp.connection_info.address", {"203.0.113.66"}),
+        (Implant("sdp-hijack", via="peer"), "sdp.connection_info.address", {"203.0.113.66"}),
+        (Implant("sdp-hijack", via="reinvite"), "sip.CSeq.seq", {"11"}),
+        (Implant("downgrade"), "sdp.media.proto", {"RTP/AVP"}),
+        (Implant("downgrade", via="unlisted"), "sdp.media.proto", {"RTP/AVP"}),
+        (
+            Implant("downgrade", via="tls"),
+            "ip.src",
+            {"203.0.113.13", "203.0.113.25"},
+        ),
     ],
-    ids=lambda value: value.kind if isinstance(value, Implant) else None,
+    ids=lambda value: f"{value.kind} {value.via}".strip() if isinstance(value, Implant) else None,
 )
 def test_tshark_reads_what_becomes_of_packets(
     tmp_path: Path, implant: Implant, field: str, values: set[str]
 ) -> None:
-    files = generate(Scenario(implants=(implant,), span=0, **TINY), tmp_path)
+    secure = 8 if implant.kind == "downgrade" else 0
+    files = generate(Scenario(implants=(implant,), span=0, secure=secure, **TINY), tmp_path)
     truth = rows(files)
     mine = []
     # What modify does to SIP is not SIP any more, but its checksums are right.
@@ -398,6 +419,23 @@ def test_tshark_reads_what_becomes_of_packets(
         if row["role"] == implant.kind and row["implant"] == 0 and field in frame:
             mine.append(frame)
     assert {frame[field] for frame in mine} == values
+
+
+@tshark
+def test_peers_that_encrypt_are_what_they_are_meant_to_be(tmp_path: Path) -> None:
+    files = generate(Scenario(secure=6, span=0, loss=0, **TINY), tmp_path)
+    truth = rows(files)
+    fields = ["frame.protocols", "_ws.malformed", "sdp.media.proto", *CHECKSUMS]
+    described: dict[str, set[str]] = defaultdict(set)
+    carried: dict[str, set[str]] = defaultdict(set)
+    for frame in dissected(files.inside, fields):
+        assert_sound(frame)
+        kind = truth["inside", int(frame["frame.number"])]["flow"].partition("-")[0]
+        carried[kind].add(frame["frame.protocols"].removeprefix("eth:ethertype:vlan:ethertype:"))
+        if "sdp.media.proto" in frame:
+            described[kind].add(frame["sdp.media.proto"])
+    assert described == {"call": {"RTP/AVP"}, "sdes": {"RTP/SAVP"}, "dtls": {"UDP/TLS/RTP/SAVP"}}
+    assert "ip:tcp:tls" in carried["tls"]
 
 
 @tshark
@@ -582,6 +620,16 @@ def test_an_evaluation_counts_copies_against_the_truth() -> None:
     page = evaluate.markdown(rows, calm)
     assert "| gre | A1 |" in page
     assert json.loads(evaluate.as_json(rows, calm))["implants"]
+
+
+def test_an_evaluation_counts_calls_against_the_truth() -> None:
+    rows, _ = evaluate.run(0.02, "sdp-hijack: share", jobs=1, alarms_too=False)
+    assert [row.setting for row in rows] == ["1", "1/2", "1/10", "1/50"]
+    # Two calls in clear, and 24 with each of two peers that encrypt with what can be read.
+    assert (rows[0].made, rows[0].found, rows[0].verdict) == (50, 50, "fail")
+    assert all(row.found == row.findable for row in rows)
+    page = evaluate.markdown(rows, [])
+    assert "## Calls, dial by dial" in page and "| | detector | calls |" in page
 
 
 def test_an_evaluation_counts_false_alarms() -> None:

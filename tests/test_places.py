@@ -21,6 +21,7 @@ from scapy.utils import wrpcap
 from typer.testing import CliRunner
 
 import tapsight
+from tapsight.checks import _special as special
 from tapsight.cli import app
 from tapsight.places import Places, country_of_number
 from tapsight.policy import Policy, Zone
@@ -257,3 +258,25 @@ def test_flows_say_where_their_ends_and_tunnels_are(tmp_path: Path) -> None:
         tapsight.flows(str(capture), home="BE")
     with pytest.raises(ValueError, match="not a country's code"):
         pl.DataFrame(tapsight.flows(str(capture), places=places, home="Belgium"))
+
+
+def test_prefixes_of_checks_are_those_of_the_registries() -> None:
+    # RFC 6890: what the engine calls them, by first and last address.
+    meaning = {
+        special.NETWORK: {"private", "shared by a carrier"},
+        special.LINK: {"link-local"},
+        special.HOST: {"loopback"},
+        special.DOCUMENTATION: {"documentation"},
+        special.GROUPS: {"multicast"},
+        special.NOWHERE: {"this network", "unspecified"},
+    }
+    places = Places(registered=False)
+    for prefixes_, names in meaning.items():
+        networks = [ipaddress.ip_network(prefix) for prefix in prefixes_]
+        asked = [str(each) for network in networks for each in (network[0], network[-1])]
+        assert set(places.lookup(asked)["special"].to_pylist()) == names
+    assert (*special.NETWORK, *special.LINK) == special.PRIVATE
+    # RFC 1918, 6598, 4193, 3927 and 4291, by hand.
+    assert set(special.PRIVATE) == {
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "169.254.0.0/16", "fe80::/10",
+    }  # fmt: skip

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tables import claim, examination, flow, mirror, tap
+from tables import claim, examination, flow, mirror, scope, tap
 
 from tapsight._check import judge
 from tapsight._text import duration, iso_time, listing, percent, safe, safe_cell
+from tapsight.detectors import DETECTORS
 from tapsight.policy import Policy
 from tapsight.report_text import display_filter, render
 
@@ -26,7 +27,10 @@ def test_answers_come_first_then_findings_verdicts_captures() -> None:
     assert lines[1].startswith(
         "Was traffic diverted?   no sign: no diversions among the packets that could be judged, 100 %"
     )
-    assert "  - V1: needs set `pairs` in [checks.V1]" in lines[lines.index("What could not be judged") :]
+    unsaid = (
+        "  - C1, C2, C3, C4, C5, V1, V2, I5, I6: the policy does not say what they need (tapsight explain ID)"
+    )
+    assert unsaid in lines[lines.index("What could not be judged") :]
     order = [
         page.index(word) for word in ("Was traffic", "Findings (1)", "198.51.100.7", "Verdicts", "Captures")
     ]
@@ -107,3 +111,33 @@ def test_wireshark_understands_the_display_filter(tmp_path: Path) -> None:
     path.write_bytes(header + 3 * frame)
     command = ["tshark", "-r", path, "-Y", display_filter([3, 1]), "-T", "fields", "-e", "frame.number"]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.split() == ["1", "3"]
+
+
+def test_what_could_not_be_judged_is_grouped_by_reason() -> None:
+    few, short = "prefixes with too few hosts or packets", "packets too short to be told from others"
+    scopes = {
+        "A1": (1000, 900, short),
+        "A5": (1000, 900, short),
+        "A6": (1000, 990, "samples that were cut off"),
+        "B9": (0, 0, "no packets that it could look at"),
+        "B20": (0, 0, None),
+        "B10": (50, 0, few),
+        "B11": (50, 0, few),
+        "B17": (100, 80, "headers that were cut off"),
+    }
+    rows = [scope(id_, *scopes.get(id_, (10, 10))) for id_ in DETECTORS]
+    result = judge(examination(scopes=rows), Policy.loads(""))
+    page = render(result, width=200)
+    lines = page[: page.index("Findings")].splitlines()
+    told = [line for line in lines[lines.index("What could not be judged") + 1 :] if line]
+    assert f"  - A1, A5: {short}" in told
+    assert f"  - B10, B11: nothing in scope could be judged; {few}" in told
+    assert "  - B17: 20 packets of 100; headers that were cut off" in told
+    assert "  - A6: less than 5 % of what there was (--format json says why)" in told
+    (unseen,) = (line for line in told if line.endswith("nothing that they look at was seen"))
+    assert {"B9", "B20"} <= {name.strip(" -:") for name in unseen.partition(":")[0].split(",")}
+    # However many there are, they take a line a reason; JSON has each.
+    assert len(told) == len({line.partition(": ")[2] for line in told})
+    data = {row["check"]: row["reason"] for row in result.to_dict()["verdicts"]}
+    assert "samples that were cut off" in data["A6"]
+    assert data["V1"] == "needs set `pairs` in [checks.V1]"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -12,12 +12,15 @@ if TYPE_CHECKING:
 
     from tapsight._check import Verdict
     from tapsight.checks._base import Observed
+    from tapsight.claims import Claim
     from tapsight.findings import Finding
 
 ASPECTS = ("path", "peers", "encrypted", "media", "alone")
 """What is judged of a call."""
 
-_COPIES = ("A1", "A2", "A3", "A4", "A5", "A7")
+_COPIES = ("A1", "A2", "A3", "A4", "A5", "A6", "A7")
+_VOICE = {"voice-media", "voice-signalling", "unknown"}
+"""Classes of traffic that calls may be in: the first packets of a stream are not known for what they are."""
 _MEDIA = ("B13", "B14")
 
 
@@ -44,8 +47,9 @@ def judge_calls(
     options: Mapping[str, Any],
     findings: Sequence[Finding],
     verdicts: Sequence[Verdict],
+    claims: Sequence[Claim] = (),
 ) -> pa.Table:
-    """The verdict of each call. A call fails if anything about it does, and passes if all does."""
+    """The verdict of each call. A call fails if anything about it does, and passes if all does. ``claims`` are those that are reported."""
     import polars as pl
 
     calls = seen.calls
@@ -62,6 +66,8 @@ def judge_calls(
         "state",
         "encryption",
         "encryption_lost",
+        id=_ids(calls),
+        bound=_bound(calls, options.get("B16")),
     )
     counted = streams.group_by(keys).agg(
         pl.col("packets").sum(), pl.col("announced").is_in(["both"]).all().alias("both")
@@ -70,10 +76,16 @@ def judge_calls(
     known = known.join(_paths(seen, streams, options.get("V2")), on=keys, how="left", maintain_order="left")
     known = known.with_columns(_peers(known, options.get("V1")).alias("peers"))
     touched = {name: _touched(findings, checks, calls, streams) for name, checks in _ABOUT.items()}
+    ids = {(row["tap"], row["call"]): row["id"] for row in known.to_dicts()}
+    # A copy that one tap has seen is one of the call, wherever else that was seen.
+    copied, suspected = _copied(seen, claims, findings, known, streams)
+    copied |= {ids[key] for key in touched["alone"] if key in ids}
     rows = []
     for row in known.to_dicts():
         key = row["tap"], row["call"]
-        said, reasons = _said(row, words, {name: key in hit for name, hit in touched.items()})
+        hits = {name: key in hit for name, hit in touched.items()}
+        hits["alone"] = row["id"] in copied
+        said, reasons = _said(row, words, hits, suspected=row["id"] in suspected)
         rows.append(
             {
                 **{name: row[name] for name in ("tap", "call", "began", "src", "dst", "state")},
@@ -91,11 +103,11 @@ def judge_calls(
 
 
 _ABOUT = {"alone": _COPIES, "media": _MEDIA, "peers": ("B12", "V1"), "encrypted": ("B16",)}
-"""The checks whose findings fail an aspect of the calls whose frames they name."""
+"""The checks whose findings fail an aspect of the calls that they are of, or whose frames they name."""
 
 
 def _said(
-    row: Mapping[str, Any], words: Mapping[str, str], touched: Mapping[str, bool]
+    row: Mapping[str, Any], words: Mapping[str, str], touched: Mapping[str, bool], *, suspected: bool
 ) -> tuple[dict[str, str], list[str]]:
     """The verdict of each aspect, and why those that are unknown are."""
     said: dict[str, str] = {}
@@ -128,8 +140,12 @@ def _said(
         decide("peers", "unknown", "the policy does not say who may call whom (V1)")
     else:
         decide("peers", "pass" if row["peers"] else "fail", "no agreement between its ends (V1)")
-    if touched["encrypted"] or row["encryption_lost"]:
+    if row["bound"] and row["encryption"] == "none":
+        decide("encrypted", "fail", "the policy demands that it is encrypted (B16)")
+    elif row["encryption_lost"]:
         decide("encrypted", "fail", "encryption was offered or agreed, and then was not")
+    elif touched["encrypted"]:
+        decide("encrypted", "fail", "see the findings of B16")
     elif row["encryption"] is None or row["encryption"] == "none":
         decide(
             "encrypted",
@@ -150,8 +166,8 @@ def _said(
         decide("alone", "fail", "copies of it were seen")
     elif not has_media:
         decide("alone", "unknown", "no media of it were seen")
-    elif any(words.get(name) == "fail" for name in _COPIES):
-        decide("alone", "unknown", "copies were seen, of which not all frames are named")
+    elif suspected:
+        decide("alone", "unknown", "copies were seen that may be of it")
     elif any(words.get(name) == "unknown" for name in ("A1", "A4", "A5")):
         decide("alone", "unknown", "copies could not be looked for (A1, A4, A5)")
     else:
@@ -194,26 +210,133 @@ def _peers(calls: pl.DataFrame, options: Any) -> pl.Series:
     return agreed(calls, options)[0]
 
 
+def _ids(calls: pl.DataFrame) -> pl.Expr:
+    """What a call is known by at all taps: its Call-ID, if it has one."""
+    import polars as pl
+
+    from tapsight.checks._dialogs import SIP
+
+    is_sip = pl.col("transport").is_in(list(SIP)) & pl.col("call_id").is_not_null()
+    own = pl.format("{} {}", "tap", "call")
+    return pl.when(is_sip).then(pl.format("sip {}", "call_id")).otherwise(own)
+
+
+def _bound(calls: pl.DataFrame, options: Any) -> pl.Series:
+    """Whether the policy demands that a call is encrypted."""
+    import polars as pl
+
+    from tapsight.checks.b16 import must_be_encrypted
+
+    if options is None or not options.enabled:
+        return pl.Series(values=[False] * len(calls), dtype=pl.Boolean)
+    return must_be_encrypted(calls, options)
+
+
+_FLOW = ["src", "src_port", "dst", "dst_port"]
+_PATH = ["encap", "outer_src", "outer_dst", "tunnel_id"]
+
+
+def _copied(
+    seen: Observed,
+    claims: Sequence[Claim],
+    findings: Sequence[Finding],
+    known: pl.DataFrame,
+    streams: pl.DataFrame,
+) -> tuple[set[str], set[str]]:
+    """The calls of which copies were seen, and those of which what was copied may be a part.
+
+    What is in a tunnel that can be read is known by its conversations; what left by another next hop, by those that went there; what was
+    sent on to other addresses, by the addresses; a second stream, by its source (SSRC). Of the rest the class of traffic is known.
+    """
+    import polars as pl
+
+    from tapsight.claims import Tunnel
+
+    everyone = set(known["id"])
+    copied: set[str] = set()
+    suspected: set[str] = set()
+    claims = [claim for claim in claims if claim.family in _COPIES]
+    sessions = [each for each in findings if (each.check or "") == "A4"]
+    if not claims and not sessions:
+        return copied, suspected
+    media = streams.join(known.select("tap", "call", "id"), on=["tap", "call"], how="inner")
+    flows = seen.flows.filter(pl.col("src").is_not_null(), pl.col("dst").is_not_null())
+    # Conversations of media of calls while these last, and of the signalling between the same hosts.
+    spans = media.group_by(*_FLOW, "id").agg(
+        pl.col("first_ts").min().alias("began"), pl.col("last_ts").max().alias("ended")
+    )
+    of_media = flows.join(spans, on=_FLOW).filter(
+        pl.col("first_ts") <= pl.col("ended"), pl.col("last_ts") >= pl.col("began")
+    )
+    ends = known.select("id", "src", "dst").drop_nulls()
+    ends = pl.concat([ends, ends.select("id", src="dst", dst="src")]).unique()
+    said = flows.filter(pl.col("traffic") == "voice-signalling")
+    of_words = said.select(*_PATH, "tap", "eth_dst", "src", "dst").unique().join(ends, on=["src", "dst"])
+
+    def by(rows: pl.DataFrame, keys: list[str]) -> dict[tuple[Any, ...], set[str]]:
+        told: dict[tuple[Any, ...], set[str]] = {}
+        for *key, call in rows.select(*keys, "id").unique().iter_rows():
+            told.setdefault(tuple(key), set()).add(call)
+        return told
+
+    readable = set(flows.filter(pl.col("encap").is_not_null()).select(_PATH).unique().iter_rows())
+    tunnels = by(of_media, _PATH), by(of_words, _PATH)
+    hops = by(of_media, ["tap", "eth_dst"]), by(of_words, ["tap", "eth_dst"])
+    sources = by(media, ["ssrc"])
+    addresses: dict[bytes, set[str]] = {}
+    for frame in (media, known):
+        for name in ("src", "dst"):
+            for (address,), called in by(frame.drop_nulls(name), [name]).items():
+                addresses.setdefault(address, set()).update(called)
+
+    def of(told: Sequence[Mapping[Any, Collection[str]]], key: Any) -> set[str]:
+        return {call for each in told for call in each.get(key, ())}
+
+    for claim in claims:
+        tunnel = claim.tunnel
+        path = (tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
+        if claim.family != "A6" and claim.traffic and _VOICE.isdisjoint(claim.traffic):
+            continue
+        if path in readable:
+            copied |= of(tunnels[:1], path)
+            suspected |= of(tunnels[1:], path)
+        elif claim.rewritten_from is not None:
+            suspected |= of([addresses], claim.rewritten_from) | of([addresses], claim.rewritten_to)
+        elif claim.family == "A5" and claim.collector_mac is not None and tunnel == Tunnel():
+            suspected |= of(hops, (claim.copy_tap or claim.tap, claim.collector_mac))
+        else:
+            suspected |= everyone
+    for finding in sessions:
+        there = finding.tunnel
+        second = seen.media.filter(
+            (pl.col("dst") == pl.lit(there.dst, pl.Binary)) & (pl.col("src") == pl.lit(there.src, pl.Binary))
+        )
+        # A recording session may have sources of its own.
+        if finding.identity[0] != "copy" or second.is_empty():
+            suspected |= everyone
+            continue
+        for ssrc in second["ssrc"].unique():
+            suspected |= of([sources], (ssrc,))
+    return copied, suspected
+
+
 def _touched(
     findings: Sequence[Finding], checks: Sequence[str], calls: pl.DataFrame, streams: pl.DataFrame
 ) -> set[tuple[str, int]]:
-    """The calls of which findings of these checks name a frame."""
+    """The calls that findings of these checks are of, or name a frame of."""
     import polars as pl
 
-    named = {
-        (frame.tap, frame.frame)
-        for finding in findings
-        if (finding.check or finding.detector or "").partition(".")[0] in checks
-        for frame in finding.evidence
-    }
+    mine = [each for each in findings if (each.check or each.detector or "").partition(".")[0] in checks]
+    told = {call for finding in mine for call in finding.calls}
+    named = {(frame.tap, frame.frame) for finding in mine for frame in finding.evidence}
     if not named:
-        return set()
+        return told
     frames = (
         pl.concat([each.select("tap", "call", "frames") for each in (calls, streams)])
         .explode("frames")
         .drop_nulls()
     )
     wanted = pl.DataFrame(sorted(named), schema={"tap": pl.String, "frames": pl.UInt64}, orient="row")
-    return set(
+    return told | set(
         frames.join(wanted, on=["tap", "frames"], how="semi").select("tap", "call").unique().iter_rows()
     )

@@ -468,7 +468,7 @@ def judge(
             verdict, found = _judge_check(check_(), seen, options[check_.id])
             verdicts.append(verdict)
             findings += found
-    demanded = {id_: (options[id_] or Options()).min_coverage for id_ in DETECTORS}
+    demanded = {id_: (options[id_] or Options()).min_coverage for id_ in options}
     numbers = FrameNumbers(pa.table(examination.files).to_pylist())
     return Result(
         verdicts=pa.Table.from_pylist(
@@ -479,7 +479,7 @@ def judge(
         taps_compared=pa.table(examination.compared),
         flows=flows,
         claims=claims_table,
-        calls=judge_calls(seen, options, findings, verdicts),
+        calls=judge_calls(seen, options, findings, verdicts, live),
         answers=tuple(_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS),
         problems=tuple(problems),
     )
@@ -527,7 +527,8 @@ def _judge_check(
     missing = check_.missing(options, seen.network)
     options = options if options is not None else check_.options()
     if not options.enabled:
-        judgement = Judgement(Scope())
+        # What it would have judged keeps the questions open that it answers.
+        judgement = Judgement(check_.judge(seen, options, severity).scope if check_.asks else Scope())
     elif missing is not None:
         judgement = Judgement(Scope(), nothing=missing)
     else:
@@ -586,18 +587,12 @@ def _answer(
     findings: list[Finding],
     problems: Sequence[str],
 ) -> Answer:
-    """The answer that the verdicts of detectors allow, with the coverage that is demanded of each."""
+    """The answer that the verdicts of detectors and checks allow, with the coverage that is demanded of each."""
     text, kinds, what = _QUESTIONS[question]
     signs = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
     # What is odd only, proves nothing.
     proof = [each for each in signs if each.severity not in {"info", "low"}]
-    asked = [
-        each
-        for each in verdicts
-        if each.check in DETECTORS
-        and question in DETECTORS[each.check].asks
-        and not (DETECTORS[each.check].optional and each.in_scope == 0)
-    ]
+    asked = [each for each in verdicts if _is_asked(each, question)]
     # One that failed for another question may still have seen too little for this one.
     blind = [
         each for each in asked if each.verdict == "unknown" or (each.coverage or 0) < demanded[each.check]
@@ -617,6 +612,17 @@ def _answer(
     return Answer(
         text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope{odd}"
     )
+
+
+def _is_asked(verdict: Verdict, question: Question) -> bool:
+    """Whether a question cannot be answered with no while this one could not judge.
+
+    Checks of calls are asked where there is something of that kind: where nobody speaks, nothing is missing.
+    """
+    if verdict.check in DETECTORS:
+        detector = DETECTORS[verdict.check]
+        return question in detector.asks and not (detector.optional and verdict.in_scope == 0)
+    return question in CHECKS[verdict.check].asks and verdict.in_scope > 0
 
 
 def _briefly(reason: str | None) -> str:

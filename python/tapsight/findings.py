@@ -54,6 +54,8 @@ class Finding:
     """Where a copy or a tunnel goes."""
     collector_mac: bytes | None = None
     """The MAC address it goes to."""
+    calls: frozenset[tuple[str, int]] = frozenset()
+    """All calls that it is of, by tap and number, of which evidence shows the first; none where it is not told by call."""
 
     @property
     def id(self) -> str:

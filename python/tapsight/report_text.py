@@ -123,17 +123,52 @@ _ASPECTS = {
 
 
 def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
-    lines = list(result.problems)
-    for row in filter(_is_partial, verdicts):
-        some = row["verdict"] != "unknown"
-        what = f"{plural(row['in_scope'] - row['judged'], 'packet')} of {row['in_scope']:,}; " if some else ""
-        lines.append(f"{row['check']}: {what}{row['reason']}")
+    lines = [*result.problems, *_reasons(list(filter(_is_partial, verdicts)))]
     if lines:
         page.line("What could not be judged")
         for line in lines:
             page.labelled("-", line, hang=4)
     else:
         page.line("Everything in scope could be judged.")
+
+
+def _reasons(partial: list[dict[str, Any]]) -> list[str]:
+    """Why these could not judge, a line a reason. JSON has the reason of each."""
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    unsaid, unseen, nearly = [], [], []
+    for row in partial:
+        reason = (row["reason"] or "too little could be judged").removeprefix("not judged: ")
+        if row["in_scope"] == 0 and reason.startswith("needs set "):
+            unsaid.append(row["check"])
+        elif row["in_scope"] == 0 and reason.startswith("no "):
+            unseen.append(row["check"])
+        elif row["verdict"] != "unknown" and row["judged"] >= _NEARLY * row["in_scope"]:
+            nearly.append(row["check"])
+        else:
+            by_reason.setdefault(reason, []).append(row)
+    lines = []
+    for reason, rows in by_reason.items():
+        names = ", ".join(row["check"] for row in rows)
+        some = len(rows) == 1 and rows[0]["verdict"] != "unknown"
+        left = rows[0]["in_scope"] - rows[0]["judged"]
+        lines.append(
+            f"{names}: {plural(left, 'packet')} of {rows[0]['in_scope']:,}; {reason}"
+            if some
+            else f"{names}: {reason}"
+        )
+    if nearly:
+        lines.append(
+            f"{', '.join(nearly)}: less than {100 * (1 - _NEARLY):.0f} % of what there was (--format json says why)"
+        )
+    if unseen:
+        lines.append(f"{', '.join(unseen)}: nothing that they look at was seen")
+    if unsaid:
+        lines.append(f"{', '.join(unsaid)}: the policy does not say what they need (tapsight explain ID)")
+    return lines
+
+
+_NEARLY = 0.95
+"""The share of what there was from which on it is told together that the rest was not judged."""
 
 
 def _is_partial(verdict: dict[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from tapsight._engine import stage_schema
 from tapsight._explain import explanation
 from tapsight._options import Options, Severity
+from tapsight._text import plural
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.findings import Finding
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tapsight.checks._paths import Changes
+    from tapsight.detectors import Question
     from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
@@ -46,6 +48,11 @@ class Heard:
     """How many rows of these found no room."""
     is_whole: bool = True
     """Whether they are of all that was seen: of what earlier runs have left in a state, calls and media are not known."""
+
+    @property
+    def doubt(self) -> str | None:
+        """Why a check of them cannot say that all is well, if there is something that it did not get to see."""
+        return f"{plural(self.missing, 'row')} of calls and media found no room" if self.missing else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +193,8 @@ class Check(ABC, Generic[O]):
     options: ClassVar[type[Options]]
     hears: ClassVar[bool] = False
     """Whether it judges by calls and media."""
+    asks: ClassVar[tuple[Question, ...]] = ()
+    """The questions that cannot be answered with no while it could not judge what there was."""
 
     @abstractmethod
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
@@ -203,7 +212,7 @@ class Check(ABC, Generic[O]):
         kind: str = "policy",
         tunnel: Tunnel | None = None,
     ) -> Finding:
-        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``."""
+        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls``."""
         return Finding(
             detector=None,
             check=cls.id,
@@ -219,6 +228,7 @@ class Check(ABC, Generic[O]):
             evidence=row["evidence"],
             sentence=sentence,
             tunnel=tunnel or Tunnel(),
+            calls=row.get("calls", frozenset()),
         )
 
     @classmethod

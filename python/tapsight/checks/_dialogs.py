@@ -11,19 +11,14 @@ import polars as pl
 from tapsight._engine import inside
 from tapsight._text import address_text
 from tapsight.checks._base import EVIDENCE, Observed, Scope
+from tapsight.checks._special import LOCAL, NOWHERE
 from tapsight.claims import Frame
 
 CALL = ["tap", "call"]
 """What tells one call from another."""
 
-PRIVATE = (
-    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8", "fc00::/7", "fe80::/10",
-    "::1/128",
-)  # fmt: skip
-"""Addresses that mean something in one network only (RFC 1918, RFC 6598, RFC 3927, RFC 1122, RFC 4193, RFC 4291)."""
-
-NOWHERE = ("0.0.0.0/32", "::/128")
-"""Where nothing is to be sent: how calls were put on hold by RFC 2543."""
+SIP = ("udp", "tcp", "sctp", "ws")
+"""What carries SIP, in which a Call-ID is the same call at all taps."""
 
 SIPS = 5061
 """The port of SIP over TLS (RFC 3261, section 19.1.2)."""
@@ -81,7 +76,7 @@ def with_hosts(frame: pl.DataFrame, column: str = "new") -> pl.DataFrame:
     return frame.with_columns(
         addr.alias("addr"),
         networks(addr).alias("net"),
-        (inside(addr, PRIVATE) & ~inside(frame["src"], PRIVATE)).alias("is_private"),
+        (inside(addr, LOCAL) & ~inside(frame["src"], LOCAL)).alias("is_private"),
         inside(addr, NOWHERE).alias("is_nowhere"),
     )
 
@@ -139,7 +134,7 @@ def _exploded(changes: pl.DataFrame, column: str) -> pl.DataFrame:
 def summed(rows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
     """Rows summed up by these columns, most calls first: what one finding is about.
 
-    Rows have ``packets`` (calls), ``flows`` (calls too), ``first_ts``, ``last_ts``, ``taps``, ``senders`` and ``evidence``.
+    Rows have ``packets`` (how many calls), ``flows`` (the same), ``first_ts``, ``last_ts``, ``taps``, ``senders``, ``evidence`` and ``calls`` (all of them).
     """
     if rows.is_empty():
         return []
@@ -154,11 +149,13 @@ def summed(rows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
             pl.col("tap").unique().sort().alias("taps"),
             pl.col("src").unique(maintain_order=True).head(EVIDENCE).alias("senders"),
             pl.struct("tap", "frame").unique(maintain_order=True).head(EVIDENCE).alias("evidence"),
+            pl.struct(CALL).unique().alias("calls"),
         )
     )
     found = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
     for row in found:
         row["flows"] = row["packets"]
+        row["calls"] = frozenset((each["tap"], each["call"]) for each in row["calls"])
         frames = [Frame(each["tap"], each["frame"], "offending") for each in row["evidence"]]
         row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame)))
     return found
@@ -177,10 +174,16 @@ def encrypted_connections(seen: Observed) -> int:
     return int(flows["flow_id"].n_unique()) if len(flows) else 0
 
 
+def distinct(calls: pl.DataFrame) -> int:
+    """How many calls these are: one that several taps have seen is one. Those of ISUP have no Call-ID, but a circuit that is used again."""
+    is_sip = pl.col("transport").is_in(list(SIP)).fill_null(value=True)
+    return calls.filter(is_sip)["call_id"].n_unique() + len(calls.filter(~is_sip))
+
+
 def scope_of_calls(seen: Observed) -> Scope:
     """How many calls there were, and of how many of them all was seen."""
-    count = len(seen.calls) + encrypted_connections(seen)
-    whole = len(seen.calls.filter(~pl.col("began_before")))
+    count = distinct(seen.calls) + encrypted_connections(seen)
+    whole = distinct(seen.calls.filter(~pl.col("began_before")))
     return scope_of(count, whole, "calls that began before the capture, or whose signalling is encrypted")
 
 

@@ -13,8 +13,6 @@ from tapsight.claims import Frame
 
 ENDS = ["src", "src_port", "dst", "dst_port"]
 LEG = ["tap", "ssrc", *ENDS]
-GROUPS = ("224.0.0.0/4", "ff00::/8")
-"""Groups of receivers (RFC 5771, RFC 4291)."""
 
 SECOND = 1_000_000_000
 

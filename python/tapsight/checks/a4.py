@@ -11,7 +11,8 @@ from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import address_text, duration, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
-from tapsight.checks._media import GROUPS, endpoint, legs, same_packets, shown
+from tapsight.checks._media import endpoint, legs, same_packets, shown
+from tapsight.checks._special import GROUPS
 from tapsight.claims import Tunnel
 from tapsight.findings import Finding
 
@@ -64,6 +65,7 @@ class A4(Check[A4Options]):
     severity = "high"
     options = A4Options
     hears = True
+    asks = ("copied",)
 
     def judge(self, seen: Observed, options: A4Options, severity: Severity) -> Judgement:
         """Judges pairs of streams, and recording sessions."""
@@ -81,12 +83,11 @@ class A4(Check[A4Options]):
             *self._copies(seen, long, recorders, scope, severity, fixed=options.severity is not None),
             *self._sessions(seen, sessions, found, options, scope, severity),
         ]
-        missing = seen.heard.missing
         return Judgement(
             scope,
             tuple(findings),
             nothing="no media were seen",
-            doubt=f"{plural(missing, 'row')} of calls and media found no room" if missing else None,
+            doubt=seen.heard.doubt,
         )
 
     def _copies(
@@ -175,6 +176,7 @@ class A4(Check[A4Options]):
             evidence=shown([*originals[:4], *copies]),
             sentence=sentence,
             tunnel=Tunnel(src=src, dst=dst),
+            calls=frozenset((leg["tap"], leg["call"]) for leg in originals if leg["call"] is not None),
         )
 
     def _sessions(

@@ -10,8 +10,6 @@ from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed
 from tapsight.checks._dialogs import (
     CALL,
-    NOWHERE,
-    PRIVATE,
     addresses,
     is_mapped,
     networks,
@@ -21,6 +19,7 @@ from tapsight.checks._dialogs import (
     with_call_ids,
     with_hosts,
 )
+from tapsight.checks._special import LOCAL, NOWHERE
 from tapsight.findings import Finding
 
 BOTH = 10
@@ -47,8 +46,8 @@ class B13(Check[B13Options]):
         used before.
 
     What is counted:
-        Calls, where other checks count packets: those of which the beginning was seen are judged. A connection of SIP over TLS
-        (port 5061) counts as a call that was not.
+        Calls, where other checks count packets: those of which the beginning was seen are judged, and one that several taps have seen is one. A
+        connection of SIP over TLS (port 5061) counts as a call that was not.
 
     Why it matters:
         Whoever writes his address into a description gets the call's voice, and can pass it on so that nobody notices. Without keys
@@ -82,6 +81,7 @@ class B13(Check[B13Options]):
     severity = "high"
     options = B13Options
     hears = True
+    asks = ("diverted",)
 
     def judge(self, seen: Observed, options: B13Options, severity: Severity) -> Judgement:
         """Judges each description by those before it, by those on other taps, and by the policy."""
@@ -158,7 +158,9 @@ class B13(Check[B13Options]):
             "no listed device ends encryption there",
         )
         note = None if options.media is not None else "without `media`, only changes are judged"
-        return Judgement(scope, tuple(findings), nothing="no calls were seen", note=note)
+        return Judgement(
+            scope, tuple(findings), nothing="no calls were seen", note=note, doubt=seen.heard.doubt
+        )
 
     @staticmethod
     def _between(media: pl.DataFrame, options: B13Options) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -185,7 +187,7 @@ class B13(Check[B13Options]):
         differ = differ.with_columns(
             here_bad=here_bad,
             there_bad=there_bad,
-            nat=inside(differ["addr"], PRIVATE) & (differ["addr_there"] == differ["src"]),
+            nat=inside(differ["addr"], LOCAL) & (differ["addr_there"] == differ["src"]),
         ).filter(~pl.col("nat"))
         odd = pl.when(pl.col("there_bad") | ~pl.col("here_bad")).then("addr_there").otherwise("addr")
         differ = differ.with_columns(odd=odd)
@@ -211,7 +213,7 @@ class B13(Check[B13Options]):
     @staticmethod
     def _unlisted(media: pl.DataFrame, listed: tuple[str, ...]) -> pl.DataFrame:
         """Descriptions with addresses that the policy does not list."""
-        translated = inside(media["addr"], PRIVATE) & ~inside(media["src"], PRIVATE)
+        translated = inside(media["addr"], LOCAL) & ~inside(media["src"], LOCAL)
         rows = media.filter(
             media["addr"].is_not_null(), ~inside(media["addr"], (*listed, *NOWHERE)), ~translated
         )

@@ -11,6 +11,7 @@ from tapsight._options import Options, Severity
 from tapsight._text import address_text, listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._media import SECOND, endpoint, legs, shown
+from tapsight.checks._special import LOCAL
 from tapsight.claims import Frame, Tunnel
 from tapsight.findings import Finding
 
@@ -22,11 +23,6 @@ PORTS = 20
 """Ports of one host that one sender must try for a spray."""
 FEW = 20
 """Packets for each of them, at most."""
-PRIVATE = (
-    "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16", "127.0.0.0/8",
-    "fc00::/7", "fe80::/10",
-)  # fmt: skip
-"""What only a network itself knows (RFC 1918, RFC 6598, RFC 3927, RFC 4193)."""
 TRACEROUTE = (33434, 33534)
 """Ports that traceroute counts through."""
 
@@ -55,7 +51,8 @@ class B14(Check[Options]):
         signalling, or that another call on the tap describes; all, where the described ones are private and these are not (the peer is
         behind a translation of addresses); where the peer has candidates (ICE, RFC 8445); the same SSRC that goes on from another
         address (it moved); early media, until 2 s behind the answer. A second destination beside the described one is A4's matter.
-        Calls that began before the capture, or of which the other side's description was not seen, are not judged. A spray at ports 33434 to
+        Calls that began before the capture, or of which the other side's description was not seen, are not judged, and neither are media of which
+        nobody saw the call: they count as what could not be. A spray at ports 33434 to
         33534 is taken for a traceroute.
 
     Source: catalogue of detectors, B14; RFC 3264; RFC 3550, section 8.2; RTPBleed (S. Gauci and K. Orlov, 2017); ATT&CK T1557
@@ -67,14 +64,18 @@ class B14(Check[Options]):
     severity = "high"
     options = Options
     hears = True
+    asks = ("diverted",)
 
     def judge(self, seen: Observed, options: Options, severity: Severity) -> Judgement:
         """Judges the streams of calls, and who tries ports."""
-        found = legs(seen.media).filter(pl.col("call").is_not_null(), pl.col("announced").is_not_null())
+        every = legs(seen.media)
+        found = every.filter(pl.col("call").is_not_null(), pl.col("announced").is_not_null())
+        # Media of which nobody saw the call: where they should go is not known.
+        alone = every.filter(pl.col("call").is_null() & (pl.col("packets") > LEARNED))
         calls = seen.calls.select("tap", "call", "began_before", "answered", "addresses")
         found = found.join(calls, on=["tap", "call"], how="left", maintain_order="left")
         described = seen.call_media.filter(pl.col("addr").is_not_null(), pl.col("port") > 0)
-        private = inside(described["addr"], PRIVATE)
+        private = inside(described["addr"], LOCAL)
         described = described.with_columns(private=private)
         sides = described.group_by("tap", "call", "side").agg(
             pl.col("addr").unique().alias("addrs"),
@@ -103,13 +104,13 @@ class B14(Check[Options]):
         )
         judged = found.filter(can)
         odd = judged.filter(~both)
-        whole = int(found["packets"].sum())
+        whole = int(found["packets"].sum()) + int(alone["packets"].sum())
         sprays = _sprays(seen)
         tried = sum(row["packets"] for row in sprays)
         scope = Scope(
             whole + tried,
             int(judged["packets"].sum()) + tried,
-            _UNJUDGED if len(judged) < len(found) else None,
+            _UNJUDGED if len(judged) < len(found) + len(alone) else None,
         )
         known = (
             seen.call_media.filter(pl.col("addr").is_not_null())
@@ -117,7 +118,7 @@ class B14(Check[Options]):
             .unique()
         )
         odd = odd.join(known, on=["tap", "far"], how="anti", maintain_order="left")
-        odd = odd.filter(~pl.col("candidates"), ~(pl.col("private") & ~inside(odd["far"], PRIVATE)))
+        odd = odd.filter(~pl.col("candidates"), ~(pl.col("private") & ~inside(odd["far"], LOCAL)))
         fixed = options.severity is not None
         by: dict[tuple[str, bytes, bytes], list[dict[str, Any]]] = {}
         for row in odd.to_dicts():
@@ -134,12 +135,11 @@ class B14(Check[Options]):
             for key, rows in by.items()
         ]
         findings += [self._spray(row, scope, severity if fixed else "medium") for row in sprays]
-        missing = seen.heard.missing
         return Judgement(
             scope,
             tuple(findings),
-            nothing="no call described media that were seen",
-            doubt=f"{plural(missing, 'row')} of calls and media found no room" if missing else None,
+            nothing="no media were seen",
+            doubt=seen.heard.doubt,
         )
 
     def _finding(
@@ -183,6 +183,7 @@ class B14(Check[Options]):
                 f"{span_text(first, last)} (on {listing(taps)})."
             ),
             tunnel=Tunnel(src=row["src"], dst=row["dst"]),
+            calls=frozenset((row["tap"], row["call"]) for row in rows),
         )
 
     def _spray(self, row: dict[str, Any], scope: Scope, severity: Severity) -> Finding:
@@ -209,7 +210,10 @@ class B14(Check[Options]):
         )
 
 
-_UNJUDGED = "calls that began before the capture or were not answered, other ends that no description was seen of, and early media"
+_UNJUDGED = (
+    "media that no call describes, calls that began before the capture or were not answered, other ends that no description was seen "
+    "of, and early media"
+)
 _WORST = {"takeover", "moved"}
 _CLASS = {"moved": "destination"}
 

@@ -13,7 +13,7 @@ from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity
 from tapsight._text import address_text, listing, plural, span_text, time_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends
-from tapsight.checks._dialogs import CALL, SIPS, encrypted_connections, scope_of, summed
+from tapsight.checks._dialogs import CALL, SIPS, distinct, encrypted_connections, scope_of, summed
 from tapsight.findings import Finding, share_interval
 
 CHANCE = 0.001
@@ -53,6 +53,7 @@ class B16(Check[B16Options]):
 
     What is counted:
         Calls, where other checks count packets: those with a media offer that was answered, and with enough others between the same hosts, are judged.
+        One that several taps have seen is one, and in clear if it was on any of them.
         A connection of SIP over TLS counts as a call that was not; a pair of hosts with ESP as one that was.
 
     Why it matters:
@@ -72,7 +73,8 @@ class B16(Check[B16Options]):
         Ask the peer whether it changed its configuration then. If it did, note it as ``ticket``.
 
     What it cannot see:
-        A share that was low from the beginning; peers with few calls; calls of which the answer was not seen. A certificate that was exchanged.
+        A share that was low from the beginning; peers with few calls (fewer than ``min_calls`` since signalling over TLS ended make it unknown);
+        calls of which the answer was not seen. A certificate that was exchanged.
 
     Source: RFC 4568; RFC 5763; RFC 6189; RFC 3261, section 26; Clopper, Pearson (1934) for binomial tails; Wilson (1927); ATT&CK T1600
     (Weaken Encryption).
@@ -92,18 +94,23 @@ class B16(Check[B16Options]):
         calls = calls.with_columns(
             *ordered_ends("src", "dst"), ts=pl.coalesce("began", "last"), frame=pl.col("frames").list.first()
         )
+        pair = ["end_a", "end_b"]
         agreed = calls.filter(pl.col("encryption").is_not_null()).with_columns(
             is_safe=pl.col("encryption") != "none"
         )
-        pair = ["tap", "end_a", "end_b"]
-        agreed = agreed.with_columns(of=pl.len().over(pair))
+        # A call that several taps have seen is one, and in clear if it was anywhere.
+        agreed = agreed.with_columns(
+            is_safe=pl.col("is_safe").all().over(*pair, "call_id"), of=pl.col("call_id").n_unique().over(pair)
+        )
         enough = agreed.filter(pl.col("of") >= 2 * options.min_calls)
-        must = options.encrypted or ()
-        bound = agreed.filter(inside(agreed["src"], must) | inside(agreed["dst"], must))
+        bound = agreed.filter(must_be_encrypted(agreed, options))
         tunnels, vanished = self._tunnels(seen)
-        judged = len(pl.concat([enough.select(CALL), bound.select(CALL)]).unique()) + tunnels
+        either = agreed.join(
+            pl.concat([enough.select(CALL), bound.select(CALL)]).unique(), on=CALL, how="semi"
+        )
+        judged = distinct(either) + tunnels
         scope = scope_of(
-            len(calls) + encrypted_connections(seen) + tunnels,
+            distinct(calls) + encrypted_connections(seen) + tunnels,
             judged,
             f"calls without an agreement on media, fewer than {2 * options.min_calls} of them between two hosts, or encrypted signalling",
         )
@@ -116,18 +123,14 @@ class B16(Check[B16Options]):
             [self._after(each, options.min_calls) for each in enough.partition_by(pair, maintain_order=True)]
             or [enough.with_columns(safe=0, before=0, chance=0.0, since=0)]
         )
-        # Two taps see the same: one finding, of the one that saw more.
-        told = set()
         for row in summed(bare, [*pair, "safe", "before", "chance", "since"]):
-            if (row["end_a"], row["end_b"]) in told:
-                continue
-            told.add((row["end_a"], row["end_b"]))
             text = (
                 f"Of calls between {_ends(row)}, {row['safe']} of {row['before']} were encrypted before {time_text(row['since'])}; since then "
                 f"{plural(row['packets'], 'call')} had media in clear, {_when(row)}. By chance that would be with a probability of {row['chance']:.1g}."
             )
             findings.append(self._found(row, scope, severity, "share", text))
-        for row in summed(self._signalling(calls, seen, options.min_calls), ["end_a", "end_b"]):
+        fallen, too_few = self._signalling(calls, seen, options.min_calls)
+        for row in summed(fallen, ["end_a", "end_b"]):
             text = f"{plural(row['packets'], 'call')} between {_ends(row)} were set up in clear, {_when(row)}, since their signalling over TLS ended."
             findings.append(self._found(row, scope, severity, "signalling", text))
         for row in group(vanished, ["end_a", "end_b"]) if len(vanished) else []:
@@ -137,7 +140,8 @@ class B16(Check[B16Options]):
             scope,
             tuple(findings),
             nothing="no calls and no IPsec were seen",
-            note=self._hint(agreed, calls, options.min_calls),
+            note=self._hint(agreed, options.min_calls),
+            doubt=seen.heard.doubt or too_few,
         )
 
     def _found(
@@ -155,24 +159,29 @@ class B16(Check[B16Options]):
     @staticmethod
     def _after(calls: pl.DataFrame, least: int) -> pl.DataFrame:
         """The calls in clear since the share of encrypted ones fell; none if it did not."""
-        calls = calls.sort("ts", "call", maintain_order=True)
-        at, chance, safe = fall(calls["is_safe"].to_list(), least)
-        since = calls["ts"][at] if at else 0
-        after = calls.slice(at).filter(~pl.col("is_safe")) if at else calls.clear()
+        # In the order of the first tap that saw each: clocks of taps may be apart.
+        order = calls.sort("tap", "ts", "call", maintain_order=True).unique(
+            "call_id", keep="first", maintain_order=True
+        )
+        order = order.sort("ts", "call", maintain_order=True)
+        at, chance, safe = fall(order["is_safe"].to_list(), least)
+        since = order["ts"][at] if at else 0
+        later = order.slice(at).filter(~pl.col("is_safe")) if at else order.clear()
+        after = calls.join(later.select("call_id"), on="call_id", how="semi", maintain_order="left")
         return after.with_columns(
             safe=pl.lit(safe), before=pl.lit(at), chance=pl.lit(chance), since=pl.lit(since, pl.Int64)
         )
 
     @staticmethod
-    def _signalling(calls: pl.DataFrame, seen: Observed, least: int) -> pl.DataFrame:
-        """Calls in clear between hosts that had TLS before."""
+    def _signalling(calls: pl.DataFrame, seen: Observed, least: int) -> tuple[pl.DataFrame, str | None]:
+        """Calls in clear between hosts that had TLS before; and that there are too few of them to tell, if so."""
         flows = seen.unlisted.filter(
             pl.col("protocol") == 6,
             (pl.col("src_port") == SIPS) | (pl.col("dst_port") == SIPS),
             pl.col("src").is_not_null(),
         )
         if flows.is_empty():
-            return calls.clear()
+            return calls.clear(), None
         ended = (
             flows.with_columns(*ordered_ends("src", "dst"))
             .group_by("tap", "end_a", "end_b")
@@ -181,8 +190,11 @@ class B16(Check[B16Options]):
         ended = ended.filter(pl.col("tls") >= FEW)
         found = calls.join(ended, on=["tap", "end_a", "end_b"])
         pair = ["tap", "end_a", "end_b"]
-        fine = (pl.col("ts").min().over(pair) > pl.col("tls_last")) & (pl.len().over(pair) >= least)
-        return found.filter(fine)
+        later = found.filter(pl.col("ts").min().over(pair) > pl.col("tls_last"))
+        fallen = later.filter(pl.len().over(pair) >= least)
+        few = distinct(later.join(fallen.select(pair[1:]), on=pair[1:], how="anti"))
+        why = f"{plural(few, 'call')} in clear since signalling over TLS ended, and it takes {least} to tell"
+        return fallen, why if few else None
 
     @staticmethod
     def _tunnels(seen: Observed) -> tuple[int, pl.DataFrame]:
@@ -202,15 +214,20 @@ class B16(Check[B16Options]):
             | pl.col("src_port").is_in(list(IKE))
             | pl.col("dst_port").is_in(list(IKE))
         )
-        clear = flows.filter(~beside.fill_null(value=False)).join(sealed, on=pair)
+        clear = flows.filter(~beside.fill_null(value=False)).join(sealed, on=pair, maintain_order="left")
         clear = clear.filter(
             pl.col("first_ts").min().over(pair) > pl.col("esp_last"),
             pl.col("packets").sum().over(pair) >= FEW,
         )
-        return len(sealed), clear
+        # What several taps have seen is counted at the one that saw most of it.
+        ends = pair[1:]
+        count = pl.col("packets").sum().over(pair)
+        clear = clear.with_columns(count=count).filter(pl.col("count") == pl.col("count").max().over(ends))
+        clear = clear.filter(pl.col("tap") == pl.col("tap").min().over(ends))
+        return len(sealed.select(ends).unique()), clear
 
     @staticmethod
-    def _hint(agreed: pl.DataFrame, calls: pl.DataFrame, least: int) -> str | None:
+    def _hint(agreed: pl.DataFrame, least: int) -> str | None:
         """Hosts that agree on encryption with nobody, while others do."""
         if agreed.is_empty():
             return None
@@ -228,6 +245,16 @@ class B16(Check[B16Options]):
         if odd.is_empty():
             return None
         return f"{listing([address_text(each) for each in odd])} never agreed on encryption that was offered, while others do"
+
+
+def must_be_encrypted(calls: pl.DataFrame, options: B16Options) -> pl.Series:
+    """Which calls the policy demands to be encrypted."""
+
+    def either(prefixes: tuple[str, ...]) -> pl.Series:
+        return inside(calls["src"], prefixes) | inside(calls["dst"], prefixes)
+
+    bound = either(options.encrypted or ())
+    return bound & either(options.peers) if options.peers is not None else bound
 
 
 def fall(safe: Sequence[bool], least: int) -> tuple[int, float, int]:

@@ -10,38 +10,32 @@ from tapsight._engine import inside
 from tapsight._options import Macs, Options, Prefixes, Severity, Taps, Vlans
 from tapsight._text import listing, party, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets
+from tapsight.checks._special import DOCUMENTATION, GROUPS, HOST, LINK, NETWORK
 from tapsight.checks._talks import end
 from tapsight.findings import Finding
 
-PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-"""For use inside of networks (RFC 1918, RFC 6598, RFC 4193)."""
-
 BOGONS = (
     "0.0.0.0/8",
-    "127.0.0.0/8",
+    *HOST,
     "169.254.0.0/16",
-    "192.0.2.0/24",
+    *DOCUMENTATION,
     "198.18.0.0/15",
-    "198.51.100.0/24",
-    "203.0.113.0/24",
     "240.0.0.0/4",
-    "::/127",
+    "::/128",
     "100::/64",
-    "2001:db8::/32",
-    "3fff::/20",
 )
 """No source of what a router forwards (RFC 6890 and its registries; RFC 9637)."""
 
-LINK = ("0.0.0.0/8", "169.254.0.0/16", "fe80::/10", "::")
+STAYS = ("0.0.0.0/8", *LINK, "::")
 """Sources of what stays on its link (RFC 1122, section 3.2.1.3; RFC 3927; RFC 4291, section 2.5)."""
 
-NO_HOST = ("224.0.0.0/4", "255.255.255.255", "ff00::/8")
+NO_HOST = (*GROUPS, "255.255.255.255")
 """Destinations that are not one host."""
 
 LSP_PING = 3503
 """UDP port of pings of label switched paths (RFC 8029)."""
 
-NOT_PUBLIC = (*PRIVATE, *BOGONS, *LINK, *NO_HOST, "192.0.0.0/24")
+NOT_PUBLIC = (*NETWORK, *BOGONS, *STAYS, *NO_HOST, "192.0.0.0/24")
 
 
 class B22Options(Options):
@@ -103,7 +97,7 @@ class B22(Check[B22Options]):
         )
         src, dst = flows["src"], flows["dst"]
         public = ~inside(src, NOT_PUBLIC), ~inside(dst, NOT_PUBLIC)
-        odd = inside(src, BOGONS), inside(dst, BOGONS) & ~inside(dst, [*LINK, *NO_HOST])
+        odd = inside(src, BOGONS), inside(dst, BOGONS) & ~inside(dst, [*STAYS, *NO_HOST])
         # Pings of label switched paths go to 127.0.0.0/8 (RFC 8029, section 2.1), and what never leaves a host has no MACs.
         is_ping = _is(flows, (pl.col("protocol") == 17) & (pl.col("dst_port") == LSP_PING))
         odd = odd[0], odd[1] & ~is_ping & ~_is(flows, pl.col("eth_dst") == pl.lit(bytes(6)))
@@ -126,12 +120,12 @@ class B22(Check[B22Options]):
             # What went out, and comes back as it was.
             returned = flows["flow_id"].is_in(flows["flow_id"].filter(near).drop_nulls().unique().implode())
             # What stays on its link, and what is for many, has no part in this.
-            stays = inside(src, LINK) | inside(dst, [*LINK, *NO_HOST])
+            stays = inside(src, STAYS) | inside(dst, [*STAYS, *NO_HOST])
             rules = {
                 "outsider": near & ~own & ~stays,
                 "returned": ~near & ours & returned & ~stays,
                 "insider": ~near & ours & ~stays,
-                "private": ~near & ~own & ((inside(src, PRIVATE) & ~agreed[0]) | odd[0]) & ~stays,
+                "private": ~near & ~own & ((inside(src, NETWORK) & ~agreed[0]) | odd[0]) & ~stays,
                 **rules,
             }
             # It may not have been captured today; or the name is another.

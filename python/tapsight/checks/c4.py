@@ -11,9 +11,10 @@ from tapsight._engine import inside
 from tapsight._options import Options, OrText, Ports, Prefixes, Severity, resolve_prefixes
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
+from tapsight.checks._special import GROUPS
 from tapsight.checks._talks import PORTED, end, services, summed, talks
 
-GROUPS = ("224.0.0.0/4", "255.255.255.255", "ff00::/8")
+MANY = (*GROUPS, "255.255.255.255")
 """Destinations that are not one host (RFC 5771, RFC 919, RFC 4291)."""
 
 
@@ -90,7 +91,7 @@ class C4(Check[C4Options]):
         devices = seen.network.infrastructure
         flows = seen.unlisted.filter((pl.col("traffic") != "routing").fill_null(value=True))
         flows = flows.filter(
-            inside(flows["src"], devices) | inside(flows["dst"], devices), ~inside(flows["dst"], GROUPS)
+            inside(flows["src"], devices) | inside(flows["dst"], devices), ~inside(flows["dst"], MANY)
         )
         found = talks(flows)
         own = found.filter(inside(found["client"], devices))

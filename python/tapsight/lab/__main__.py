@@ -34,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     scenario.add_argument("--seconds", type=float, default=20.0)
     scenario.add_argument("--calls", type=int, default=6)
     scenario.add_argument("--downloads", type=int, default=40)
+    scenario.add_argument("--secure", type=int, default=0, help="calls with each of three peers that encrypt")
     for name in ("nat", "ecmp", "vlan-copy"):
         scenario.add_argument(f"--{name}", action="store_true")
     scenario.add_argument("--span", type=float, default=0.01, help="share of frames that a tap sees twice")
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             seconds=options.seconds,
             calls=options.calls,
             downloads=options.downloads,
+            secure=options.secure,
             implants=tuple(Implant(**dials_of(Implant, text, common)) for text in options.implant),
             confounders=tuple(Confounder(**dials_of(Confounder, text, {})) for text in options.confounder),
             span=options.span,

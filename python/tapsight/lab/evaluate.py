@@ -30,6 +30,7 @@ from tapsight.findings import share_interval
 from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.implants import IMPLANTS
+from tapsight.lab.network import ATTACKER
 from tapsight.lab.scenario import Scenario, generate
 from tapsight.lab.tunnels import ENCRYPTED, TUNNELS
 
@@ -48,7 +49,9 @@ COPYING = (
     "sflow-export",
     "media-fork",
 )
-"""Kinds of which copies are counted; of others, whether they are found at all."""
+"""Kinds of which copies are counted."""
+CALLING = ("sip-redirect", "sdp-hijack", "downgrade")
+"""Kinds of which calls are counted; of others, whether they are found at all."""
 ARTEFACT = 10_000_000
 """Nanoseconds within which the same frame on the same link is taken for captured twice (A5.span-both)."""
 FEW = 3
@@ -73,6 +76,8 @@ class Experiment:
     """The taps that are looked at."""
     detectors: tuple[str, ...] = ()
     """The detectors asked, if not those that the implant expects."""
+    policy: bool = True
+    """Whether the check is told what is true of the network."""
 
 
 def traffic(packets: float, seconds: float = 60.0, **dials: Any) -> Scenario:
@@ -173,6 +178,7 @@ def experiments(scale: float) -> Iterator[Experiment]:
         scenario = replace(traffic(small), implants=(fork,), **among)
         yield Experiment("fork: among", (name,), scenario, detectors=("A5",))
 
+    yield from of_calls(scale)
     for kind, implant_ in IMPLANTS.items():
         for via in implant_.variants or ("",):
             asked = any(each in DETECTORS for each in implant_.expects)
@@ -180,11 +186,46 @@ def experiments(scale: float) -> Iterator[Experiment]:
                 # Whether a path has changed takes longer to tell.
                 size = (4000, 40) if asked else (15_000, 100)
                 implant = Implant(kind, via=via, **TYPICAL.get(kind, {}))
-                scenario = replace(
-                    traffic(size[0] * max(scale, 0.5), size[1], seed=seed), implants=(implant,)
-                )
+                # What peers that encrypt say and send, where that matters.
+                secure = 24 if kind in CALLING else 0
+                scenario = traffic(size[0] * max(scale, 0.5), size[1], seed=seed, secure=secure)
+                scenario = replace(scenario, implants=(implant,))
                 yield Experiment("every implant", (f"{kind} {via}".strip(),), scenario)
 
+
+def of_calls(scale: float) -> Iterator[Experiment]:
+    """Implants that act on calls. Of each call the taps see about 270 frames."""
+    many = max(24, round(48 * scale))
+    scenario = Scenario(seconds=60, calls=2, downloads=10, secure=many)
+    places = {"in the peer's network": {}, "elsewhere": {"collector": ATTACKER}}
+    parts = {"1": {"share": 1.0}, "1/2": {"share": 0.5}, "1/10": {"share": 0.1}, "1/50": {"share": 0.02}}
+    for kind in CALLING:
+        hows = {via: {"via": via} for via in IMPLANTS[kind].variants}
+        usual = Implant(kind)
+        yield from apart(f"{kind}: how", usual, hows, scenario)
+        yield from apart(f"{kind}: how, {WITHOUT}", usual, hows, scenario, policy=False)
+        yield from apart(f"{kind}: share of calls", usual, parts, scenario)
+        for taps in (("inside", "outside"), ("outside",), ("inside",)):
+            told_ = replace(scenario, implants=(usual,))
+            # On one tap, B13 has nothing to compare.
+            asked = ("B16",) if kind == "downgrade" else ()
+            yield Experiment(f"{kind}: taps", (" and ".join(taps),), told_, taps, asked)
+    for kind, via, share in (
+        ("sip-redirect", "refer", 1.0),
+        ("sip-redirect", "peer", 0.05),
+        ("sdp-hijack", "reinvite", 1.0),
+    ):
+        dial = f"{kind} {via}: collector of {share:g} of calls, {WITHOUT}"
+        yield from apart(dial, Implant(kind, via=via, share=share), places, scenario, policy=False)
+    for via in ("unlisted", "tls"):
+        for count in (16, 20, 24, 48):
+            implant = Implant("downgrade", via=via, count=count // 2)
+            made = replace(scenario, secure=count, implants=(implant,))
+            yield Experiment(f"downgrade {via}: calls, half of them after it", (str(count),), made)
+
+
+WITHOUT = "without a policy"
+"""What dials are called in which the check is told nothing of the network."""
 
 TYPICAL: dict[str, dict[str, Any]] = {"drop": {"only": "voice", "share": 0.2}}
 """Dials for implants that otherwise would leave nothing to compare."""
@@ -214,7 +255,7 @@ class Calm:
 
 def calms(scale: float) -> Iterator[Calm]:
     """Every confounder, and nothing at all."""
-    base = traffic(25_000 * scale, 60)
+    base = traffic(25_000 * scale, 60, secure=24)
     for seed in (1, 2, 3):
         yield Calm("nothing", replace(base, seed=seed))
     for kind in CONFOUNDERS:
@@ -325,6 +366,11 @@ def known(index: int, kind: str, taps: Sequence[str], truth: list[dict[str, Any]
     return Known(copies, strong & originals, first)
 
 
+def led(index: int, taps: Sequence[str], truth: list[dict[str, Any]]) -> set[str]:
+    """The calls that an implant acted on, as far as the taps captured that."""
+    return {row["flow"] for row in truth if row["implant"] == index and row["tap"] in taps}
+
+
 def measure(experiment: Experiment) -> list[Row]:
     """Runs an experiment."""
     with tempfile.TemporaryDirectory() as folder:
@@ -332,7 +378,8 @@ def measure(experiment: Experiment) -> list[Row]:
         truth = [json.loads(line) for line in files.truth.read_text().splitlines()]
         built = json.loads(files.scenario.read_text())["implants"]
         sources = {tap: str(getattr(files, tap)) for tap in experiment.taps}
-        result = tapsight.check(sources, policy=files.policy, threads=1)
+        policy = files.policy if experiment.policy else None
+        result = tapsight.check(sources, policy=policy, threads=1)
         is_late = any(implant["kind"] == "late" for implant in built)
         resent = sent_again(sources["outside"], truth) if is_late else set()
     verdicts = {
@@ -359,7 +406,13 @@ def measure(experiment: Experiment) -> list[Row]:
             row.denied = all(each.answer == "no sign" for each in result.answers)
             row.made, row.findable = (len(its.copies), len(its.findable)) if counted else (1, 1)
             row.counted = sum(each["packets"] for each in right)
-            row.found = min(row.counted, row.findable) if counted else min(1, len(mine))
+            if kind in CALLING:
+                row.made = row.findable = len(led(index, experiment.taps, truth))
+                # B16 may say of the same calls that they are too many and that none should be.
+                row.counted = (
+                    max((each["packets"] for each in mine), default=0) if detector == "B16" else row.counted
+                )
+            row.found = min(row.counted, row.findable) if counted or kind in CALLING else min(1, len(mine))
             row.wrong = len(mine) - len(right) if len(built) == 1 else 0
             shown = sorted(
                 times[frame["tap"], frame["frame"]]
@@ -491,15 +544,23 @@ within 10 ms: the same frame on the same link is what mirror ports show, and rea
 """
 
 
+CALLS_TOO = f"""
+Counted are calls that the implant acted on, as far as the taps captured that, and those that findings count. The policy is that of the
+lab; {WITHOUT}, the checks know the calls only.
+"""
+
+
 def markdown(rows: Sequence[Row], calm: Sequence[Alarms], scale: float = 1.0) -> str:
     """The page."""
     size = "" if scale == 1 else f"\nScenarios are {scale:g} times their usual size (`--scale {scale:g}`).\n"
     parts = [HEAD + size, "\n## In short\n\n" + summary(rows, calm)]
-    dials = list(dict.fromkeys(row.dial for row in rows if row.dial != "every implant"))
-    parts.append("\n## Copies, dial by dial\n")
-    for dial in dials:
-        mine = [row for row in rows if row.dial == dial]
-        parts.append(f"\n### {dial[0].upper()}{dial[1:]}\n\n" + table(mine) + "\n" + stops(mine))
+    for title, of in (("Copies", False), ("Calls", True)):
+        theirs = [row for row in rows if row.dial != "every implant" and (row.kind in CALLING) == of]
+        parts.append(f"\n## {title}, dial by dial\n")
+        parts += [CALLS_TOO] if of else []
+        for dial in dict.fromkeys(row.dial for row in theirs):
+            mine = [row for row in theirs if row.dial == dial]
+            parts.append(f"\n### {dial[0].upper()}{dial[1:]}\n\n" + table(mine) + "\n" + stops(mine))
     every = [row for row in rows if row.dial == "every implant"]
     parts.append("\n## Every implant\n\n" + of_implants(every))
     parts.append("\n## False alarms\n\n" + of_alarms(calm))
@@ -530,6 +591,9 @@ def summary(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
     # Fewer copies than a detector needs are too few by design, and those at once and the same way reach nobody else.
     passed = [row for row in passed if row.kind not in COPYING or row.findable >= FEW]
     passed = [row for row in passed if row.kind != "late" or LAGS.get(row.setting, ARTEFACT) >= ARTEFACT]
+    # Who may take part in calls, a list has to say.
+    untold = [row for row in passed if WITHOUT in row.dial]
+    passed = [row for row in passed if WITHOUT not in row.dial]
     blind = [row for row in passed if row.denied]
     said = f"no sign is said of what is there in {len(blind)} settings"
     lines.append(f"| never sure where nothing can be known | {said} | {mark(not blind)} |")
@@ -538,6 +602,8 @@ def summary(rows: Sequence[Row], calm: Sequence[Alarms]) -> str:
     text = "\n".join(lines) + "\n"
     if blind:
         text += f"\nNo sign in spite of copies: {places(blind)}.\n"
+    if untold:
+        text += f"\n`pass` {WITHOUT} that lists who takes part in calls: {places(untold)}.\n"
     if others := [row for row in passed if not row.denied]:
         text += f"\n`pass` of the one that is asked, where others find it or the answer is that it cannot be told: {places(others)}.\n"
     return (
@@ -574,8 +640,9 @@ def percent(row: Row) -> str:
 
 def table(rows: Sequence[Row]) -> str:
     """Rows of one dial."""
+    what = "calls" if rows and rows[0].kind in CALLING else "copies"
     lines = [
-        "| | detector | copies | can be found | found | recall | collector | seen after | verdict |",
+        f"| | detector | {what} | can be found | found | recall | collector | seen after | verdict |",
         "|---|---|--:|--:|--:|--:|---|--:|---|",
     ]
     for row in rows:
@@ -594,7 +661,7 @@ def who(row: Row) -> str:
     """Whether findings name the collector."""
     if not row.wrong:
         return "right" if row.found else NONE
-    if row.kind not in COPYING:
+    if row.kind not in COPYING + CALLING:
         return "not named"
     return "right and wrong" if row.found else "wrong"
 
@@ -622,7 +689,7 @@ def stops(rows: Sequence[Row]) -> str:
 def of_implants(rows: Sequence[Row]) -> str:
     """Every implant, by the detectors that should see it."""
     text = (
-        "Copies are counted as above; of other implants, in how many of five scenarios they were found. The last column says which "
+        "Copies and calls are counted as above; of other implants, in how many of five scenarios they were found. The last column says which "
         "checks of the policy fail.\n\n"
     )
     lines = [

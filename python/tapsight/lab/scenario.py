@@ -11,15 +11,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tapsight.lab.confounders import CONFOUNDERS, Honest
+from tapsight.lab.confounders import CONFOUNDERS
 from tapsight.lab.dials import Confounder, Implant
 from tapsight.lab.effect import Effect, Seen, Tampering
+from tapsight.lab.honest import Honest
 from tapsight.lab.implants import IMPLANTS
 from tapsight.lab.mobile import realm
 from tapsight.lab.network import (
     AAA_SERVER,
     DHCP_SERVER_6,
     DHCP_SERVERS,
+    DTLS_PEER,
     GATEWAY,
     GATEWAY_6,
     INSIDE_MEDIA,
@@ -29,17 +31,20 @@ from tapsight.lab.network import (
     NAT_ADDRESS,
     NEIGHBOUR,
     NEIGHBOUR_ADDRESS,
-    OUTSIDE_MEDIA,
     OUTSIDE_SBC,
     PACKET_GATEWAY,
     PARTNER_GATEWAY,
     PARTNER_NETWORK,
     PARTNER_SIGNALLING,
     PARTNER_TITLE,
+    PEER_MEDIA,
     RESOLVER,
     ROUTER,
+    SDES_PEER,
     SIGNALLING,
+    TLS_PEER,
 )
+from tapsight.lab.peers import secure_calls
 from tapsight.lab.router import TAPS, Router
 from tapsight.lab.traffic import SECOND, Event, Traffic
 
@@ -55,6 +60,7 @@ class Scenario:
         seconds: How long.
         calls: How many calls.
         downloads: How many downloads.
+        secure: How many short calls with each of three peers that encrypt: SDES, DTLS-SRTP, and SIP over TLS.
         implants: What the router does that it should not.
         confounders: What is honest, and looks like it.
         span: The share of frames that each tap sees twice.
@@ -69,6 +75,7 @@ class Scenario:
     seconds: float = 20.0
     calls: int = 6
     downloads: int = 40
+    secure: int = 0
     implants: tuple[Implant, ...] = ()
     confounders: tuple[Confounder, ...] = ()
     span: float = 0.01
@@ -186,6 +193,8 @@ def events(scenario: Scenario) -> list[Event]:
         made += traffic.web(number, rng.randrange(int(traffic.end * 0.8) + 1))
     made += traffic.keepalives()
     made += traffic.others()
+    if scenario.secure:
+        made += secure_calls(scenario.seed, traffic.end, scenario.secure)
     made = [event for event in made if 0 <= event.time < traffic.end]
     made.sort(key=lambda event: event.time)
     return made
@@ -249,7 +258,7 @@ def policy(honest: Iterable[Effect[Any]]) -> str:
 
 LISTS = (
     "allow", "mirror_sinks", "voice_vlans", "vlans", "own_prefixes", "other_networks", "inside_macs", "virtual_servers",
-    "bridged_taps", "voice_peers",
+    "bridged_taps", "voice_peers", "voice_media",
 )  # fmt: skip
 """Lists of the policy to which confounders add, as TOML."""
 
@@ -265,8 +274,8 @@ POLICY = f"""\
 # What should be true of the example network.
 
 [sets]
-voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}", {{voice_peers}}]
-voice_media = ["{INSIDE_MEDIA}", "{OUTSIDE_MEDIA}"]
+voice_peers = ["{INSIDE_SBC}", "{OUTSIDE_SBC}", "{SDES_PEER}", "{DTLS_PEER}", "{TLS_PEER}", {{voice_peers}}]
+voice_media = ["{INSIDE_MEDIA}", "{PEER_MEDIA}", {{voice_media}}]
 voice_vlans = [210, {{voice_vlans}}]
 vlans = [100, 210, {{vlans}}]
 mirror_sinks = []
@@ -304,6 +313,17 @@ mpls = []
 
 [checks.B8] # hosts are told by these servers only
 servers = {json.dumps([*DHCP_SERVERS, DHCP_SERVER_6])}
+
+[checks.B12] # only these take part in signalling
+peers = ["voice_peers"]
+
+[checks.B13] # media go there only, or by way of border controllers
+media = ["voice_media"]
+b2bua = ["voice_peers"]
+
+[checks.B16] # whose calls are to be as encrypted as before, and those of whom all are to be
+peers = ["voice_peers"]
+encrypted = ["{SDES_PEER}"]
 
 [checks.B20] # signalling of mobile networks only with these, and only in their partners' names
 own = ["{SIGNALLING}", "{PACKET_GATEWAY}"]

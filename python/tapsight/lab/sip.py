@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 
@@ -15,18 +15,34 @@ class Dialog(NamedTuple):
     from_tag: str
     to_tag: str
 
-    def request(self, method: str, number: int, body: str = "", *fields: str, contact: str = "") -> bytes:
-        """A request of who asked first."""
+    def turned(self) -> Dialog:
+        """The same dialog, in which the other one asks (RFC 3261 section 12.2.1.1: tags change places)."""
+        return Dialog(self.dst, self.src, self.call_id, self.to_tag, self.from_tag)
+
+    def request(
+        self, method: str, number: int, body: str = "", *fields: str, contact: str = "", at: str = ""
+    ) -> bytes:
+        """A request of who asked first. ``contact`` are parameters of its Contact, ``at`` is the host there if it is not its own."""
         first = f"{method} sip:{self.dst} SIP/2.0"
         to_tag = "" if method == "INVITE" and number == 1 else self.to_tag
-        return self._message(
-            first, method, number, to_tag, body, ("Max-Forwards: 69", *fields), self.src, contact
-        )
+        fields = ("Max-Forwards: 69", *fields)
+        return self._message(first, method, number, to_tag, body, fields, at or self.src, contact)
 
-    def response(self, status: int, reason: str, method: str, number: int, body: str = "") -> bytes:
+    def response(
+        self,
+        status: int,
+        reason: str,
+        method: str,
+        number: int,
+        body: str = "",
+        *fields: str,
+        at: str = "",
+        to_tag: str | None = None,
+    ) -> bytes:
         """A response to it."""
         first = f"SIP/2.0 {status} {reason}"
-        return self._message(first, method, number, self.to_tag, body, (), self.dst, "")
+        tag = self.to_tag if to_tag is None else to_tag
+        return self._message(first, method, number, tag, body, fields, at or self.dst, "")
 
     def _message(
         self,
@@ -54,6 +70,13 @@ class Dialog(NamedTuple):
         return ("\r\n".join(lines) + "\r\n\r\n" + body).encode()
 
 
+def edited(message: bytes, change: Callable[[str], str]) -> bytes:
+    """The message with its text changed, and its length as it then is."""
+    head, _, body = change(message.decode()).partition("\r\n\r\n")
+    lines = [line for line in head.split("\r\n") if not line.startswith("Content-Length:")]
+    return ("\r\n".join([*lines, f"Content-Length: {len(body)}"]) + "\r\n\r\n" + body).encode()
+
+
 def description(address: str, media: Iterable[tuple[int, str, str]]) -> str:
     """A description of audio: port, direction and label (RFC 4574) of each medium; no label where it is empty."""
     lines = ["v=0", f"o=- 1 1 IN IP4 {address}", "s=-", f"c=IN IP4 {address}", "t=0 0"]
@@ -61,3 +84,32 @@ def description(address: str, media: Iterable[tuple[int, str, str]]) -> str:
         lines += [f"m=audio {port} RTP/AVP 8", "a=rtpmap:8 PCMA/8000", f"a={direction}"]
         lines += [f"a=label:{label}"] if label else []
     return "\r\n".join(lines) + "\r\n"
+
+
+def audio(address: str, port: int, *attributes: str, profile: str = "RTP/AVP") -> str:
+    """A description of one medium with further attributes."""
+    lines = ["v=0", f"o=- 1 1 IN IP4 {address}", "s=-", f"c=IN IP4 {address}", "t=0 0"]
+    lines += [f"m=audio {port} {profile} 8", "a=rtpmap:8 PCMA/8000", *(f"a={each}" for each in attributes)]
+    return "\r\n".join(lines) + "\r\n"
+
+
+SDES, DTLS = "RTP/SAVP", "UDP/TLS/RTP/SAVP"
+"""Profiles of encrypted media: RFC 3711, and RFC 5764."""
+
+
+def crypto(key: str) -> str:
+    """An attribute with the key and salt of media, 40 characters of base64 (RFC 4568 section 9.1)."""
+    return f"crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}"
+
+
+def fingerprint(digest: bytes) -> str:
+    """An attribute with the hash of the certificate by which keys are agreed (RFC 8122 section 5)."""
+    return "fingerprint:sha-256 " + digest.hex(":").upper()
+
+
+def in_clear(text: str) -> str:
+    """The message without keys and fingerprints, as one that never had any."""
+    lines = [
+        line for line in text.split("\r\n") if not line.startswith(("a=crypto", "a=fingerprint", "a=setup"))
+    ]
+    return "\r\n".join(lines).replace(f" {DTLS} ", " RTP/AVP ").replace(f" {SDES} ", " RTP/AVP ")

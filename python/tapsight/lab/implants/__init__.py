@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from tapsight.lab.effect import Tampering
-from tapsight.lab.implants import copying, diverting, managing, signalling, voice
+from tapsight.lab.implants import copying, dialogs, diverting, managing, signalling, voice
 
 IMPLANTS: dict[str, type[Tampering]] = {
     each.kind: each
-    for each in (*copying.KINDS, *diverting.KINDS, *managing.KINDS, *signalling.KINDS, *voice.KINDS)
+    for each in (
+        *copying.KINDS,
+        *diverting.KINDS,
+        *managing.KINDS,
+        *signalling.KINDS,
+        *voice.KINDS,
+        *dialogs.KINDS,
+    )
 }
 """Every implant by its kind, those that copy first."""
