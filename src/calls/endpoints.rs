@@ -56,7 +56,7 @@ type Key = (u16, Addr, u16);
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Endpoints {
     limit: usize,
-    spots: HashMap<Key, Vec<Spot>>,
+    spots: HashMap<Key, VecDeque<Spot>>,
     order: VecDeque<Key>,
     of_calls: HashMap<u64, Vec<Key>>,
     forgotten: u64,
@@ -69,6 +69,8 @@ pub struct Endpoints {
 const EARLY: i64 = 2_000_000_000;
 /// How much later than its end.
 const LATE: i64 = 2_000_000_000;
+/// Descriptions of one address and port that are kept: those of calls one after another, of which the oldest are over.
+const AT_ONE_PLACE: usize = 64;
 
 impl Endpoints {
     pub(super) fn new(limit: usize) -> Self {
@@ -118,16 +120,20 @@ impl Endpoints {
             return;
         }
         self.of_calls.entry(spot.call).or_default().push(key);
-        spots.push(spot);
+        spots.push_back(spot);
+        if spots.len() > AT_ONE_PLACE {
+            // Its place in the order is that of the one that went.
+            spots.pop_front();
+            self.forgotten += 1;
+            return;
+        }
         self.order.push_back(key);
         if self.order.len() > self.limit
             && let Some(oldest) = self.order.pop_front()
         {
             self.forgotten += 1;
             if let Some(spots) = self.spots.get_mut(&oldest) {
-                if !spots.is_empty() {
-                    spots.remove(0);
-                }
+                spots.pop_front();
                 if spots.is_empty() {
                     self.spots.remove(&oldest);
                 }
@@ -142,5 +148,47 @@ impl Endpoints {
                 spot.until.get_or_insert(ts);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spot(call: u64) -> Spot {
+        Spot {
+            call,
+            side: Side::Caller,
+            medium: "audio".into(),
+            is_rtcp: false,
+            since: call as i64 * 10 * LATE,
+            until: None,
+            frame: call,
+            payloads: Vec::new(),
+        }
+    }
+
+    /// As many calls as there may be describe one address and port: the last ones are known, and each takes no longer than the first.
+    #[test]
+    fn one_place_is_bounded() {
+        let mut endpoints = Endpoints::new(1 << 20);
+        for call in 0..100_000 {
+            endpoints.add(0, [1; 16], 4000, spot(call));
+        }
+        let at = |call: u64| endpoints.find(0, [1; 16], 4000, spot(call).since).map(|spot| spot.call);
+        assert_eq!((at(99_999), at(99_936), at(99_935)), (Some(99_999), Some(99_936), None));
+        assert_eq!(endpoints.forgotten(), 100_000 - AT_ONE_PLACE as u64);
+        assert_eq!(endpoints.order.len(), AT_ONE_PLACE);
+    }
+
+    /// What is forgotten for want of room all in all is the oldest, whatever was forgotten at one place.
+    #[test]
+    fn all_places_are_bounded() {
+        let mut endpoints = Endpoints::new(100);
+        for call in 0..1000 {
+            endpoints.add(0, [1; 16], (call % 7) as u16, spot(call));
+        }
+        let kept: usize = endpoints.spots.values().map(VecDeque::len).sum();
+        assert_eq!((kept, endpoints.order.len(), endpoints.forgotten()), (100, 100, 900));
     }
 }
