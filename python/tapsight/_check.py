@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from tapsight import _engine, _evidence
 from tapsight._call_verdicts import judge_calls
 from tapsight._call_verdicts import schema as call_schema
 from tapsight._engine import Examination, Progress
-from tapsight._options import Options, Severity
+from tapsight._options import SEVERITIES, Options, Severity
 from tapsight._scan import checked_threads
 from tapsight._sources import (
     SourceError,
@@ -117,13 +118,44 @@ class Result:
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
     """What was asked, and of which captures; what :meth:`evidence` needs."""
+    known: int = 0
+    """Findings that were left out because an earlier run has them; see :meth:`since`."""
+    gone: tuple[str, ...] = ()
+    """Ids of findings that an earlier run had, and that this one has not."""
 
     @property
     def exit_code(self) -> int:
-        """0 if nothing failed, 1 if something did, 2 if a capture could not be read."""
+        """0 if nothing failed, 1 if something did that is not :attr:`known`, 2 if a capture could not be read."""
+        return self.exit_code_from("info")
+
+    def exit_code_from(self, severity: Severity) -> int:
+        """As :attr:`exit_code`, where only findings of this severity and above count."""
         if self.problems:
             return 2
-        return int("fail" in self.verdicts["verdict"].to_pylist())
+        return int(self.from_severity(severity).findings.num_rows > 0)
+
+    def from_severity(self, severity: Severity) -> Result:
+        """The same with findings of this severity and above only; verdicts and answers are those of all."""
+        wanted = pa.array(SEVERITIES[SEVERITIES.index(severity) :])
+        return dataclasses.replace(
+            self, findings=self.findings.filter(pc.is_in(self.findings["severity"], value_set=wanted))
+        )
+
+    def since(self, baseline: Iterable[str]) -> Result:
+        """The same without the findings that an earlier run has; verdicts and answers are those of all.
+
+        Args:
+            baseline: Ids of its findings, such as ``earlier.findings["id"].to_pylist()``. The same finding has the same id in every run.
+        """
+        ids = frozenset(baseline)
+        mine = self.findings["id"].to_pylist()
+        is_new = pa.array([id_ not in ids for id_ in mine], pa.bool_())
+        return dataclasses.replace(
+            self,
+            findings=self.findings.filter(is_new),
+            known=self.known + sum(id_ in ids for id_ in mine),
+            gone=tuple(sorted(ids.difference(mine))),
+        )
 
     def explained(self) -> list[dict[str, Any]]:
         """What was named, but not reported, by reason: ``detector``, ``claims``, ``packets``."""
@@ -141,7 +173,7 @@ class Result:
         """All but the flows as plain values.
 
         ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``problems``,
-        ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``explained``. Times are RFC 3339 with nanoseconds.
+        ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``known`` and ``gone`` (:meth:`since`), ``explained``. Times are RFC 3339 with nanoseconds.
         """
         return {
             "tapsight": version(),
@@ -153,6 +185,8 @@ class Result:
             "taps_compared": compared_rows(self.taps_compared),
             "verdicts": plain_rows(self.verdicts),
             "findings": plain_rows(self.findings),
+            "known": self.known,
+            "gone": list(self.gone),
             "explained": self.explained(),
         }
 
@@ -163,11 +197,14 @@ class Result:
     def to_ndjson(self) -> str:
         """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
 
-        Types: ``run`` (versions), ``answer``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
+        Types: ``run`` (versions, ``known`` and ``gone``), ``answer``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
         """
         data = self.to_dict()
         lines: list[dict[str, Any]] = [
-            {"type": "run", **{key: data[key] for key in ("tapsight", "schema", "attack")}}
+            {
+                "type": "run",
+                **{key: data[key] for key in ("tapsight", "schema", "attack", "known", "gone")},
+            }
         ]
         lines += [{"type": "problem", "message": message} for message in data["problems"]]
         for kind in ("answers", "taps", "verdicts", "findings"):

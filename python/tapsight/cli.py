@@ -321,17 +321,34 @@ def check(
             help="Go on from what an earlier run left here, and leave what this one knows: captures as they come, a day at a time.",
         ),
     ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Show only findings that are not in this JSON of an earlier run, and how many are.",
+        ),
+    ] = None,
+    min_severity: Annotated[
+        Literal["info", "low", "medium", "high", "critical"],
+        typer.Option(help="Show only findings of this severity and above."),
+    ] = "info",
+    fail_on: Annotated[
+        Literal["info", "low", "medium", "high", "critical"],
+        typer.Option(help="Exit with 1 only for findings of this severity and above."),
+    ] = "info",
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
     with _errors():
         from tapsight import _files, formats, report_text
+        from tapsight._baseline import read_baseline
         from tapsight._check import check as run
 
         if evidence is not None:
             _require_evidence(captures, evidence)
         elif zero_payload:
             raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
+        earlier = read_baseline(baseline) if baseline is not None else None
         with _progress(quiet) as progress:
             result = run(
                 captures,
@@ -342,6 +359,10 @@ def check(
                 threads=threads,
                 state=state,
             )
+        if earlier is not None:
+            result = result.since(earlier)
+        code = result.exit_code_from(fail_on)
+        result = result.from_severity(min_severity)
         to_terminal = _to_terminal(output)
         ending = Path(output or "").suffix
         endings = {".json": "json", ".ndjson": "ndjson", ".jsonl": "ndjson", ".sarif": "sarif"}
@@ -363,7 +384,7 @@ def check(
             # The report is there whatever comes in the way of evidence.
             with _files.output(output) as file:
                 file.write(text.encode("utf-8", "backslashreplace"))
-        _end(result.problems, result.exit_code)
+        _end(result.problems, code)
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Any
 
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
-from tapsight._text import duration, percent, plural, safe
+from tapsight._text import duration, listing, percent, plural, safe
 
 _COLOURS = {"yes": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "cannot tell": 33, "unknown": 33}
 _COLOURS |= {"no sign": 32, "pass": 32}
@@ -192,6 +192,10 @@ def _findings(page: _Page, result: Result) -> None:
             page.labelled(label, text, indent=4, hang=15)
     if result.findings.num_rows > len(findings):
         page.line(f"  and {result.findings.num_rows - len(findings):,} more: --format json lists all")
+    if result.known:
+        page.line(f"  and {plural(result.known, 'finding')} that the baseline has")
+    if result.gone:
+        page.line(f"  no more: {listing(list(result.gone), 8)}, which the baseline has")
 
 
 def collector_text(collector: Mapping[str, Any]) -> str:
