@@ -209,11 +209,14 @@ def flows(
     with _errors():
         from tapsight import _engine
 
-        known = None
+        known, homes = None, [home] if home else []
         if located or places or policy or home:
             from tapsight._where import load_places
+            from tapsight.policy import Policy
 
-            known = load_places(places, policy)
+            agreed = Policy.load(policy) if policy else None
+            known = load_places(places, agreed)
+            homes = homes or list(agreed.network.home if agreed else ())
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -224,7 +227,7 @@ def flows(
                 memory=memory << 20,
                 threads=threads,
                 places=known,
-                home=home,
+                home=homes,
             ),
             columns,
             output,
