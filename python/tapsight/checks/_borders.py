@@ -114,7 +114,7 @@ def _countries(flows: pl.DataFrame, places: Places, anycast: Sequence[str]) -> p
     """The country of each address, where it has one, and who says so."""
     addresses = pl.concat([flows[end].rename("address") for end in _ENDS]).drop_nulls().unique()
     addresses = addresses.filter(~inside(addresses, anycast))
-    found = places.lookup(addresses).select(pl.col("country", "source").cast(pl.String))
+    found: pl.DataFrame = places.lookup(addresses).select(pl.col("country", "source").cast(pl.String))
     found = found.with_columns(address=addresses)
     return found.filter(pl.col("country").is_not_null(), ~pl.col("country").is_in(REGIONS))
 
@@ -172,6 +172,12 @@ def country_text(code: str) -> str:
 def countries_text(codes: Sequence[str]) -> str:
     """Countries by their codes and names."""
     return listing([country_text(code) for code in codes])
+
+
+def zones_text(names: Sequence[str]) -> str:
+    """Zones abroad."""
+    zones = listing([f'"{name}"' for name in names])
+    return f"{'zone' if len(names) == 1 else 'zones'} {zones}, which the policy has abroad"
 
 
 def source_text(source: str) -> str:

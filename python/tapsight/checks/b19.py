@@ -20,7 +20,7 @@ from tapsight.checks._base import (
     packets,
     with_evidence,
 )
-from tapsight.checks._borders import Borders, countries_text, end_text, source_text
+from tapsight.checks._borders import Borders, countries_text, end_text, source_text, zones_text
 from tapsight.checks._paths import CONNECTIONS, MOST, TOGETHER, Change, handshakes, prefix_of, prefix_text
 from tapsight.checks._talks import SYN
 from tapsight.checks.b3 import NANOSECONDS_A_KILOMETRE
@@ -214,9 +214,13 @@ def _slow(asked: pl.DataFrame, most: int) -> pl.DataFrame:
 
 def _ways(seen_abroad: pl.DataFrame, far: pl.DataFrame, floors: pl.DataFrame) -> pl.DataFrame:
     """All signs by pair of prefixes, those with most of them first."""
+    # A second tap sees the same answers.
+    on_tap = pl.col("late").sum().over(*_GROUP, "tap")
+    far = far.with_columns(on_tap=on_tap)
     far = far.group_by(_GROUP, maintain_order=True).agg(
         pl.col("soonest").min(),
-        pl.col("late", "late_packets").sum(),
+        pl.col("on_tap").max().alias("late"),
+        pl.col("late_packets").sum(),
         pl.col("late_first").min(),
         pl.col("late_end").max(),
         pl.col("server_prefix").unique().sort(),
@@ -248,15 +252,15 @@ def _ways(seen_abroad: pl.DataFrame, far: pl.DataFrame, floors: pl.DataFrame) ->
 
 def _scope(known: Borders, rows: pl.DataFrame, asked: pl.DataFrame) -> Scope:
     """Traffic is judged by whatever tells something of its way."""
-    measured = asked.group_by("low", "high").agg(pl.len()).filter(pl.col("len") >= CONNECTIONS)
+    near = asked.filter(pl.col("rtt") < SATELLITE)
+    measured = near.group_by("low", "high").agg(answers=pl.len()).filter(pl.col("answers") >= CONNECTIONS)
     rows = rows.join(measured, on=["low", "high"], how="left", maintain_order="left")
-    told = (
-        pl.col("knows_tunnel")
-        | pl.col("knows_link")
-        | (pl.col("crossed").list.len() > 0)
-        | pl.col("len").is_not_null()
+    told = pl.any_horizontal(
+        "knows_tunnel", "knows_link", pl.col("crossed").list.len() > 0, pl.col("answers").is_not_null()
     )
-    judged = packets(rows.filter(told))
+    # What one tap tells of a conversation, it tells of what other taps see of it.
+    by_flow = told.any().over("flow_id") & pl.col("flow_id").is_not_null()
+    judged = packets(rows.filter(told | by_flow))
     reasons = ["addresses without a country"] if known.unknown else []
     silent = packets(rows) - judged
     reasons += ["national traffic of which nothing shows the way"] if silent else []
@@ -287,7 +291,7 @@ def _story(row: dict[str, Any], seen: Observed, pair: pl.DataFrame, options: B19
         ends = " and ".join(end_text(row["example"], end) for end in ("outer_src", "outer_dst"))
         signs.append(f"it was in a {tunnel} between {ends}{more}")
     if row["by_link"]:
-        signs.append(f"it was on a link of {listing(row['zones'])}, which the policy says to be abroad")
+        signs.append(f"it was on a link of {zones_text(row['zones'])}")
     if row["by_time"]:
         servers = listing([prefix_text(prefix) for prefix in row["server_prefix"]])
         signs.append(
@@ -323,7 +327,7 @@ def _lasted(row: dict[str, Any], pair: pl.DataFrame) -> str:
     if lasted > PERSISTENT:
         return f"It is persistent: it lasted {lasted // 3_600_000_000_000:,} hours."
     at_home = pair.filter(pl.col("crossed").list.len() == 0)["last_ts"].max()
-    if at_home is not None and at_home > row["last_ts"] + TOGETHER:  # type: ignore[operator]
+    if at_home is not None and at_home > row["last_ts"] + TOGETHER:
         return "It is transient: afterwards, the traffic went another way."
     return "It lasted to the end of the captures, so whether it is transient (up to 72 hours) or persistent is not known."
 

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator
 from tapsight._options import Options, Severity, policy_error
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets
-from tapsight.checks._borders import Crossing, countries_text, end_text
+from tapsight.checks._borders import Crossing, countries_text, end_text, zones_text
 from tapsight.checks._talks import end
 from tapsight.claims import Tunnel
 from tapsight.findings import Finding
@@ -128,7 +128,7 @@ class I1(Check[I1Options]):
                 f"in a {tunnel} between {end_text(row, 'outer_src')} and {end_text(row, 'outer_dst')}"
             )
         if row["on"]:
-            ways.append(f"on a link of {listing(row['on'].split(_AND))}, which the policy says to be there")
+            ways.append(f"on a link of {zones_text(row['on'].split(_AND))}")
         why = "" if _is_certain(row) else "; countries of addresses err"
         return self.finding(
             row,

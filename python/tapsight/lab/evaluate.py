@@ -173,6 +173,15 @@ def experiments(scale: float) -> Iterator[Experiment]:
         scenario = replace(traffic(small), implants=(fork,), **among)
         yield Experiment("fork: among", (name,), scenario, detectors=("A5",))
 
+    detour = {name: {"share": SHARES[name]} for name in ("1", "1/10", "1/100")}
+    yield from apart(
+        "detour: share of conversations",
+        Implant("detour", count=600),
+        detour,
+        traffic(small, 100),
+        detectors=("B19",),
+    )
+
     for kind, implant_ in IMPLANTS.items():
         for via in implant_.variants or ("",):
             asked = any(each in DETECTORS for each in implant_.expects)
