@@ -281,11 +281,11 @@ def with_evidence(grouped: pl.DataFrame) -> list[dict[str, Any]]:
     """The groups as rows, most packets first; ``evidence``, a list of taps and frames, becomes the frames that it shows."""
     rows = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
     for row in rows:
-        frames = [
+        frames = {
             Frame(each["tap"], number, "offending")
             for each in row["evidence"]
             for number in each["frames"] or ()
-        ]
+        }
         row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame))[:EVIDENCE])
     return rows
 

@@ -12,6 +12,7 @@ from tapsight._options import Options, Severity, policy_error
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets
 from tapsight.checks._borders import Crossing, countries_text, end_text, zones_text
+from tapsight.checks._paths import MOST
 from tapsight.checks._talks import end
 from tapsight.claims import Tunnel
 from tapsight.findings import Finding
@@ -89,34 +90,12 @@ class I1(Check[I1Options]):
         reasons = ["addresses without a country"] if seen.borders.unknown else []
         reasons += ["tunnels of which an end has no country"] if unread else []
         scope = Scope(seen.borders.in_scope, packets(rows) - unread, "; ".join(reasons) or None)
-        through = pl.col("tunnel").list.len() > 0
-        abroad = seen.borders.abroad.with_columns(
-            through=through, where=pl.when(through).then("tunnel").otherwise("link").list.join(_AND)
-        )
-        # Both directions of a tunnel are one; what is in none that leads abroad goes by the link alone.
-        key = ["encap", "tunnel_id"]
-        key += [f"outer_{end}{what}" for end in ("src", "dst") for what in ("", "_country", "_source")]
-        swapped = pl.col("outer_src") > pl.col("outer_dst")
-        abroad = abroad.with_columns(
-            pl.when(swapped).then(_other(name)).otherwise(name).alias(name) for name in key
-        )
-        abroad = abroad.with_columns(pl.when("through").then(name).alias(name) for name in key)
-        key = ["through", "where", *key]
-        alone = pl.when(~pl.col("through")).then(pl.col("zones").list.join(_AND))
-        zones = abroad.group_by(*key, alone=alone).agg(
-            on=pl.col("zones").explode().drop_nulls().unique().sort()
-        )
-        abroad = abroad.with_columns(alone=alone).join(
-            zones.with_columns(pl.col("on").list.join(_AND)),
-            on=[*key, "alone"],
-            nulls_equal=True,
-            maintain_order="left",
-        )
-        findings = tuple(
-            self._finding(row, scope, severity if _is_certain(row) else "low")
-            for row in group(abroad, [*key, "on"])
-        )
-        return Judgement(scope, findings, nothing="no national traffic was seen", note=seen.borders.note)
+        abroad, by = _ways(seen.borders.abroad)
+        rows_ = group(abroad, by)
+        findings = tuple(self._finding(row, scope, severity if _is_certain(row) else "low") for row in rows_)
+        more = f"only the first {MOST} ways were looked into" if len(rows_) >= MOST else None
+        note = "; ".join(filter(None, (seen.borders.note, more))) or None
+        return Judgement(scope, findings, nothing="no national traffic was seen", note=note)
 
     def _finding(self, row: dict[str, Any], scope: Scope, severity: Severity) -> Finding:
         tunnel = None
@@ -142,6 +121,34 @@ class I1(Check[I1Options]):
             ),
             tunnel=tunnel,
         )
+
+
+def _ways(abroad: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
+    """The flows by the ways that have most packets, and the columns that tell ways apart: the tunnel, or else the zones of the link.
+
+    ``through`` tells whether there is a tunnel that leads abroad; ``where`` and ``on`` are countries and zones, each as one text.
+    """
+    through = pl.col("tunnel").list.len() > 0
+    abroad = abroad.with_columns(
+        through=through,
+        where=pl.when(through).then("tunnel").otherwise("link").list.join(_AND),
+        alone=pl.when(~through).then(pl.col("zones").list.join(_AND)),
+    )
+    # Both directions of a tunnel are one.
+    key = ["encap", "tunnel_id"]
+    key += [f"outer_{end}{what}" for end in ("src", "dst") for what in ("", "_country", "_source")]
+    swapped = pl.col("outer_src") > pl.col("outer_dst")
+    abroad = abroad.with_columns(
+        pl.when(swapped).then(_other(name)).otherwise(name).alias(name) for name in key
+    )
+    abroad = abroad.with_columns(pl.when("through").then(name).alias(name) for name in key)
+    key = ["through", "where", *key, "alone"]
+    ways = abroad.group_by(key, maintain_order=True).agg(
+        on=pl.col("zones").explode().drop_nulls().unique().sort().implode(), all=pl.col("packets").sum()
+    )
+    ways = ways.sort("all", descending=True, maintain_order=True).head(MOST).drop("all")
+    ways = ways.with_columns(pl.col("on").list.join(_AND))
+    return abroad.join(ways, on=key, nulls_equal=True, maintain_order="left"), [*key, "on"]
 
 
 def _is_certain(row: dict[str, Any]) -> bool:
