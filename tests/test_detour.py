@@ -543,7 +543,7 @@ def test_places_are_read_before_captures_and_told_by_both_lines(folder: Path) ->
     with pytest.raises(PolicyError) as caught:
         tapsight.check(str(folder / "none.pcap"), policy=path)
     assert str(caught.value) == (
-        f'{path}:6: [places] files: {folder / "more.csv"}:3: "20.0.0.1/8" is not an address prefix such as 192.0.2.0/24'
+        f'{path}:6: [places] files: {folder / "more.csv"}:3: "20.0.0.1/8" is not an address prefix: bits behind the prefix length are set'
     )
     done = CliRunner().invoke(app, ["check", str(folder / "none.pcap"), "--policy", str(path)])
     assert done.exit_code == 2

@@ -1060,8 +1060,8 @@ CONFOUNDERS: dict[str, type[Honest]] = {
     for each in (
         Span, RoutedSpan, VlanCopy, Microburst, ClockOffset, ClockStep, ClockDrift, CaptureJitter, Retransmissions,
         Unnumbered, Multicast, Anycast, Roaming, DhcpServers, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
-        MssClamping, TunnelHeadEnd, GeolocationError, AnycastAtHome, Satellite, ForeignBackup, AuthorisedMirror, AuthorisedIntercept, MovedPhone, EarlyMedia, HoldResume, Conference,
-        Recorder,
+        MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept, MovedPhone, EarlyMedia, HoldResume, Conference,
+        Recorder, GeolocationError, AnycastAtHome, Satellite, ForeignBackup,
     )
 }  # fmt: skip
 """Every confounder by its kind."""
