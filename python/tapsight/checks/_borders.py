@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tapsight.places import Places
 
 _ENDS = ("src", "dst", "outer_src", "outer_dst")
+_TUNNEL, _ZONES = ("outer_src", "outer_dst"), ("near", "far")
 _LINK = ["tap", "eth_src", "eth_dst", "vlan", "vlan_inner", "labels"]
 """What zones go by, but for addresses."""
 
@@ -45,9 +46,11 @@ class Borders:
 
     rows: pl.DataFrame
     """Its flows, and beside their columns: ``low`` and ``high``, the prefixes of both ends in order; for each of ``src``, ``dst``, ``outer_src`` and
-    ``outer_dst`` its ``…_country`` and ``…_source`` (who says so); ``tunnel``, the countries abroad of the tunnel's ends; ``link``,
-    those of the zones of the link, and ``zones``, the names of these; ``crossed``, all of them; ``agreed``, whether the policy allows it;
-    and what could be judged: ``knows_tunnel``, ``knows_link``."""
+    ``outer_dst`` its ``…_country`` and ``…_source`` (who says so); ``is_abroad``, whether it was seen on a way abroad; and what could be judged:
+    ``knows_tunnel``, ``knows_link``."""
+    crossing: pl.DataFrame
+    """Those that were seen on a way abroad, and beside: ``tunnel``, the countries abroad of the tunnel's ends; ``link``, those of the zones of the
+    link, and ``zones``, their names; ``agreed``, whether the policy allows it."""
     in_scope: int
     """Packets that are national, or may be, for all that is known."""
 
@@ -57,14 +60,9 @@ class Borders:
         return self.in_scope - packets(self.rows)
 
     @property
-    def abroad(self) -> pl.DataFrame:
-        """The flows on a way abroad that nobody agreed to."""
-        return self.rows.filter(pl.col("crossed").list.len() > 0, ~pl.col("agreed"))
-
-    @property
     def note(self) -> str | None:
         """What is not reported, as the policy allows it."""
-        count = packets(self.rows.filter("agreed"))
+        count = packets(self.crossing.filter("agreed"))
         return f"{count:,} packets went abroad as the policy allows" if count else None
 
 
@@ -77,37 +75,36 @@ def borders(seen: Observed) -> Borders:
     known = _countries(flows, places, network.anycast)
     for end in _ENDS:
         names = {"address": end, "country": f"{end}_country", "source": f"{end}_source"}
-        flows = flows.join(known.rename(names), on=end, how="left", maintain_order="left")
+        flows = _with(flows, known.rename(names), [end])
     src, dst = (pl.col(f"{end}_country").is_in(list(network.home)) for end in ("src", "dst"))
     # One end abroad is enough to know that it is not national.
     flows = flows.filter(~(~src | ~dst).fill_null(value=False))
     in_scope = packets(flows)
-    rows = flows.filter((src & dst).fill_null(value=False)).with_columns(
+    flows = flows.filter((src & dst).fill_null(value=False))
+    rows = flows.with_columns(
         low=pl.min_horizontal(prefix_of("src"), prefix_of("dst")),
         high=pl.max_horizontal(prefix_of("src"), prefix_of("dst")),
     )
     rows = _with_links(rows, places)
 
-    def abroad(country: str) -> pl.Expr:
-        return pl.when(~pl.col(country).is_in(list(network.home))).then(country)
-
-    tunnel = ("outer_src_country", "outer_dst_country")
-    zones = ("near_country", "far_country")
+    abroad = {name: ~pl.col(f"{name}_country").is_in(list(network.home)) for name in (*_TUNNEL, *_ZONES)}
     rows = rows.with_columns(
-        tunnel=_set(*map(abroad, tunnel)),
-        link=_set(*map(abroad, zones)),
-        zones=_set(
-            *(pl.when(abroad(f"{end}_country").is_not_null()).then(f"{end}_zone") for end in ("near", "far"))
-        ),
-        knows_tunnel=pl.all_horizontal(pl.col(name).is_not_null() for name in tunnel),
-        knows_link=pl.any_horizontal(pl.col(name).is_not_null() for name in zones),
+        is_abroad=pl.any_horizontal(abroad.values()).fill_null(value=False),
+        knows_tunnel=pl.all_horizontal(pl.col(f"{name}_country").is_not_null() for name in _TUNNEL),
+        knows_link=pl.any_horizontal(pl.col(f"{name}_country").is_not_null() for name in _ZONES),
     )
-    rows = rows.with_columns(crossed=pl.col("tunnel").list.set_union("link").list.sort())
-    return Borders(rows.with_columns(agreed=_are_agreed(rows, seen.agreed)), in_scope)
+    crossing = rows.filter("is_abroad").with_columns(
+        tunnel=_set(*(pl.when(abroad[name]).then(f"{name}_country") for name in _TUNNEL)),
+        link=_set(*(pl.when(abroad[name]).then(f"{name}_country") for name in _ZONES)),
+        zones=_set(*(pl.when(abroad[name]).then(f"{name}_zone") for name in _ZONES)),
+    )
+    return Borders(rows, crossing.with_columns(agreed=_are_agreed(crossing, seen.agreed)), in_scope)
 
 
-def _set(*values: pl.Expr) -> pl.Expr:
-    return pl.concat_list(values).list.drop_nulls().list.unique().list.sort()
+def _set(one: pl.Expr, other: pl.Expr) -> pl.Expr:
+    """Both, in order, as far as they are there."""
+    first, last = pl.min_horizontal(one, other), pl.max_horizontal(one, other)
+    return pl.concat_list(first, pl.when(last != first).then(last)).list.drop_nulls()
 
 
 def _countries(flows: pl.DataFrame, places: Places, anycast: Sequence[str]) -> pl.DataFrame:
@@ -134,7 +131,7 @@ def _with_links(rows: pl.DataFrame, places: Places) -> pl.DataFrame:
     names = pl.DataFrame(list(places.zone_countries.items()), schema=["zone", "country"], orient="row").cast(
         pl.String
     )
-    for end in ("near", "far"):
+    for end in _ZONES:
         zones = zones.join(
             names.rename({"zone": f"{end}_zone", "country": f"{end}_country"}),
             on=f"{end}_zone",
@@ -142,15 +139,22 @@ def _with_links(rows: pl.DataFrame, places: Places) -> pl.DataFrame:
             maintain_order="left",
         )
     links = pl.concat([links, zones], how="horizontal")
-    return rows.join(links, on=_LINK, how="left", nulls_equal=True, maintain_order="left")
+    return _with(rows, links, _LINK)
+
+
+def _with(rows: pl.DataFrame, more: pl.DataFrame, on: list[str]) -> pl.DataFrame:
+    """The rows with what is known of them: a join that leaves the other columns where they are."""
+    found = rows.select(on).join(more, on=on, how="left", nulls_equal=True, maintain_order="left")
+    return rows.hstack(found.drop(on))
 
 
 def _are_agreed(rows: pl.DataFrame, allow: Sequence[Crossing]) -> pl.Series:
     agreed = pl.Series(values=[False] * len(rows), dtype=pl.Boolean)
     for rule in allow:
-        meant = rows["crossed"].list.len() > 0
+        meant = pl.Series(values=[True] * len(rows), dtype=pl.Boolean)
         if rule.countries is not None:
-            meant &= rows["crossed"].list.set_difference(pl.Series([list(rule.countries)])).list.len() == 0
+            listed = pl.element().is_in(list(rule.countries))
+            meant &= rows.select(pl.concat_list("tunnel", "link").list.eval(listed).list.all()).to_series()
         for pair, (one, other) in ((rule.between, ("src", "dst")), (rule.tunnel, ("outer_src", "outer_dst"))):
             if pair is not None:
                 left, right = pair

@@ -105,17 +105,22 @@ class B19(Check[B19Options]):
         # A copy that is led abroad is no detour of what was copied.
         copies = {claim.tunnel for claim in seen.claims if is_session(claim)}
         rows = outside_of(known.rows, copies)
-        seen_abroad = _seen_abroad(rows.filter(pl.col("crossed").list.len() > 0, ~pl.col("agreed")))
-        asked = _asked(rows)
-        floors = asked.group_by(_GROUP).agg(floor=pl.col("rtt").min(), asked=pl.len())
+        crossing = outside_of(known.crossing, copies)
+        asked = _asked(rows, crossing)
+        crossing = crossing.filter(~pl.col("agreed"))
         slow = _slow(asked, round(options.max_rtt_ms * 1e6))
         far = slow.filter(pl.col("soonest") < SATELLITE)
-        ways = _ways(seen_abroad, far, floors)
         scope = _scope(known, rows, asked)
-        chosen = ways.head(MOST)
+        count, chosen = _first(crossing, far)
+        far = far.join(chosen, on=_GROUP, how="semi", maintain_order="left")
+        crossing = crossing.join(
+            chosen.filter("abroad"), on=["low", "high"], how="semi", maintain_order="left"
+        )
+        answers = asked.join(chosen, on=_GROUP, how="semi").group_by(_GROUP)
+        floors = answers.agg(floor=pl.col("rtt").min(), asked=pl.len())
         pairs = rows.join(chosen, on=["low", "high"], how="semi").partition_by("low", "high", as_dict=True)
         findings = []
-        for row in with_evidence(chosen):
+        for row in with_evidence(_ways(_seen_abroad(crossing), far, floors)):
             signs = row["by_tunnel"] + row["by_link"] + row["by_time"]
             story = _story(row, seen, pairs[row["low"], row["high"]], options)
             findings.append(self._finding(row, scope, severity if signs > 1 else "low", story))
@@ -123,7 +128,7 @@ class B19(Check[B19Options]):
         notes = [
             known.note,
             f"{plural(satellites, 'pair')} of prefixes as far as a satellite" if satellites else None,
-            f"only the first {MOST} pairs of prefixes were looked into" if len(ways) > MOST else None,
+            f"only the first {MOST} pairs of prefixes were looked into" if count > MOST else None,
         ]
         return Judgement(
             scope,
@@ -168,7 +173,7 @@ def _seen_abroad(rows: pl.DataFrame) -> pl.DataFrame:
         pl.col("last_ts").max(),
         by_tunnel=by_tunnel.any(),
         by_link=by_link.any(),
-        countries=pl.col("crossed").explode().drop_nulls().unique().sort(),
+        countries=pl.concat_list("tunnel", "link").explode().drop_nulls().unique().sort(),
         zones=pl.col("zones").explode().drop_nulls().unique().sort(),
         tunnels=pl.struct(TUNNEL).filter(outward).n_unique(),
         example=pl.struct(example).filter(by_tunnel).first(),
@@ -178,9 +183,9 @@ def _seen_abroad(rows: pl.DataFrame) -> pl.DataFrame:
     return found.with_columns(abroad=pl.lit(value=True))
 
 
-def _asked(rows: pl.DataFrame) -> pl.DataFrame:
+def _asked(rows: pl.DataFrame, crossing: pl.DataFrame) -> pl.DataFrame:
     """The handshakes of national traffic; ``abroad`` if their packets were seen on a way there, but for those that are agreed."""
-    began = rows.filter((pl.col("tcp_flags") & SYN) != 0, pl.col("crossed").list.len() > 0)
+    began = crossing.filter((pl.col("tcp_flags") & SYN) != 0)
     by_way = began.group_by("flow_id").agg(pl.col("agreed").any())
     found = handshakes(rows).join(by_way, on="flow_id", how="left", maintain_order="left")
     client, server = prefix_of("client"), prefix_of("server")
@@ -212,8 +217,23 @@ def _slow(asked: pl.DataFrame, most: int) -> pl.DataFrame:
     return times.filter(pl.col("late") >= CONNECTIONS, pl.col("late_last") - pl.col("late_first") >= STEADY)
 
 
+def _first(crossing: pl.DataFrame, far: pl.DataFrame) -> tuple[int, pl.DataFrame]:
+    """How many pairs of prefixes have a sign, and those with most signs and packets."""
+    seen = crossing.group_by("low", "high").agg(
+        pl.col("packets").sum(),
+        by_tunnel=(pl.col("tunnel").list.len() > 0).any(),
+        by_link=(pl.col("link").list.len() > 0).any(),
+    )
+    late = far.group_by(_GROUP).agg(pl.col("late_packets").sum(), by_time=pl.lit(value=True).first())
+    pairs = seen.with_columns(abroad=pl.lit(value=True)).join(late, on=_GROUP, how="full", coalesce=True)
+    signs = pl.sum_horizontal("by_tunnel", "by_link", "by_time")
+    pairs = pairs.with_columns(signs=signs, packets=pl.coalesce("packets", "late_packets"))
+    pairs = pairs.sort("signs", "packets", *_GROUP, descending=[True, True, False, False, False])
+    return len(pairs), pairs.head(MOST).select(_GROUP)
+
+
 def _ways(seen_abroad: pl.DataFrame, far: pl.DataFrame, floors: pl.DataFrame) -> pl.DataFrame:
-    """All signs by pair of prefixes, those with most of them first."""
+    """All signs by pair of prefixes."""
     # A second tap sees the same answers.
     on_tap = pl.col("late").sum().over(*_GROUP, "tap")
     far = far.with_columns(on_tap=on_tap)
@@ -241,12 +261,6 @@ def _ways(seen_abroad: pl.DataFrame, far: pl.DataFrame, floors: pl.DataFrame) ->
             pl.col("seen_frames").fill_null(pl.lit([], dtype=far.schema["late_frames"])),
             pl.col("late_frames").fill_null(pl.lit([], dtype=far.schema["late_frames"])),
         ),
-    ).sort(
-        pl.sum_horizontal("by_tunnel", "by_link", "by_time"),
-        "packets",
-        "low",
-        "high",
-        descending=[True, True, False, False],
     )
 
 
@@ -254,10 +268,9 @@ def _scope(known: Borders, rows: pl.DataFrame, asked: pl.DataFrame) -> Scope:
     """Traffic is judged by whatever tells something of its way."""
     near = asked.filter(pl.col("rtt") < SATELLITE)
     measured = near.group_by("low", "high").agg(answers=pl.len()).filter(pl.col("answers") >= CONNECTIONS)
+    rows = rows.select("low", "high", "flow_id", "packets", "knows_tunnel", "knows_link", "is_abroad")
     rows = rows.join(measured, on=["low", "high"], how="left", maintain_order="left")
-    told = pl.any_horizontal(
-        "knows_tunnel", "knows_link", pl.col("crossed").list.len() > 0, pl.col("answers").is_not_null()
-    )
+    told = pl.any_horizontal("knows_tunnel", "knows_link", "is_abroad", pl.col("answers").is_not_null())
     # What one tap tells of a conversation, it tells of what other taps see of it.
     by_flow = told.any().over("flow_id") & pl.col("flow_id").is_not_null()
     judged = packets(rows.filter(told | by_flow))
@@ -326,7 +339,7 @@ def _lasted(row: dict[str, Any], pair: pl.DataFrame) -> str:
     lasted = row["last_ts"] - row["first_ts"]
     if lasted > PERSISTENT:
         return f"It is persistent: it lasted {lasted // 3_600_000_000_000:,} hours."
-    at_home = pair.filter(pl.col("crossed").list.len() == 0)["last_ts"].max()
+    at_home = pair.filter(~pl.col("is_abroad"))["last_ts"].max()
     if at_home is not None and at_home > row["last_ts"] + TOGETHER:
         return "It is transient: afterwards, the traffic went another way."
     return "It lasted to the end of the captures, so whether it is transient (up to 72 hours) or persistent is not known."

@@ -83,14 +83,12 @@ class I1(Check[I1Options]):
     def judge(self, seen: Observed, options: I1Options, severity: Severity) -> Judgement:
         """Judges each packet of national traffic by the tunnel and the link that it was seen in."""
         rows = seen.borders.rows
-        hidden = rows.filter(
-            pl.col("encap").is_not_null(), ~pl.col("knows_tunnel"), pl.col("crossed").list.len() == 0
-        )
+        hidden = rows.filter(pl.col("encap").is_not_null(), ~pl.col("knows_tunnel"), ~pl.col("is_abroad"))
         unread = packets(hidden)
         reasons = ["addresses without a country"] if seen.borders.unknown else []
         reasons += ["tunnels of which an end has no country"] if unread else []
         scope = Scope(seen.borders.in_scope, packets(rows) - unread, "; ".join(reasons) or None)
-        abroad, by = _ways(seen.borders.abroad)
+        abroad, by = _ways(seen.borders.crossing.filter(~pl.col("agreed")))
         rows_ = group(abroad, by)
         findings = tuple(self._finding(row, scope, severity if _is_certain(row) else "low") for row in rows_)
         more = f"only the first {MOST} ways were looked into" if len(rows_) >= MOST else None

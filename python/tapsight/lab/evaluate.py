@@ -591,7 +591,9 @@ def table(rows: Sequence[Row]) -> str:
         if not row.looked_for:
             lines.append(f"| {row.setting} | {row.detector} | | | | not looked for | | | |")
             continue
-        more = f" (and {row.counted - row.made:,} more)" if row.counted > row.made else ""
+        # Of other kinds, implants are counted, and not packets.
+        is_more = row.kind in COPYING and row.counted > row.made
+        more = f" (and {row.counted - row.made:,} more)" if is_more else ""
         lines.append(
             f"| {row.setting} | {row.detector} | {row.made:,} | {row.findable:,} | {row.found:,}{more} | {percent(row)} "
             f"| {who(row)} | {delay(row.delay)} | {row.verdict} |"
