@@ -65,13 +65,15 @@ class B19(Check[B19Options]):
         What ``allow`` under [checks.I1] lists is not reported.
 
     Why it matters:
-        Abroad, others may listen, by other laws. Most detours are routing that went wrong and pass within 72 hours; some are made.
+        Abroad, others may listen, by other laws. Most detours are the sensible routing of carriers that serve several countries, and nine of ten
+        pass within 72 hours; some are made.
 
     How long is too long:
-        Light in fibre goes 100 km there and back in a millisecond. The default of 100 ms is 2,500 km, which few countries are across (25 ms), twice, as
-        cables do not run straight, and 50 ms for both ends' access networks. It misses detours to near countries. Where the farthest
-        places are d km apart, d/50 ms and what access networks take (5 ms of fibre, 20 of DSL, 50 of mobile) tell more; a larger country
-        needs more than the default.
+        Light in fibre goes 100 km there and back in a millisecond. The default of 100 ms is that of 2,500 km (25 ms), which few countries are across,
+        twice, as cables do not run straight, and as much again for access networks and for hosts. It accuses few, and misses detours to
+        near countries. Better is what the farthest pair of prefixes takes on a good day: the least ``rtt_dst_ns`` of ``tapsight flows``. Else take
+        d/50 ms where the farthest places are d km apart, and what the slowest access network adds; a larger country needs more
+        than the default.
 
     Severity:
         High if two signs agree, as they do not depend on each other. Low for one: where an address was registered is not where it is, and slow
@@ -85,7 +87,8 @@ class B19(Check[B19Options]):
         Trace the route between the prefixes, and ask who routes it so.
 
     What it cannot see:
-        Detours outside of tunnels, behind links of no zone, and shorter than ``max_rtt_ms``; the way between client and tap. Of traffic without
+        Detours outside of tunnels, behind links of no zone, and shorter than ``max_rtt_ms``, or by satellite; the way between client and tap. By
+        which networks packets went. Of traffic without
         any of these signs nothing is known, and it counts as not judged; so do addresses without a country. How long a detour lasted is known
         as far as captures go, which are usually shorter than 72 hours.
 
