@@ -8,6 +8,8 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from scapy.contrib.mpls import MPLS  # type: ignore[import-untyped]
 from scapy.layers.inet import IP, TCP, UDP  # type: ignore[import-untyped]
 from scapy.layers.l2 import GRE, Dot1Q, Ether  # type: ignore[import-untyped]
@@ -744,3 +746,47 @@ def test_a_detour_of_all_traffic_beyond_the_taps_is_told_by_time(tmp_path: Path)
 def test_honest_traffic_within_the_country_raises_no_alarm(kind: str, low: list[str]) -> None:
     found = alarms(Calm(kind, Scenario(confounders=(Confounder(kind),), **LAB))).findings
     assert sorted((each["detector"], each["severity"]) for each in found) == [(check, "low") for check in low]
+
+
+# --- Anything at all --------------------------------------------------------------------------------------------------
+
+ENDS = ["20.0.0.1", "20.0.1.1", "30.0.0.1", "10.0.0.1", "20.0.53.1", "2a00:1::1", "::", "224.0.0.1", None]
+ROWS = st.fixed_dictionaries(
+    {
+        "src": st.sampled_from(ENDS),
+        "dst": st.sampled_from(ENDS),
+        "outer_src": st.sampled_from(ENDS),
+        "outer_dst": st.sampled_from(ENDS),
+        "encap": st.sampled_from([None, "gre", "ipip/gre"]),
+        "tunnel_id": st.sampled_from([None, 0, 2**32 - 1]),
+        "eth_src": st.sampled_from([None, mac(ABROAD), mac(AT_HOME), bytes(6)]),
+        "eth_dst": st.sampled_from([None, mac(ABROAD), bytes(6)]),
+        "vlan": st.sampled_from([None, 900, 0]),
+        "mpls": st.sampled_from([[], [24001], [16, 24001], [0, 1, 2]]),
+        "tap": st.sampled_from(["oslo", "stockholm", "inside"]),
+        "protocol": st.sampled_from([None, 6, 17, 255]),
+        "tcp_flags": st.sampled_from([None, 0, 0x02, 0x12, 0x1FF]),
+        "src_port": st.sampled_from([None, 0, 443, 65535]),
+        "dst_port": st.sampled_from([None, 443, 40_000]),
+        "flow_id": st.sampled_from([None, 0, 1, 2**64 - 1]),
+        "packets": st.sampled_from([1, 2**40]),
+        "first_ts": st.sampled_from([-(2**60), 0, NOON, 2**62]),
+        "last_ts": st.sampled_from([0, NOON, 2**62]),
+        "frames": st.sampled_from([[], [1], [2**63]]),
+    }
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(ROWS, max_size=12), st.sampled_from(["[]", '["SE"]', '[{ between = ["20.0.0.0/8", "::/0"] }]'])
+)
+def test_any_flows_are_judged(folder: Path, rows: list[dict[str, Any]], allow: str) -> None:
+    flows = [flow(**row) for row in rows]
+    result = run(folder, flows, NETWORK + ZONES + f"[checks.I1]\nallow = {allow}\n")
+    total = sum(row["packets"] for row in rows)
+    for check in ("B19", "I1"):
+        _, in_scope, judged = told(result, check)
+        assert judged <= in_scope <= total
+        for finding in findings(result, check):
+            assert 0 < finding["packets"] <= in_scope
