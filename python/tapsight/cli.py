@@ -202,7 +202,11 @@ def flows(
         bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
     ] = False,
     home: Annotated[
-        str | None, typer.Option(metavar="CODE", help="The country whose traffic is national, such as DE.")
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="The country whose traffic is national, such as DE; else what the policy has.",
+        ),
     ] = None,
 ) -> None:
     """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""

@@ -82,6 +82,7 @@ class B19(Check[B19Options]):
 
     Guards:
         Addresses under ``anycast`` in [network] have no country. Answers that never come within 477 ms are those of a satellite.
+        Copies of national traffic (A1, A2) that are led abroad are no detour; I1 reports them.
 
     What to do:
         Trace the route between the prefixes, and ask who routes it so.

@@ -41,7 +41,8 @@ class I1(Check[I1Options]):
     What it looks for:
         Packets of which both ends are in the countries of ``home``, under [network], and that a tap saw on a way abroad: in a tunnel of
         which an end is in another country, or on a link (by its MAC addresses, labels, VLANs or tap) of a zone that is. Each tunnel and each
-        zone is one finding, unless ``allow`` lists it. B19 does not report what ``allow`` lists either.
+        zone is one finding, unless ``allow`` lists it. B19 does not report what ``allow`` lists either. Copies count as well, unless they go to sinks
+        that I6 lists.
 
     Why it matters:
         Abroad, others may listen, by other laws.
