@@ -262,7 +262,12 @@ def test_the_manifest_says_what_is_there(lab: Path, result: tapsight.Result, fol
         {"tap": tap, "file": str(lab / f"{tap}.pcapng"), "frames": frames[tap], **told(lab / f"{tap}.pcapng")}
         for tap in ("inside", "outside")
     ]
-    assert manifest["policy"] == {"file": str(lab / "policy.toml"), **told(lab / "policy.toml")}
+    places = {"file": str(lab / "places.csv"), **told(lab / "places.csv")}
+    assert manifest["policy"] == {
+        "file": str(lab / "policy.toml"),
+        **told(lab / "policy.toml"),
+        "places": [places],
+    }
     others = sorted(set(contents(folder)) - {"manifest.json", "SHA256SUMS"})
     assert manifest["outputs"] == [{"file": name, **told(folder / name)} for name in others]
     by_id = {row["id"]: row for row in result.findings.drop_columns(["first_ts", "last_ts"]).to_pylist()}

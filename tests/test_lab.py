@@ -186,7 +186,7 @@ def test_implants_together_are_told_apart(tmp_path: Path) -> None:
 
 ALONE = {
     "mirror", "li-export", "fork", "late", "readdress", "rspan", "redirect", "drop", "insert", "modify", "new-label",
-    "reroute", "sflow-export", "wccp", "media-fork", "media-redirect", "rtp-bleed", "siprec",
+    "reroute", "detour", "sflow-export", "wccp", "media-fork", "media-redirect", "rtp-bleed", "siprec",
     "sip-redirect", "sdp-hijack", "downgrade",
 }  # fmt: skip
 """Kinds that act on all packets, or on all calls."""
@@ -377,6 +377,10 @@ def test_tshark_reads_the_tunnels(tmp_path: Path, tunnel: str) -> None:
         (Implant("fork", to="vlan"), "vlan.id", {"999"}),
         (Implant("fork"), "eth.dst", {"02:00:5e:66:66:66"}),
         (Implant("reroute"), "eth.src", {"02:00:5e:66:66:01"}),
+        (Implant("detour"), "gre.proto", {"0x0800"}),
+        (Implant("detour", via="ipip"), "ip.proto", {"4,6"}),
+        (Implant("detour", via="mpls"), "mpls.label", {"24016"}),
+        (Implant("detour", via="router"), "eth.dst", {"02:00:5e:20:00:04", "02:00:5e:10:00:02"}),
         (Implant("readdress", only="voice"), "ip.dst", {"203.0.113.66"}),
         (Implant("fork", rewrite=("ttl", "dscp", "mac")), "eth.src", {"02:00:5e:66:66:01"}),
         (Implant("modify"), "udp.checksum.status", {"1"}),

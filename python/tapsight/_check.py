@@ -318,9 +318,17 @@ def check(
     named = policy
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
+    if policy is not None and policy.network.home:
+        # What is wrong with them is told before the captures are read.
+        policy.known_places()
     taps = read_sources(sources)
     goes_on = state is not None and os.path.lexists(state)
-    run = _evidence.Run.begin(taps, _evidence.PolicyFile.of(named), window=window, memory=memory)
+    run = _evidence.Run.begin(
+        taps,
+        _evidence.PolicyFile.of(named, policy.places.files if policy is not None else ()),
+        window=window,
+        memory=memory,
+    )
     examination, problems = examine_readable(
         taps,
         window=window,
@@ -487,7 +495,17 @@ def judge(
         examination.missing,
         is_whole=not goes_on,
     )
-    seen = Observed(flows_frame(flows), claims, scopes, listed_tunnels, network, heard)
+    crossings = options["I1"]
+    seen = Observed(
+        flows_frame(flows),
+        claims,
+        scopes,
+        listed_tunnels,
+        network,
+        heard,
+        places=policy.known_places() if policy is not None and network.home else None,
+        agreed=(crossings.allow or ()) if crossings is not None and crossings.enabled else (),
+    )
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
         claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)

@@ -71,7 +71,7 @@ class Stream:
         active_timeout_ns: int | None = None,
         memory: int | None = None,
         places: Places | None = None,
-        home: str | None = None,
+        home: Sequence[str] = ...,
     ) -> Stream: ...
     @staticmethod
     def calls(
@@ -196,7 +196,9 @@ class Places:
         *,
         registered: bool = True,
         zones: Sequence[
-            tuple[str, Sequence[str], Sequence[int], Sequence[int], Sequence[bytes], Sequence[str]]
+            tuple[
+                str, Sequence[str], Sequence[int], Sequence[int], Sequence[bytes], Sequence[str], str | None
+            ]
         ] = ...,
     ) -> Places: ...
     def look_up(self, column: object) -> Table: ...

@@ -95,7 +95,7 @@ def open_flows(
     memory: int,
     threads: int | None,
     places: Any = None,
-    home: str | None = None,
+    home: str | Sequence[str] | None = None,
 ) -> Any:
     """The conversations in captures that follow each other."""
     tapsight = importlib.import_module("tapsight")

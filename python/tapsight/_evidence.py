@@ -65,16 +65,29 @@ class PolicyFile:
     file: str | None
     size: int | None
     sha256: str | None
+    places: tuple[PolicyFile, ...] = ()
+    """The files of places that it names."""
 
     @classmethod
-    def of(cls, policy: object) -> PolicyFile | None:
-        """What tells this policy from others: its file's sum, or nothing of one that was made in a program."""
+    def of(cls, policy: object, places: Iterable[str] = ()) -> PolicyFile | None:
+        """What tells this policy from others, and the places that it names: sums of files, or nothing of one that was made in a program."""
         if policy is None:
             return None
+        named = tuple(cls._of_file(path) for path in places)
         if not isinstance(policy, str | os.PathLike):
-            return cls(None, None, None)
-        data = Path(policy).read_bytes()
-        return cls(os.fspath(policy), len(data), hashlib.sha256(data).hexdigest())
+            return cls(None, None, None, named)
+        return dataclasses.replace(cls._of_file(policy), places=named)
+
+    @classmethod
+    def _of_file(cls, path: str | os.PathLike[str]) -> PolicyFile:
+        with Path(path).open("rb") as file:
+            sum_ = hashlib.file_digest(file, "sha256").hexdigest()
+            return cls(os.fspath(path), os.fstat(file.fileno()).st_size, sum_)
+
+    def entry(self) -> dict[str, Any]:
+        """Its part of the manifest."""
+        named = {"places": [each.entry() for each in self.places]} if self.places else {}
+        return {"file": self.file, "size": self.size, "sha256": self.sha256, **named}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -291,7 +304,7 @@ def write(
             "max_frames": max_frames,
             "zero_payload": zero_payload,
         },
-        "policy": None if run.policy is None else dataclasses.asdict(run.policy),
+        "policy": None if run.policy is None else run.policy.entry(),
         "inputs": _inputs(run),
         "problems": list(result.problems),
     }
@@ -659,7 +672,7 @@ def _readme(manifest: Mapping[str, Any]) -> str:
     lines += [
         "manifest.json",
         *_wrapped(
-            "What was read (with SHA-256 of each capture and of the policy), with which options, and for each finding "
+            "What was read (with SHA-256 of each capture, of the policy and of the places that it names), with which options, and for each finding "
             "which frames of which captures prove it.",
             "    ",
         ),

@@ -30,7 +30,7 @@ class Flows(Rows):
     memory: int = MEMORY
     threads: int | None = None
     places: Places | None = None
-    home: str | None = None
+    home: tuple[str, ...] = ()
 
     def _stream(self) -> _core.Stream:
         active = self.active_timeout
@@ -42,7 +42,7 @@ class Flows(Rows):
             active_timeout_ns=None if active is None else round(active * 1e9),
             memory=self.memory,
             places=self.places.core if self.places else None,
-            home=self.home,
+            home=list(self.home),
         )
 
     def __arrow_c_schema__(self) -> object:
@@ -61,7 +61,7 @@ def flows(
     memory: int = MEMORY,
     threads: int | None = None,
     places: Places | None = None,
-    home: str | None = None,
+    home: str | Sequence[str] | None = None,
 ) -> Flows:
     """Open a capture as conversations: one row a flow, both directions together.
 
@@ -78,7 +78,8 @@ def flows(
         threads: How many threads to use; all processors by default. The rows are the same.
         places: What is known of addresses. With it, rows say the countries, networks and zones of both ends, the countries of a tunnel's
             ends, and which of those are of neither end (``crosses``).
-        home: Code of the country that is home, for the column ``scope``. Without one, ends in the same country are national.
+        home: Code of the country, or of the countries, that are home, for the column ``scope``. Without one, ends in the same country are
+            national.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
@@ -89,10 +90,11 @@ def flows(
             raise ValueError(f"{name} is a number of seconds above 0, and not {seconds}")
     if not 0 < memory < 1 << 60:
         raise ValueError(f"memory is a number of bytes, and no machine has {memory}")
-    if home is not None and places is None:
+    homes = (home,) if isinstance(home, str) else tuple(home or ())
+    if homes and places is None:
         raise ValueError(
             "home says whose traffic it is by places: give places, such as tapsight.places.Places()"
         )
     return Flows(
-        expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads), places, home
+        expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads), places, homes
     )

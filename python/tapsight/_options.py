@@ -6,11 +6,13 @@ import difflib
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from tapsight import _core
 from tapsight._text import address_text
 
 Severity = Literal["info", "low", "medium", "high", "critical"]
@@ -165,6 +167,49 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
+REGIONS = ("AP", "EU")
+"""What registries write where they know no single country."""
+
+
+def check_country(value: object) -> str:
+    """The code of a country, in capitals."""
+    example = "must be a country's code of two letters, such as NO"
+    if not isinstance(value, str):
+        raise policy_error(f"{example}, not {value!r}", value)
+    code = value.upper()
+    if code in REGIONS:
+        raise policy_error(
+            f"{value!r} is no country, but what registries write of a region: {example}", value
+        )
+    if len(code) != 2 or _core.country_name(code) is None:
+        raise policy_error(f"{example} (ISO 3166), not {value!r}", value)
+    return code
+
+
+def _countries(value: object) -> tuple[str, ...]:
+    items: list[Any] = value if isinstance(value, list) else [value]
+    return tuple(dict.fromkeys(check_country(item) for item in items))
+
+
+def _files(value: object, info: ValidationInfo) -> tuple[str, ...]:
+    context = info.context if isinstance(info.context, Mapping) else {}
+    folder = Path(context.get("folder", "."))
+    found = []
+    for item in value if isinstance(value, list) else [value]:
+        if not isinstance(item, str) or not item or "\0" in item:
+            raise policy_error(f"must be the name of a file, not {item!r}", item)
+        path = folder / item
+        try:
+            is_there, is_file = path.exists(), path.is_file()
+        except OSError as error:
+            raise policy_error(f"{path}: {error.strerror}", item) from error
+        if not is_file:
+            what = "no file" if is_there else "there is no such file"
+            raise policy_error(f"{path}: {what} (names go by the folder of the policy)", item)
+        found.append(str(path))
+    return tuple(found)
+
+
 class OrText:
     """For editors: beside tables, a list may hold addresses, prefixes and names of sets; and one of those need not be in a list."""
 
@@ -200,6 +245,15 @@ Macs = Annotated[tuple[bytes, ...], BeforeValidator(_macs), _listed("string")]
 
 Taps = Annotated[tuple[str, ...], BeforeValidator(_names), _listed("string")]
 """Names of taps."""
+
+Country = Annotated[str, BeforeValidator(check_country)]
+"""The code of a country (ISO 3166-1 alpha-2)."""
+
+Countries = Annotated[tuple[str, ...], BeforeValidator(_countries), _listed("string")]
+"""Codes of countries."""
+
+Files = Annotated[tuple[str, ...], BeforeValidator(_files), _listed("string")]
+"""Files that are there, by the folder of the policy."""
 
 Ports = Annotated[tuple[int, ...], _numbers("port", 2**16 - 1), _listed("integer")]
 """Ports of TCP, UDP or SCTP."""

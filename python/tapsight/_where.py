@@ -15,7 +15,9 @@ from tapsight.policy import Policy
 def load_places(
     files: Iterable[str | Path] | None, policy: Policy | str | Path | None, *, registered: bool = True
 ) -> Places:
-    """Places by files, and the zones of a policy: what commands make of ``--places`` and ``--policy``.
+    """Places by files, and the files and zones of a policy: what commands make of ``--places`` and ``--policy``.
+
+    Files that are given count before those of the policy.
 
     Raises:
         ValueError: A file or the policy is not understood.
@@ -23,7 +25,11 @@ def load_places(
     """
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
-    return Places(*files or (), registered=registered, zones=policy.zones if policy else None)
+    if policy is None:
+        return Places(*files or (), registered=registered)
+    if registered and not files:
+        return policy.known_places()
+    return Places(*policy.places.files, *files or (), registered=registered, zones=policy.zones)
 
 
 def where_rows(things: list[str], places: Places) -> list[dict[str, Any]]:

@@ -208,18 +208,25 @@ def flows(
         bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
     ] = False,
     home: Annotated[
-        str | None, typer.Option(metavar="CODE", help="The country whose traffic is national, such as DE.")
+        str | None,
+        typer.Option(
+            metavar="CODE",
+            help="The country whose traffic is national, such as DE; else what the policy has.",
+        ),
     ] = None,
 ) -> None:
     """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""
     with _errors():
         from tapsight import _engine
 
-        known = None
+        known, homes = None, [home] if home else []
         if located or places or policy or home:
             from tapsight._where import load_places
+            from tapsight.policy import Policy
 
-            known = load_places(places, policy)
+            agreed = Policy.load(policy) if policy else None
+            known = load_places(places, agreed)
+            homes = homes or list(agreed.network.home if agreed else ())
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -230,7 +237,7 @@ def flows(
                 memory=memory << 20,
                 threads=threads,
                 places=known,
-                home=home,
+                home=homes,
             ),
             columns,
             output,

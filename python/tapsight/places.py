@@ -3,7 +3,7 @@
 ::
 
     places = tapsight.places.Places("asn.mmdb", "own.csv", zones=policy.zones)
-    places.lookup(packets["src"])          # country, asn, network, zone, special: a row an address
+    places.lookup(packets["src"])          # country, source, asn, network, zone, special: a row an address
     tapsight.places.country_of_number("+49 30 1234567")
 
 The country of an address is the one it was *registered* in, unless a file says otherwise; docs/places.md says what that is worth.
@@ -28,7 +28,7 @@ class Places:
     Args:
         files: MaxMind DBs, tables as CSV, or delegation files of registries. A later file counts before an earlier one.
         registered: Whether to know registered countries as well, where no file knows better.
-        zones: Zones by name, as :attr:`tapsight.policy.Policy.zones` has them.
+        zones: Zones by name, as :attr:`tapsight.policy.Policy.zones` has them. The country of a zone counts before files.
 
     Raises:
         ValueError: A file is not understood (the text names it and the line), or two zones list the same.
@@ -42,17 +42,19 @@ class Places:
         zones: Mapping[str, Zone] | None = None,
     ) -> None:
         members = [
-            (name, zone.prefixes, zone.vlans, zone.mpls, zone.macs, zone.taps)
+            (name, zone.prefixes, zone.vlans, zone.mpls, zone.macs, zone.taps, zone.country)
             for name, zone in (zones or {}).items()
         ]
+        self.zone_countries = {name: zone.country for name, zone in (zones or {}).items() if zone.country}
+        """The countries of zones that are in one."""
         self.core = _core.Places([os.fspath(file) for file in files], registered=registered, zones=members)
 
     def lookup(self, column: Any) -> Any:
         """What is known of each address of a column, of 16 bytes or of text.
 
         Returns:
-            A table with a row for each: ``country`` (code of two letters), ``asn`` and ``network`` (number and name of the autonomous
-            system), ``zone``, and ``special``, what an address is for that lies nowhere, such as ``private``. Null where nothing
+            A table with a row for each: ``country`` (code of two letters), ``source`` (who says so: ``zone``, the name of a file, or
+            ``registry``), ``asn`` and ``network`` (number and name of the autonomous system), ``zone``, and ``special``, what an address is for that lies nowhere, such as ``private``. Null where nothing
             is known. A :class:`polars.DataFrame` for a Polars series, a :class:`pyarrow.Table` for anything else.
 
         Raises:

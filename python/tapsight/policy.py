@@ -10,9 +10,18 @@
     [network]                    # what the network is; some checks need to know
     infrastructure = ["198.51.100.0/28"]
     gateways       = ["198.51.100.1"]
+    home           = "NO"        # the country, or countries, whose traffic is national
+    anycast        = []          # addresses that are in several places at once
 
-    [zones]                      # names for parts of the network; also: mpls, macs, taps
+    [places]                     # where addresses are, beside what registries say; a later file counts before an earlier one
+    files = ["places.csv", "dbip.mmdb"]
+
+    [zones]                      # names for parts of the network; also: mpls, macs, taps, country
     core = { prefixes = ["198.51.100.0/24"], vlans = [100] }
+    link = { macs = ["00:1b:54:ab:cd:ef"], country = "SE" }
+
+    [checks.I1]                  # national traffic leaves the country only so; also: between, tunnel
+    allow = ["SE"]
 
     [checks.V1]                  # voice signalling only between agreed pairs
     pairs = [["voice_peers", "voice_peers"]]
@@ -39,14 +48,37 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+)
 
-from tapsight._options import Labels, Macs, Prefixes, Set, Taps, Vlans, did_you_mean, policy_error
+from tapsight._options import (
+    Countries,
+    Country,
+    Files,
+    Labels,
+    Macs,
+    Prefixes,
+    Set,
+    Taps,
+    Vlans,
+    did_you_mean,
+    policy_error,
+)
 from tapsight._text import mac_text, safe
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
+
+if TYPE_CHECKING:
+    from tapsight.places import Places
 
 _CLOSED = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,6 +123,19 @@ class Network(BaseModel):
     """Addresses of its routers, switches and other devices."""
     gateways: Prefixes = ()
     """Addresses that hosts send to, to reach others."""
+    home: Countries = ()
+    """The countries whose traffic is national."""
+    anycast: Prefixes = ()
+    """Addresses that are in several places at once (RFC 4786), so that no country is theirs."""
+
+
+class PlaceFiles(BaseModel):
+    """What is known of addresses beside what registries say."""
+
+    model_config = _CLOSED
+
+    files: Files = ()
+    """MaxMind DBs, tables as CSV, or delegation files of registries; a later one counts before an earlier one."""
 
 
 class Zone(BaseModel):
@@ -108,6 +153,8 @@ class Zone(BaseModel):
     """MAC addresses of what sends from there."""
     taps: Taps = ()
     """Names of taps, or of interfaces, that see nothing else."""
+    country: Country | None = None
+    """The country that all of it is in."""
 
 
 def _disjoint(zones: dict[str, Zone]) -> dict[str, Zone]:
@@ -115,6 +162,8 @@ def _disjoint(zones: dict[str, Zone]) -> dict[str, Zone]:
     owners: dict[tuple[str, object], str] = {}
     for name, zone in zones.items():
         for kind, members in zone:
+            if kind == "country":
+                continue
             for member in members:
                 key = ipaddress.ip_network(member) if kind == "prefixes" else member
                 owner = owners.setdefault((kind, key), name)
@@ -134,10 +183,38 @@ class Policy(BaseModel):
     """Lists of addresses and prefixes or of numbers, by name."""
     network: Network = Network()
     """What the network is."""
+    places: PlaceFiles = PlaceFiles()
+    """What is known of addresses."""
     zones: Annotated[dict[str, Zone], AfterValidator(_disjoint)] = Field(default_factory=dict)
     """Parts of the network by name."""
     checks: Any = Field(default_factory=Checks)
     """Options by check, an instance of :data:`Checks`."""
+    _name: str = PrivateAttr("policy")
+    _lines_of_files: tuple[int | None, ...] = PrivateAttr(())
+    _known: Any = PrivateAttr(None)
+
+    def known_places(self) -> Places:
+        """What is known of addresses by its files and zones, and of registries. Files are read once.
+
+        Raises:
+            PolicyError: A file cannot be read or is not understood.
+        """
+        if self._known is None:
+            from tapsight.places import Places
+
+            try:
+                self._known = Places(*self.places.files, zones=self.zones)
+            except (OSError, ValueError) as error:
+                text = str(error)
+                at = next(
+                    (n for n, file in enumerate(self.places.files) if text.startswith(f"{file}:")), None
+                )
+                lines = self._lines_of_files
+                line = lines[at] if at is not None and at < len(lines) else None
+                where = "[places] files" if at is not None else "[zones]"
+                raise PolicyError(self._name, [Problem(line, f"{where}: {text}")]) from error
+        known: Places = self._known
+        return known
 
     def options(self, id_: str) -> Any:
         """The options of this check or detector, ``None`` if the policy does not mention it."""
@@ -159,11 +236,11 @@ class Policy(BaseModel):
             raise PolicyError(
                 os.fspath(path), [Problem(line, "not UTF-8 text, which TOML has to be")]
             ) from error
-        return cls.loads(text, name=os.fspath(path))
+        return cls.loads(text, name=os.fspath(path), folder=Path(path).parent)
 
     @classmethod
-    def loads(cls, text: str, *, name: str = "policy") -> Policy:
-        """Reads a policy from text; ``name`` is what errors call it.
+    def loads(cls, text: str, *, name: str = "policy", folder: str | os.PathLike[str] = ".") -> Policy:
+        """Reads a policy from text; ``name`` is what errors call it, and files that it names go by ``folder``.
 
         Raises:
             PolicyError: It is not a policy.
@@ -178,7 +255,7 @@ class Policy(BaseModel):
             # A number with more digits than Python reads.
             raise PolicyError(name, [Problem(None, str(error))]) from error
         sets = data.get("sets")
-        context = {"sets": sets if isinstance(sets, dict) else {}}
+        context = {"sets": sets if isinstance(sets, dict) else {}, "folder": os.fspath(folder)}
         lines = _Lines(text)
         problems = []
         checks = None
@@ -196,7 +273,13 @@ class Policy(BaseModel):
             problems.append(Problem(lines.find(("checks",)), "checks must be a table, such as [checks.V1]"))
         if problems:
             raise PolicyError(name, problems)
-        return policy.model_copy(update={"checks": checks or Checks()})
+        policy = policy.model_copy(update={"checks": checks or Checks()})
+        files = data.get("places", {}).get("files", [])
+        policy._name = name
+        policy._lines_of_files = tuple(
+            lines.find(("places", "files"), file) for file in (files if isinstance(files, list) else [files])
+        )
+        return policy
 
 
 def _syntax_problem(message: str, text: str) -> Problem:
@@ -239,7 +322,7 @@ def _where(loc: tuple[int | str, ...]) -> str:
     match loc:
         case ("checks", check, *rest) if rest:
             table = f"[checks.{check}] "
-        case ("sets" | "network" | "zones" as name, *rest) if rest:
+        case ("sets" | "network" | "places" | "zones" as name, *rest) if rest:
             table = f"[{name}] "
         case _:
             return f"[{'.'.join(map(str, loc))}]"

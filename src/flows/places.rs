@@ -22,22 +22,20 @@ use crate::wire::ip::Addr;
 pub struct Located {
     /// What is known of addresses.
     pub places: Arc<Places>,
-    /// The country that counts as home; without one, ends in one country are national.
-    pub home: Option<Country>,
+    /// The countries that count as home; without any, ends in one country are national.
+    pub home: Vec<Country>,
 }
 
 /// Whose traffic it is, as a network of the home country sees it.
 const SCOPES: [&str; 3] = ["national", "international", "transit"];
 
 /// The number of the scope, if both countries are known.
-fn scope(home: Option<Country>, src: Option<Country>, dst: Option<Country>) -> Option<u16> {
+fn scope(home: &[Country], src: Option<Country>, dst: Option<Country>) -> Option<u16> {
     let (src, dst) = (src.filter(|src| !src.is_region())?, dst.filter(|dst| !dst.is_region())?);
-    Some(match home {
-        None => u16::from(src != dst),
-        Some(home) if src == home && dst == home => 0,
-        Some(home) if src == home || dst == home => 1,
-        Some(_) => 2,
-    })
+    if home.is_empty() {
+        return Some(u16::from(src != dst));
+    }
+    Some(u16::from(!home.contains(&src)).saturating_add(u16::from(!home.contains(&dst))))
 }
 
 /// What is known of the ends of one conversation.
@@ -126,7 +124,7 @@ pub(super) fn batch(
         dst_country = labels(codes.all(), dst_country.into_iter())?;
         /// `national`: both ends are in the home country, or without one, in the same. `international`: one end is in the home country, or without one, they
         /// are in two. `transit`: neither end is in the home country. Null where a country is not known.
-        scope = labels(&SCOPES, each().map(|ends| scope(located.home, ends.src.country, ends.dst.country)))?;
+        scope = labels(&SCOPES, each().map(|ends| scope(&located.home, ends.src.country, ends.dst.country)))?;
         /// Number of the autonomous system of the source.
         src_asn = numbers::<UInt32Type>(each().map(|ends| asn(&ends.src)));
         /// Number of the autonomous system of the destination.
@@ -156,19 +154,22 @@ mod tests {
     #[test]
     fn the_scope_is_that_which_a_home_network_sees() {
         let [be, de, fr, eu] = ["BE", "DE", "FR", "EU"].map(Country::from_code);
+        let of = |home: &[Option<Country>]| home.iter().copied().flatten().collect::<Vec<_>>();
         for (home, src, dst, expected) in [
-            (be, be, be, Some("national")),
-            (be, be, de, Some("international")),
-            (be, de, be, Some("international")),
-            (be, de, de, Some("transit")),
-            (be, de, fr, Some("transit")),
-            (be, be, None, None),
-            (be, eu, be, None),
-            (None, de, de, Some("national")),
-            (None, de, fr, Some("international")),
-            (None, None, None, None),
+            (of(&[be]), be, be, Some("national")),
+            (of(&[be]), be, de, Some("international")),
+            (of(&[be]), de, be, Some("international")),
+            (of(&[be]), de, de, Some("transit")),
+            (of(&[be]), de, fr, Some("transit")),
+            (of(&[be]), be, None, None),
+            (of(&[be]), eu, be, None),
+            (of(&[be, de]), be, de, Some("national")),
+            (of(&[be, de]), fr, de, Some("international")),
+            (of(&[]), de, de, Some("national")),
+            (of(&[]), de, fr, Some("international")),
+            (of(&[]), None, None, None),
         ] {
-            let found = scope(home, src, dst).map(|number| SCOPES[usize::from(number)]);
+            let found = scope(&home, src, dst).map(|number| SCOPES[usize::from(number)]);
             assert_eq!(found, expected, "{home:?} {src:?} {dst:?}");
         }
     }

@@ -7,21 +7,28 @@ use arrow_array::types::{UInt16Type, UInt32Type};
 use arrow_array::{Array, ArrayRef, DictionaryArray, RecordBatch, StringArray, UInt16Array};
 use arrow_schema::ArrowError;
 
-use super::{Country, Places, numbering, special};
+use super::{Country, Places, Source, numbering, special};
 use crate::packets::address::{addresses, text_values};
 
-/// A row for each address of a column, given as 16 bytes or as text: `country`, `asn`, `network`, `zone`, and in `special` what an address
-/// is for that lies nowhere. Null where nothing is known.
+/// A row for each address of a column, given as 16 bytes or as text: `country`, `source` (who says so: `zone`,
+/// the name of a file, or `registry`), `asn`, `network`, `zone`, and in `special` what an address is for that lies nowhere. Null where
+/// nothing is known.
 pub fn look_up(column: &dyn Array, places: &Places) -> Result<RecordBatch, ArrowError> {
     let all = addresses(column)?;
     let mut countries = UInt16Builder::with_capacity(all.len());
     let mut zones = UInt16Builder::with_capacity(all.len());
     let mut asns = UInt32Builder::with_capacity(all.len());
     let mut networks = StringDictionaryBuilder::<UInt32Type>::new();
+    let mut sources = StringDictionaryBuilder::<UInt16Type>::new();
     let mut specials = StringDictionaryBuilder::<UInt16Type>::new();
     for addr in all {
         let place = addr.map(|addr| places.of(addr)).unwrap_or_default();
         countries.append_option(place.country.map(Country::number));
+        sources.append_option(place.source.and_then(|source| match source {
+            Source::Zone(_) => Some("zone"),
+            Source::File(number) => places.files().get(usize::from(number)).map(String::as_str),
+            Source::Registry => Some("registry"),
+        }));
         zones.append_option(place.zone);
         let network = place.network.and_then(|number| places.networks().get(number as usize));
         asns.append_option(network.and_then(|network| network.asn));
@@ -31,6 +38,7 @@ pub fn look_up(column: &dyn Array, places: &Places) -> Result<RecordBatch, Arrow
     let names = StringArray::from_iter_values(places.zones().names());
     batch([
         ("country", codes(countries.finish())?),
+        ("source", Arc::new(sources.finish())),
         ("asn", Arc::new(asns.finish())),
         ("network", Arc::new(networks.finish())),
         ("zone", Arc::new(DictionaryArray::<UInt16Type>::try_new(zones.finish(), Arc::new(names))?)),

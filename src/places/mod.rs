@@ -26,6 +26,8 @@ use crate::wire::ip::Addr;
 
 /// How many ranges all files together may have: a table of all networks of the Internet has about a million.
 pub const MAX_RANGES: usize = 8_000_000;
+/// How many files there may be.
+pub const MAX_FILES: usize = 1 << 15;
 /// How many different networks they may name: some 120,000 have a number.
 pub const MAX_NETWORKS: usize = 1_000_000;
 /// Names of networks are cut behind so many bytes.
@@ -63,11 +65,24 @@ pub struct Network {
     pub name: String,
 }
 
+/// Who says in which country an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The user, of a zone of the network.
+    Zone(Zone),
+    /// A file, by its place among [`Places::files`].
+    File(u16),
+    /// The registry that gave the address away: its holder is there, as it was told.
+    Registry,
+}
+
 /// Where an address belongs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Place {
     /// The country.
     pub country: Option<Country>,
+    /// Who says that it is in this country.
+    pub source: Option<Source>,
     /// The network, as its place among [`Places::networks`].
     pub network: Option<u32>,
     /// The zone, as its place among [`Zones::names`]. By address only: see [`Zones::of`].
@@ -80,30 +95,38 @@ pub struct Places {
     countries: RangeMap,
     networks: RangeMap,
     names: Vec<Network>,
+    files: Vec<String>,
     zones: Zones,
     registered: bool,
 }
 
 impl Places {
-    /// Where the address belongs. An address of the well-known prefix for translation belongs where the IPv4 address in it does
+    /// Where the address belongs. What a zone says of its prefixes counts before files, and those before registries. An address of the well-known prefix for translation belongs where the IPv4 address in it does
     /// (RFC 6052); other special ones ([`special()`]) nowhere, unless a file lists them by a prefix that is not wider.
     #[inline]
     pub fn of(&self, addr: Addr) -> Place {
         let inner = special::translated(addr).unwrap_or(addr);
-        Place {
-            country: self.country(inner),
-            network: self.networks.get(inner),
-            zone: self.zones.of_address(addr),
-        }
+        let zone = self.zones.of_address(addr);
+        let by_zone = zone.and_then(|zone| Some((self.zones.country(zone)?, Source::Zone(zone))));
+        let (country, source) = by_zone.or_else(|| self.country(inner)).unzip();
+        Place { country, source, network: self.networks.get(inner), zone }
     }
 
     #[inline]
-    fn country(&self, addr: Addr) -> Option<Country> {
+    fn country(&self, addr: Addr) -> Option<(Country, Source)> {
         match self.countries.get(addr) {
-            Some(number) => Country::from_number(number as u16),
-            None if self.registered => registered(addr),
+            Some(value) => {
+                let (country, file) = from_value(value);
+                Some((country?, Source::File(file)))
+            }
+            None if self.registered => Some((registered(addr)?, Source::Registry)),
             None => None,
         }
+    }
+
+    /// The files that were read, as they were named.
+    pub fn files(&self) -> &[String] {
+        &self.files
     }
 
     /// All networks that files name, by their number.
@@ -120,6 +143,21 @@ impl Places {
     pub fn is_empty(&self) -> bool {
         !self.registered && self.countries.is_empty() && self.networks.is_empty() && self.zones.is_empty()
     }
+}
+
+/// Bits of the number of a country, in a value that also holds the number of the file that says so.
+const COUNTRY_BITS: u32 = 10;
+const _: () = assert!(Country::NUMBERS <= 1 << COUNTRY_BITS);
+
+/// A country, and the number of the file that says so, as one value of a map.
+fn to_value(country: Country, file: u16) -> u32 {
+    u32::from(file) << COUNTRY_BITS | u32::from(country.number())
+}
+
+/// What [`to_value`] was made of.
+#[inline]
+fn from_value(value: u32) -> (Option<Country>, u16) {
+    (Country::from_number((value & ((1 << COUNTRY_BITS) - 1)) as u16), (value >> COUNTRY_BITS) as u16)
 }
 
 /// Whether this build knows registered countries.
@@ -152,8 +190,8 @@ pub struct Sources {
     numbers: HashMap<Network, u32>,
     zones: Zones,
     registered: bool,
-    /// How many files there were.
-    files: u16,
+    /// The files that were read.
+    files: Vec<String>,
 }
 
 impl Sources {
@@ -174,7 +212,11 @@ impl Sources {
     /// Reads a file: a MaxMind DB, a table as CSV, or a delegation file of a registry. See `docs/places.md` for their layouts. What
     /// a later file says of an address counts before an earlier one; within a file, the smaller range does, then the later row.
     pub fn read(&mut self, path: &Path) -> Result<(), Error> {
-        self.files = self.files.saturating_add(1);
+        if self.files.len() >= MAX_FILES {
+            let what = format!("more than {MAX_FILES} files");
+            return Err(Error::Content { name: path.display().to_string(), line: None, what });
+        }
+        self.files.push(path.display().to_string());
         read::file(path, self)
     }
 
@@ -184,6 +226,7 @@ impl Sources {
             countries: self.countries.build(),
             networks: self.networks.build(),
             names: self.names,
+            files: self.files,
             zones: self.zones,
             registered: self.registered,
         }
@@ -201,12 +244,13 @@ impl Sources {
         if self.countries.count().saturating_add(self.networks.count()) >= MAX_RANGES {
             return Err(format!("more than {MAX_RANGES} ranges in all files"));
         }
+        let file = self.files.len().saturating_sub(1) as u16;
         let mut add = |range| {
             if let Some(country) = entry.country {
-                self.countries.add(range, self.files, country.number().into());
+                self.countries.add(range, file, to_value(country, file));
             }
             if let Some(network) = network {
-                self.networks.add(range, self.files, network);
+                self.networks.add(range, file, network);
             }
         };
         // What is wider than a special prefix says nothing about it.

@@ -68,6 +68,38 @@ fn tables_name_their_columns_in_any_order() {
 }
 
 #[test]
+fn a_country_is_said_by_a_zone_before_a_file_and_by_that_before_a_registry() {
+    let zone = |name: &str, prefix: &str, code| Members {
+        name: name.to_owned(),
+        prefixes: vec![prefix.to_owned()],
+        country: Country::from_code(code),
+        ..Members::default()
+    };
+    let zones = Zones::new([zone("core", "8.8.8.0/24", "NO"), zone("peer", "8.8.9.0/24", "")]).unwrap();
+    let mut sources = Sources::default().zones(zones).registered();
+    let files = [b"8.8.0.0/16,SE\n8.9.0.0/16,DK\n".as_slice(), b"8.8.9.0/25,FI\n"];
+    let files = files.map(|bytes| TempFile::new("csv", bytes));
+    for file in &files {
+        sources.read(&file.0).unwrap();
+    }
+    let places = sources.build();
+    assert_eq!(places.files(), files.each_ref().map(|file| file.0.display().to_string()));
+    for (addr, country, source) in [
+        ("8.8.8.8", "NO", Some(Source::Zone(0))),
+        ("8.8.7.7", "SE", Some(Source::File(0))),
+        ("8.8.9.9", "FI", Some(Source::File(1))),
+        ("8.8.9.200", "SE", Some(Source::File(0))),
+        ("10.0.0.1", "", None),
+    ] {
+        let place = places.of(parse_address(addr).unwrap());
+        assert_eq!((place.country.map_or("", Country::code), place.source), (country, source), "{addr}");
+    }
+    // RIPE NCC has it.
+    let place = places.of(parse_address("193.0.6.139").unwrap());
+    assert_eq!(place.source, HAS_REGISTERED.then_some(Source::Registry));
+}
+
+#[test]
 fn tables_without_names_of_columns_are_known_by_their_shape() {
     for (csv, place) in [
         ("8.8.0.0,8.8.255.255,US", "US"),

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::Country;
 use super::map::{Builder, RangeMap};
 use crate::dissect::Mac;
 use crate::packets::address::parse_prefix;
@@ -25,6 +26,8 @@ pub struct Members {
     pub macs: Vec<Mac>,
     /// Names of taps, or of interfaces.
     pub taps: Vec<String>,
+    /// The country that all of it is in.
+    pub country: Option<Country>,
 }
 
 /// How a packet was seen, as far as zones go by it. What is not known stays out.
@@ -44,6 +47,7 @@ pub struct Seen<'a> {
 #[derive(Debug, Clone, Default)]
 pub struct Zones {
     names: Vec<String>,
+    countries: Vec<Option<Country>>,
     prefixes: RangeMap,
     vlans: HashMap<u16, Zone>,
     mpls: HashMap<u32, Zone>,
@@ -61,6 +65,7 @@ impl Zones {
         for members in zones {
             let zone = Zone::try_from(made.names.len()).map_err(|_| "more than 65,536 zones".to_owned())?;
             made.names.push(members.name);
+            made.countries.push(members.country);
             let names = &made.names;
             for text in members.prefixes {
                 let range = parse_prefix(&text)?;
@@ -89,6 +94,12 @@ impl Zones {
     /// Names of all zones, by their number.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The country that all of the zone is in, if the user says so.
+    #[inline]
+    pub fn country(&self, zone: Zone) -> Option<Country> {
+        self.countries.get(usize::from(zone)).copied().flatten()
     }
 
     /// Whether there is none.

@@ -11,10 +11,10 @@ use pyo3::prelude::*;
 use super::arrow::{Table, import};
 use super::arrow_to_py;
 use crate::places::zones::{Members, Seen, Zones};
-use crate::places::{self, Error, Sources};
+use crate::places::{self, Country, Error, Sources};
 
-/// A zone: name, prefixes, VLANs, MPLS labels, MAC addresses, taps.
-type Zone = (String, Vec<String>, Vec<u16>, Vec<u32>, Vec<[u8; 6]>, Vec<String>);
+/// A zone: name, prefixes, VLANs, MPLS labels, MAC addresses, taps, code of the country.
+type Zone = (String, Vec<String>, Vec<u16>, Vec<u32>, Vec<[u8; 6]>, Vec<String>, Option<String>);
 
 fn to_py(error: Error) -> PyErr {
     let text = error.to_string();
@@ -38,14 +38,11 @@ impl Places {
     #[new]
     #[pyo3(signature = (files, *, registered=true, zones=Vec::new()))]
     fn new(py: Python<'_>, files: Vec<String>, registered: bool, zones: Vec<Zone>) -> PyResult<Self> {
-        let members = zones.into_iter().map(|(name, prefixes, vlans, mpls, macs, taps)| Members {
-            name,
-            prefixes,
-            vlans,
-            mpls,
-            macs,
-            taps,
+        let members = zones.into_iter().map(|(name, prefixes, vlans, mpls, macs, taps, country)| {
+            let country = country.as_deref().map(country_of).transpose()?;
+            Ok(Members { name, prefixes, vlans, mpls, macs, taps, country })
         });
+        let members = members.collect::<PyResult<Vec<_>>>()?;
         let mut sources = Sources::default().zones(Zones::new(members).map_err(PyValueError::new_err)?);
         if registered {
             sources = sources.registered();
@@ -59,7 +56,7 @@ impl Places {
         .map_err(to_py)
     }
 
-    /// A row for each address of a column: country, asn, network, zone and special.
+    /// A row for each address of a column: country, source, asn, network, zone and special.
     fn look_up(&self, py: Python<'_>, column: &Bound<'_, PyAny>) -> PyResult<Table> {
         let column = import(column)?;
         py.detach(|| places::look_up(&*column, &self.0)).map(Table).map_err(arrow_to_py)
@@ -89,8 +86,14 @@ pub fn look_up_numbers(py: Python<'_>, column: &Bound<'_, PyAny>) -> PyResult<Ta
     py.detach(|| places::look_up_numbers(&*column)).map(Table).map_err(arrow_to_py)
 }
 
+/// The country with this code.
+pub(super) fn country_of(code: &str) -> PyResult<Country> {
+    let wrong = || format!("{code:?} is not a country's code of two letters, such as DE");
+    Country::from_code(code).ok_or_else(|| PyValueError::new_err(wrong()))
+}
+
 /// The English name of a country, by its code of two letters.
 #[pyfunction]
 pub fn country_name(code: &str) -> Option<&'static str> {
-    places::Country::from_code(code)?.name()
+    Country::from_code(code)?.name()
 }

@@ -11,7 +11,7 @@ use pyo3::pybacked::{PyBackedBytes, PyBackedStr};
 use pyo3::types::{PyBytes, PyCapsule, PyString};
 
 use super::arrow::{Table, schema_capsule, stream_capsule};
-use super::places::Places;
+use super::places::{Places, country_of};
 use super::{arrow_to_py, to_py};
 use crate::calls::{self, Calls};
 use crate::capture::{Options, Reader, Source, Warning};
@@ -19,7 +19,6 @@ use crate::flows::{self, Flows};
 use crate::media;
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
-use crate::places::Country;
 use crate::stage::{Stage, Staged};
 use crate::voice::Voice;
 
@@ -132,13 +131,9 @@ pub fn table_names() -> Vec<&'static str> {
 }
 
 /// What the ends of conversations are looked up in.
-fn located(places: &Places, home: Option<&str>) -> PyResult<flows::Located> {
-    let country = |code: &str| {
-        Country::from_code(code).ok_or_else(|| {
-            PyValueError::new_err(format!("{code:?} is not a country's code of two letters, such as DE"))
-        })
-    };
-    Ok(flows::Located { places: places.0.clone(), home: home.map(country).transpose()? })
+fn located(places: &Places, home: &[PyBackedStr]) -> PyResult<flows::Located> {
+    let home = home.iter().map(|code| country_of(code)).collect::<PyResult<_>>()?;
+    Ok(flows::Located { places: places.0.clone(), home })
 }
 
 /// The schema of the rows that a stage makes.
@@ -147,7 +142,7 @@ fn located(places: &Places, home: Option<&str>) -> PyResult<flows::Located> {
 pub fn stage_schema(name: &str, places: Option<PyRef<'_, Places>>) -> PyResult<Table> {
     let schema = match name {
         "flows" => {
-            let located = places.map(|places| located(&places, None)).transpose()?;
+            let located = places.map(|places| located(&places, &[])).transpose()?;
             let options = flows::Options { located, ..flows::Options::default() };
             Flows::new(options).map_err(arrow_to_py)?.schema()
         }
@@ -340,7 +335,7 @@ impl Stream {
 
     /// Conversations: what :func:`tapsight.flows` reads.
     #[staticmethod]
-    #[pyo3(signature = (sources, *, tap=None, threads=None, idle_timeout_ns=None, active_timeout_ns=None, memory=None, places=None, home=None))]
+    #[pyo3(signature = (sources, *, tap=None, threads=None, idle_timeout_ns=None, active_timeout_ns=None, memory=None, places=None, home=Vec::new()))]
     #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn flows(
         py: Python<'_>,
@@ -351,14 +346,14 @@ impl Stream {
         active_timeout_ns: Option<i64>,
         memory: Option<usize>,
         places: Option<PyRef<'_, Places>>,
-        home: Option<&str>,
+        home: Vec<PyBackedStr>,
     ) -> PyResult<Self> {
         let defaults = flows::Options::default();
         let options = flows::Options {
             idle_timeout: idle_timeout_ns.unwrap_or(defaults.idle_timeout),
             active_timeout: active_timeout_ns,
             memory: memory.unwrap_or(defaults.memory),
-            located: places.map(|places| located(&places, home)).transpose()?,
+            located: places.map(|places| located(&places, &home)).transpose()?,
         };
         let stage = Flows::new(options).map_err(arrow_to_py)?;
         Self::staged(py, sources, tap, threads, Box::new(stage))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from tapsight._engine import stage_schema
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from tapsight.checks._borders import Borders, Crossing
     from tapsight.checks._paths import Changes
     from tapsight.detectors import Question
+    from tapsight.places import Places
     from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
@@ -71,6 +73,10 @@ class Observed:
     """What the policy says of the network itself."""
     heard: Heard = Heard()
     """Calls and media."""
+    places: Places | None = None
+    """What is known of addresses; none if the policy has no home."""
+    agreed: Sequence[Crossing] = ()
+    """Ways of national traffic abroad that the policy allows."""
 
     @functools.cached_property
     def calls(self) -> pl.DataFrame:
@@ -95,19 +101,14 @@ class Observed:
     @functools.cached_property
     def unlisted(self) -> pl.DataFrame:
         """The flows outside of mirror sessions that the policy lists: a listed mirror is not how traffic travels."""
-        import polars as pl
+        return outside_of(self.flows, self.authorised)
 
-        if not self.authorised:
-            return self.flows
-        listed = pl.DataFrame(
-            [
-                (tunnel.encap, tunnel.src, tunnel.dst, tunnel.id)
-                for tunnel in sorted(self.authorised, key=repr)
-            ],
-            schema={name: self.flows.schema[name] for name in TUNNEL},
-            orient="row",
-        )
-        return self.flows.join(listed, on=TUNNEL, how="anti", nulls_equal=True, maintain_order="left")
+    @functools.cached_property
+    def borders(self) -> Borders:
+        """National traffic, and what shows that it left the country."""
+        from tapsight.checks import _borders
+
+        return _borders.borders(self)
 
     @functools.cached_property
     def hop_changes(self) -> Changes:
@@ -139,6 +140,20 @@ class Observed:
 
 TUNNEL = ["encap", "outer_src", "outer_dst", "tunnel_id"]
 """The columns that tell one tunnel from another."""
+
+
+def outside_of(flows: pl.DataFrame, tunnels: Collection[Tunnel]) -> pl.DataFrame:
+    """The flows that are in none of these tunnels."""
+    import polars as pl
+
+    if not tunnels:
+        return flows
+    listed = pl.DataFrame(
+        [(tunnel.encap, tunnel.src, tunnel.dst, tunnel.id) for tunnel in sorted(tunnels, key=repr)],
+        schema={name: flows.schema[name] for name in TUNNEL},
+        orient="row",
+    )
+    return flows.join(listed, on=TUNNEL, how="anti", nulls_equal=True, maintain_order="left")
 
 
 def flows_frame(table: pa.Table) -> pl.DataFrame:
@@ -276,11 +291,11 @@ def with_evidence(grouped: pl.DataFrame) -> list[dict[str, Any]]:
     """The groups as rows, most packets first; ``evidence``, a list of taps and frames, becomes the frames that it shows."""
     rows = grouped.sort("packets", descending=True, maintain_order=True).to_dicts()
     for row in rows:
-        frames = [
+        frames = {
             Frame(each["tap"], number, "offending")
             for each in row["evidence"]
             for number in each["frames"] or ()
-        ]
+        }
         row["evidence"] = tuple(sorted(frames, key=lambda frame: (frame.tap, frame.frame))[:EVIDENCE])
     return rows
 

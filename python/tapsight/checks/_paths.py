@@ -90,7 +90,7 @@ class Change:
     @property
     def prefix_text(self) -> str:
         """The prefix as people write it."""
-        return f"{address_text(self.prefix.ljust(16, bytes(1)))}/{24 if len(self.prefix) == 15 else 48}"
+        return prefix_text(self.prefix)
 
     def together(self, others: Iterable[Change]) -> Change | None:
         """One of the others that is of the same prefix at the same time, on whatever tap."""
@@ -116,12 +116,24 @@ class Changes:
 
 def remote(flows: pl.DataFrame) -> pl.DataFrame:
     """The flows between hosts outside of tunnels, with the ``prefix`` of their source."""
-    src = pl.col("src").bin
-    prefix = pl.when(src.starts_with(MAPPED)).then(src.head(15)).otherwise(src.head(6))
-    flows = flows.filter(pl.col("encap").is_null(), pl.col("src").is_not_null(), pl.col("dst").is_not_null())
-    return flows.filter(~inside(flows["src"], NO_PATH), ~inside(flows["dst"], NO_PATH)).with_columns(
-        prefix=prefix
-    )
+    return between_hosts(flows.filter(pl.col("encap").is_null())).with_columns(prefix=prefix_of("src"))
+
+
+def between_hosts(flows: pl.DataFrame) -> pl.DataFrame:
+    """The flows of which both ends are hosts that need not be on the same link."""
+    flows = flows.filter(pl.col("src").is_not_null(), pl.col("dst").is_not_null())
+    return flows.filter(~inside(flows["src"], NO_PATH), ~inside(flows["dst"], NO_PATH))
+
+
+def prefix_of(name: str) -> pl.Expr:
+    """The bytes that all addresses of a prefix begin with: 15 of a /24 of IPv4, 6 of a /48 of IPv6."""
+    address = pl.col(name).bin
+    return pl.when(address.starts_with(MAPPED)).then(address.head(15)).otherwise(address.head(6))
+
+
+def prefix_text(prefix: bytes) -> str:
+    """A prefix of :func:`prefix_of` as people write it."""
+    return f"{address_text(prefix.ljust(16, bytes(1)))}/{24 if len(prefix) == 15 else 48}"
 
 
 # --- B2 ---------------------------------------------------------------------------------------------------------------
@@ -328,13 +340,15 @@ def _is_virtual(name: str) -> pl.Expr:
 # --- B3 ---------------------------------------------------------------------------------------------------------------
 
 
+def handshakes(flows: pl.DataFrame) -> pl.DataFrame:
+    """The talks over TCP of which SYN and its answer were seen, and SYN only once, as far as ``rtt`` tells."""
+    found = talks(flows.filter(pl.col("protocol") == 6, (pl.col("tcp_flags") & SYN) != 0))
+    return found.filter(pl.col("rtt").is_between(0, RETRANSMITTED - 1))
+
+
 def rtt_changes(flows: pl.DataFrame) -> Changes:
     """Prefixes whose servers took longer to answer SYN from a time on, or less."""
-    found = talks(flows.filter(pl.col("protocol") == 6, (pl.col("tcp_flags") & SYN) != 0))
-    src = pl.col("server").bin
-    found = found.filter(pl.col("rtt").is_between(0, RETRANSMITTED - 1)).with_columns(
-        prefix=pl.when(src.starts_with(MAPPED)).then(src.head(15)).otherwise(src.head(6))
-    )
+    found = handshakes(flows).with_columns(prefix=prefix_of("server"))
     by = ["tap", "prefix"]
     counted = found.with_columns(pl.len().over(by).alias("all"))
     enough = counted.filter(pl.col("all") >= 2 * CONNECTIONS).sort(*by, "first_ts", maintain_order=True)

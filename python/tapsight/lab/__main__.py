@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         files = generate(made, options.directory)
     except ValueError as error:
         parser.error(str(error))
-    for path in (files.inside, files.outside, files.truth, files.policy, files.scenario):
+    for path in (files.inside, files.outside, files.truth, files.policy, files.places, files.scenario):
         print(path)  # noqa: T201 - a command
     return 0
 

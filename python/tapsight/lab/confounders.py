@@ -18,9 +18,12 @@ from tapsight.lab.implants.copying import Mirror
 from tapsight.lab.implants.signalling import dhcp_frame
 from tapsight.lab.implants.voice import recorded
 from tapsight.lab.network import (
+    BACKUP,
+    COMPATRIOTS,
     DHCP_SERVERS,
     ECMP_NEIGHBOUR,
     GATEWAY,
+    HEAD_END,
     INSIDE_MEDIA,
     LOOPBACK,
     MEDIATION,
@@ -44,8 +47,8 @@ from tapsight.lab.network import (
     VLANS,
     VPN_PEER,
 )
-from tapsight.lab.packet import GRE, TCP, UDP, Packet, ethernet, forwarded, link, tcp_options
-from tapsight.lab.router import use_next_hop
+from tapsight.lab.packet import TCP, UDP, Packet, ethernet, forwarded, link, tcp_options
+from tapsight.lab.router import through_tunnel, use_next_hop
 from tapsight.lab.traffic import (
     INTERNET,
     MILLISECOND,
@@ -55,6 +58,7 @@ from tapsight.lab.traffic import (
     conversation,
     dns_answer,
     dns_query,
+    national,
 )
 
 # --- How taps see ------------------------------------------------------------------------------------------------------
@@ -698,21 +702,101 @@ class TunnelHeadEnd(Honest):
         if not passage.event.flow.startswith("vpn-"):
             return
         self.acted += 1
-        outward = passage.event.outward
-        self._numbers[outward] = self._numbers[outward] % 65535 + 1
-        src, dst = (LOOPBACK, VPN_PEER) if outward else (VPN_PEER, LOOPBACK)
-        ttl = 255 if outward else 58
-        outer = Packet(src, dst, GRE, payload=b"\0\0\x08\0", ttl=ttl, ip_id=self._numbers[outward])
-        if outward:
-            passage.wrapped = outer
-        else:
-            passage.unwrapped = outer
+        through_tunnel(passage, VPN_PEER, self._numbers)
 
     def policy(self) -> dict[str, list[str]]:
         """The tunnel is listed."""
         return {
             "allow": [f'{{ encap = "gre", between = ["{LOOPBACK}", "{VPN_PEER}"] }}'],
             "other_networks": ['"172.16.9.0/24"'],
+        }
+
+
+# --- Traffic within the country ----------------------------------------------------------------------------------------
+
+
+class National(Honest):
+    """Traffic between two places in the country."""
+
+    far_end = ""
+    """The end of the tunnel that it is in, if it is in one."""
+    rtt = 8
+    """Milliseconds there and back."""
+    server = ""
+    """Who is asked, if not several."""
+
+    def prepare(self) -> None:
+        """Counts the packets of the tunnel."""
+        self._numbers = [0, 0]
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds the traffic, all the time."""
+        yield from events
+        for n, start in enumerate(range(SECOND // 6, self.end * 9 // 10, SECOND // 2)):
+            rtt = self.ms(self.rtt)
+            for event in national(self.rng, n, start, rtt, server=self.server, flow=self.kind):
+                yield event._replace(cause=self.number)
+
+    def alters(self, passage: Passage) -> None:
+        """Outside, it is in the tunnel."""
+        if not passage.event.flow.startswith(f"{self.kind}-"):
+            return
+        self.acted += 1
+        if self.far_end:
+            through_tunnel(passage, self.far_end, self._numbers)
+
+
+class GeolocationError(National):
+    """Traffic within the country in a tunnel that is ordered, whose other end is thought to be abroad and is not."""
+
+    kind = "geolocation-error"
+    far_end = HEAD_END
+    uses = ("ms",)
+
+    def places(self) -> dict[str, str]:
+        """What is wrong."""
+        return {f"{HEAD_END}/32": "DE"}
+
+    def policy(self) -> dict[str, list[str]]:
+        """The tunnel is listed."""
+        return {"allow": [f'{{ encap = "gre", between = ["{LOOPBACK}", "{HEAD_END}"] }}']}
+
+
+class AnycastAtHome(National):
+    """An address that was registered in the country, whose nearest server is far away (RFC 4786)."""
+
+    kind = "anycast-at-home"
+    rtt = 90
+    server = f"{COMPATRIOTS}153"
+    uses = ("ms",)
+
+    def policy(self) -> dict[str, list[str]]:
+        """The address is listed."""
+        return {"anycast": [f'"{self.server}"']}
+
+
+class Satellite(National):
+    """A customer in the country who is reached over a geostationary satellite."""
+
+    kind = "satellite"
+    rtt = 590
+    server = f"{COMPATRIOTS}160"
+    uses = ("ms",)
+
+
+class ForeignBackup(National):
+    """Traffic within the country on a backup path over another country, which the policy allows."""
+
+    kind = "foreign-backup"
+    far_end = BACKUP
+    rtt = 48
+    uses = ("ms",)
+
+    def policy(self) -> dict[str, list[str]]:
+        """The tunnel is listed, and that it may leave the country."""
+        return {
+            "allow": [f'{{ encap = "gre", between = ["{LOOPBACK}", "{BACKUP}"] }}'],
+            "crossings": [f'{{ countries = "DE", tunnel = ["{LOOPBACK}", "{BACKUP}"] }}'],
         }
 
 
@@ -881,7 +965,7 @@ CONFOUNDERS: dict[str, type[Honest]] = {
         Span, RoutedSpan, VlanCopy, Microburst, ClockOffset, ClockStep, ClockDrift, CaptureJitter, Retransmissions,
         Unnumbered, Multicast, Anycast, Roaming, DhcpServers, Ecmp, EcmpChange, Maintenance, VrrpFailover, Nat, LoadBalancer, RoutingLoop,
         MssClamping, TunnelHeadEnd, AuthorisedMirror, AuthorisedIntercept, MovedPhone, EarlyMedia, HoldResume, Conference,
-        Recorder, *dialogs.KINDS,
+        Recorder, *dialogs.KINDS, GeolocationError, AnycastAtHome, Satellite, ForeignBackup,
     )
 }  # fmt: skip
 """Every confounder by its kind."""

@@ -133,6 +133,10 @@ class Effect(Generic[D]):
         """What the policy has to say of it: entries, as TOML, by the list they belong to."""
         return {}
 
+    def places(self) -> dict[str, str]:
+        """Where the table of places puts its addresses: countries by prefix."""
+        return {}
+
     @classmethod
     def title(cls) -> str:
         """What it does, in a line."""

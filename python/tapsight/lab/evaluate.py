@@ -179,6 +179,16 @@ def experiments(scale: float) -> Iterator[Experiment]:
         yield Experiment("fork: among", (name,), scenario, detectors=("A5",))
 
     yield from of_calls(scale)
+
+    detour = {name: {"share": SHARES[name]} for name in ("1", "1/10", "1/100")}
+    yield from apart(
+        "detour: share of conversations",
+        Implant("detour", count=600),
+        detour,
+        traffic(small, 100),
+        detectors=("B19",),
+    )
+
     for kind, implant_ in IMPLANTS.items():
         for via in implant_.variants or ("",):
             asked = any(each in DETECTORS for each in implant_.expects)
@@ -649,7 +659,9 @@ def table(rows: Sequence[Row]) -> str:
         if not row.looked_for:
             lines.append(f"| {row.setting} | {row.detector} | | | | not looked for | | | |")
             continue
-        more = f" (and {row.counted - row.made:,} more)" if row.counted > row.made else ""
+        # Of other kinds, implants are counted, and not packets.
+        is_more = row.kind in COPYING and row.counted > row.made
+        more = f" (and {row.counted - row.made:,} more)" if is_more else ""
         lines.append(
             f"| {row.setting} | {row.detector} | {row.made:,} | {row.findable:,} | {row.found:,}{more} | {percent(row)} "
             f"| {who(row)} | {delay(row.delay)} | {row.verdict} |"

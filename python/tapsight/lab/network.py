@@ -60,10 +60,30 @@ COLLECTOR = "203.0.113.66"
 ATTACKER = "192.0.2.66"
 """Who talks to implants."""
 
+HOME = "BE"
+"""The country that the network is in."""
+PLACES = {
+    "198.51.100.0/24": HOME, "203.0.113.128/25": HOME, "203.0.113.0/25": "AE", "192.0.2.0/24": "DE",
+    "2001:db8:1::/48": HOME, "2001:db8:ffff::/48": "DE", "10.20.0.0/24": HOME, "172.16.9.0/24": "DE",
+}  # fmt: skip
+"""In which country addresses are: the table of places that lies beside the captures."""
+MAX_RTT_MS = 30
+"""Nowhere in this country answers later."""
+COMPATRIOTS = "203.0.113."
+"""What the addresses of hosts elsewhere in the country begin with, from 128 on."""
+BACKUP = "192.0.2.251"
+"""Abroad: the end of the tunnel that is agreed as a backup."""
+HEAD_END = "203.0.113.251"
+"""Elsewhere in the country: the end of a tunnel that is ordered."""
+
 ROUTER = {"inside": mac("02:00:5e:10:00:01"), "outside": mac("02:00:5e:10:00:02")}
 NEIGHBOUR = {"inside": mac("02:00:5e:20:00:01"), "outside": mac("02:00:5e:20:00:02")}
 NEIGHBOUR_ADDRESS = {"inside": "198.51.100.1", "outside": "203.0.113.1"}
 ECMP_NEIGHBOUR = mac("02:00:5e:20:00:03")
+ABROAD_NEIGHBOUR = mac("02:00:5e:20:00:04")
+"""A router on the other side of the border."""
+ABROAD_LABEL = 24_016
+"""The MPLS label of a path over that country."""
 COLLECTOR_MAC = mac("02:00:5e:66:66:66")
 ROGUE_MAC = mac("02:00:5e:66:66:01")
 

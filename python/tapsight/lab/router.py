@@ -16,13 +16,14 @@ from tapsight.lab.effect import Effect, Passage, Seen, Sent
 from tapsight.lab.network import (
     GATEWAY,
     GATEWAY_6,
+    LOOPBACK,
     NEIGHBOUR,
     NEIGHBOUR_6,
     NEIGHBOUR_ADDRESS,
     ROUTER,
     VLANS,
 )
-from tapsight.lab.packet import Packet, ethernet, forwarded, link
+from tapsight.lab.packet import GRE, Packet, ethernet, forwarded, link
 from tapsight.lab.traffic import SECOND, Event
 
 TAPS = ("inside", "outside")
@@ -139,6 +140,22 @@ def use_next_hop(passage: Passage, mac: bytes) -> None:
         passage.exit_macs = ROUTER["outside"], mac
     else:
         passage.entry_macs = mac, ROUTER["outside"]
+
+
+def through_tunnel(passage: Passage, far_end: str, numbers: list[int], protocol: int = GRE) -> None:
+    """Has the packet travel in a tunnel between the router and an address outside: GRE without a key (RFC 2784), or IP in IP.
+
+    ``numbers`` are those of the last packets of the tunnel, inward and outward.
+    """
+    outward = passage.event.outward
+    numbers[outward] = numbers[outward] % 65535 + 1
+    src, dst = (LOOPBACK, far_end) if outward else (far_end, LOOPBACK)
+    header = b"\0\0\x08\0" if protocol == GRE else b""
+    outer = Packet(src, dst, protocol, payload=header, ttl=255 if outward else 58, ip_id=numbers[outward])
+    if outward:
+        passage.wrapped = outer
+    else:
+        passage.unwrapped = outer
 
 
 def encode(passage: Passage) -> None:

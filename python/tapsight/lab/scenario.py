@@ -19,15 +19,19 @@ from tapsight.lab.implants import IMPLANTS
 from tapsight.lab.mobile import realm
 from tapsight.lab.network import (
     AAA_SERVER,
+    ABROAD_LABEL,
+    ABROAD_NEIGHBOUR,
     DHCP_SERVER_6,
     DHCP_SERVERS,
     DTLS_PEER,
     GATEWAY,
     GATEWAY_6,
+    HOME,
     INSIDE_MEDIA,
     INSIDE_SBC,
     LOOPBACK,
     MANAGEMENT,
+    MAX_RTT_MS,
     NAT_ADDRESS,
     NEIGHBOUR,
     NEIGHBOUR_ADDRESS,
@@ -38,6 +42,7 @@ from tapsight.lab.network import (
     PARTNER_SIGNALLING,
     PARTNER_TITLE,
     PEER_MEDIA,
+    PLACES,
     RESOLVER,
     ROUTER,
     SDES_PEER,
@@ -106,6 +111,8 @@ class Generated:
     (whether the packet holds too little to be told from others)."""
     policy: Path
     """The policy that is true of this network."""
+    places: Path
+    """In which country addresses are, as a table that the policy names."""
     scenario: Path
     """What was built. ``implants``: the dials, ``packets`` (how many each acted on), ``expected`` (detectors that should
     see it), ``exporter``, ``collector``, ``collector_mac``. ``confounders``: the dials, and ``packets``."""
@@ -135,6 +142,7 @@ def generate(scenario: Scenario, directory: str | os.PathLike[str]) -> Generated
         folder / "outside.pcapng",
         folder / "truth.ndjson",
         folder / "policy.toml",
+        folder / "places.csv",
         folder / "scenario.json",
     )
     with files.truth.open("w") as truth:
@@ -143,6 +151,7 @@ def generate(scenario: Scenario, directory: str | os.PathLike[str]) -> Generated
             (folder / f"{tap}.pcapng").write_bytes(pcapng(frames, scenario.snaplen, router.dropped[tap]))
             truth.writelines(truth_line(number, frame, len(honest)) for number, frame in enumerate(frames, 1))
     files.policy.write_text(policy(honest))
+    files.places.write_text(places([*honest, *tampering]))
     files.scenario.write_text(json.dumps(described(scenario, honest, tampering), indent=2) + "\n")
     return files
 
@@ -256,9 +265,17 @@ def policy(honest: Iterable[Effect[Any]]) -> str:
     )
 
 
+def places(effects: Iterable[Effect[Any]]) -> str:
+    """In which country addresses are, as a table."""
+    rows = dict(PLACES)
+    for each in effects:
+        rows |= each.places()
+    return "prefix,country\n" + "".join(f"{prefix},{country}\n" for prefix, country in rows.items())
+
+
 LISTS = (
     "allow", "mirror_sinks", "voice_vlans", "vlans", "own_prefixes", "other_networks", "inside_macs", "virtual_servers",
-    "bridged_taps", "voice_peers", "voice_media",
+    "bridged_taps", "voice_peers", "voice_media", "anycast", "crossings",
 )  # fmt: skip
 """Lists of the policy to which confounders add, as TOML."""
 
@@ -290,12 +307,23 @@ aaa_servers = ["{AAA_SERVER}"]
 [network] # what the network is
 infrastructure = ["routers"]
 gateways = ["gateways"]
+home = "{HOME}"
+anycast = [{{anycast}}]
+
+[places]
+files = ["places.csv"]
+
+[zones] # the other side of the border
+abroad = {{{{ macs = ["{ABROAD_NEIGHBOUR.hex(":")}"], mpls = [{ABROAD_LABEL}], country = "DE" }}}}
 
 [checks.V1] # voice signalling only between agreed interconnect pairs
 pairs = [["voice_peers", "voice_peers"]]
 
 [checks.V2] # voice media only inside the voice VLAN
 vlans = "voice_vlans"
+
+[checks.I1] # national traffic leaves the country only so
+allow = [{{crossings}}]
 
 [checks.I5] # no tunnels but those listed
 allow = [{{allow}}]
@@ -324,6 +352,9 @@ b2bua = ["voice_peers"]
 [checks.B16] # whose calls are to be as encrypted as before, and those of whom all are to be
 peers = ["voice_peers"]
 encrypted = ["{SDES_PEER}"]
+
+[checks.B19] # no place in the country is farther
+max_rtt_ms = {MAX_RTT_MS}
 
 [checks.B20] # signalling of mobile networks only with these, and only in their partners' names
 own = ["{SIGNALLING}", "{PACKET_GATEWAY}"]

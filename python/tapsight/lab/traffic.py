@@ -12,7 +12,15 @@ import zlib
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from tapsight.lab.network import INSIDE_MEDIA, INSIDE_SBC, OUTSIDE_MEDIA, OUTSIDE_SBC, RESOLVER
+from tapsight.lab.network import (
+    COMPATRIOTS,
+    INSIDE_MEDIA,
+    INSIDE_SBC,
+    OUTSIDE_MEDIA,
+    OUTSIDE_SBC,
+    RESOLVER,
+    SUBSCRIBERS,
+)
 from tapsight.lab.packet import ACK, FIN, ICMP, PSH, SYN, TCP, UDP, Packet
 
 SECOND = 1_000_000_000
@@ -381,6 +389,27 @@ def conversation(
     yield segment(False, FIN | ACK)
     time += MILLISECOND
     yield segment(True, ACK)
+
+
+def national(
+    rng: random.Random,
+    number: int,
+    start: int,
+    rtt: int,
+    *,
+    hops: int = 6,
+    server: str = "",
+    flow: str = "national",
+) -> Iterator[Event]:
+    """A subscriber fetches something from a host elsewhere in the country, so many routers away: the one of this number."""
+    client, server = f"{SUBSCRIBERS}{60 + number % 12}", server or f"{COMPATRIOTS}{130 + number % 6}"
+    said = [(True, rng.randbytes(300)), (False, rng.randbytes(4000))]
+    steps = conversation(
+        (client, 35_000 + number % 25_000), (server, 443), said,
+        start=start, rtt=rtt + rng.randrange(MILLISECOND), rng=rng, ttls=(63, 64 - hops),
+    )  # fmt: skip
+    for time, packet, outward in steps:
+        yield Event(time, packet, outward, INTERNET, f"{flow}-{number}")
 
 
 def dns_query(number: int, name: str, kind: int = 1) -> bytes:

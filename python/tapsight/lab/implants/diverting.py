@@ -10,6 +10,8 @@ from typing import ClassVar
 from tapsight.lab import control
 from tapsight.lab.effect import Passage, Sent, Tampering
 from tapsight.lab.network import (
+    ABROAD_LABEL,
+    ABROAD_NEIGHBOUR,
     GATEWAY,
     GATEWAY_6,
     LOOPBACK,
@@ -19,8 +21,18 @@ from tapsight.lab.network import (
     ROUTER,
     VLANS,
 )
-from tapsight.lab.packet import ACK, GRE, PSH, RST, SYN, TCP, UDP, Packet, ethernet, link
-from tapsight.lab.traffic import INTERNET, MILLISECOND, SECOND, Event, conversation, dns_answer, dns_query
+from tapsight.lab.packet import ACK, GRE, IPIP, PSH, RST, SYN, TCP, UDP, Packet, ethernet, link
+from tapsight.lab.router import through_tunnel, use_next_hop
+from tapsight.lab.traffic import (
+    INTERNET,
+    MILLISECOND,
+    SECOND,
+    Event,
+    conversation,
+    dns_answer,
+    dns_query,
+    national,
+)
 
 ROUTING = 43
 ROGUE_6 = "fe80::bad"
@@ -180,6 +192,68 @@ class Reroute(Tampering):
         passage.arriving = changed
         passage.entry_macs = ROGUE_MAC, passage.entry_macs[1]
         passage.entry_role, passage.entry_cause = self.kind, self.number
+        passage.cause = self.number
+
+
+class Detour(Tampering):
+    """Leads conversations between two places in the country over another one: 4 hops and 40 ms more, from some time on."""
+
+    kind = "detour"
+    expects = frozenset({"B19"})
+    variants = ("gre", "ipip", "mpls", "router", "beyond")
+    uses = ("via", "share", "start", "count", "lag", "collector")
+
+    def expected(self) -> frozenset[str]:
+        """Of what lies beyond the taps, only time tells."""
+        return self.expects if self.via == "beyond" else self.expects | {"I1"}
+
+    @property
+    def exporter(self) -> str | None:
+        """The router itself, where there is a tunnel."""
+        return LOOPBACK if self.via in ("gre", "ipip") else None
+
+    @property
+    def collector(self) -> str | None:
+        """The end of the tunnel abroad; else nobody has an address."""
+        return self.dials.collector if self.via in ("gre", "ipip") else None
+
+    def prepare(self) -> None:
+        """From the middle on, unless told otherwise."""
+        self.start = self.start or self.end // 2
+        self._led: set[str] = set()
+        self._numbers = [0, 0]
+
+    def hosts(self, events: list[Event]) -> Iterable[Event]:
+        """Adds traffic within the country, near until some of it is led away."""
+        yield from super().hosts(events)
+        lag = 40 * MILLISECOND if self.dials.lag is None else self.dials.lag
+        count = self.dials.count or 120
+        first = self.end // 20
+        step = max(1, (self.end * 9 // 10 - first) // count)
+        for n in range(count):
+            start = first + n * step
+            led = start >= self.start and self.rng.random() < self.dials.share
+            if led:
+                self._led.add(f"national-{n}")
+            rtt, hops = (8 * MILLISECOND + lag, 10) if led else (8 * MILLISECOND, 6)
+            yield from national(self.rng, n, start, rtt, hops=hops)
+
+    def alters(self, passage: Passage) -> None:
+        """Shows the way, as far as taps see it."""
+        if passage.event.flow not in self._led:
+            return
+        self.acted += 1
+        outward = passage.event.outward
+        if self.via in ("gre", "ipip"):
+            through_tunnel(passage, self.dials.collector, self._numbers, GRE if self.via == "gre" else IPIP)
+        elif self.via == "mpls" and outward:
+            passage.exit_label = ABROAD_LABEL
+        elif self.via == "router":
+            use_next_hop(passage, ABROAD_NEIGHBOUR)
+        if outward:
+            passage.role = self.kind
+        else:
+            passage.entry_role, passage.entry_cause = self.kind, self.number
         passage.cause = self.number
 
 
@@ -524,6 +598,6 @@ class Spoofed(Tampering):
 
 
 KINDS = (
-    Redirect, Drop, Insert, Modify, NewLabel, Reroute, IcmpRedirect, RogueRa, ArpSpoof, NaSpoof, FhrpTakeover,
+    Redirect, Drop, Insert, Modify, NewLabel, Reroute, Detour, IcmpRedirect, RogueRa, ArpSpoof, NaSpoof, FhrpTakeover,
     DnsRace, TcpInjection, ForgedRst, SourceRoute, Wccp, Spoofed,
 )  # fmt: skip
