@@ -63,6 +63,13 @@ PlacesFiles = Annotated[
     ),
 ]
 """Given to :func:`tapsight._where.load_places`."""
+
+Located = Annotated[
+    bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
+]
+Home = Annotated[
+    str | None, typer.Option(metavar="CODE", help="The country whose traffic is national, such as DE.")
+]
 MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one finding the evidence has.")]
 ZeroPayload = Annotated[
     bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
@@ -198,22 +205,14 @@ def flows(
     threads: Threads = None,
     places: PlacesFiles = None,
     policy: PolicyFile = None,
-    located: Annotated[
-        bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
-    ] = False,
-    home: Annotated[
-        str | None, typer.Option(metavar="CODE", help="The country whose traffic is national, such as DE.")
-    ] = None,
+    located: Located = False,
+    home: Home = None,
 ) -> None:
     """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""
     with _errors():
         from tapsight import _engine
 
-        known = None
-        if located or places or policy or home:
-            from tapsight._where import load_places
-
-            known = load_places(places, policy)
+        known = _known_places(places, policy, located or bool(home))
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -250,18 +249,30 @@ def calls(
         bool, typer.Option("--show-numbers", help="Show numbers and names, of which else a hash is shown.")
     ] = False,
     threads: Threads = None,
+    places: PlacesFiles = None,
+    policy: PolicyFile = None,
+    located: Located = False,
+    home: Home = None,
 ) -> None:
     """Show who called whom and what became of it; or with -o or --format write a row a call, message, change or media endpoint."""
     with _errors():
         from tapsight import _engine
 
+        known = _known_places(places, policy, located or bool(home))
+
         def rows(tap: Tap, of: str = table) -> Any:
             return _engine.open_calls(
-                tap.paths, table=of, tap=tap.name, show_numbers=show_numbers, threads=threads
+                tap.paths,
+                table=of,
+                tap=tap.name,
+                show_numbers=show_numbers,
+                threads=threads,
+                places=known,
+                home=home,
             )
 
         if ladder is None and (
-            output is not None or form is not None or columns is not None or table != "calls"
+            output is not None or form is not None or columns is not None or table != "calls" or known
         ):
             _write(captures, rows, columns, output, form)
         _show_calls(captures, rows, ladder, output)
@@ -597,6 +608,15 @@ def _write(
     with _files.output(output) as file:
         _files.write_table(batches, schema, file, chosen)
     _end(problems)
+
+
+def _known_places(files: PlacesFiles, policy: PolicyFile, located: bool) -> Any:
+    """What ends are looked up in, if anything asks for it."""
+    if not (located or files or policy):
+        return None
+    from tapsight._where import load_places
+
+    return load_places(files, policy)
 
 
 def _show_calls(

@@ -264,7 +264,7 @@ impl Seized {
         let (low, high) = self.circuit.ends;
         let source = |number: &Option<String>| number.as_ref().map(|_| Cow::Borrowed("ISUP"));
         let diverted = self.diverted_by.iter().map(|number| Cow::Borrowed(&**number)).collect::<Vec<_>>();
-        rows.calls.push(CallRow {
+        rows.push_call(CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
             call_id: Some(format!("{low}-{high} {}", self.circuit.cic).into()),
@@ -299,6 +299,6 @@ impl Seized {
             incomplete: Some(0),
             frames: Some(self.frames.clone()),
             ..CallRow::default()
-        });
+        }, super::places::Ends::default);
     }
 }

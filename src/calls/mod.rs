@@ -8,6 +8,7 @@ mod call;
 mod circuits;
 mod description;
 mod endpoints;
+mod places;
 mod rows;
 mod streams;
 
@@ -22,8 +23,10 @@ pub use call::Ending;
 pub use endpoints::{Endpoints, Side, Spot};
 pub use rows::Table;
 
+use crate::classify::App;
 use crate::messages::{self, Kinds, View};
 use crate::packets::{BATCH_SIZE, Batch, Column, Packet, Packets};
+use crate::places::Located;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
 use call::{Call, Told};
@@ -118,6 +121,13 @@ impl Calls {
         Self { table, state, rows: Rows::default() }
     }
 
+    /// The same, whose rows say where calls are.
+    #[must_use]
+    pub fn located(mut self, located: Option<Located>) -> Self {
+        self.rows.located = located;
+        self
+    }
+
     /// What is known, to go on from.
     pub fn into_state(self) -> State {
         self.state
@@ -165,7 +175,7 @@ impl Stage for Calls {
     }
 
     fn schema(&self) -> SchemaRef {
-        self.table.schema()
+        self.table.schema(self.rows.located.is_some())
     }
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
@@ -235,6 +245,9 @@ impl State {
             // All are in the order of frames.
             while let Some(packet) = packets.get(at).filter(|packet| packet.frame() < frame) {
                 self.pass(packet.ts(), rows);
+                if rows.located.is_some() {
+                    self.hear(packets, &packet);
+                }
                 at += 1;
             }
             let packet = packets.get(at).filter(|packet| packet.frame() == frame);
@@ -263,6 +276,11 @@ impl State {
         // Time goes on with every packet, so that it is the same however batches end.
         while let Some(ts) = packets.ts(at) {
             self.pass(ts, rows);
+            if rows.located.is_some()
+                && let Some(packet) = packets.get(at)
+            {
+                self.hear(packets, &packet);
+            }
             at += 1;
         }
     }
@@ -282,7 +300,24 @@ impl State {
             eth_dst: packet.eth_dst(),
             vlan: packet.vlan(),
             encap: if encap.is_empty() { String::new() } else { encap.to_string() },
+            outer: packet.outer_src().zip(packet.outer_dst()),
         })
+    }
+
+    /// Takes note of where media of calls come from.
+    fn hear(&mut self, packets: &Packets<'_>, packet: &Packet<'_>) {
+        if packet.label().app != Some(App::Rtp) {
+            return;
+        }
+        let tap = packets.taps().get(usize::from(packet.tap())).copied().unwrap_or_default();
+        let tap = self.taps.iter().position(|known| known == tap).map(|tap| tap as u16);
+        let to = packet.dst().zip(packet.dst_port());
+        if let (Some(tap), Some((dst, port)), Some(src)) = (tap, to, packet.src())
+            && let Some(spot) = self.endpoints.find(tap, dst, port, packet.ts())
+            && let Some(call) = self.calls.get_mut(&spot.call)
+        {
+            call.ways.keep(packet.outer_src().zip(packet.outer_dst()), Some((spot.side.other(), src)));
+        }
     }
 
     /// The number of a tap.

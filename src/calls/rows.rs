@@ -1,15 +1,16 @@
 //! The tables that are made of calls: their columns, each with its meaning.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, Field, SchemaRef};
+use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 
+use super::places::{CallPlace, CallPlaces, Ends, MediaPlace, MediaPlaces};
 use super::streams::Place;
-use crate::messages::columns::{
-    Address, Bool, Kind, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s, batch, field, schema,
-};
+use crate::messages::columns::{Address, Bool, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s};
 use crate::named::named;
+use crate::places::Located;
 
 named! {
     /// A table made of calls.
@@ -26,7 +27,7 @@ named! {
 }
 
 /// A field whose values can name somebody: its metadata say so, for who shows it.
-fn marked(field: Field, personal: Option<&str>) -> Field {
+pub(super) fn marked(field: Field, personal: Option<&str>) -> Field {
     let Some(personal) = personal else { return field };
     let mut metadata: HashMap<String, String> = field.metadata().clone().into();
     metadata.insert("personal".to_owned(), personal.to_owned());
@@ -41,39 +42,44 @@ macro_rules! rows {
         #[derive(Debug, Default)]
         pub(super) struct $name {
             len: usize,
-            $($field: <$kind as Kind>::Builder,)+
+            $($field: <$kind as $crate::messages::columns::Kind>::Builder,)+
         }
 
         #[derive(Debug, Clone, Default)]
         pub(super) struct $row<'a> {
-            $($(#[doc = $fdoc])+ pub $field: Option<<$kind as Kind>::Value<'a>>,)+
+            $($(#[doc = $fdoc])+ pub $field: Option<<$kind as $crate::messages::columns::Kind>::Value<'a>>,)+
         }
 
         impl $name {
             pub fn push(&mut self, row: $row<'_>) {
+                use $crate::messages::columns::Kind;
                 self.len += 1;
                 $(<$kind>::append(&mut self.$field, row.$field);)+
             }
 
-            pub fn schema() -> SchemaRef {
+            pub fn schema() -> arrow_schema::SchemaRef {
+                use $crate::messages::columns::{Kind, field, schema};
                 let fields = vec![$({
                     let personal: Option<&str> = [$($personal)?].first().copied();
-                    marked(field(stringify!($field).trim_end_matches('_'), <$kind>::data_type(), concat!($($fdoc),+)), personal)
+                    $crate::calls::rows::marked(field(stringify!($field).trim_end_matches('_'), <$kind>::data_type(), concat!($($fdoc),+)), personal)
                 },)+];
                 schema(fields, concat!($($doc),+))
             }
 
+            #[allow(dead_code, reason = "rows beside others are as many as those")]
             pub fn len(&self) -> usize {
                 self.len
             }
 
-            pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+            pub fn finish(&mut self) -> Result<arrow_array::RecordBatch, arrow_schema::ArrowError> {
+                use $crate::messages::columns::{Kind, batch};
                 self.len = 0;
                 batch(Self::schema(), vec![$(<$kind>::finish(&mut self.$field),)+])
             }
         }
     };
 }
+pub(super) use rows;
 
 rows! {
     /// Calls: one row a call and tap, put together from SIP by Call-ID, and from ISUP and BICC over SIGTRAN by circuit.
@@ -373,27 +379,55 @@ impl<'a> MessageRow<'a> {
 }
 
 impl Table {
-    /// The columns of its rows.
-    pub fn schema(self) -> SchemaRef {
+    /// The columns of its rows; with those of places if they are `located`.
+    pub fn schema(self, located: bool) -> SchemaRef {
+        let beside = |rows: SchemaRef, places: SchemaRef| if located { joined(&rows, &places) } else { rows };
         match self {
-            Self::Calls => CallRows::schema(),
+            Self::Calls => beside(CallRows::schema(), CallPlaces::schema()),
             Self::Messages => MessageRows::schema(),
             Self::Changes => ChangeRows::schema(),
-            Self::Media => MediaRows::schema(),
+            Self::Media => beside(MediaRows::schema(), MediaPlaces::schema()),
         }
     }
+}
+
+/// The fields of both, of which the first ones say what a row is.
+fn joined(rows: &Schema, places: &Schema) -> SchemaRef {
+    let fields = rows.fields().iter().chain(places.fields()).cloned().collect::<Vec<_>>();
+    Arc::new(Schema::new_with_metadata(fields, rows.metadata().clone()))
 }
 
 /// Rows of one table.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub calls: CallRows,
+    /// What ends of calls are looked up in; without it, rows do not say where they are.
+    pub located: Option<Located>,
+    calls: CallRows,
+    call_places: CallPlaces,
     pub messages: MessageRows,
     pub changes: ChangeRows,
-    pub media: MediaRows,
+    media: MediaRows,
+    media_places: MediaPlaces,
 }
 
 impl Rows {
+    /// Adds a call, and where it is.
+    pub fn push_call<'a>(&mut self, row: CallRow<'_>, ends: impl FnOnce() -> Ends<'a>) {
+        self.calls.push(row);
+        if let Some(located) = &self.located {
+            self.call_places.push(CallPlace::of(located, &ends()));
+        }
+    }
+
+    /// Adds a media endpoint, and where it is.
+    pub fn push_media(&mut self, row: MediaRow<'_>) {
+        if let Some(located) = &self.located {
+            let (src, dst) = (row.src.unwrap_or_default(), row.dst.unwrap_or_default());
+            self.media_places.push(MediaPlace::of(located, row.addr, src, dst));
+        }
+        self.media.push(row);
+    }
+
     pub fn len(&self, table: Table) -> usize {
         match table {
             Table::Calls => self.calls.len(),
@@ -404,11 +438,19 @@ impl Rows {
     }
 
     pub fn finish(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
+        let is_located = self.located.is_some();
+        let beside = |rows: RecordBatch, places: RecordBatch| {
+            if !is_located {
+                return Ok(rows);
+            }
+            let columns = rows.columns().iter().chain(places.columns()).cloned().collect();
+            RecordBatch::try_new(joined(&rows.schema(), &places.schema()), columns)
+        };
         match table {
-            Table::Calls => self.calls.finish(),
+            Table::Calls => beside(self.calls.finish()?, self.call_places.finish()?),
             Table::Messages => self.messages.finish(),
             Table::Changes => self.changes.finish(),
-            Table::Media => self.media.finish(),
+            Table::Media => beside(self.media.finish()?, self.media_places.finish()?),
         }
     }
 }

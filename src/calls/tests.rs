@@ -82,7 +82,7 @@ impl Frames {
         let stage = Box::new(Calls::new(table, options));
         let mut staged = Staged::new(stage, options_of_scan, |options| Scan::new(reader, options));
         let batches: Vec<_> = staged.by_ref().map(Result::unwrap).collect();
-        let rows = arrow_select(&table.schema(), &batches);
+        let rows = arrow_select(&table.schema(false), &batches);
         (rows, staged.warnings())
     }
 }
