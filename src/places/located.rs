@@ -1,0 +1,71 @@
+//! What follows from the places of two ends: whose traffic it is, and which borders it crosses.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::{Country, Places};
+
+/// What ends of conversations and of calls are looked up in.
+#[derive(Debug, Clone)]
+pub struct Located {
+    /// What is known of addresses.
+    pub places: Arc<Places>,
+    /// The country that counts as home; without one, ends in one country are national.
+    pub home: Option<Country>,
+}
+
+/// Whose traffic it is, as a network of the home country sees it.
+pub(crate) const SCOPES: [&str; 3] = ["national", "international", "transit"];
+
+/// A country that is a single one.
+pub(crate) fn single(country: Option<Country>) -> Option<Country> {
+    country.filter(|country| !country.is_region())
+}
+
+/// The number of the scope of what these ends have, if there is one and all their countries are known.
+pub(crate) fn scope(
+    home: Option<Country>,
+    ends: impl IntoIterator<Item = Option<Country>>,
+) -> Option<u8> {
+    let ends = ends.into_iter().map(single).collect::<Option<BTreeSet<_>>>().filter(|ends| !ends.is_empty())?;
+    Some(match home {
+        None => u8::from(ends.len() > 1),
+        Some(home) if !ends.contains(&home) => 2,
+        Some(_) => u8::from(ends.len() > 1),
+    })
+}
+
+/// Countries of these in which none of the ends is; none if no country of them is known, or not all countries of the ends are.
+pub(crate) fn abroad(
+    ends: impl IntoIterator<Item = Option<Country>>,
+    between: impl IntoIterator<Item = Option<Country>>,
+) -> Option<BTreeSet<Country>> {
+    let ends = ends.into_iter().map(single).collect::<Option<BTreeSet<_>>>()?;
+    let between: BTreeSet<_> = between.into_iter().filter_map(single).collect();
+    (!between.is_empty()).then(|| between.difference(&ends).copied().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scope_is_that_which_a_home_network_sees() {
+        let [be, de, fr, eu] = ["BE", "DE", "FR", "EU"].map(Country::from_code);
+        for (home, src, dst, expected) in [
+            (be, be, be, Some("national")),
+            (be, be, de, Some("international")),
+            (be, de, be, Some("international")),
+            (be, de, de, Some("transit")),
+            (be, de, fr, Some("transit")),
+            (be, be, None, None),
+            (be, eu, be, None),
+            (None, de, de, Some("national")),
+            (None, de, fr, Some("international")),
+            (None, None, None, None),
+        ] {
+            let found = scope(home, [src, dst]).map(|number| SCOPES[usize::from(number)]);
+            assert_eq!(found, expected, "{home:?} {src:?} {dst:?}");
+        }
+    }
+}
