@@ -1,14 +1,17 @@
 //! Signalling → calls: one row a call, and rows of its messages, of what changed in it, and of the media endpoints that it described.
 //!
 //! A call is what one tap has seen under one Call-ID (RFC 3261 section 12), from the INVITE to the BYE; forks are legs of one call, and so are
-//! hops through proxies. Calls of ISUP are those of a circuit. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
+//! hops through proxies. Calls of ISUP are those of a circuit, calls of H.225.0 and Skinny those of a call reference. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
 //! room is counted.
 
 mod call;
 mod circuits;
 mod description;
 mod endpoints;
+mod framed;
+mod lines;
 mod places;
+mod references;
 mod rows;
 mod streams;
 
@@ -30,7 +33,8 @@ use crate::places::Located;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
 use call::{Call, Told};
-use circuits::{Circuit, Seized};
+use framed::{Framed, Protocol};
+use lines::{Line, Seized};
 use rows::Rows;
 use streams::{Arrived, Payload, Place, Streams};
 
@@ -84,9 +88,10 @@ pub struct State {
     calls: HashMap<u64, Call>,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
-    /// Calls of ISUP, and their numbers by circuit.
+    framed: Framed,
+    /// Calls of lines, and their numbers.
     seized: HashMap<u64, Seized>,
-    circuits: HashMap<Circuit, u64>,
+    lines: HashMap<Line, u64>,
     /// When calls are over, to find those that are.
     ends: BTreeSet<(i64, u64)>,
     next: u64,
@@ -106,8 +111,9 @@ impl Calls {
             streams: Streams::new(options.max_streams),
             calls: HashMap::new(),
             numbers: HashMap::new(),
+            framed: Framed::new(options.max_streams),
             seized: HashMap::new(),
-            circuits: HashMap::new(),
+            lines: HashMap::new(),
             ends: BTreeSet::new(),
             next: 1,
             evicted: 0,
@@ -210,14 +216,14 @@ impl Stage for Calls {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let State { evicted, streams, endpoints, .. } = &self.state;
+        let State { evicted, streams, framed, endpoints, .. } = &self.state;
         let lines = [
             (*evicted, "calls were given up because too many were open at a time: their rows end early"),
             (
-                streams.evicted,
+                streams.evicted + framed.evicted,
                 "connections or datagrams with signalling were given up because too many were open at a time",
             ),
-            (streams.gaps, "gaps in connections with signalling: messages may be missing"),
+            (streams.gaps + framed.gaps, "gaps in connections with signalling: messages may be missing"),
             (endpoints.forgotten(), "media endpoints were forgotten because there were too many"),
         ];
         lines.iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
@@ -261,13 +267,15 @@ impl State {
                         (view.transport(sip_row), view.payload(sip_row).unwrap_or_default());
                     let payload =
                         Payload { transport: transport.as_deref(), ..payload(view, sip_row, &bytes) };
-                    streams.take(place, payload, &mut |message| self.message(message, rows));
+                    match view.protocol(sip_row).as_deref().and_then(Protocol::of) {
+                        None => streams.take(place, payload, &mut |message| self.message(message, rows)),
+                        Some(protocol) => self.framed(protocol, place, payload, rows),
+                    }
                 }
                 sip_row += 1;
             } else if let Some((view, _)) = isup_next {
-                if let Some(told) = place.as_ref().and_then(|place| circuits::Told::of(place, view, isup_row))
-                {
-                    self.circuit(&told, rows);
+                if let Some(told) = place.as_ref().and_then(|place| circuits::told(place, view, isup_row)) {
+                    self.line(&told, rows);
                 }
                 isup_row += 1;
             }
@@ -314,9 +322,12 @@ impl State {
         let to = packet.dst().zip(packet.dst_port());
         if let (Some(tap), Some((dst, port)), Some(src)) = (tap, to, packet.src())
             && let Some(spot) = self.endpoints.find(tap, dst, port, packet.ts())
-            && let Some(call) = self.calls.get_mut(&spot.call)
         {
-            call.ways.keep(packet.outer_src().zip(packet.outer_dst()), Some((spot.side.other(), src)));
+            let call = self.calls.get_mut(&spot.call).map(|call| &mut call.ways);
+            let ways = call.or_else(|| self.seized.get_mut(&spot.call).map(|seized| &mut seized.ways));
+            if let Some(ways) = ways {
+                ways.keep(packet.outer_src().zip(packet.outer_dst()), Some((spot.side.other(), src)));
+            }
         }
     }
 
@@ -373,19 +384,31 @@ impl State {
         number
     }
 
-    /// Takes a message of ISUP.
-    fn circuit(&mut self, told: &circuits::Told<'_>, rows: &mut Rows) {
-        if let Some(&number) = self.circuits.get(&told.circuit)
+    /// Takes a segment of Skinny or H.225.0.
+    fn framed(&mut self, protocol: Protocol, place: &Place, payload: Payload<'_>, rows: &mut Rows) {
+        let mut framed = std::mem::take(&mut self.framed);
+        framed.take(protocol, place, payload, &mut |place, message| {
+            let told = references::told(protocol, place, message, |line| self.lines.contains_key(&line));
+            if let Some(told) = told {
+                self.line(&told, rows);
+            }
+        });
+        self.framed = framed;
+    }
+
+    /// Takes a message of a line.
+    fn line(&mut self, told: &lines::Told<'_>, rows: &mut Rows) {
+        if let Some(&number) = self.lines.get(&told.line)
             && let Some(seized) = self.seized.get(&number).filter(|seized| seized.is_over(told))
         {
             self.ends.remove(&(seized.end_at, number));
             self.close(number, false, rows);
         }
-        let number = match self.circuits.get(&told.circuit) {
+        let number = match self.lines.get(&told.line) {
             Some(&number) => number,
-            None if told.may_begin() => {
+            None if told.may_begin => {
                 let number = self.begin(rows);
-                self.circuits.insert(told.circuit, number);
+                self.lines.insert(told.line, number);
                 self.seized.insert(number, Seized::new(number, told));
                 number
             }
@@ -394,7 +417,7 @@ impl State {
         let Some(seized) = self.seized.get_mut(&number) else { return };
         self.ends.remove(&(seized.end_at, number));
         let tap = self.taps.get(usize::from(told.place.tap)).map_or("", |tap| tap);
-        seized.take(told, tap, rows);
+        seized.take(told, tap, rows, &mut self.endpoints);
         seized.end_at = seized.last.saturating_add(seized.patience(&self.options));
         self.ends.insert((seized.end_at, number));
     }
@@ -407,8 +430,9 @@ impl State {
             self.endpoints.end(number, call.ended.unwrap_or(call.last));
             call.close(tap, is_timeout, rows);
         } else if let Some(seized) = self.seized.remove(&number) {
-            self.circuits.remove(&seized.circuit);
-            let tap = self.taps.get(usize::from(seized.circuit.tap)).map_or("", |tap| tap);
+            self.lines.remove(&seized.line);
+            let tap = self.taps.get(usize::from(seized.line.tap())).map_or("", |tap| tap);
+            self.endpoints.end(number, seized.ended().unwrap_or(seized.last));
             seized.close(tap, is_timeout, rows);
         }
     }
@@ -418,7 +442,7 @@ impl State {
 fn payload<'a>(view: &messages::signalling::View<'_>, row: usize, bytes: &'a [u8]) -> Payload<'a> {
     Payload {
         transport: None,
-        is_sip: view.protocol(row).is_some(),
+        is_sip: view.protocol(row).as_deref() == Some("sip"),
         by_port: view.by_port(row).unwrap_or_default(),
         seq: view.tcp_seq(row).unwrap_or_default(),
         flags: view.tcp_flags(row).unwrap_or_default(),
