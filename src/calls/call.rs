@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Options;
 use super::description::{Description, Section};
 use super::endpoints::{Endpoints, Side, Spot};
+use super::joins::{Join, Setup};
 use super::places::{Ends, Ways};
 use super::rows::{CallRow, ChangeRow, MediaRow, MessageRow, Rows};
 use super::streams::{Arrived, Place};
@@ -372,6 +373,7 @@ pub(super) struct Call {
     incomplete: u32,
     frames: Vec<u64>,
     recent: Vec<u64>,
+    joins: Vec<Join>,
     /// What was seen beyond its messages, if somebody asks for places.
     pub ways: Ways,
 }
@@ -389,6 +391,10 @@ fn text(value: &str) -> Option<Cow<'_, str>> {
 
 fn texts(values: &[String]) -> Option<Vec<Cow<'_, str>>> {
     (!values.is_empty()).then(|| values.iter().map(|value| Cow::Borrowed(&**value)).collect())
+}
+
+fn joined(joins: &[Join], of: fn(&Join) -> &String) -> Option<Vec<Cow<'_, str>>> {
+    (!joins.is_empty()).then(|| joins.iter().map(|join| Cow::Borrowed(&**of(join))).collect())
 }
 
 /// Milliseconds from one time to another.
@@ -477,7 +483,43 @@ impl Call {
             incomplete: 0,
             frames: Vec::new(),
             recent: Vec::new(),
+            joins: Vec::new(),
             ways: Ways::default(),
+        }
+    }
+
+    /// Whether it began before the capture.
+    pub fn began_before(&self) -> bool {
+        self.began_before
+    }
+
+    /// What is compared to know the other side of it.
+    pub fn setup(&self) -> Setup<'_> {
+        Setup {
+            call: self.number,
+            began: self.began,
+            is_over: self.ended.is_some(),
+            src: self.src,
+            dst: self.dst,
+            caller: self.caller.name.as_deref(),
+            callee: self.callee.name.as_deref(),
+            diverted_by: &self.diverted_by,
+            session_id: self.session_id.as_deref(),
+            icid: self.icid.as_deref(),
+        }
+    }
+
+    /// The endpoints that it has described.
+    pub fn described(&self) -> Vec<(Addr, u16)> {
+        let sections = self.media.iter().map(|medium| &medium.section);
+        let open = sections.filter(|section| section.port != 0);
+        open.filter_map(|section| section.addr.map(|addr| (addr, section.port))).collect()
+    }
+
+    /// Takes note of a call that seems to be the other side of it.
+    pub fn join(&mut self, join: Join) {
+        if self.joins.len() < MAX_KEPT {
+            self.joins.push(join);
         }
     }
 
@@ -1034,6 +1076,9 @@ impl Call {
             is_siprec: Some(self.is_siprec),
             session_id: self.session_id.as_deref().map(Cow::Borrowed),
             icid: self.icid.as_deref().map(Cow::Borrowed),
+            joins: (!self.joins.is_empty()).then(|| self.joins.iter().map(|join| join.call).collect()),
+            join_basis: joined(&self.joins, |join| &join.basis),
+            join_confidence: joined(&self.joins, |join| &join.confidence),
             require: texts(&self.require),
             messages: Some(self.messages),
             retransmissions: Some(self.retransmissions),

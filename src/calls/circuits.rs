@@ -75,5 +75,6 @@ pub(super) fn told<'a>(place: &'a Place, view: &ss7::View<'a>, row: usize) -> Op
         diverted_by: diverted.into_iter().flatten().collect(),
         cause: view.cause(row),
         medium: None,
+        codec: None,
     })
 }

@@ -101,10 +101,12 @@ impl Framed {
         let connection = (place.tap, place.src, place.dst, (place.src_port, place.dst_port));
         let is_syn = payload.flags & 0x02 != 0;
         let is_known = self.open.contains_key(&connection);
-        if !is_known && !is_syn && !matches!(protocol.next(payload.bytes), Next::Message(_) | Next::Other(_)) {
+        if !is_known && !is_syn && !matches!(protocol.next(payload.bytes), Next::Message(_) | Next::Other(_))
+        {
             return;
         }
-        if !is_known && self.open.len() >= self.limit
+        if !is_known
+            && self.open.len() >= self.limit
             && let Some((_, oldest)) = self.order.pop_first()
         {
             self.evicted += 1;

@@ -115,6 +115,8 @@ pub(super) struct Told<'a> {
     pub diverted_by: Vec<String>,
     pub cause: Option<u8>,
     pub medium: Option<Described>,
+    /// How what the phone receives is encoded.
+    pub codec: Option<(u8, &'static str)>,
 }
 
 /// A medium of a message: who receives at which endpoint, or that nobody does any more.
@@ -163,6 +165,7 @@ pub(super) struct Seized {
     retransmissions: u32,
     frames: Vec<u64>,
     media: Vec<Medium>,
+    codec: Option<(u8, String)>,
     /// What was seen beyond its messages, if somebody asks for places.
     pub ways: Ways,
 }
@@ -206,6 +209,7 @@ impl Seized {
             retransmissions: 0,
             frames: Vec::new(),
             media: Vec::new(),
+            codec: None,
             ways: Ways::default(),
         }
     }
@@ -269,6 +273,9 @@ impl Seized {
             let text = format!("audio {} {encoding}", sip::place(&address_text(addr), Some(port)));
             vec![Cow::Owned(text.trim_end().to_owned())]
         });
+        if let Some((kind, encoding)) = told.codec {
+            self.codec = Some((kind, encoding.to_owned()));
+        }
         if let Some(described) = &told.medium {
             self.describe(described, place, endpoints);
         }
@@ -300,10 +307,12 @@ impl Seized {
     /// Keeps where media are to go.
     fn describe(&mut self, described: &Described, place: &Place, endpoints: &mut Endpoints) {
         let (addr, port) = described.endpoint;
-        let side = described.receiver.map(|receiver| {
-            if receiver == self.caller_end { Side::Caller } else { Side::Callee }
-        });
-        let payload = described.payload.map(|(kind, encoding)| (kind, encoding.to_owned()));
+        let side = described
+            .receiver
+            .map(|receiver| if receiver == self.caller_end { Side::Caller } else { Side::Callee });
+        // Where a phone receives was asked for with a codec.
+        let asked = self.codec.clone().filter(|_| described.receiver == Some(true));
+        let payload = described.payload.map(|(kind, encoding)| (kind, encoding.to_owned())).or(asked);
         if let Some(known) = self.media.iter_mut().find(|known| (known.addr, known.port) == (addr, port)) {
             known.payload = known.payload.take().or(payload);
             return;
@@ -372,6 +381,11 @@ impl Seized {
         let diverted = self.diverted_by.iter().map(|number| Cow::Borrowed(&**number)).collect::<Vec<_>>();
         let caller_media = self.endpoints_of(Side::Caller);
         let callee_media = self.endpoints_of(Side::Callee);
+        let mut codecs = Vec::new();
+        for (_, encoding) in self.media.iter().filter_map(|medium| medium.payload.as_ref()) {
+            keep(&mut codecs, Cow::Owned(encoding.clone()));
+        }
+        let codecs_agreed = (!codecs.is_empty()).then_some(codecs);
         let row = CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
@@ -403,6 +417,7 @@ impl Seized {
             encap: (!self.encap.is_empty()).then_some(Cow::Borrowed(&self.encap)),
             caller_media,
             callee_media,
+            codecs_agreed,
             is_siprec: Some(false),
             messages: Some(self.messages),
             retransmissions: Some(self.retransmissions),
@@ -426,7 +441,10 @@ impl Seized {
                 dst: Some(medium.place.1),
                 is_agreed: Some(true),
                 is_candidate: Some(false),
-                payloads: medium.payload.as_ref().map(|(kind, encoding)| vec![format!("{kind} {encoding}").into()]),
+                payloads: medium
+                    .payload
+                    .as_ref()
+                    .map(|(kind, encoding)| vec![format!("{kind} {encoding}").into()]),
                 ..MediaRow::default()
             });
         }
@@ -435,7 +453,9 @@ impl Seized {
     fn endpoints_of(&self, side: Side) -> Option<Vec<Cow<'static, str>>> {
         let media = self.media.iter().filter(|medium| medium.side == Some(side));
         let texts: Vec<_> = media
-            .map(|medium| format!("audio {}", sip::place(&address_text(medium.addr), Some(medium.port))).into())
+            .map(|medium| {
+                format!("audio {}", sip::place(&address_text(medium.addr), Some(medium.port))).into()
+            })
             .collect();
         (!texts.is_empty()).then_some(texts)
     }

@@ -9,6 +9,7 @@ mod circuits;
 mod description;
 mod endpoints;
 mod framed;
+mod joins;
 mod lines;
 mod places;
 mod references;
@@ -34,6 +35,7 @@ use crate::stage::Stage;
 use crate::wire::ip::Addr;
 use call::{Call, Told};
 use framed::{Framed, Protocol};
+use joins::Joins;
 use lines::{Line, Seized};
 use rows::Rows;
 use streams::{Arrived, Payload, Place, Streams};
@@ -88,6 +90,7 @@ pub struct State {
     calls: HashMap<u64, Call>,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
+    joins: Joins,
     framed: Framed,
     /// Calls of lines, and their numbers.
     seized: HashMap<u64, Seized>,
@@ -111,6 +114,7 @@ impl Calls {
             streams: Streams::new(options.max_streams),
             calls: HashMap::new(),
             numbers: HashMap::new(),
+            joins: Joins::default(),
             framed: Framed::new(options.max_streams),
             seized: HashMap::new(),
             lines: HashMap::new(),
@@ -353,6 +357,7 @@ impl State {
     fn message(&mut self, arrived: Arrived<'_>, rows: &mut Rows) {
         let Some(told) = Told::of(arrived) else { return };
         let key = (arrived.place.tap, told.call_id.clone());
+        let is_new = !self.numbers.contains_key(&key);
         let number = match self.numbers.get(&key) {
             Some(&number) => number,
             None if told.may_begin() => {
@@ -369,6 +374,22 @@ impl State {
         call.take(&told, tap, rows, &mut self.endpoints);
         call.end_at = call.last.saturating_add(call.patience(&self.options));
         self.ends.insert((call.end_at, number));
+        if is_new {
+            self.join(arrived.place.tap, number);
+        }
+    }
+
+    /// Joins a call that begins with the one that it seems to be the other side of.
+    fn join(&mut self, tap: u16, number: u64) {
+        let Some(call) = self.calls.get(&number).filter(|call| !call.began_before()) else { return };
+        let open = |number| self.calls.get(&number).map(|other| (other.setup(), other.described()));
+        let Some(join) = self.joins.find(tap, &call.setup(), &call.described(), open) else { return };
+        if let Some(other) = self.calls.get_mut(&join.call) {
+            other.join(joins::Join { call: number, ..join.clone() });
+        }
+        if let Some(call) = self.calls.get_mut(&number) {
+            call.join(join);
+        }
     }
 
     /// The number of a call that begins; the one that would end first makes room for it.

@@ -246,19 +246,18 @@ impl CallPlace<'static> {
         let numbers = [caller, callee].map(|whose| single(whose.and_then(|whose| whose.country)));
         let (src, dst) = (located.places.of(ends.src), located.places.of(ends.dst));
         let zones = located.places.zones();
-        let from = Seen {
-            mac: ends.eth_src,
-            mpls: &[],
-            vlans: ends.vlan.as_slice(),
-            taps: &[ends.tap],
-        };
+        let from = Seen { mac: ends.eth_src, mpls: &[], vlans: ends.vlan.as_slice(), taps: &[ends.tap] };
         let to = Seen { mac: ends.eth_dst, ..Seen::default() };
         let messages = Found::of(located, ends.addresses.iter().copied());
         let [via, route, contacts] =
             [&ends.via, &ends.route, &ends.contacts].map(|hosts| Found::hosts(located, hosts));
         let signalling = Found {
             located,
-            places: [&messages, &via, &route, &contacts].iter().flat_map(|found| &found.places).copied().collect(),
+            places: [&messages, &via, &route, &contacts]
+                .iter()
+                .flat_map(|found| &found.places)
+                .copied()
+                .collect(),
         };
         let announced = ends.announced.each_ref().map(|addrs| Found::of(located, addrs.iter().copied()));
         let senders = [Side::Caller, Side::Callee].map(|side| {
@@ -278,7 +277,8 @@ impl CallPlace<'static> {
         let are_both_known = sides.iter().all(|side| !side.is_empty());
         let media_scope = scope(home, sides.iter().flatten().copied().map(Some)).filter(|_| are_both_known);
         let are_numbers_known = numbers.iter().all(Option::is_some);
-        let texts = |addrs: &[Addr]| all_of(addrs.iter().map(|&addr| crate::packets::address::address_text(addr)));
+        let texts =
+            |addrs: &[Addr]| all_of(addrs.iter().map(|&addr| crate::packets::address::address_text(addr)));
         let [caller_media, callee_media] = &announced;
         let [caller_sent, callee_sent] = &sent;
         let [caller_senders, callee_senders] = &senders;
@@ -315,20 +315,21 @@ impl CallPlace<'static> {
             media_networks: all_of(media.networks()),
             media_zones: all_of(media.zones()),
             tunnel_countries: some(&tunnels),
-            crosses_numbers: border(&numbers.iter().copied().flatten().collect()).filter(|_| are_numbers_known),
+            crosses_numbers: border(&numbers.iter().copied().flatten().collect())
+                .filter(|_| are_numbers_known),
             crosses_signalling: border(&signalling.single()),
             crosses_media: border(&media.single()),
             crosses_tunnels: border(&tunnels.single()),
-            disagrees: disagrees(numbers, [("signalling", &signalling), ("media", &media), ("tunnels", &tunnels)]),
+            disagrees: disagrees(
+                numbers,
+                [("signalling", &signalling), ("media", &media), ("tunnels", &tunnels)],
+            ),
         }
     }
 }
 
 /// Ways that lead where neither number is, each with a country.
-fn disagrees(
-    numbers: [Option<Country>; 2],
-    ways: [(&str, &Found<'_>); 3],
-) -> Option<Vec<Cow<'static, str>>> {
+fn disagrees(numbers: [Option<Country>; 2], ways: [(&str, &Found<'_>); 3]) -> Option<Vec<Cow<'static, str>>> {
     let known = ways.into_iter().filter_map(|(way, found)| Some((way, abroad(numbers, found.countries())?)));
     let mut all: Option<Vec<_>> = None;
     for (way, countries) in known {

@@ -48,6 +48,7 @@ fn h225<'a>(place: &'a Place, bytes: &[u8]) -> Option<Told<'a>> {
         diverted_by: message.redirecting.into_iter().collect(),
         cause: message.cause,
         medium: None,
+        codec: None,
     })
 }
 
@@ -56,10 +57,8 @@ const MANAGER: u16 = 2000;
 
 fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -> Option<Told<'a>> {
     let message = Skinny::parse(bytes)?;
-    let is_phones = matches!(
-        message.kind,
-        skinny::OPEN_RECEIVE_CHANNEL_ACK | skinny::START_MEDIA_TRANSMISSION_ACK
-    );
+    let is_phones =
+        matches!(message.kind, skinny::OPEN_RECEIVE_CHANNEL_ACK | skinny::START_MEDIA_TRANSMISSION_ACK);
     if place.src_port != MANAGER && place.dst_port != MANAGER {
         return None;
     }
@@ -101,6 +100,7 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
         _ if is_others => None,
         _ => Some(false),
     };
+    let codec = message.codec.filter(|_| message.kind == skinny::OPEN_RECEIVE_CHANNEL);
     let medium = message.endpoint.filter(|(_, port)| *port != 0).map(|endpoint| Described {
         receiver,
         endpoint,
@@ -128,5 +128,6 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
         calling: message.calling,
         cause: None,
         medium,
+        codec: codec.and_then(skinny::encoding),
     })
 }

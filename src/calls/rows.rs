@@ -82,13 +82,14 @@ macro_rules! rows {
 pub(super) use rows;
 
 rows! {
-    /// Calls: one row a call and tap, put together from SIP by Call-ID, and from ISUP and BICC over SIGTRAN by circuit.
+    /// Calls: one row a call and tap, put together from SIP by Call-ID, from ISUP and BICC over SIGTRAN by circuit, from H.225.0 and Skinny by call reference.
     CallRows, CallRow {
         /// Number of the call, from 1, in the order in which calls began.
         call: U64,
         /// Where the capture was taken.
         tap: Text,
-        /// Call-ID; of ISUP the point codes of both exchanges, the smaller first, and the circuit: `10-20 5`.
+        /// Call-ID; of ISUP the point codes of both exchanges, the smaller first, and the circuit: `10-20 5`; of H.225.0 the ends of the connection, of Skinny
+        /// the addresses of phone and manager, and the call reference.
         call_id: Text as "id",
         /// Tag of who called.
         from_tag: Text as "text",
@@ -101,7 +102,7 @@ rows! {
         began_before: Bool,
         /// When it was first called.
         began: Time,
-        /// When it first rang, or was told to be in progress: the first response from 180 to 189; of ISUP when the address was complete.
+        /// When it first rang, or was told to be in progress: the first response from 180 to 189; of ISUP when the address was complete, of H.225.0 when the called one was alerted.
         rang: Time,
         /// When it was first answered.
         answered: Time,
@@ -113,7 +114,7 @@ rows! {
         ended_by: Text,
         /// Status of the last final response to a call.
         final_status: U16,
-        /// Why it ended: cause value of ITU-T Q.850, as ISUP says, or the field Reason (RFC 3326).
+        /// Why it ended: cause value of ITU-T Q.850, as ISUP and Q.931 say, or the field Reason (RFC 3326).
         cause: U8,
         /// From the call to the first ringing, milliseconds.
         post_dial_ms: U64,
@@ -123,7 +124,7 @@ rows! {
         talk_ms: U64,
         /// Who called: a number if there is one, else the user part.
         caller: Text as "user",
-        /// The field that says so; `ISUP`.
+        /// The field that says so; `ISUP`, `Q.931`, `Skinny`.
         caller_source: Text,
         /// Who was called, likewise.
         callee: Text as "user",
@@ -153,7 +154,7 @@ rows! {
         isup_called: Text as "user",
         /// Number calling, likewise.
         isup_calling: Text as "user",
-        /// What signalling goes over: of SIP `udp`, `tcp`, `sctp`, `ws`; of ISUP and BICC `m3ua`, `m2ua`, `m2pa`.
+        /// What signalling goes over: of SIP `udp`, `tcp`, `sctp`, `ws`; of ISUP and BICC `m3ua`, `m2ua`, `m2pa`; else `h225`, `skinny`.
         transport: Text,
         /// Address that the first call came from.
         src: Address,
@@ -212,6 +213,14 @@ rows! {
         session_id: Text as "text",
         /// Identifier of charging, icid-value of P-Charging-Vector (RFC 7315), likewise.
         icid: Text as "text",
+        /// Calls of this tap that seem to be the other side of it, where something terminates it and calls anew (a B2BUA): never certain.
+        joins: U64s,
+        /// What each of these rests on, in words: `session-id`, `icid` (both carry the same); `callee`, `caller` (the same number, in whatever form);
+        /// `diversion` (the later one was diverted from the number that the earlier one called), `address` (the later one comes from where the earlier one
+        /// went), `media` (both describe the same endpoint).
+        join_basis: Texts,
+        /// How far that goes, of each: `high`, an identifier, or both numbers and media; `medium`, both numbers and the address; `low`, less.
+        join_confidence: Texts,
         /// What Require names.
         require: Texts as "text",
         /// Messages, retransmissions left out.
@@ -244,9 +253,9 @@ rows! {
         src_port: U16,
         /// Destination port.
         dst_port: U16,
-        /// What carries it: `udp`, `tcp`, `sctp`, `ws`; `m3ua`, `m2ua`, `m2pa`.
+        /// What carries it: `udp`, `tcp`, `sctp`, `ws`; `m3ua`, `m2ua`, `m2pa`; `h225`, `skinny`.
         transport: Text,
-        /// Method of a request; of ISUP the kind of message, such as `IAM`.
+        /// Method of a request; of others the kind of message, such as `IAM`, `SETUP`, `CallState RingIn`.
         method: Text,
         /// Status of a response.
         status: U16,
@@ -318,7 +327,7 @@ rows! {
         call: U64,
         /// Where the capture was taken.
         tap: Text,
-        /// Who receives there: `caller` or `callee`.
+        /// Who receives there: `caller` or `callee`; none if it is neither, such as a recorder that Skinny makes a phone send to as well.
         side: Text,
         /// `audio`, `video`, `image`, …
         medium: Text,

@@ -83,7 +83,9 @@ pub(super) fn batch(
         ListBuilder::new(StringBuilder::new()).with_field(Arc::new(Field::new("item", DataType::Utf8, true)));
     for ends in each() {
         match ends.crosses() {
-            Some(countries) => crossed.append_value(countries.into_iter().map(|country| Some(country.code()))),
+            Some(countries) => {
+                crossed.append_value(countries.into_iter().map(|country| Some(country.code())))
+            }
             None => crossed.append_null(),
         }
     }

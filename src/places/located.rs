@@ -23,11 +23,9 @@ pub(crate) fn single(country: Option<Country>) -> Option<Country> {
 }
 
 /// The number of the scope of what these ends have, if there is one and all their countries are known.
-pub(crate) fn scope(
-    home: Option<Country>,
-    ends: impl IntoIterator<Item = Option<Country>>,
-) -> Option<u8> {
-    let ends = ends.into_iter().map(single).collect::<Option<BTreeSet<_>>>().filter(|ends| !ends.is_empty())?;
+pub(crate) fn scope(home: Option<Country>, ends: impl IntoIterator<Item = Option<Country>>) -> Option<u8> {
+    let ends =
+        ends.into_iter().map(single).collect::<Option<BTreeSet<_>>>().filter(|ends| !ends.is_empty())?;
     Some(match home {
         None => u8::from(ends.len() > 1),
         Some(home) if !ends.contains(&home) => 2,

@@ -139,9 +139,9 @@ mod tests {
     /// A setup by hand from Q.931: bearer capability (3.1 kHz audio), display, calling number (national, not to be shown), called number
     /// (international), redirecting number with its reason, user-user information.
     const SETUP_BYTES: &[u8] = &[
-        3, 0, 0, 58, 8, 2, 0x12, 0x34, SETUP, 0x04, 3, 0x90, 0x90, 0xa3, 0x28, 1, b'A', 0x6c, 5, 0x21, 0xa0, b'2', b'2',
-        b'5', 0x70, 10, 0x91, b'3', b'2', b'2', b'5', b'5', b'5', b'0', b'1', b'9', 0x74, 6, 0x01, 0x01, 0x8f, b'7', b'7',
-        b'7', 0xa1, 0x7e, 0, 9, 5, 0x20, 0xa8, 6, 0, 8, 0x91, 0x4a, 0,
+        3, 0, 0, 58, 8, 2, 0x12, 0x34, SETUP, 0x04, 3, 0x90, 0x90, 0xa3, 0x28, 1, b'A', 0x6c, 5, 0x21, 0xa0,
+        b'2', b'2', b'5', 0x70, 10, 0x91, b'3', b'2', b'2', b'5', b'5', b'5', b'0', b'1', b'9', 0x74, 6,
+        0x01, 0x01, 0x8f, b'7', b'7', b'7', 0xa1, 0x7e, 0, 9, 5, 0x20, 0xa8, 6, 0, 8, 0x91, 0x4a, 0,
     ];
 
     fn setup() -> Vec<u8> {

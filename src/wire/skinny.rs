@@ -179,7 +179,8 @@ impl Skinny {
             }
             DIALED_NUMBER => {
                 // The number has as many bytes as are left before line and reference.
-                let width = fields.bytes.len().checked_sub(12 + 8).filter(|width| (24..=64).contains(width))?;
+                let width =
+                    fields.bytes.len().checked_sub(12 + 8).filter(|width| (24..=64).contains(width))?;
                 self.called = fields.number(Some(width.min(25)));
                 fields.at = 12_usize.saturating_add(width);
                 fields.skip(4);
@@ -294,17 +295,32 @@ mod tests {
     #[test]
     fn who_calls_whom_in_both_kinds() {
         let old = [
-            fixed("Alice", 40), fixed("321", 24), fixed("Bob", 40), fixed("307", 24), vec![1, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0],
-            fixed("Carol", 40), fixed("300", 24), fixed("", 40), fixed("", 24),
+            fixed("Alice", 40),
+            fixed("321", 24),
+            fixed("Bob", 40),
+            fixed("307", 24),
+            vec![1, 0, 0, 0, 9, 0, 0, 0, 2, 0, 0, 0],
+            fixed("Carol", 40),
+            fixed("300", 24),
+            fixed("", 40),
+            fixed("", 24),
         ]
         .concat();
         let old = Skinny::parse(&message(0, CALL_INFO, &[], &old)).unwrap();
-        let new = message(20, CALL_INFO_V2, &[1, 9, 2, 0, 0, 1, 0, 0], b"321\0\x00307\x00300\0\0\0\0\0\0Alice\0Bob\0\0\0");
+        let new = message(
+            20,
+            CALL_INFO_V2,
+            &[1, 9, 2, 0, 0, 1, 0, 0],
+            b"321\0\x00307\x00300\0\0\0\0\0\0Alice\0Bob\0\0\0",
+        );
         let new = Skinny::parse(&new).unwrap();
         for info in [&old, &new] {
             assert_eq!((info.reference, info.call_type), (Some(9), Some(2)));
             let numbers = [&info.calling, &info.called, &info.original_called, &info.redirecting];
-            assert_eq!(numbers.map(|number| number.as_deref()), [Some("321"), Some("307"), Some("300"), None]);
+            assert_eq!(
+                numbers.map(|number| number.as_deref()),
+                [Some("321"), Some("307"), Some("300"), None]
+            );
         }
     }
 
@@ -321,7 +337,8 @@ mod tests {
         }
         let refused = message(0, OPEN_RECEIVE_CHANNEL_ACK, &[1, 0, 0, 77, 9], &[]);
         assert_eq!(Skinny::parse(&refused).unwrap().endpoint, None);
-        let start = message(0, START_MEDIA_TRANSMISSION, &[5, 77, 0x0200_000a, 4000, 20, 4, 0, 0, 0, 0, 9], &[]);
+        let start =
+            message(0, START_MEDIA_TRANSMISSION, &[5, 77, 0x0200_000a, 4000, 20, 4, 0, 0, 0, 0, 9], &[]);
         let start = Skinny::parse(&start).unwrap();
         assert_eq!((start.endpoint, start.codec), (Some((endpoint([10, 0, 0, 2]), 4000)), Some(4)));
         assert_eq!((start.conference, start.reference), (Some(5), Some(9)));
