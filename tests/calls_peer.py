@@ -114,10 +114,10 @@ def ending(told: list[Message], end: float) -> tuple[str, int | None]:
         if method == "INVITE" and not tags[1]:
             # A request that is made again with another sequence number, as after a challenge (RFC 3261 section 22).
             if (
-                state == "unknown"
-                and message is told[0]
-                or state in {"failed", "redirected"}
-                and sequence > invite
+                (state == "unknown"
+                and message is told[0])
+                or (state in {"failed", "redirected"}
+                and sequence > invite)
             ):
                 state = "calling"
             invite = max(invite, sequence)
@@ -237,9 +237,10 @@ class Compared:
         by_capture = Counter(
             {name: len({row[1] for row in self.differ if row[0] == name}) for name, *_ in self.differ}
         )
+        names = ", ".join(f"`{name}`" for name in FIELDS)
+        head = f"Of {self.calls} calls in {self.captures} captures, {self.agree} agree with tshark in every compared field ({names}). The others:"
         lines = [
-            f"Of {self.calls} calls in {self.captures} captures, {self.agree} agree with tshark in every compared field "
-            f"({', '.join(f'`{name}`' for name in FIELDS)}). The others:",
+            head,
             "",
             *(
                 f"- {count} of `{name}`: {REASONS.get(name, 'not explained')}"
@@ -273,6 +274,6 @@ if __name__ == "__main__":
     from conftest import captures_dir
 
     found = compare(Path(sys.argv[1]) if len(sys.argv) > 1 else captures_dir() or Path())
-    print(found.text())
+    sys.stdout.write(found.text())
     for row in found.differ:
-        print(*row, sep="\t", file=sys.stderr)
+        sys.stderr.write("\t".join(map(str, row)) + "\n")
