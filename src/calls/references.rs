@@ -69,7 +69,8 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
     let of_reference = message.reference.filter(|&reference| reference != 0).map(line);
     let is_others = of_conference.is_some_and(|line| of_reference.is_some_and(|of| of != line));
     let line = of_conference.or(of_reference)?;
-    let (mut act, mut name) = (Act::Other, skinny::name(message.kind).to_owned());
+    let mut name = Some(skinny::name(message.kind)).filter(|name| !name.is_empty())?.to_owned();
+    let mut act = Act::Other;
     let mut caller = None;
     if let Some(state) = message.state {
         name = format!("{name} {}", skinny::state_name(state)).trim_end().to_owned();
@@ -106,7 +107,6 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
         endpoint,
         payload: message.codec.and_then(skinny::encoding),
     });
-    let name = if name.is_empty() { return None } else { name };
     let diverted = [message.redirecting, message.original_called];
     let diverted = diverted.into_iter().flatten().filter(|number| Some(number) != message.called.as_ref());
     Some(Told {
