@@ -113,11 +113,8 @@ def ending(told: list[Message], end: float) -> tuple[str, int | None]:
         status = int(message.first("sip.Status-Code") or 0)
         if method == "INVITE" and not tags[1]:
             # A request that is made again with another sequence number, as after a challenge (RFC 3261 section 22).
-            if (
-                (state == "unknown"
-                and message is told[0])
-                or (state in {"failed", "redirected"}
-                and sequence > invite)
+            if (state == "unknown" and message is told[0]) or (
+                state in {"failed", "redirected"} and sequence > invite
             ):
                 state = "calling"
             invite = max(invite, sequence)

@@ -149,7 +149,12 @@ def test_options_of_the_command(tmp_path: Path, places: tapsight.places.Places) 
             assert f"`{field.name}`" in (ROOT / "docs/calls.md").read_text()
 
 
-JOINS: dict[str, list[tuple[int, int, str]]] = {}
+JOINS = {
+    # An OmniPCX calls on 0.1 s later, with a media endpoint that the first call has described.
+    "example__pcap__erspan_sip_ipv4_udp.pcapng": [(2, 3, "high")],
+    # A Zoiper calls an Asterisk, which calls on 4 ms later.
+    "tests__framework__classification_and_references__digium.pcap": [(1, 2, "medium")],
+}
 """Calls of captures that are joined: by capture, earlier and later call, and how far that goes. Looked at by hand."""
 
 
