@@ -161,7 +161,7 @@ fn compare(
     media: &[(Addr, u16)],
 ) -> Option<(usize, Join)> {
     let both = |one: Option<&str>, other: Option<&str>| {
-        one.zip(other).map(|(one, other)| is_same(one, other)).unwrap_or_default()
+        one.zip(other).is_some_and(|(one, other)| is_same(one, other))
     };
     let apart = setup.began.saturating_sub(other.began);
     let is_shared = |one, other| identifier(one).is_some() && one == other;

@@ -69,11 +69,14 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
     let of_reference = message.reference.filter(|&reference| reference != 0).map(line);
     let is_others = of_conference.is_some_and(|line| of_reference.is_some_and(|of| of != line));
     let line = of_conference.or(of_reference)?;
-    let mut name = Some(skinny::name(message.kind)).filter(|name| !name.is_empty())?.to_owned();
+    let name = Some(skinny::name(message.kind)).filter(|name| !name.is_empty())?;
+    let name = match message.state.map(skinny::state_name) {
+        Some(state) if !state.is_empty() => format!("{name} {state}").into(),
+        _ => name.into(),
+    };
     let mut act = Act::Other;
     let mut caller = None;
     if let Some(state) = message.state {
-        name = format!("{name} {}", skinny::state_name(state)).trim_end().to_owned();
         act = match state {
             // A phone that is called goes off hook as well.
             1 if !is_known(line) => Act::Call,
@@ -114,7 +117,7 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
         line,
         transport: "skinny".into(),
         source: "Skinny",
-        name: name.into(),
+        name,
         act,
         // Ends of a line are the phone and the manager.
         sender: is_phones,

@@ -84,7 +84,7 @@ pub(super) fn batch(
     for ends in each() {
         match ends.crosses() {
             Some(countries) => {
-                crossed.append_value(countries.into_iter().map(|country| Some(country.code())))
+                crossed.append_value(countries.into_iter().map(|country| Some(country.code())));
             }
             None => crossed.append_null(),
         }

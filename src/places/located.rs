@@ -27,9 +27,8 @@ pub(crate) fn scope(home: Option<Country>, ends: impl IntoIterator<Item = Option
     let ends =
         ends.into_iter().map(single).collect::<Option<BTreeSet<_>>>().filter(|ends| !ends.is_empty())?;
     Some(match home {
-        None => u8::from(ends.len() > 1),
         Some(home) if !ends.contains(&home) => 2,
-        Some(_) => u8::from(ends.len() > 1),
+        _ => u8::from(ends.len() > 1),
     })
 }
 
