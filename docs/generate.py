@@ -255,6 +255,25 @@ def calls() -> None:
         )
     drawn = re.sub(r" at \S+: ", " at inside: ", drawn, count=1)
     between(DOCS / "calls.md", "ladder", f"```text\n{drawn}```\n")
+    known, located = tapsight.places.Places(registered=False), []
+    for name, of in (("calls", ""), ("call_media", " of `call_media`")):
+        plain = tapsight.calls(b"", table=name).schema.names
+        added = [f for f in tapsight.calls(b"", table=name, places=known).schema if f.name not in plain]
+        located += [
+            (
+                f"`{f.name}`{of}",
+                str(f.type).replace("list<item: string>", "list of string"),
+                f.metadata[b"description"].decode(),
+            )
+            for f in added
+        ]
+    between(DOCS / "calls.md", "places", table("column, type, meaning", located))
+    sys.path.insert(0, str(ROOT / "tests"))
+    import calls_peer
+    from conftest import captures_dir
+
+    if (captures := captures_dir()) is not None:
+        between(DOCS / "calls.md", "peer", calls_peer.compare(captures).text())
     between(DOCS / "calls.md", "columns", "\n".join(parts))
 
 

@@ -240,7 +240,17 @@ def test_a_call_of_sipp(tmp_path: Path, transport: str) -> None:
     voice, scenario = tmp_path / "voice.ulaw", tmp_path / "call.xml"
     voice.write_bytes(random.Random(0).randbytes(80_000))
     text = (HERE / "call.xml").read_text().replace("voice.ulaw", str(voice))
-    scenario.write_text(text.replace('"2500"', '"1500"').replace("sip:caller@", "sip:+32470123456@"))
+    text = text.replace('"2500"', '"1500"').replace("sip:caller@", "sip:+32470123456@")
+    text = text.replace("[pid]-[call_number]", "agreed-tag")
+    more = [
+        "User-Agent: agreed agent",
+        "Session-ID: ab30317f1a784dc48ff824d0d3715d86",
+        "P-Charging-Vector: icid-value=agreed-icid",
+    ]
+    text = text.replace(
+        "    CSeq: 1 INVITE\n", "    CSeq: 1 INVITE\n" + "".join(f"    {line}\n" for line in more)
+    )
+    scenario.write_text(text.replace("    CSeq: 2 BYE\n", "    CSeq: 2 BYE\n    Reason: Q.850;cause=16\n"))
     path = tmp_path / "call.pcap"
     mode = ("-t", "u1" if transport == "udp" else "t1")
     with Network(tmp_path) as network:
@@ -276,8 +286,23 @@ def test_a_call_of_sipp(tmp_path: Path, transport: str) -> None:
         "addresses": ["192.0.2.1", "192.0.2.2"], "via": ["192.0.2.1:5070"], "caller_media": ["audio 192.0.2.1:6000"],
         "callee_media": ["audio 192.0.2.2:7000"], "codecs_offered": ["PCMU/8000"], "codecs_agreed": ["PCMU/8000"],
         "encryption": "none", "encryption_lost": False, "retransmissions": 0, "incomplete": 0, "messages": 6,
+        "from_tag": "agreed-tag", "from_user": "+32470123456", "to_user": "+3225550199", "request_user": "+3225550199",
+        "caller_agent": "agreed agent", "callee_agent": None, "cause": 16, "icid": "agreed-icid", "joins": None,
+        "session_id": "ab30317f1a784dc48ff824d0d3715d86", "asserted_user": None, "diverted_by": None, "history": None,
+        "received": None, "route": None, "redirect_users": None, "refer_user": None, "replaces": None, "is_siprec": False,
+        "encap": None, "vlan": None, "require": None, "isup_called": None, "encryption_offered": None,
     }  # fmt: skip
     assert {name: call[name] for name in expected} == expected
+    # What sipp's own scenario of who is called puts there.
+    assert len(call["to_tags"]) == 1
+    assert re.fullmatch(r"\d+SIPpTag01\d+", call["to_tags"][0])
+    assert tapsight.addresses.to_text(pl.Series([call["src"], call["dst"]])).to_list() == [
+        "192.0.2.1",
+        "192.0.2.2",
+    ]
+    assert call["began"] <= call["rang"] <= call["answered"] < call["ended"] <= call["last"]
+    assert call["post_dial_ms"] == (call["rang"] - call["began"]).total_seconds() * 1000 // 1
+    assert call["frames"] == found["call_messages"]["frame"].to_list()
     assert call["call_id"].endswith("@agreed")
     assert 1500 <= call["talk_ms"] <= 2500
     assert call["contacts"][0] == "192.0.2.1:5070"
@@ -357,6 +382,19 @@ def test_a_call_of_baresip(tmp_path: Path, mode: str, expected: str) -> None:
     }  # fmt: skip
     assert {name: call[name] for name in wanted} == wanted
     assert "baresip" in call["caller_agent"]
+    assert "baresip" in call["callee_agent"]
+    # Tags are those of every message of the dialog (RFC 3261 section 12).
+    for row in found["call_messages"].filter(pl.col("side") == "caller").iter_rows(named=True):
+        assert call["from_tag"] in {row["from_tag"], row["to_tag"]}
+    answers = found["call_messages"].filter(pl.col("status") == 200)
+    assert set(call["to_tags"]) <= set(answers["to_tag"]) | set(answers["from_tag"])
+    assert len(call["to_tags"]) == 1
+    assert (call["from_user"], call["to_user"], call["request_user"]) == (
+        "324701231",
+        "322555012",
+        "322555012",
+    )
+    assert call["joins"] is None
     media = found["call_media"]
     assert set(media["side"]) == {"caller", "callee"}
     ports = dict(media.select("side", "port").iter_rows())

@@ -16,6 +16,8 @@ from tapsight._scan import Rows, Source, checked_threads, expand
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tapsight.places import Places
+
 Table: TypeAlias = Literal["calls", "call_messages", "call_changes", "call_media"]
 """A row a call, a row a signalling message of one, a row a change within one, a row a media endpoint that one has described."""
 
@@ -40,14 +42,25 @@ class Calls(Rows):
     show_numbers: bool = False
     tap: str | None = None
     threads: int | None = None
+    places: Places | None = None
+    home: tuple[str, ...] = ()
     key: bytes = field(default=_KEY, repr=False)
 
     def _stream(self) -> _core.Stream:
-        return _core.Stream.calls(list(self.sources), table=self.table, tap=self.tap, threads=self.threads)
+        return _core.Stream.calls(
+            list(self.sources),
+            table=self.table,
+            tap=self.tap,
+            threads=self.threads,
+            places=self.places.core if self.places else None,
+            home=list(self.home),
+        )
 
     def __arrow_c_schema__(self) -> object:
         """The schema, without opening the capture."""
-        return _core.stage_schema(self.table).__arrow_c_schema__()
+        return _core.stage_schema(
+            self.table, places=self.places.core if self.places else None
+        ).__arrow_c_schema__()
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """Open the capture anew, as a capsule by the Arrow PyCapsule interface."""
@@ -70,8 +83,10 @@ def calls(
     show_numbers: bool = False,
     tap: str | None = None,
     threads: int | None = None,
+    places: Places | None = None,
+    home: str | Sequence[str] | None = None,
 ) -> Calls:
-    """Open a capture as calls: one row a call, put together from SIP over UDP, TCP, SCTP and WebSocket.
+    """Open a capture as calls: one row a call, put together from SIP, ISUP, BICC, H.225.0 and Skinny.
 
     Rows come while the capture is read, as calls end; ``call`` joins the tables. The columns are in ``docs/calls.md``, and each field of the
     schema has its meaning under ``description``.
@@ -87,14 +102,22 @@ def calls(
         show_numbers: Show numbers and names as they are.
         tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
         threads: How many threads to use; all processors by default. The rows are the same.
+        places: What is known of addresses. With it, rows of calls say the countries of numbers, signalling, media and tunnels, which borders
+            they cross, and where these disagree; rows of media endpoints where these are.
+        home: Code of the country, or of the countries, that are home, for ``scope``. Without one, ends in the same country are national.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: There is no such table.
+        ValueError: There is no such table; or ``home`` is given without ``places``.
     """
     if table not in CALL_TABLES:
         raise ValueError(f"no table of calls is named {table!r}; there are: {', '.join(CALL_TABLES)}")
-    return Calls(expand(source), table, show_numbers, tap, checked_threads(threads))
+    homes = (home,) if isinstance(home, str) else tuple(home or ())
+    if homes and places is None:
+        raise ValueError(
+            "home says whose traffic it is by places: give places, such as tapsight.places.Places()"
+        )
+    return Calls(expand(source), table, show_numbers, tap, checked_threads(threads), places, homes)
 
 
 def hidden_user(user: str, key: bytes = _KEY) -> str:

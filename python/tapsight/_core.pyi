@@ -80,6 +80,8 @@ class Stream:
         table: str = "calls",
         tap: str | None = None,
         threads: int | None = None,
+        places: Places | None = None,
+        home: Sequence[str] = ...,
     ) -> Stream: ...
     @staticmethod
     def media(

@@ -112,11 +112,26 @@ def open_flows(
 
 
 def open_calls(
-    source: Sequence[str], *, table: str, tap: str | None, show_numbers: bool, threads: int | None
+    source: Sequence[str],
+    *,
+    table: str,
+    tap: str | None,
+    show_numbers: bool,
+    threads: int | None,
+    places: Any = None,
+    home: str | Sequence[str] | None = None,
 ) -> Any:
     """The calls in captures that follow each other, or another table that is made of them."""
     tapsight = importlib.import_module("tapsight")
-    return tapsight.calls(list(source), table=table, tap=tap, show_numbers=show_numbers, threads=threads)
+    return tapsight.calls(
+        list(source),
+        table=table,
+        tap=tap,
+        show_numbers=show_numbers,
+        threads=threads,
+        places=places,
+        home=home,
+    )
 
 
 def open_media(source: Sequence[str], *, tap: str | None, timeout: float, threads: int | None) -> Any:

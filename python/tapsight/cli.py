@@ -63,6 +63,16 @@ PlacesFiles = Annotated[
     ),
 ]
 """Given to :func:`tapsight._where.load_places`."""
+
+Located = Annotated[
+    bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
+]
+Home = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CODE", help="The country whose traffic is national, such as DE; else what the policy has."
+    ),
+]
 MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one finding the evidence has.")]
 ZeroPayload = Annotated[
     bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
@@ -204,29 +214,14 @@ def flows(
     threads: Threads = None,
     places: PlacesFiles = None,
     policy: PolicyFile = None,
-    located: Annotated[
-        bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
-    ] = False,
-    home: Annotated[
-        str | None,
-        typer.Option(
-            metavar="CODE",
-            help="The country whose traffic is national, such as DE; else what the policy has.",
-        ),
-    ] = None,
+    located: Located = False,
+    home: Home = None,
 ) -> None:
     """Write a row a conversation: who, by what, how much each way, how it went, and which way it was seen."""
     with _errors():
         from tapsight import _engine
 
-        known, homes = None, [home] if home else []
-        if located or places or policy or home:
-            from tapsight._where import load_places
-            from tapsight.policy import Policy
-
-            agreed = Policy.load(policy) if policy else None
-            known = load_places(places, agreed)
-            homes = homes or list(agreed.network.home if agreed else ())
+        known, homes = _known_places(places, policy, home, located=located)
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -263,18 +258,30 @@ def calls(
         bool, typer.Option("--show-numbers", help="Show numbers and names, of which else a hash is shown.")
     ] = False,
     threads: Threads = None,
+    places: PlacesFiles = None,
+    policy: PolicyFile = None,
+    located: Located = False,
+    home: Home = None,
 ) -> None:
     """Show who called whom and what became of it; or with -o or --format write a row a call, message, change or media endpoint."""
     with _errors():
         from tapsight import _engine
 
+        known, homes = _known_places(places, policy, home, located=located)
+
         def rows(tap: Tap, of: str = table) -> Any:
             return _engine.open_calls(
-                tap.paths, table=of, tap=tap.name, show_numbers=show_numbers, threads=threads
+                tap.paths,
+                table=of,
+                tap=tap.name,
+                show_numbers=show_numbers,
+                threads=threads,
+                places=known,
+                home=homes,
             )
 
         if ladder is None and (
-            output is not None or form is not None or columns is not None or table != "calls"
+            output is not None or form is not None or columns is not None or table != "calls" or known
         ):
             _write(captures, rows, columns, output, form)
         _show_calls(captures, rows, ladder, output)
@@ -788,6 +795,19 @@ def _write(
             case table:
                 _files.write_table(batches, schema, file, table)
     _end(problems)
+
+
+def _known_places(
+    files: PlacesFiles, policy: PolicyFile, home: str | None, *, located: bool
+) -> tuple[Any, list[str]]:
+    """What ends are looked up in, if anything asks for it, and which countries are home."""
+    if not (located or files or policy or home):
+        return None, []
+    from tapsight._where import load_places
+    from tapsight.policy import Policy
+
+    agreed = Policy.load(policy) if policy else None
+    return load_places(files, agreed), [home] if home else list(agreed.network.home if agreed else ())
 
 
 def _show_calls(

@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 use super::Options;
 use super::description::{Description, Section};
 use super::endpoints::{Endpoints, Side, Spot};
+use super::joins::{Join, Setup};
+use super::places::{Ends, Ways};
 use super::rows::{CallRow, ChangeRow, MediaRow, MessageRow, Rows};
 use super::streams::{Arrived, Place};
 use crate::dissect::Mac;
@@ -381,6 +383,9 @@ pub(super) struct Call {
     incomplete: u32,
     frames: Vec<u64>,
     recent: Vec<u64>,
+    joins: Vec<Join>,
+    /// What was seen beyond its messages, if somebody asks for places.
+    pub ways: Ways,
 }
 
 /// Adds what is not there yet, as long as there is room.
@@ -404,6 +409,10 @@ fn text(value: &str) -> Option<Cow<'_, str>> {
 
 fn texts(values: &[String]) -> Option<Vec<Cow<'_, str>>> {
     (!values.is_empty()).then(|| values.iter().map(|value| Cow::Borrowed(&**value)).collect())
+}
+
+fn joined(joins: &[Join], of: fn(&Join) -> &String) -> Option<Vec<Cow<'_, str>>> {
+    (!joins.is_empty()).then(|| joins.iter().map(|join| Cow::Borrowed(&**of(join))).collect())
 }
 
 /// Milliseconds from one time to another.
@@ -492,6 +501,43 @@ impl Call {
             incomplete: 0,
             frames: Vec::new(),
             recent: Vec::new(),
+            joins: Vec::new(),
+            ways: Ways::default(),
+        }
+    }
+
+    /// Whether it began before the capture.
+    pub fn began_before(&self) -> bool {
+        self.began_before
+    }
+
+    /// What is compared to know the other side of it.
+    pub fn setup(&self) -> Setup<'_> {
+        Setup {
+            call: self.number,
+            began: self.began,
+            is_over: self.ended.is_some(),
+            src: self.src,
+            dst: self.dst,
+            caller: self.caller.name.as_deref(),
+            callee: self.callee.name.as_deref(),
+            diverted_by: &self.diverted_by,
+            session_id: self.session_id.as_deref(),
+            icid: self.icid.as_deref(),
+        }
+    }
+
+    /// The endpoints that it has described.
+    pub fn described(&self) -> Vec<(Addr, u16)> {
+        let sections = self.media.iter().map(|medium| &medium.section);
+        let open = sections.filter(|section| section.port != 0);
+        open.filter_map(|section| section.addr.map(|addr| (addr, section.port))).collect()
+    }
+
+    /// Takes note of a call that seems to be the other side of it.
+    pub fn join(&mut self, join: Join) {
+        if self.joins.len() < MAX_KEPT {
+            self.joins.push(join);
         }
     }
 
@@ -511,6 +557,9 @@ impl Call {
         let place = told.arrived.place;
         let side = self.side(told);
         self.last = self.last.max(place.ts);
+        if rows.located.is_some() {
+            self.ways.keep(place.outer, None);
+        }
         let identity = told.identity();
         let is_retransmission = self.recent.contains(&identity);
         let mut sdp = None;
@@ -975,14 +1024,13 @@ impl Call {
             let list = if medium.side == Side::Caller { &mut caller_media } else { &mut callee_media };
             keep(list, format!("{} {}", medium.section.medium, medium.section.endpoint()));
         }
-        let isup = self.isup.take().unwrap_or_default();
         let addresses: Vec<_> = self.addresses.iter().map(|&addr| address_text(addr)).collect();
         let (redirect_users, redirect_hosts): (Vec<_>, Vec<_>) = self.redirects.iter().cloned().unzip();
         let named = |uri: Option<&Uri>| {
             uri.map(|uri| uri.user.clone()).filter(|user| !user.is_empty()).map(Cow::Owned)
         };
         let placed = |uri: Option<&Uri>| uri.map(Uri::place).filter(|host| !host.is_empty()).map(Cow::Owned);
-        rows.calls.push(CallRow {
+        let row = CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
             call_id: text(&self.call_id),
@@ -1015,8 +1063,8 @@ impl Call {
             asserted_host: placed(self.asserted.as_ref()),
             diverted_by: texts(&self.diverted_by),
             history: texts(&self.history),
-            isup_called: isup.0.map(Cow::Owned),
-            isup_calling: isup.1.map(Cow::Owned),
+            isup_called: self.isup.as_ref().and_then(|isup| isup.0.as_deref()).map(Cow::Borrowed),
+            isup_calling: self.isup.as_ref().and_then(|isup| isup.1.as_deref()).map(Cow::Borrowed),
             transport: text(&self.transport),
             src: Some(self.src),
             dst: Some(self.dst),
@@ -1046,13 +1094,45 @@ impl Call {
             is_siprec: Some(self.is_siprec),
             session_id: self.session_id.as_deref().map(Cow::Borrowed),
             icid: self.icid.as_deref().map(Cow::Borrowed),
+            joins: (!self.joins.is_empty()).then(|| self.joins.iter().map(|join| join.call).collect()),
+            join_basis: joined(&self.joins, |join| &join.basis),
+            join_confidence: joined(&self.joins, |join| &join.confidence),
             require: texts(&self.require),
             messages: Some(self.messages),
             retransmissions: Some(self.retransmissions),
             incomplete: Some(self.incomplete),
             frames: Some(self.frames.clone()),
-        });
+        };
+        rows.push_call(row, || self.ends(tap));
         self.push_media(tap, rows);
+    }
+
+    /// What says where it is.
+    fn ends<'a>(&'a self, tap: &'a str) -> Ends<'a> {
+        let (called, calling) = self.isup.as_ref().map_or((&None, &None), |isup| (&isup.0, &isup.1));
+        let both = |name: &'a Option<String>, isup: &'a Option<String>| {
+            name.iter().chain(isup).map(String::as_str).collect()
+        };
+        let hosts = |hosts: &'a [String]| hosts.iter().map(String::as_str);
+        let announced = |side| {
+            let media = self.media.iter().filter(|medium| medium.side == side && medium.section.port != 0);
+            media.filter_map(|medium| medium.section.addr).collect()
+        };
+        Ends {
+            tap,
+            numbers: [both(&self.caller.name, calling), both(&self.callee.name, called)],
+            src: self.src,
+            dst: self.dst,
+            eth_src: self.eth_src,
+            eth_dst: self.eth_dst,
+            vlan: self.vlan,
+            addresses: &self.addresses,
+            via: hosts(&self.via).chain(hosts(&self.received)).collect(),
+            route: hosts(&self.route).collect(),
+            contacts: hosts(&self.contacts).collect(),
+            announced: [announced(Side::Caller), announced(Side::Callee)],
+            seen: Some(&self.ways),
+        }
     }
 
     fn push_media(&self, tap: &str, rows: &mut Rows) {
@@ -1088,9 +1168,9 @@ impl Call {
                 ptime: section.ptime.as_deref().map(Cow::Borrowed),
                 label: section.label.as_deref().map(Cow::Borrowed),
             };
-            rows.media.push(row.clone());
+            rows.push_media(row.clone());
             for &(addr, port) in &section.candidates {
-                rows.media.push(MediaRow {
+                rows.push_media(MediaRow {
                     addr: Some(addr),
                     port: Some(port),
                     rtcp_addr: None,

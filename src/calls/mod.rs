@@ -1,13 +1,18 @@
 //! Signalling → calls: one row a call, and rows of its messages, of what changed in it, and of the media endpoints that it described.
 //!
 //! A call is what one tap has seen under one Call-ID (RFC 3261 section 12), from the INVITE to the BYE; forks are legs of one call, and so are
-//! hops through proxies. Calls of ISUP are those of a circuit. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
+//! hops through proxies. Calls of ISUP are those of a circuit, calls of H.225.0 and Skinny those of a call reference. Messages are put together from datagrams, fragments and segments first. All that is kept is bounded: what finds no
 //! room is counted.
 
 mod call;
 mod circuits;
 mod description;
 mod endpoints;
+mod framed;
+mod joins;
+mod lines;
+mod places;
+mod references;
 mod rows;
 mod streams;
 
@@ -22,12 +27,16 @@ pub use call::Ending;
 pub use endpoints::{Endpoints, Side, Spot};
 pub use rows::Table;
 
+use crate::classify::App;
 use crate::messages::{self, Kinds, View};
 use crate::packets::{BATCH_SIZE, Batch, Column, Packet, Packets};
+use crate::places::Located;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
 use call::{Call, Told};
-use circuits::{Circuit, Seized};
+use framed::{Framed, Protocol};
+use joins::Joins;
+use lines::{Line, Seized};
 use rows::Rows;
 use streams::{Arrived, Payload, Place, Streams};
 
@@ -81,9 +90,11 @@ pub struct State {
     calls: HashMap<u64, Call>,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
-    /// Calls of ISUP, and their numbers by circuit.
+    joins: Joins,
+    framed: Framed,
+    /// Calls of lines, and their numbers.
     seized: HashMap<u64, Seized>,
-    circuits: HashMap<Circuit, u64>,
+    lines: HashMap<Line, u64>,
     /// When calls are over, to find those that are.
     ends: BTreeSet<(i64, u64)>,
     next: u64,
@@ -103,8 +114,10 @@ impl Calls {
             streams: Streams::new(options.max_streams),
             calls: HashMap::new(),
             numbers: HashMap::new(),
+            joins: Joins::default(),
+            framed: Framed::new(options.max_streams),
             seized: HashMap::new(),
-            circuits: HashMap::new(),
+            lines: HashMap::new(),
             ends: BTreeSet::new(),
             next: 1,
             evicted: 0,
@@ -116,6 +129,13 @@ impl Calls {
     /// Goes on from what another has left.
     pub fn with_state(table: Table, state: State) -> Self {
         Self { table, state, rows: Rows::default() }
+    }
+
+    /// The same, whose rows say where calls are.
+    #[must_use]
+    pub fn located(mut self, located: Option<Located>) -> Self {
+        self.rows.located = located;
+        self
     }
 
     /// What is known, to go on from.
@@ -165,7 +185,7 @@ impl Stage for Calls {
     }
 
     fn schema(&self) -> SchemaRef {
-        self.table.schema()
+        self.table.schema(self.rows.located.is_some())
     }
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
@@ -200,14 +220,14 @@ impl Stage for Calls {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let State { evicted, streams, endpoints, .. } = &self.state;
+        let State { evicted, streams, framed, endpoints, .. } = &self.state;
         let lines = [
             (*evicted, "calls were given up because too many were open at a time: their rows end early"),
             (
-                streams.evicted,
+                streams.evicted + framed.evicted,
                 "connections or datagrams with signalling were given up because too many were open at a time",
             ),
-            (streams.gaps, "gaps in connections with signalling: messages may be missing"),
+            (streams.gaps + framed.gaps, "gaps in connections with signalling: messages may be missing"),
             (endpoints.forgotten(), "media endpoints were forgotten because there were too many"),
         ];
         lines.iter().filter(|(count, _)| *count > 0).map(|(count, text)| format!("{count} {text}")).collect()
@@ -235,6 +255,9 @@ impl State {
             // All are in the order of frames.
             while let Some(packet) = packets.get(at).filter(|packet| packet.frame() < frame) {
                 self.pass(packet.ts(), rows);
+                if rows.located.is_some() {
+                    self.hear(packets, &packet);
+                }
                 at += 1;
             }
             let packet = packets.get(at).filter(|packet| packet.frame() == frame);
@@ -248,13 +271,15 @@ impl State {
                         (view.transport(sip_row), view.payload(sip_row).unwrap_or_default());
                     let payload =
                         Payload { transport: transport.as_deref(), ..payload(view, sip_row, &bytes) };
-                    streams.take(place, payload, &mut |message| self.message(message, rows));
+                    match view.protocol(sip_row).as_deref().and_then(Protocol::of) {
+                        None => streams.take(place, payload, &mut |message| self.message(message, rows)),
+                        Some(protocol) => self.framed(protocol, place, payload, rows),
+                    }
                 }
                 sip_row += 1;
             } else if let Some((view, _)) = isup_next {
-                if let Some(told) = place.as_ref().and_then(|place| circuits::Told::of(place, view, isup_row))
-                {
-                    self.circuit(&told, rows);
+                if let Some(told) = place.as_ref().and_then(|place| circuits::told(place, view, isup_row)) {
+                    self.line(&told, rows);
                 }
                 isup_row += 1;
             }
@@ -263,6 +288,11 @@ impl State {
         // Time goes on with every packet, so that it is the same however batches end.
         while let Some(ts) = packets.ts(at) {
             self.pass(ts, rows);
+            if rows.located.is_some()
+                && let Some(packet) = packets.get(at)
+            {
+                self.hear(packets, &packet);
+            }
             at += 1;
         }
     }
@@ -282,7 +312,27 @@ impl State {
             eth_dst: packet.eth_dst(),
             vlan: packet.vlan(),
             encap: if encap.is_empty() { String::new() } else { encap.to_string() },
+            outer: packet.outer_src().zip(packet.outer_dst()),
         })
+    }
+
+    /// Takes note of where media of calls come from.
+    fn hear(&mut self, packets: &Packets<'_>, packet: &Packet<'_>) {
+        if packet.label().app != Some(App::Rtp) {
+            return;
+        }
+        let tap = packets.taps().get(usize::from(packet.tap())).copied().unwrap_or_default();
+        let tap = self.taps.iter().position(|known| known == tap).map(|tap| tap as u16);
+        let to = packet.dst().zip(packet.dst_port());
+        if let (Some(tap), Some((dst, port)), Some(src)) = (tap, to, packet.src())
+            && let Some(spot) = self.endpoints.find(tap, dst, port, packet.ts())
+        {
+            let call = self.calls.get_mut(&spot.call).map(|call| &mut call.ways);
+            let ways = call.or_else(|| self.seized.get_mut(&spot.call).map(|seized| &mut seized.ways));
+            if let Some(ways) = ways {
+                ways.keep(packet.outer_src().zip(packet.outer_dst()), Some((spot.side.other(), src)));
+            }
+        }
     }
 
     /// The number of a tap.
@@ -307,6 +357,7 @@ impl State {
     fn message(&mut self, arrived: Arrived<'_>, rows: &mut Rows) {
         let Some(told) = Told::of(arrived) else { return };
         let key = (arrived.place.tap, told.call_id.clone());
+        let is_new = !self.numbers.contains_key(&key);
         let number = match self.numbers.get(&key) {
             Some(&number) => number,
             None if told.may_begin() => {
@@ -323,6 +374,22 @@ impl State {
         call.take(&told, tap, rows, &mut self.endpoints);
         call.end_at = call.last.saturating_add(call.patience(&self.options));
         self.ends.insert((call.end_at, number));
+        if is_new {
+            self.join(arrived.place.tap, number);
+        }
+    }
+
+    /// Joins a call that begins with the one that it seems to be the other side of.
+    fn join(&mut self, tap: u16, number: u64) {
+        let Some(call) = self.calls.get(&number).filter(|call| !call.began_before()) else { return };
+        let open = |number| self.calls.get(&number).map(|other| (other.setup(), other.described()));
+        let Some(join) = self.joins.find(tap, &call.setup(), &call.described(), open) else { return };
+        if let Some(other) = self.calls.get_mut(&join.call) {
+            other.join(joins::Join { call: number, ..join.clone() });
+        }
+        if let Some(call) = self.calls.get_mut(&number) {
+            call.join(join);
+        }
     }
 
     /// The number of a call that begins; the one that would end first makes room for it.
@@ -338,19 +405,31 @@ impl State {
         number
     }
 
-    /// Takes a message of ISUP.
-    fn circuit(&mut self, told: &circuits::Told<'_>, rows: &mut Rows) {
-        if let Some(&number) = self.circuits.get(&told.circuit)
+    /// Takes a segment of Skinny or H.225.0.
+    fn framed(&mut self, protocol: Protocol, place: &Place, payload: Payload<'_>, rows: &mut Rows) {
+        let mut framed = std::mem::take(&mut self.framed);
+        framed.take(protocol, place, payload, &mut |place, message| {
+            let told = references::told(protocol, place, message, |line| self.lines.contains_key(&line));
+            if let Some(told) = told {
+                self.line(&told, rows);
+            }
+        });
+        self.framed = framed;
+    }
+
+    /// Takes a message of a line.
+    fn line(&mut self, told: &lines::Told<'_>, rows: &mut Rows) {
+        if let Some(&number) = self.lines.get(&told.line)
             && let Some(seized) = self.seized.get(&number).filter(|seized| seized.is_over(told))
         {
             self.ends.remove(&(seized.end_at, number));
             self.close(number, false, rows);
         }
-        let number = match self.circuits.get(&told.circuit) {
+        let number = match self.lines.get(&told.line) {
             Some(&number) => number,
-            None if told.may_begin() => {
+            None if told.may_begin => {
                 let number = self.begin(rows);
-                self.circuits.insert(told.circuit, number);
+                self.lines.insert(told.line, number);
                 self.seized.insert(number, Seized::new(number, told));
                 number
             }
@@ -359,7 +438,7 @@ impl State {
         let Some(seized) = self.seized.get_mut(&number) else { return };
         self.ends.remove(&(seized.end_at, number));
         let tap = self.taps.get(usize::from(told.place.tap)).map_or("", |tap| tap);
-        seized.take(told, tap, rows);
+        seized.take(told, tap, rows, &mut self.endpoints);
         seized.end_at = seized.last.saturating_add(seized.patience(&self.options));
         self.ends.insert((seized.end_at, number));
     }
@@ -372,8 +451,9 @@ impl State {
             self.endpoints.end(number, call.ended.unwrap_or(call.last));
             call.close(tap, is_timeout, rows);
         } else if let Some(seized) = self.seized.remove(&number) {
-            self.circuits.remove(&seized.circuit);
-            let tap = self.taps.get(usize::from(seized.circuit.tap)).map_or("", |tap| tap);
+            self.lines.remove(&seized.line);
+            let tap = self.taps.get(usize::from(seized.line.tap())).map_or("", |tap| tap);
+            self.endpoints.end(number, seized.ended().unwrap_or(seized.last));
             seized.close(tap, is_timeout, rows);
         }
     }
@@ -383,7 +463,7 @@ impl State {
 fn payload<'a>(view: &messages::signalling::View<'_>, row: usize, bytes: &'a [u8]) -> Payload<'a> {
     Payload {
         transport: None,
-        is_sip: view.protocol(row).is_some(),
+        is_sip: view.protocol(row).as_deref() == Some("sip"),
         by_port: view.by_port(row).unwrap_or_default(),
         seq: view.tcp_seq(row).unwrap_or_default(),
         flags: view.tcp_flags(row).unwrap_or_default(),

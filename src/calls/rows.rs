@@ -1,15 +1,16 @@
 //! The tables that are made of calls: their columns, each with its meaning.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, Field, SchemaRef};
+use arrow_schema::{ArrowError, Field, Schema, SchemaRef};
 
+use super::places::{CallPlace, CallPlaces, Ends, MediaPlace, MediaPlaces};
 use super::streams::Place;
-use crate::messages::columns::{
-    Address, Bool, Kind, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s, batch, field, schema,
-};
+use crate::messages::columns::{Address, Bool, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s};
 use crate::named::named;
+use crate::places::Located;
 
 named! {
     /// A table made of calls.
@@ -26,7 +27,7 @@ named! {
 }
 
 /// A field whose values can name somebody: its metadata say so, for who shows it.
-fn marked(field: Field, personal: Option<&str>) -> Field {
+pub(super) fn marked(field: Field, personal: Option<&str>) -> Field {
     let Some(personal) = personal else { return field };
     let mut metadata: HashMap<String, String> = field.metadata().clone().into();
     metadata.insert("personal".to_owned(), personal.to_owned());
@@ -41,48 +42,54 @@ macro_rules! rows {
         #[derive(Debug, Default)]
         pub(super) struct $name {
             len: usize,
-            $($field: <$kind as Kind>::Builder,)+
+            $($field: <$kind as $crate::messages::columns::Kind>::Builder,)+
         }
 
         #[derive(Debug, Clone, Default)]
         pub(super) struct $row<'a> {
-            $($(#[doc = $fdoc])+ pub $field: Option<<$kind as Kind>::Value<'a>>,)+
+            $($(#[doc = $fdoc])+ pub $field: Option<<$kind as $crate::messages::columns::Kind>::Value<'a>>,)+
         }
 
         impl $name {
             pub fn push(&mut self, row: $row<'_>) {
+                use $crate::messages::columns::Kind;
                 self.len += 1;
                 $(<$kind>::append(&mut self.$field, row.$field);)+
             }
 
-            pub fn schema() -> SchemaRef {
+            pub fn schema() -> arrow_schema::SchemaRef {
+                use $crate::messages::columns::{Kind, field, schema};
                 let fields = vec![$({
                     let personal: Option<&str> = [$($personal)?].first().copied();
-                    marked(field(stringify!($field).trim_end_matches('_'), <$kind>::data_type(), concat!($($fdoc),+)), personal)
+                    $crate::calls::rows::marked(field(stringify!($field).trim_end_matches('_'), <$kind>::data_type(), concat!($($fdoc),+)), personal)
                 },)+];
                 schema(fields, concat!($($doc),+))
             }
 
+            #[allow(dead_code, reason = "rows beside others are as many as those")]
             pub fn len(&self) -> usize {
                 self.len
             }
 
-            pub fn finish(&mut self) -> Result<RecordBatch, ArrowError> {
+            pub fn finish(&mut self) -> Result<arrow_array::RecordBatch, arrow_schema::ArrowError> {
+                use $crate::messages::columns::{Kind, batch};
                 self.len = 0;
                 batch(Self::schema(), vec![$(<$kind>::finish(&mut self.$field),)+])
             }
         }
     };
 }
+pub(super) use rows;
 
 rows! {
-    /// Calls: one row a call and tap, put together from SIP by Call-ID, and from ISUP and BICC over SIGTRAN by circuit.
+    /// Calls: one row a call and tap, put together from SIP by Call-ID, from ISUP and BICC over SIGTRAN by circuit, from H.225.0 and Skinny by call reference.
     CallRows, CallRow {
         /// Number of the call, from 1, in the order in which calls began.
         call: U64,
         /// Where the capture was taken.
         tap: Text,
-        /// Call-ID; of ISUP the point codes of both exchanges, the smaller first, and the circuit: `10-20 5`.
+        /// Call-ID; of ISUP the point codes of both exchanges, the smaller first, and the circuit: `10-20 5`; of H.225.0 the ends of the connection, of Skinny
+        /// the addresses of phone and manager, and the call reference.
         call_id: Text as "id",
         /// Tag of who called.
         from_tag: Text as "text",
@@ -95,7 +102,7 @@ rows! {
         began_before: Bool,
         /// When it was first called.
         began: Time,
-        /// When it first rang, or was told to be in progress: the first response from 180 to 189; of ISUP when the address was complete.
+        /// When it first rang, or was told to be in progress: the first response from 180 to 189; of ISUP when the address was complete, of H.225.0 when the called one was alerted.
         rang: Time,
         /// When it was first answered.
         answered: Time,
@@ -107,7 +114,7 @@ rows! {
         ended_by: Text,
         /// Status of the last final response to a call.
         final_status: U16,
-        /// Why it ended: cause value of ITU-T Q.850, as ISUP says, or the field Reason (RFC 3326).
+        /// Why it ended: cause value of ITU-T Q.850, as ISUP and Q.931 say, or the field Reason (RFC 3326).
         cause: U8,
         /// From the call to the first ringing, milliseconds.
         post_dial_ms: U64,
@@ -117,7 +124,7 @@ rows! {
         talk_ms: U64,
         /// Who called: a number if there is one, else the user part.
         caller: Text as "user",
-        /// The field that says so; `ISUP`.
+        /// The field that says so; `ISUP`, `Q.931`, `Skinny`.
         caller_source: Text,
         /// Who was called, likewise.
         callee: Text as "user",
@@ -147,7 +154,7 @@ rows! {
         isup_called: Text as "user",
         /// Number calling, likewise.
         isup_calling: Text as "user",
-        /// What signalling goes over: of SIP `udp`, `tcp`, `sctp`, `ws`; of ISUP and BICC `m3ua`, `m2ua`, `m2pa`.
+        /// What signalling goes over: of SIP `udp`, `tcp`, `sctp`, `ws`; of ISUP and BICC `m3ua`, `m2ua`, `m2pa`; else `h225`, `skinny`.
         transport: Text,
         /// Address that the first call came from.
         src: Address,
@@ -206,6 +213,14 @@ rows! {
         session_id: Text as "text",
         /// Identifier of charging, icid-value of P-Charging-Vector (RFC 7315), likewise.
         icid: Text as "text",
+        /// Calls of this tap that seem to be the other side of it, where something terminates it and calls anew (a B2BUA): never certain.
+        joins: U64s,
+        /// What each of these rests on, in words: `session-id`, `icid` (both carry the same); `callee`, `caller` (the same number, in whatever form);
+        /// `diversion` (the later one was diverted from the number that the earlier one called), `address` (the later one comes from where the earlier one
+        /// went), `media` (both describe the same endpoint).
+        join_basis: Texts,
+        /// How far that goes, of each: `high`, an identifier, or both numbers and media; `medium`, both numbers and the address; `low`, less.
+        join_confidence: Texts,
         /// What Require names.
         require: Texts as "text",
         /// Messages, retransmissions left out.
@@ -238,9 +253,9 @@ rows! {
         src_port: U16,
         /// Destination port.
         dst_port: U16,
-        /// What carries it: `udp`, `tcp`, `sctp`, `ws`; `m3ua`, `m2ua`, `m2pa`.
+        /// What carries it: `udp`, `tcp`, `sctp`, `ws`; `m3ua`, `m2ua`, `m2pa`; `h225`, `skinny`.
         transport: Text,
-        /// Method of a request; of ISUP the kind of message, such as `IAM`.
+        /// Method of a request; of others the kind of message, such as `IAM`, `SETUP`, `CallState RingIn`.
         method: Text,
         /// Status of a response.
         status: U16,
@@ -312,7 +327,7 @@ rows! {
         call: U64,
         /// Where the capture was taken.
         tap: Text,
-        /// Who receives there: `caller` or `callee`.
+        /// Who receives there: `caller` or `callee`; none if it is neither, such as a recorder that Skinny makes a phone send to as well.
         side: Text,
         /// `audio`, `video`, `image`, …
         medium: Text,
@@ -373,27 +388,55 @@ impl<'a> MessageRow<'a> {
 }
 
 impl Table {
-    /// The columns of its rows.
-    pub fn schema(self) -> SchemaRef {
+    /// The columns of its rows; with those of places if they are `located`.
+    pub fn schema(self, located: bool) -> SchemaRef {
+        let beside = |rows: SchemaRef, places: SchemaRef| if located { joined(&rows, &places) } else { rows };
         match self {
-            Self::Calls => CallRows::schema(),
+            Self::Calls => beside(CallRows::schema(), CallPlaces::schema()),
             Self::Messages => MessageRows::schema(),
             Self::Changes => ChangeRows::schema(),
-            Self::Media => MediaRows::schema(),
+            Self::Media => beside(MediaRows::schema(), MediaPlaces::schema()),
         }
     }
+}
+
+/// The fields of both, of which the first ones say what a row is.
+fn joined(rows: &Schema, places: &Schema) -> SchemaRef {
+    let fields = rows.fields().iter().chain(places.fields()).cloned().collect::<Vec<_>>();
+    Arc::new(Schema::new_with_metadata(fields, rows.metadata().clone()))
 }
 
 /// Rows of one table.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub calls: CallRows,
+    /// What ends of calls are looked up in; without it, rows do not say where they are.
+    pub located: Option<Located>,
+    calls: CallRows,
+    call_places: CallPlaces,
     pub messages: MessageRows,
     pub changes: ChangeRows,
-    pub media: MediaRows,
+    media: MediaRows,
+    media_places: MediaPlaces,
 }
 
 impl Rows {
+    /// Adds a call, and where it is.
+    pub fn push_call<'a>(&mut self, row: CallRow<'_>, ends: impl FnOnce() -> Ends<'a>) {
+        self.calls.push(row);
+        if let Some(located) = &self.located {
+            self.call_places.push(CallPlace::of(located, &ends()));
+        }
+    }
+
+    /// Adds a media endpoint, and where it is.
+    pub fn push_media(&mut self, row: MediaRow<'_>) {
+        if let Some(located) = &self.located {
+            let (src, dst) = (row.src.unwrap_or_default(), row.dst.unwrap_or_default());
+            self.media_places.push(MediaPlace::of(located, row.addr, src, dst));
+        }
+        self.media.push(row);
+    }
+
     pub fn len(&self, table: Table) -> usize {
         match table {
             Table::Calls => self.calls.len(),
@@ -404,11 +447,19 @@ impl Rows {
     }
 
     pub fn finish(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
+        let is_located = self.located.is_some();
+        let beside = |rows: RecordBatch, places: RecordBatch| {
+            if !is_located {
+                return Ok(rows);
+            }
+            let columns = rows.columns().iter().chain(places.columns()).cloned().collect();
+            RecordBatch::try_new(joined(&rows.schema(), &places.schema()), columns)
+        };
         match table {
-            Table::Calls => self.calls.finish(),
+            Table::Calls => beside(self.calls.finish()?, self.call_places.finish()?),
             Table::Messages => self.messages.finish(),
             Table::Changes => self.changes.finish(),
-            Table::Media => self.media.finish(),
+            Table::Media => beside(self.media.finish()?, self.media_places.finish()?),
         }
     }
 }

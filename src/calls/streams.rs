@@ -24,6 +24,8 @@ pub(super) struct Place {
     pub eth_dst: Option<Mac>,
     pub vlan: Option<u16>,
     pub encap: String,
+    /// Ends of the outermost tunnel.
+    pub outer: Option<(Addr, Addr)>,
 }
 
 /// A payload, as the table of signalling has it.

@@ -82,7 +82,7 @@ impl Frames {
         let stage = Box::new(Calls::new(table, options));
         let mut staged = Staged::new(stage, options_of_scan, |options| Scan::new(reader, options));
         let batches: Vec<_> = staged.by_ref().map(Result::unwrap).collect();
-        let rows = arrow_select(&table.schema(), &batches);
+        let rows = arrow_select(&table.schema(false), &batches);
         (rows, staged.warnings())
     }
 }
@@ -704,6 +704,140 @@ fn calls_of_circuits() {
         isup(&mut frames, true, 7, &INITIAL[..cut]);
         frames.table(Table::Calls);
     }
+}
+
+/// A TPKT with a message of Q.931: call reference 5, these elements.
+fn q931(is_callees: bool, kind: u8, elements: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![3, 0, 0, 9 + elements.len() as u8, 8, 2, if is_callees { 0x80 } else { 0 }, 5, kind];
+    bytes.extend(elements);
+    bytes
+}
+
+const PHONE: End = ("192.0.2.101", 40000);
+const GATEWAY: End = ("192.0.2.201", 1720);
+
+/// A call of H.225.0, each direction cut into segments of so many bytes.
+fn over_h225(cut: usize) -> Frames {
+    let mut frames = Frames::default();
+    // Calling 225 (national), called +32 2 555 01 99 (international); cause 16: normal clearing.
+    let setup = q931(false, 0x05, b"\x04\x03\x90\x90\xa3\x6c\x05\x21\x80225\x70\x0b\x913225550199");
+    let setup = [b"\x03\0\0\x04".as_slice(), &setup].concat();
+    let told = [
+        (true, setup),
+        (false, q931(true, 0x02, &[])),
+        (false, q931(true, 0x01, &[])),
+        (false, q931(true, 0x07, &[])),
+        (true, q931(false, 0x5a, &[8, 2, 0x80, 0x90])),
+    ];
+    let mut seqs = [100_u32, 500];
+    frames.tcp(PHONE, GATEWAY, 99, true, b"");
+    frames.tcp(GATEWAY, PHONE, 499, true, b"");
+    for (is_callers, bytes) in told {
+        let (from, to, seq) =
+            if is_callers { (PHONE, GATEWAY, &mut seqs[0]) } else { (GATEWAY, PHONE, &mut seqs[1]) };
+        for part in bytes.chunks(cut) {
+            // Each is seen twice, as where a segment is sent again.
+            frames.tcp(from, to, *seq, false, part);
+            frames.tcp(from, to, *seq, false, part);
+            *seq += part.len() as u32;
+        }
+    }
+    frames
+}
+
+#[test]
+fn a_call_of_h225_in_any_segments() {
+    let names = "state ended_by cause caller caller_source callee transport src dst messages retransmissions began_before call_id";
+    let expected = "state=ended ended_by=caller cause=16 caller=225 caller_source=Q.931 callee=+3225550199 transport=h225 \
+        src=192.0.2.101 dst=192.0.2.201 messages=5 retransmissions=0 began_before=false \
+        call_id=192.0.2.101:40000-192.0.2.201:1720 5";
+    for cut in [1, 2, 3, 5, 8, 13, 1000] {
+        let calls = over_h225(cut).table(Table::Calls);
+        assert_eq!((calls.num_rows(), &*row(&calls, 0, names)), (1, expected), "{cut}");
+    }
+    let messages = over_h225(1000).table(Table::Messages);
+    assert_eq!(
+        column(&messages, "method"),
+        ["SETUP", "CALL PROCEEDING", "ALERTING", "CONNECT", "RELEASE COMPLETE"]
+    );
+    assert_eq!(column(&messages, "side"), ["caller", "callee", "callee", "callee", "caller"]);
+    for (batch_size, workers) in [(1, 0), (64, 2)] {
+        let again = over_h225(3).table_with(Table::Calls, Options::default(), batch_size, workers).0;
+        assert_eq!(again, over_h225(3).table(Table::Calls));
+    }
+}
+
+/// A message of Skinny with a header of version 0.
+fn skinny(kind: u32, words: &[u32]) -> Vec<u8> {
+    let all = [4 + 4 * words.len() as u32, 0, kind].into_iter().chain(words.iter().copied());
+    all.flat_map(u32::to_le_bytes).collect()
+}
+
+#[test]
+fn a_call_of_skinny() {
+    let manager: End = ("192.0.2.201", 2000);
+    let addr = |octets: [u8; 4]| u32::from_le_bytes(octets);
+    let told = [
+        (false, skinny(0x111, &[1, 1, 9])),
+        (false, skinny(0x111, &[3, 1, 9])),
+        (false, skinny(0x105, &[9, 77, 20, 8, 0, 0, 9])),
+        (true, skinny(0x22, &[0, addr([192, 0, 2, 101]), 17718, 77, 9])),
+        (false, skinny(0x105, &[9, 77, 20, 4, 0, 0, 9])),
+        (false, skinny(0x8a, &[9, 77, addr([192, 0, 2, 55]), 4000, 20, 4, 0, 0, 0, 0, 9])),
+        // What a recorder gets has a reference of its own.
+        (false, skinny(0x8a, &[9, 78, addr([192, 0, 2, 66]), 6000, 20, 4, 0, 0, 0, 0, 12])),
+        (false, skinny(0x111, &[5, 1, 9])),
+        (false, skinny(0x111, &[8, 1, 9])),
+        (false, skinny(0x111, &[5, 1, 9])),
+        (false, skinny(0x111, &[2, 1, 9])),
+    ];
+    let mut frames = Frames::default();
+    let mut seqs = [100_u32, 500];
+    for (is_phones, bytes) in told {
+        let (from, to, seq) =
+            if is_phones { (PHONE, manager, &mut seqs[0]) } else { (manager, PHONE, &mut seqs[1]) };
+        frames.tcp(from, to, *seq, false, &bytes);
+        *seq += bytes.len() as u32;
+    }
+    let calls = frames.table(Table::Calls);
+    assert_eq!(
+        row(&calls, 0, "state ended_by began_before transport src dst caller_media callee_media messages"),
+        "state=ended ended_by=- began_before=false transport=skinny src=192.0.2.101 dst=192.0.2.201 \
+         caller_media=audio 192.0.2.101:17718 callee_media=audio 192.0.2.55:4000 messages=11"
+    );
+    let media = frames.table(Table::Media);
+    assert_eq!(column(&media, "side"), ["caller", "callee", "-"]);
+    assert_eq!(column(&media, "addr"), ["192.0.2.101", "192.0.2.55", "192.0.2.66"]);
+    assert_eq!(column(&media, "payloads"), ["9 G722/8000", "0 PCMU/8000", "0 PCMU/8000"]);
+}
+
+#[test]
+fn both_sides_of_what_calls_anew() {
+    let [carol, dave]: [End; 2] = [("192.0.2.33", 5060), ("192.0.2.44", 5060)];
+    let invite = |id: &str, from: &str, to: &str| {
+        message(&format!("INVITE sip:{to}@192.0.2.201 SIP/2.0"), "1 INVITE", "", "", "")
+            .replace("alice@", &format!("{from}@"))
+            .replace("bob@", &format!("{to}@"))
+            .replace("3848276298220188511", id)
+    };
+    let mut frames = Frames::default();
+    frames.udp(ALICE, BOB, &invite("a", "+32470123456", "+3225550199"));
+    frames.udp(BOB, carol, &invite("b", "0470123456", "025550199"));
+    frames.udp(BOB, dave, &invite("c", "anonymous", "+3225550199"));
+    frames.udp(ALICE, BOB, &invite("d", "+32470123457", "+3225550198"));
+    let calls = frames.table(Table::Calls);
+    let names = "call joins join_basis join_confidence";
+    let mut rows: Vec<_> = (0..4).map(|at| row(&calls, at, names)).collect();
+    rows.sort();
+    assert_eq!(
+        rows,
+        [
+            "call=1 joins=[2, 3] join_basis=callee caller address,callee address join_confidence=medium,low",
+            "call=2 joins=[1] join_basis=callee caller address join_confidence=medium",
+            "call=3 joins=[1] join_basis=callee address join_confidence=low",
+            "call=4 joins=- join_basis=- join_confidence=-",
+        ]
+    );
 }
 
 #[test]

@@ -9,7 +9,6 @@ mod places;
 mod rows;
 mod table;
 
-pub use places::Located;
 pub use table::{Flows, Options};
 
 use crate::hash::fold;

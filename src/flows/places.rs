@@ -1,42 +1,20 @@
 //! The columns of a row that say where its ends are.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::builder::{ListBuilder, StringBuilder};
 use arrow_array::types::UInt32Type;
 use arrow_schema::{ArrowError, DataType, Field};
 
-use std::sync::Arc;
-
 use super::conversation::Conversation;
 use super::rows::{addresses, outer};
 use super::table::Tunnel;
 use crate::arrays::{Names, columns, labels, numbers, texts};
 use crate::places::zones::{Seen, Zone};
-use crate::places::{Country, Place, Places};
+use crate::places::{Country, Located, Place, SCOPES, abroad, scope};
 use crate::wire::ip::Addr;
-
-/// What the ends of conversations are looked up in.
-#[derive(Debug, Clone)]
-pub struct Located {
-    /// What is known of addresses.
-    pub places: Arc<Places>,
-    /// The countries that count as home; without any, ends in one country are national.
-    pub home: Vec<Country>,
-}
-
-/// Whose traffic it is, as a network of the home country sees it.
-const SCOPES: [&str; 3] = ["national", "international", "transit"];
-
-/// The number of the scope, if both countries are known.
-fn scope(home: &[Country], src: Option<Country>, dst: Option<Country>) -> Option<u16> {
-    let (src, dst) = (src.filter(|src| !src.is_region())?, dst.filter(|dst| !dst.is_region())?);
-    if home.is_empty() {
-        return Some(u16::from(src != dst));
-    }
-    Some(u16::from(!home.contains(&src)).saturating_add(u16::from(!home.contains(&dst))))
-}
 
 /// What is known of the ends of one conversation.
 struct Ends {
@@ -50,15 +28,8 @@ struct Ends {
 
 impl Ends {
     /// Countries of the tunnel's ends in which neither end of the conversation is.
-    fn crosses(&self) -> Option<BTreeSet<&'static str>> {
-        let known = |country: Option<Country>| country.filter(|country| !country.is_region());
-        let (src, dst) = (known(self.src.country)?, known(self.dst.country)?);
-        let outer = [known(self.outer_src), known(self.outer_dst)];
-        if outer == [None, None] {
-            return None;
-        }
-        let abroad = outer.into_iter().flatten().filter(|&country| country != src && country != dst);
-        Some(abroad.map(Country::code).collect())
+    fn crosses(&self) -> Option<BTreeSet<Country>> {
+        abroad([self.src.country, self.dst.country], [self.outer_src, self.outer_dst])
     }
 }
 
@@ -112,7 +83,9 @@ pub(super) fn batch(
         ListBuilder::new(StringBuilder::new()).with_field(Arc::new(Field::new("item", DataType::Utf8, true)));
     for ends in each() {
         match ends.crosses() {
-            Some(countries) => crossed.append_value(countries.into_iter().map(Some)),
+            Some(countries) => {
+                crossed.append_value(countries.into_iter().map(|country| Some(country.code())));
+            }
             None => crossed.append_null(),
         }
     }
@@ -124,7 +97,7 @@ pub(super) fn batch(
         dst_country = labels(codes.all(), dst_country.into_iter())?;
         /// `national`: both ends are in the home country, or without one, in the same. `international`: one end is in the home country, or without one, they
         /// are in two. `transit`: neither end is in the home country. Null where a country is not known.
-        scope = labels(&SCOPES, each().map(|ends| scope(&located.home, ends.src.country, ends.dst.country)))?;
+        scope = labels(&SCOPES, each().map(|ends| scope(&located.home, [ends.src.country, ends.dst.country]).map(u16::from)))?;
         /// Number of the autonomous system of the source.
         src_asn = numbers::<UInt32Type>(each().map(|ends| asn(&ends.src)));
         /// Number of the autonomous system of the destination.
@@ -152,36 +125,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_scope_is_that_which_a_home_network_sees() {
-        let [be, de, fr, eu] = ["BE", "DE", "FR", "EU"].map(Country::from_code);
-        let of = |home: &[Option<Country>]| home.iter().copied().flatten().collect::<Vec<_>>();
-        for (home, src, dst, expected) in [
-            (of(&[be]), be, be, Some("national")),
-            (of(&[be]), be, de, Some("international")),
-            (of(&[be]), de, be, Some("international")),
-            (of(&[be]), de, de, Some("transit")),
-            (of(&[be]), de, fr, Some("transit")),
-            (of(&[be]), be, None, None),
-            (of(&[be]), eu, be, None),
-            (of(&[be, de]), be, de, Some("national")),
-            (of(&[be, de]), fr, de, Some("international")),
-            (of(&[]), de, de, Some("national")),
-            (of(&[]), de, fr, Some("international")),
-            (of(&[]), None, None, None),
-        ] {
-            let found = scope(&home, src, dst).map(|number| SCOPES[usize::from(number)]);
-            assert_eq!(found, expected, "{home:?} {src:?} {dst:?}");
-        }
-    }
-
-    #[test]
     fn a_tunnel_crosses_countries_in_which_neither_end_is() {
         let code = Country::from_code;
         let place = |text| Place { country: code(text), ..Place::default() };
         let crosses = |src, dst, outer_src, outer_dst| {
             let (src, dst, outer_src, outer_dst) = (place(src), place(dst), code(outer_src), code(outer_dst));
             let found = Ends { src, dst, outer_src, outer_dst, src_zone: None, dst_zone: None }.crosses();
-            found.map(|countries| countries.into_iter().collect::<Vec<_>>().join(" "))
+            found.map(|countries| countries.into_iter().map(Country::code).collect::<Vec<_>>().join(" "))
         };
         assert_eq!(crosses("BE", "BE", "BE", "NL").as_deref(), Some("NL"));
         assert_eq!(crosses("BE", "BE", "NL", "DE").as_deref(), Some("DE NL"));

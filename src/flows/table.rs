@@ -9,12 +9,13 @@ use hashbrown::{HashMap, HashTable};
 
 use super::Key;
 use super::conversation::{ACK, Conversation, EndReason, SYN};
-use super::places::{self, Located};
+use super::places;
 use super::rows;
 use crate::arrays::Names;
 use crate::dissect::{Encap, Stack};
 use crate::messages::{Kind, Kinds, View};
 use crate::packets::{Batch, Column, Packet, Packets};
+use crate::places::Located;
 use crate::prefetch::prefetch;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;

@@ -9,12 +9,12 @@ use crate::dissect::{Layers, Transport};
 use crate::wire::ip::Fragment;
 
 table! {
-    /// Frames that may hold call signalling, as they are: SIP over UDP, TCP, SCTP and WebSocket, what follows it in later segments, and
-    /// later fragments.
+    /// Frames that may hold call signalling, as they are: SIP over UDP, TCP, SCTP and WebSocket, Skinny and H.225.0, what follows in later
+    /// segments, and later fragments.
     Signalling, Row {
         /// What carries it: `udp`, `tcp`, `sctp`; none in a later fragment.
         transport: Text,
-        /// What it is: `sip` by its bytes or port; none for segments and fragments that are text, and so may go on with it.
+        /// What it is: `sip`, `skinny`, `h225` by its bytes or port; none for segments and fragments that are text, and so may go on with it.
         protocol: Text,
         /// Whether the ports say so: then all segments of the connection are in the table.
         by_port: Bool,
@@ -43,12 +43,12 @@ impl Table for Signalling {
         // What earlier frames tell is left out, so that the same rows come of frames that are read one by one.
         let layers = &Layers { joined_ports: None, ..*frame.layers };
         let label = classify::label(layers);
-        let is_sip = label.app == Some(App::Sip);
-        if !is_sip && !may_continue(layers) {
+        let protocol = label.app.filter(|app| matches!(app, App::Sip | App::Skinny | App::H225));
+        if protocol.is_none() && !may_continue(layers) {
             return;
         }
         let mut row = Row {
-            protocol: is_sip.then(|| "sip".into()),
+            protocol: protocol.map(|app| app.name().into()),
             payload_len: Some(layers.payload_len),
             payload: Some(Cow::Borrowed(layers.payload)),
             ..Row::default()
@@ -64,7 +64,8 @@ impl Table for Signalling {
                 }
                 let alone = Layers { payload: &[], payload_len: 0, ..*layers };
                 row.transport = Some("tcp".into());
-                row.by_port = Some(classify::label(&alone).app == Some(App::Sip));
+                let by_port = classify::label(&alone).app;
+                row.by_port = Some(by_port == Some(App::Sip) || by_port.is_some() && by_port == protocol);
                 row.tcp_seq = Some(tcp.seq.get());
                 row.tcp_flags = Some(flags);
             }

@@ -93,6 +93,7 @@ impl Kinds {
             // SIP over WebSocket too.
             App::Http => return Self::of(&[Kind::Sip, Kind::Transfer]),
             App::Sip => return Self::of(&[Kind::Sip, Kind::Signalling]),
+            App::Skinny | App::H225 => Kind::Signalling,
             _ => return Self(0),
         };
         Self::of(&[kind])

@@ -6,6 +6,7 @@
 
 mod columns;
 mod country;
+mod located;
 pub(crate) mod map;
 mod number;
 mod read;
@@ -17,6 +18,8 @@ use std::path::Path;
 
 pub use columns::{look_up, look_up_numbers};
 pub use country::Country;
+pub use located::Located;
+pub(crate) use located::{SCOPES, abroad, scope, single};
 use map::{Builder, Range, RangeMap};
 pub use number::{Numbering, country_of_number, numbering};
 pub use special::special;

@@ -19,6 +19,7 @@ use crate::flows::{self, Flows};
 use crate::media;
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
+use crate::places::Located;
 use crate::stage::{Stage, Staged};
 use crate::voice::Voice;
 
@@ -130,10 +131,10 @@ pub fn table_names() -> Vec<&'static str> {
     messages::Kind::ALL.iter().map(|kind| kind.name()).collect()
 }
 
-/// What the ends of conversations are looked up in.
-fn located(places: &Places, home: &[PyBackedStr]) -> PyResult<flows::Located> {
+/// What ends of conversations and calls are looked up in.
+fn located(places: &Places, home: &[PyBackedStr]) -> PyResult<Located> {
     let home = home.iter().map(|code| country_of(code)).collect::<PyResult<_>>()?;
-    Ok(flows::Located { places: places.0.clone(), home })
+    Ok(Located { places: places.0.clone(), home })
 }
 
 /// The schema of the rows that a stage makes.
@@ -148,7 +149,7 @@ pub fn stage_schema(name: &str, places: Option<PyRef<'_, Places>>) -> PyResult<T
         }
         "media" => Voice::new(calls::Options::default(), media::Options::default()).schema(),
         name => match calls::Table::from_name(name) {
-            Some(table) => table.schema(),
+            Some(table) => table.schema(places.is_some()),
             None => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),
         },
     };
@@ -361,13 +362,16 @@ impl Stream {
 
     /// Calls: what :func:`tapsight.calls` reads.
     #[staticmethod]
-    #[pyo3(signature = (sources, *, table="calls", tap=None, threads=None))]
+    #[pyo3(signature = (sources, *, table="calls", tap=None, threads=None, places=None, home=Vec::new()))]
+    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn calls(
         py: Python<'_>,
         sources: Vec<Bound<'_, PyAny>>,
         table: &str,
         tap: Option<String>,
         threads: Option<usize>,
+        places: Option<PyRef<'_, Places>>,
+        home: Vec<PyBackedStr>,
     ) -> PyResult<Self> {
         let table = calls::Table::from_name(table).ok_or_else(|| {
             let known: Vec<_> = calls::Table::ALL.iter().map(|table| table.name()).collect();
@@ -376,7 +380,8 @@ impl Stream {
                 known.join(", ")
             ))
         })?;
-        let stage = Calls::new(table, calls::Options::default());
+        let located = places.map(|places| located(&places, &home)).transpose()?;
+        let stage = Calls::new(table, calls::Options::default()).located(located);
         Self::staged(py, sources, tap, threads, Box::new(stage))
     }
 
