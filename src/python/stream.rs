@@ -363,7 +363,6 @@ impl Stream {
     /// Calls: what :func:`tapsight.calls` reads.
     #[staticmethod]
     #[pyo3(signature = (sources, *, table="calls", tap=None, threads=None, places=None, home=Vec::new()))]
-    #[expect(clippy::too_many_arguments, reason = "they are keywords")]
     fn calls(
         py: Python<'_>,
         sources: Vec<Bound<'_, PyAny>>,
