@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -58,11 +59,24 @@ def test_new_and_gone(result: tapsight.Result) -> None:
     ids = result.findings["id"].to_pylist()
     later = result.since([*ids[1:], "gone"])
     assert later.findings["id"].to_pylist() == ids[:1]
-    assert (later.known, later.gone, later.exit_code) == (len(ids) - 1, ("gone",), 1)
+    assert (later.known, later.gone, later.exit_code) == (tuple(ids[1:]), ("gone",), 1)
     assert later.verdicts == result.verdicts
-    assert "no more: gone, which the baseline has" in render(later)
+    assert "not found this time: gone, which the baseline has" in render(later)
     data = json.loads(later.to_json())
-    assert (data["known"], data["gone"]) == (len(ids) - 1, ["gone"])
+    assert (data["known"], data["gone"]) == (ids[1:], ["gone"])
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+def test_one_nights_output_is_the_next_nights_baseline(
+    result: tapsight.Result, tmp_path: Path, form: str
+) -> None:
+    ids = result.findings["id"].to_pylist()
+    monday = result.since(ids[:1]).from_severity("high")
+    path = tmp_path / f"monday.{form}"
+    path.write_text(monday.to_json() if form == "json" else monday.to_ndjson())
+    tuesday = result.since(read_baseline(path))
+    assert (tuesday.findings.num_rows, tuesday.gone, tuesday.exit_code) == (0, (), 0)
+    assert sorted(tuesday.known) == sorted(ids)
 
 
 def test_severity(result: tapsight.Result, mirrored: Generated) -> None:
@@ -75,6 +89,7 @@ def test_severity(result: tapsight.Result, mirrored: Generated) -> None:
     done = CliRunner().invoke(app, [*arguments, "--fail-on", "critical", "--min-severity", "high"])
     assert done.exit_code == 0, done.output
     assert "MEDIUM" not in done.output
+    assert re.search(r"and \d+ findings? of lower severity", done.output)
     assert CliRunner().invoke(app, [*arguments, "--fail-on", "hihg"]).exit_code == 2
 
 

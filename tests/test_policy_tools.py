@@ -64,7 +64,7 @@ def test_the_schema_refuses_what_is_none(text: str) -> None:
 
 
 def test_a_first_policy_of_nothing_is_one() -> None:
-    policy = Policy.loads(starter())
+    policy = Policy.loads(starter()[0])
     states = {row.check: row.state for row in standings(policy)}
     assert states["V2"] == "off"
     assert states["I6"] == "judges"
@@ -73,7 +73,8 @@ def test_a_first_policy_of_nothing_is_one() -> None:
 
 def test_a_first_policy_of_captures_lists_what_they_show(mirrored: Generated) -> None:
     sources = {"inside": str(mirrored.inside), "outside": str(mirrored.outside)}
-    text = starter(sources)
+    text, problems = starter(sources)
+    assert problems == ()
     policy = Policy.loads(text)
     truth = json.loads(mirrored.scenario.read_text())["implants"][0]
     (allowed,) = policy.options("I5").allow
@@ -84,6 +85,28 @@ def test_a_first_policy_of_captures_lists_what_they_show(mirrored: Generated) ->
     }
     # All that was seen is listed, but for copies: those are never.
     assert (verdicts["V1"], verdicts["I5"], verdicts["I6"]) == ("pass", "pass", "fail")
+
+
+def test_a_first_policy_says_what_it_leaves_out(tmp_path: Path) -> None:
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+    from scapy.utils import wrpcap
+
+    frames = [
+        Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+        / IP(src=f"192.0.2.{host}", dst="198.51.100.1")
+        / UDP(sport=5060, dport=5060)
+        / b"OPTIONS sip:a SIP/2.0\r\nCall-ID: 1\r\nCSeq: 1 OPTIONS\r\n\r\n"
+        for host in range(1, 61)
+    ]
+    wrpcap(str(tmp_path / "many.pcap"), frames)
+    (tmp_path / "none.pcap").write_bytes(b"not a capture")
+    done = CliRunner().invoke(
+        app, ["policy", "init", str(tmp_path / "many.pcap"), str(tmp_path / "none.pcap")]
+    )
+    assert done.exit_code == 2
+    assert "none.pcap" in done.stderr
+    assert "11 more were seen, with fewer packets" in done.stdout
 
 
 def test_a_diff_says_what_a_change_changes(mirrored: Generated, tmp_path: Path) -> None:
@@ -112,4 +135,4 @@ def test_commands(tmp_path: Path) -> None:
     assert json.loads(CliRunner().invoke(app, ["policy", "schema"]).output) == schema()
     out = tmp_path / "first.toml"
     assert CliRunner().invoke(app, ["policy", "init", "-o", str(out)]).exit_code == 0
-    assert out.read_text() == starter()
+    assert out.read_text() == starter()[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -116,6 +117,14 @@ def test_numbers_are_those_of_the_tables(page: Path, mirrored: tapsight.Result) 
         assert sentence in texts.text
     for row in mirrored.verdicts.to_pylist():
         assert row["title"] in texts.text
+    # Of the first finding: how many, of how many, when.
+    first = pl.DataFrame(mirrored.findings).row(0, named=True)
+    assert f"{first['packets']:,}" in texts.text
+    assert f"{100 * first['packets'] / first['judged']:.1f} % (95 %: " in texts.text
+    assert (
+        "17,436 frames of 2 taps (inside and outside), 2026-01-01 00:00:00 UTC to 2026-01-01 00:00:19 UTC."
+        in texts.text
+    )
     links = [value for name, value in texts.attributes if name == "href" and value and value[0] != "#"]
     assert links
     assert all((page.parent / link).is_file() for link in links if link)
@@ -124,19 +133,48 @@ def test_numbers_are_those_of_the_tables(page: Path, mirrored: tapsight.Result) 
 
 
 def test_the_timeline_counts_every_packet_once(mirrored: tapsight.Result) -> None:
-    """All packets of both taps; those sent there are those that the collector's address has as outer destination."""
+    """All packets of both taps; those sent there are the copies that the lab has made, as often as a tap saw them."""
     moments = mirrored.plot.moments
     head = next(iter(moments.heads))
     counts = moments.counts.filter(pl.col("finding") == head).group_by("sent").agg(pl.col("packets").sum())
     sent = dict(counts.iter_rows())
-    taps = [str(capture.name) for capture in mirrored.run.captures] if mirrored.run else []
-    packets = pl.concat(tapsight.scan(tap).select("outer_dst", "ts", "frame") for tap in taps).collect()
-    collector = pl.DataFrame(mirrored.findings)["collector"].struct.field("address")[0]
-    there = packets.filter(tapsight.addresses.to_text(packets["outer_dst"]) == collector)
-    assert sent == {"there": there.height, "elsewhere": packets.height - there.height}
+    frames = sum(mirrored.taps["frames"].to_pylist())
+    assert mirrored.run is not None
+    truth = Path(mirrored.run.captures[0].name).parent / "truth.ndjson"
+    copies = [row for row in map(json.loads, truth.read_text().splitlines()) if row["implant"] is not None]
+    assert sent == {"there": len(copies), "elsewhere": frames - len(copies)}
+    traffic = moments.traffic.filter(pl.col("finding") == head)
+    assert traffic["packets"].sum() == len(copies)
     # The lab makes copies 15 microseconds after the original.
     assert moments.lags["lag_ns"].unique().to_list() == [15_000]
     assert not moments.unread
+
+
+def test_what_is_no_copy_is_not_called_one(tmp_path: Path) -> None:
+    """An unlisted tunnel: its packets went nowhere else. And media without a tunnel: those that go to the address."""
+    files = generate(Scenario(implants=(Implant("redirect"),)), tmp_path)
+    result = tapsight.check({"inside": str(files.inside), "outside": str(files.outside)}, policy=files.policy)
+    assert "copy" not in result.findings["kind"].to_pylist()
+    result.report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "and a copy to" not in text
+    assert not result.plot.moments.copies
+    moved = generate(Scenario(implants=(Implant("media-redirect"),)), tmp_path / "moved")
+    result = tapsight.check({"inside": str(moved.inside), "outside": str(moved.outside)}, policy=moved.policy)
+    rows = pl.DataFrame(result.findings).filter(pl.col("check").str.starts_with("B14"))
+    there = result.plot.moments.counts.filter(pl.col("sent") == "there")
+    heads = result.plot.moments.heads
+    for id_, packets in rows.select("id", "packets").iter_rows():
+        assert there.filter(pl.col("finding") == heads[id_])["packets"].sum() == packets
+    assert rows.height
+
+
+def test_what_is_left_out_is_said(mirrored: tapsight.Result, tmp_path: Path) -> None:
+    quiet = mirrored.since(mirrored.findings["id"].to_pylist())
+    quiet.report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "Nothing that failed." not in text
+    assert "Not shown: 5 findings that the baseline has." in text
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:

@@ -118,10 +118,12 @@ class Result:
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
     """What was asked, and of which captures; what :meth:`evidence` needs."""
-    known: int = 0
-    """Findings that were left out because an earlier run has them; see :meth:`since`."""
+    known: tuple[str, ...] = ()
+    """Ids of findings that were left out because an earlier run has them; see :meth:`since`."""
+    lesser: tuple[str, ...] = ()
+    """Ids of findings that were left out because of their severity; see :meth:`from_severity`."""
     gone: tuple[str, ...] = ()
-    """Ids of findings that an earlier run had, and that this one has not."""
+    """Ids of findings that an earlier run had, and that this one has not, for whatever reason: what cannot be judged is not found."""
 
     @property
     def exit_code(self) -> int:
@@ -136,10 +138,9 @@ class Result:
 
     def from_severity(self, severity: Severity) -> Result:
         """The same with findings of this severity and above only; verdicts and answers are those of all."""
-        wanted = pa.array(SEVERITIES[SEVERITIES.index(severity) :])
-        return dataclasses.replace(
-            self, findings=self.findings.filter(pc.is_in(self.findings["severity"], value_set=wanted))
-        )
+        wanted = SEVERITIES[SEVERITIES.index(severity) :]
+        kept, left = self._parted([each in wanted for each in self.findings["severity"].to_pylist()])
+        return dataclasses.replace(self, findings=kept, lesser=(*self.lesser, *left))
 
     def since(self, baseline: Iterable[str]) -> Result:
         """The same without the findings that an earlier run has; verdicts and answers are those of all.
@@ -149,13 +150,14 @@ class Result:
         """
         ids = frozenset(baseline)
         mine = self.findings["id"].to_pylist()
-        is_new = pa.array([id_ not in ids for id_ in mine], pa.bool_())
-        return dataclasses.replace(
-            self,
-            findings=self.findings.filter(is_new),
-            known=self.known + sum(id_ in ids for id_ in mine),
-            gone=tuple(sorted(ids.difference(mine))),
-        )
+        kept, left = self._parted([id_ not in ids for id_ in mine])
+        gone = tuple(sorted(ids.difference(mine, self.lesser, self.known)))
+        return dataclasses.replace(self, findings=kept, known=(*self.known, *left), gone=gone)
+
+    def _parted(self, is_kept: Sequence[bool]) -> tuple[pa.Table, list[str]]:
+        """The findings that are kept, and the ids of the others."""
+        kept = pa.array(is_kept, pa.bool_())
+        return self.findings.filter(kept), self.findings.filter(pc.invert(kept))["id"].to_pylist()
 
     def explained(self) -> list[dict[str, Any]]:
         """What was named, but not reported, by reason: ``detector``, ``claims``, ``packets``."""
@@ -173,7 +175,8 @@ class Result:
         """All but the flows as plain values.
 
         ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``problems``,
-        ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``known`` and ``gone`` (:meth:`since`), ``explained``. Times are RFC 3339 with nanoseconds.
+        ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``known``, ``lesser`` and
+        ``gone`` (ids), ``explained``. Times are RFC 3339 with nanoseconds.
         """
         return {
             "tapsight": version(),
@@ -185,7 +188,8 @@ class Result:
             "taps_compared": compared_rows(self.taps_compared),
             "verdicts": plain_rows(self.verdicts),
             "findings": plain_rows(self.findings),
-            "known": self.known,
+            "known": list(self.known),
+            "lesser": list(self.lesser),
             "gone": list(self.gone),
             "explained": self.explained(),
         }
@@ -197,13 +201,13 @@ class Result:
     def to_ndjson(self) -> str:
         """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
 
-        Types: ``run`` (versions, ``known`` and ``gone``), ``answer``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
+        Types: ``run`` (versions, ``known``, ``lesser`` and ``gone``), ``answer``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
         """
         data = self.to_dict()
         lines: list[dict[str, Any]] = [
             {
                 "type": "run",
-                **{key: data[key] for key in ("tapsight", "schema", "attack", "known", "gone")},
+                **{key: data[key] for key in ("tapsight", "schema", "attack", "known", "lesser", "gone")},
             }
         ]
         lines += [{"type": "problem", "message": message} for message in data["problems"]]

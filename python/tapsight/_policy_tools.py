@@ -100,9 +100,7 @@ def compare(
         after: The second.
         options: Others of :func:`tapsight.check`.
     """
-    from tapsight._check import check
-
-    results = [check(sources, policy=policy, **options) for policy in (before, after)]
+    results = _judged(sources, before, after, options)
     verdicts = [{row["check"]: row for row in result.verdicts.to_pylist()} for result in results]
     findings = [_by_check(result) for result in results]
     changes = []
@@ -114,6 +112,17 @@ def compare(
         if old != new or came or went:
             changes.append(Change(id_, _title(id_), old, new, came, went))
     return changes, results[1].problems
+
+
+def _judged(sources: Sources, before: Policy, after: Policy, options: Mapping[str, Any]) -> list[Result]:
+    """What both policies make of the captures. They are examined once, unless the engine has to know of the network in which they differ."""
+    from tapsight._check import check, examine_readable, judge
+    from tapsight._sources import read_sources
+
+    if before.network != after.network:
+        return [check(sources, policy=policy, **options) for policy in (before, after)]
+    examination, problems = examine_readable(read_sources(sources), network=before.network, **options)
+    return [judge(examination, policy, problems) for policy in (before, after)]
 
 
 def _by_check(result: Result) -> dict[str, dict[str, str]]:
@@ -138,16 +147,24 @@ _HEAD = """\
 """
 
 
-def starter(sources: Sources | None = None) -> str:
-    """A first policy: empty, or with what captures show, to be gone through line by line."""
-    seen = _seen(sources) if sources is not None else {}
-    note = "  # seen, not agreed: check each" if seen else ""
-    peers, vlans = seen.get("peers", []), seen.get("vlans", [])
+def starter(sources: Sources | None = None) -> tuple[str, tuple[str, ...]]:
+    """A first policy: empty, or with what captures show, to be gone through line by line; and which captures could not be read."""
+    seen, problems = _seen(sources) if sources is not None else ({}, ())
+
+    def note(name: str) -> str:
+        if not seen:
+            return ""
+        rest = seen[name][1] - len(seen[name][0])
+        return "  # seen, not agreed: check each" + (
+            f"; {rest} more were seen, with fewer packets" if rest else ""
+        )
+
+    peers, vlans, tunnels = (seen.get(name, ([], 0))[0] for name in ("peers", "vlans", "tunnels"))
     lines = [
         _HEAD,
         "[sets]",
-        f"voice_peers = {_list(peers)}{note}",
-        f"voice_vlans = {_list(vlans)}{note}",
+        f"voice_peers = {_list(peers)}{note('peers')}",
+        f"voice_vlans = {_list(vlans)}{note('vlans')}",
         "mirror_sinks = []  # addresses to which copies may go",
         "",
         "[network]",
@@ -162,54 +179,56 @@ def starter(sources: Sources | None = None) -> str:
         "enabled = " + ("true" if vlans else "false  # once voice_vlans says where voice belongs: true"),
         "",
         "[checks.I5]  # no tunnels but these",
-        f"allow = [{note}",
+        f"allow = [{note('tunnels')}",
         *(
             f"  {{ encap = {_text(encap)}, between = [{_text(src)}, {_text(dst)}]{id_} }},"
-            for encap, src, dst, id_ in seen.get("tunnels", [])
+            for encap, src, dst, id_ in tunnels
         ),
         "]",
         "",
         "[checks.I6]  # no copies but to these",
         'sinks = "mirror_sinks"',
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n", problems
 
 
-def _seen(sources: Sources) -> dict[str, list[Any]]:
+def _seen(sources: Sources) -> tuple[dict[str, tuple[list[Any], int]], tuple[str, ...]]:
+    """What captures show of each kind: the first ones, those with most packets, and how many there are."""
     import polars as pl
 
     from tapsight._check import check
     from tapsight.checks._base import flows_frame
 
-    flows = flows_frame(check(sources).flows)
+    result = check(sources)
+    flows = flows_frame(result.flows)
     voice = flows.filter(pl.col("traffic") == "voice-signalling")
-    ends = pl.concat([voice["src"], voice["dst"]]).drop_nulls().value_counts(sort=True)
+    ends = _most(
+        pl.concat([voice.select(pl.col(end).alias("end"), "packets") for end in ("src", "dst")]), ["end"]
+    )
     media = flows.filter(pl.col("traffic") == "voice-media", pl.col("encap").is_null())
-    vlans = media["vlan"].drop_nulls().unique().sort().head(SUGGESTED).to_list()
-    return {
-        "peers": sorted(address_text(each) for each in ends["src"].head(SUGGESTED)),
-        "vlans": vlans,
-        "tunnels": _tunnels(flows),
+    vlans = _most(media, ["vlan"])
+    tunnels = _most(
+        flows.drop_nulls(["outer_src", "outer_dst"]), ["encap", "outer_src", "outer_dst", "tunnel_id"]
+    )
+    seen: dict[str, tuple[list[Any], int]] = {
+        "peers": (sorted(address_text(each) for each in ends["end"].head(SUGGESTED)), ends.height),
+        "vlans": (sorted(vlans["vlan"].head(SUGGESTED)), vlans.height),
+        "tunnels": ([_tunnel(row) for row in tunnels.head(SUGGESTED).to_dicts()], tunnels.height),
     }
+    return seen, result.problems
 
 
-def _tunnels(flows: pl.DataFrame) -> list[tuple[str, str, str, str]]:
+def _most(flows: pl.DataFrame, by: list[str]) -> pl.DataFrame:
+    """By these columns, the first of which says something, those with most packets first."""
     import polars as pl
 
-    named = ["encap", "outer_src", "outer_dst", "tunnel_id"]
-    tunnels = (
-        flows.drop_nulls(["encap", "outer_src", "outer_dst"]).group_by(named).agg(pl.col("packets").sum())
-    )
-    rows = tunnels.sort("packets", *named, descending=[True, *[False] * 4], nulls_last=True).head(SUGGESTED)
-    return [
-        (
-            row["encap"],
-            address_text(row["outer_src"]),
-            address_text(row["outer_dst"]),
-            f", id = {row['tunnel_id']}" if row["tunnel_id"] is not None else "",
-        )
-        for row in rows.to_dicts()
-    ]
+    summed = flows.drop_nulls(by[0]).group_by(by).agg(pl.col("packets").sum())
+    return summed.sort("packets", *by, descending=[True, *[False] * len(by)], nulls_last=True)
+
+
+def _tunnel(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    id_ = f", id = {row['tunnel_id']}" if row["tunnel_id"] is not None else ""
+    return row["encap"], address_text(row["outer_src"]), address_text(row["outer_dst"]), id_
 
 
 def _list(items: Iterable[object]) -> str:

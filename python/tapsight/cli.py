@@ -82,6 +82,8 @@ TableForm = Annotated[
     Literal["csv", "ndjson", "arrow", "parquet"] | None,
     typer.Option("--format", help="How to write it; else as the ending of FILE says, else csv."),
 ]
+SeverityWord = Literal["info", "low", "medium", "high", "critical"]
+"""As :data:`tapsight._options.Severity`, which takes longer to import."""
 Columns = Annotated[str | None, typer.Option(metavar="A,B,...", help="Only these columns, in this order.")]
 
 
@@ -343,11 +345,11 @@ def check(
         ),
     ] = None,
     min_severity: Annotated[
-        Literal["info", "low", "medium", "high", "critical"],
+        SeverityWord,
         typer.Option(help="Show only findings of this severity and above."),
     ] = "info",
     fail_on: Annotated[
-        Literal["info", "low", "medium", "high", "critical"],
+        SeverityWord,
         typer.Option(help="Exit with 1 only for findings of this severity and above."),
     ] = "info",
     quiet: Quiet = False,
@@ -358,10 +360,7 @@ def check(
         from tapsight._baseline import read_baseline
         from tapsight._check import check as run
 
-        if evidence is not None:
-            _require_evidence(captures, evidence)
-        elif zero_payload:
-            raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
+        _check_evidence(captures, evidence, zero_payload=zero_payload)
         earlier = read_baseline(baseline) if baseline is not None else None
         with _progress(quiet) as progress:
             result = run(
@@ -437,10 +436,7 @@ def report(
         if _to_terminal(output):
             raise ValueError("a page is not for terminals: name a file with -o")
         page.require()
-        if evidence is not None:
-            _require_evidence(captures, evidence)
-        elif zero_payload:
-            raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
+        _check_evidence(captures, evidence, zero_payload=zero_payload)
         with _progress(quiet) as progress:
             result = run(
                 captures,
@@ -565,7 +561,10 @@ def policy_check(file: PolicyArgument) -> None:
         from tapsight import _policy_tools
         from tapsight.policy import Policy
 
-        typer.echo(safe(f"{file}: {_policy_tools.summary(Policy.load(file))}"))
+        policy = Policy.load(file)
+        # What it names is read too.
+        policy.known_places()
+        typer.echo(safe(f"{file}: {_policy_tools.summary(policy)}"))
 
 
 @policies.command("explain")
@@ -594,9 +593,10 @@ def policy_init(
     with _errors():
         from tapsight import _files, _policy_tools
 
-        text = _policy_tools.starter(captures or None)
+        text, problems = _policy_tools.starter(captures or None)
         with _files.output(output) as file:
             file.write(text.encode())
+        _end(problems)
 
 
 @policies.command("diff")
@@ -728,6 +728,14 @@ def _require_evidence(captures: list[str], directory: Path) -> None:
 
     _evidence.require_files(read_sources(captures))
     _evidence.require_room(directory)
+
+
+def _check_evidence(captures: list[str], directory: Path | None, *, zero_payload: bool) -> None:
+    """That evidence can be written, if it is asked for."""
+    if directory is not None:
+        _require_evidence(captures, directory)
+    elif zero_payload:
+        raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
 
 
 def _to_terminal(output: str | None) -> bool:

@@ -224,6 +224,17 @@ _REST_EVIDENCE = 16
 # --- The table --------------------------------------------------------------------------------------------------------
 
 
+def period(taps: pa.Table) -> tuple[int, int]:
+    """The first and last time of captures, nanoseconds; zeros if there is none."""
+    import polars as pl
+
+    times = pl.DataFrame(taps).select(
+        pl.col("first_ts").min().dt.timestamp("ns"), pl.col("last_ts").max().dt.timestamp("ns")
+    )
+    first, last = times.row(0) if times.height else (None, None)
+    return first or 0, last or 0
+
+
 class FrameNumbers:
     """Turns a frame's number in a tap's stream into the number that Wireshark shows in the file."""
 

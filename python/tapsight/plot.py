@@ -123,9 +123,8 @@ class Plot:
         import polars as pl
 
         head = self._head(finding)
-        rows = _of(self.moments.prefixes, head).with_columns(
-            (pl.col("copied") / pl.max_horizontal("packets", "copied")).alias("share")
-        )
+        both = _of(self.moments.prefixes, head).group_by("prefix").agg(pl.col("packets", "copied").sum())
+        rows = both.with_columns((pl.col("copied") / pl.max_horizontal("packets", "copied")).alias("share"))
         bars = alt.Chart(rows).encode(
             alt.Y("prefix:N", sort=alt.SortField("copied", "descending"), title=None)
         )
@@ -249,7 +248,14 @@ class Plot:
         if finding not in self._result.findings["id"].to_pylist():
             raise ValueError(f"no finding has the id {finding!r}")
         if finding not in heads:
-            raise ValueError(f"finding {finding} does not say where packets went")
+            from tapsight.report._moments import MOST
+
+            first = (
+                f" (of the first {MOST} findings, which are looked at)"
+                if self._result.findings.num_rows > MOST
+                else ""
+            )
+            raise ValueError(f"finding {finding} does not say where packets went{first}")
         return heads[finding]
 
 

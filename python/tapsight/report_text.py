@@ -188,14 +188,17 @@ def _findings(page: _Page, result: Result) -> None:
         page.labelled("", row["sentence"], hang=4)
         if where := collector_text(row["collector"]):
             page.labelled("to", where, indent=4, hang=15)
-        for label, text in evidence_lines(row["evidence"]):
-            page.labelled(label, text, indent=4, hang=15)
+        for file, frames, shown in frames_by_file(row["evidence"]):
+            page.labelled("frames", f"{file}: {frames}", indent=4, hang=15)
+            page.labelled("look up", shown, indent=4, hang=15)
     if result.findings.num_rows > len(findings):
         page.line(f"  and {result.findings.num_rows - len(findings):,} more: --format json lists all")
     if result.known:
-        page.line(f"  and {plural(result.known, 'finding')} that the baseline has")
+        page.line(f"  and {plural(len(result.known), 'finding')} that the baseline has")
+    if result.lesser:
+        page.line(f"  and {plural(len(result.lesser), 'finding')} of lower severity")
     if result.gone:
-        page.line(f"  no more: {listing(list(result.gone), 8)}, which the baseline has")
+        page.line(f"  not found this time: {listing(list(result.gone), 8)}, which the baseline has")
 
 
 def collector_text(collector: Mapping[str, Any]) -> str:
@@ -206,21 +209,21 @@ def collector_text(collector: Mapping[str, Any]) -> str:
     return "  ".join(filter(None, (collector["address"], collector["mac"], tunnel)))
 
 
-def evidence_lines(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """For each file its frames by role, and the display filter that shows them in Wireshark, as label and text."""
+def frames_by_file(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
+    """For each file its frames by role, and the display filter that shows them in Wireshark."""
     files: dict[str, list[Mapping[str, Any]]] = {}
     for frame in evidence:
         files.setdefault(frame["file"] or f"tap {frame['tap']}", []).append(frame)
-    lines = []
+    rows = []
     for file, frames in files.items():
         roles: dict[str, list[int]] = {}
         for frame in frames:
             roles.setdefault(frame["role"], []).append(frame["frame"])
         texts = [f"{role} {', '.join(map(str, sorted(numbers)[:4]))}" for role, numbers in roles.items()]
         more = sum(max(0, len(numbers) - 4) for numbers in roles.values())
-        lines.append(("frames", f"{file}: {'; '.join(texts)}" + (f" and {more} more" if more else "")))
-        lines.append(("look up", display_filter(frame["frame"] for frame in frames[:_LOOKED_UP])))
-    return lines
+        shown = display_filter(frame["frame"] for frame in frames[:_LOOKED_UP])
+        rows.append((file, "; ".join(texts) + (f" and {more} more" if more else ""), shown))
+    return rows
 
 
 def display_filter(frames: Iterable[int]) -> str:

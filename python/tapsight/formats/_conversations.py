@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 import polars as pl
 
 from tapsight import addresses
-from tapsight._text import safe
+from tapsight.formats._zeek import escaped, head
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,16 +52,7 @@ def write_eve(batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
 
 def write_zeek(batches: Iterable[pa.RecordBatch], file: IO[bytes]) -> None:
     """A log with a line for each flow with addresses."""
-    head = [
-        "#separator \\x09",
-        "#set_separator\t,",
-        "#empty_field\t(empty)",
-        "#unset_field\t-",
-        "#path\tconn",
-        "\t".join(["#fields", *ZEEK]),
-        "\t".join(["#types", *ZEEK.values()]),
-    ]
-    file.write(("\n".join(head) + "\n").encode())
+    file.write(("\n".join(head("conn", ZEEK)) + "\n").encode())
     for batch in batches:
         text = _zeek(_frame(batch)).write_csv(
             separator="\t", include_header=False, quote_style="never", null_value="-"
@@ -77,7 +68,7 @@ def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
     macs = [addresses.mac_to_text(frame[name]).alias(name) for name in ("eth_src", "eth_dst")]
     tap = frame["tap"].cast(pl.String)
     known = tap.unique()
-    shown = tap.replace_strict(known, pl.Series([safe(name) for name in known], dtype=pl.String))
+    shown = tap.replace_strict(known, pl.Series([escaped(name) for name in known], dtype=pl.String))
     ids = tap.replace_strict(
         known, pl.Series([f"t{zlib.crc32(name.encode()):08x}" for name in known], dtype=pl.String)
     )

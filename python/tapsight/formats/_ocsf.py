@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tapsight._check import as_json, version
 from tapsight.checks import CHECKS
-from tapsight.findings import attack, technique_names
+from tapsight.findings import attack, period, technique_names
 from tapsight.formats import _rows
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def render(result: Result) -> str:
         "product": {"name": "tapsight", "vendor_name": "tapsight", "version": version()},
     }
     objects = [_detection(row, metadata) for row in _rows.findings(result)]
-    _, last = _rows.period(result)
+    _, last = period(result.taps)
     verdicts = (row for row in result.verdicts.to_pylist() if row["check"] in CHECKS)
     objects += [_compliance(row, last, metadata) for row in verdicts]
     return "".join(as_json(each) + "\n" for each in objects)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tapsight._check import plain_rows
+from tapsight._text import time_text
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
 
@@ -33,20 +33,6 @@ def findings(result: Result) -> Iterator[dict[str, Any]]:
         }
 
 
-def period(result: Result) -> tuple[int, int]:
-    """The first and last time of the captures, nanoseconds: what a verdict is about."""
-    import polars as pl
-
-    taps = pl.DataFrame(result.taps).select(
-        pl.col("first_ts").min().dt.timestamp("ns"), pl.col("last_ts").max().dt.timestamp("ns")
-    )
-    first, last = taps.row(0) if taps.height else (None, None)
-    return first or 0, last or 0
-
-
 def utc(nanoseconds: int, digits: int) -> str:
     """A time as ISO 8601 with so many digits of a second, without a zone."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    fraction = f".{rest:09d}"[: digits + 1] if digits else ""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S") + fraction
+    return time_text(nanoseconds, digits).removesuffix(" UTC").replace(" ", "T")

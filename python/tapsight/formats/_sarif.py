@@ -1,4 +1,4 @@
-"""SARIF 2.1.0 (OASIS standard): a result for each finding, and one for each verdict without any.
+"""SARIF 2.1.0 (OASIS standard): a result for each finding, and one for each verdict without any that is shown.
 
 A verdict that passes is a result of kind ``pass``, one that is unknown of kind ``open``: "the scan was insufficient to determine"
 (section 3.27.9). Findings point to their captures and, in ``logicalLocations``, to frames by number.
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 LEVEL = {"critical": "error", "high": "error", "medium": "warning", "low": "note", "info": "note"}
 _SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_KIND = {"pass": "pass", "fail": "fail", "unknown": "open"}
 FRAMES = 32
 """Frames that a result names; the tables and evidence have all."""
 
@@ -33,7 +34,8 @@ def render(result: Result) -> str:
     techniques = sorted({each for row in _rows.findings(result) for each in row["attack"]})
     index = {technique: at for at, technique in enumerate(techniques)}
     results = [_finding(row, rules, index) for row in _rows.findings(result)]
-    results += [_verdict(row, rules) for row in verdicts if row["verdict"] != "fail"]
+    told = {row["family"] for row in _rows.findings(result)}
+    results += [_verdict(row, rules) for row in verdicts if row["check"] not in told]
     taxonomy = {
         "name": "ATT&CK",
         "version": attack()[0],
@@ -98,13 +100,12 @@ def _finding(row: dict[str, Any], rules: list[str], techniques: dict[str, int]) 
 
 
 def _verdict(row: dict[str, Any], rules: list[str]) -> dict[str, Any]:
-    passed = row["verdict"] == "pass"
     text = f"{row['title']}: {row['verdict']}" + (f" ({row['reason']})" if row["reason"] else "")
     return {
         "ruleId": row["check"],
         "ruleIndex": rules.index(row["check"]),
-        "kind": "pass" if passed else "open",
-        "level": "none",
+        "kind": _KIND[row["verdict"]],
+        "level": LEVEL[row["severity"]] if row["verdict"] == "fail" else "none",
         "message": {"text": text},
         "properties": {key: row[key] for key in ("in_scope", "judged", "coverage")},
     }

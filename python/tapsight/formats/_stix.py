@@ -5,11 +5,12 @@ Ids are made of what they name (UUID version 5), so the same captures make the s
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from tapsight._check import as_json, version
-from tapsight.findings import attack, technique_names
+from tapsight.findings import attack, period, technique_names
 from tapsight.formats import _rows
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _OWN = uuid.uuid5(uuid.NAMESPACE_URL, "tapsight")
 
 def render(result: Result) -> str:
     """The bundle; without findings, of the identity of the tool alone."""
-    _, last = _rows.period(result)
+    _, last = period(result.taps)
     identity = _object(
         "identity",
         "tapsight",
@@ -54,7 +55,7 @@ def _object(kind: str, key: str, time_ns: int, **properties: Any) -> dict[str, A
 
 def _observable(kind: str, key: dict[str, Any], **properties: Any) -> dict[str, Any]:
     """An observable, whose id is made of the properties in ``key`` as canonical JSON (RFC 8785)."""
-    canonical = as_json(dict(sorted(key.items()))).replace(": ", ":").replace(", ", ",")
+    canonical = json.dumps(key, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     id_ = f"{kind}--{uuid.uuid5(_OBSERVABLES, canonical)}"
     return {"type": kind, "spec_version": "2.1", "id": id_, **key, **properties}
 

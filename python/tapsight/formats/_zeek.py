@@ -7,9 +7,10 @@ https://docs.zeek.org/en/current/log-formats.html.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tapsight._text import safe
+from tapsight.findings import period
 from tapsight.formats import _rows
 
 if TYPE_CHECKING:
@@ -33,17 +34,10 @@ FIELDS = {
 def render(result: Result) -> str:
     """A notice for each finding."""
     rows = list(_rows.findings(result))
-    times = [row["last_ns"] for row in rows] or [_rows.period(result)[1]]
+    times = [row["last_ns"] for row in rows] or [period(result.taps)[1]]
     opened, closed = (_stamp(time) for time in (min(times), max(times)))
     lines = [
-        "#separator \\x09",
-        "#set_separator\t,",
-        "#empty_field\t(empty)",
-        "#unset_field\t-",
-        "#path\tnotice",
-        f"#open\t{opened}",
-        "\t".join(["#fields", *FIELDS]),
-        "\t".join(["#types", *FIELDS.values()]),
+        *head("notice", FIELDS, f"#open\t{opened}"),
         *("\t".join(_notice(row)) for row in rows),
         f"#close\t{closed}",
     ]
@@ -69,13 +63,39 @@ def _notice(row: dict[str, Any]) -> list[str]:
     return [_value(values[field]) for field in FIELDS]
 
 
+def head(path: str, fields: Mapping[str, str], *more: str) -> list[str]:
+    """The lines that a log begins with."""
+    return [
+        "#separator \\x09",
+        "#set_separator\t,",
+        "#empty_field\t(empty)",
+        "#unset_field\t-",
+        f"#path\t{path}",
+        *more,
+        "\t".join(["#fields", *fields]),
+        "\t".join(["#types", *fields.values()]),
+    ]
+
+
+def escaped(text: str) -> str:
+    """Text as the ASCII writer has it: bytes that are not printable, and backslashes, are a backslash, an x and two digits."""
+    return "".join(
+        char
+        if " " <= char <= "~" and char != "\\"
+        else "".join(f"\\x{byte:02x}" for byte in char.encode("utf-8", "backslashreplace"))
+        for char in text
+    )
+
+
 def _value(text: str | None) -> str:
-    """A value as the ASCII writer has it: what separates or is no printable character is escaped, and ``-`` is not what is unset."""
+    """A value: what is unset is ``-``, and a text that looks so is escaped."""
     if text is None:
         return "-"
-    if text in {"", "-", "(empty)"}:
-        return "(empty)" if text == "" else f"\\x{ord(text[0]):02x}{text[1:]}"
-    return safe(text).replace("\t", "\\x09")
+    if text == "":
+        return "(empty)"
+    if text in {"-", "(empty)"}:
+        return f"\\x{ord(text[0]):02x}{text[1:]}"
+    return escaped(text)
 
 
 def _stamp(nanoseconds: int) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import ipaddress
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 import tapsight
 from tapsight._sources import SourceError
-from tapsight._text import address_text
+from tapsight.checks._paths import prefix_of, prefix_text
+from tapsight.findings import period
 
 if TYPE_CHECKING:
     from tapsight._check import Result
@@ -32,7 +32,6 @@ _COLUMNS = (
     "outer_src",
     "outer_dst",
     "tunnel_id",
-    "ip_version",
     "src",
     "dst",
     "traffic",
@@ -50,11 +49,12 @@ class Moments:
     lags: pl.DataFrame
     """``finding`` and ``lag_ns``, by how much a copy was later than its original: of the pairs among the evidence."""
     prefixes: pl.DataFrame
-    """``finding``, ``prefix``, and how many ``packets`` from or to it were seen, of which ``copied``: on the tap that saw most."""
+    """``finding``, ``end`` (``src`` or ``dst``), ``prefix``, how many ``packets`` from or to it were seen at the tap that saw most of them,
+    and how many ``copied`` ones at the tap that saw most of those."""
     traffic: pl.DataFrame
     """``finding``, ``traffic`` (class) and ``packets``: what was sent there."""
-    evidence: pl.DataFrame
-    """``finding``, ``role``, ``ts``, ``file``, ``frame`` of the evidence."""
+    copies: frozenset[str]
+    """The findings among ``finding`` of which packets were copied: of others, what went there went nowhere else."""
     heads: Mapping[str, str]
     """By each finding that says where packets went, the first one that says the same: what is told of it is told of both."""
     unread: tuple[str, ...]
@@ -67,8 +67,13 @@ _COUNTS: dict[str, pl.DataType | type[pl.DataType]] = {
     "sent": pl.String,
     "packets": pl.UInt64,
 }
-_PREFIXES = {"finding": pl.String, "prefix": pl.String, "packets": pl.UInt64, "copied": pl.UInt64}
-_TRAFFIC = {"finding": pl.String, "traffic": pl.String, "packets": pl.UInt64}
+_PREFIXES = {
+    "finding": pl.String,
+    "end": pl.String,
+    "prefix": pl.String,
+    "packets": pl.UInt64,
+    "copied": pl.UInt64,
+}
 _LAGS = {"finding": pl.String, "lag_ns": pl.Int64}
 _EVIDENCE: dict[str, pl.DataType | type[pl.DataType]] = {
     "finding": pl.String,
@@ -83,10 +88,12 @@ _EVIDENCE: dict[str, pl.DataType | type[pl.DataType]] = {
 def destination(finding: Mapping[str, Any]) -> pl.Expr | None:
     """Whether a packet goes where the finding says that packets should not: into its tunnel or, without one, to its MAC address."""
     collector = finding["collector"]
+    # What goes there without a tunnel has it as its own address.
+    outer = "outer_" if collector["encap"] is not None else ""
     if collector["address"] is not None:
-        is_there = pl.col("outer_dst") == pl.lit(_address(collector["address"]))
+        is_there = pl.col(f"{outer}dst") == pl.lit(_address(collector["address"]))
         if finding["exporter"] is not None:
-            is_there &= pl.col("outer_src") == pl.lit(_address(finding["exporter"]))
+            is_there &= pl.col(f"{outer}src") == pl.lit(_address(finding["exporter"]))
         if collector["tunnel_id"] is not None:
             is_there &= pl.col("tunnel_id") == collector["tunnel_id"]
         return is_there.fill_null(value=False)
@@ -117,43 +124,43 @@ def moments(result: Result) -> Moments:
         if row["kind"] == "copy":
             copies.add(same)
     evidence = _evidence(pl.DataFrame(findings))
-    times = pl.DataFrame(result.taps).select(pl.col("first_ts").min(), pl.col("last_ts").max())
-    first, last = (time.dt.timestamp("ns").item() or 0 for time in times)
+    first, last = period(result.taps)
     width = max(1, (last - first) // BINS + 1)
     unread: list[str] = []
-    counts, traffic, prefixes, seen = [], [], [], []
+    counts, traffic = _Sum(["finding", "bin", "there"]), _Sum(["finding", "traffic"])
+    prefixes, seen = [], []
     wanted = evidence.select("file", "frame").unique()
     for capture, packets in _captures(result, unread):
         mine = wanted.filter(pl.col("file") == capture.name).select("frame")
-        ends: list[pl.DataFrame] = []
+        ends = _Sum(["finding", "end", "prefix", "there"])
         for batch in packets:
-            seen.append(
-                batch.join(mine, on="frame").select(pl.lit(capture.name).alias("file"), "frame", "ts")
-            )
+            proof = batch.join(mine, on="frame").select(pl.lit(capture.name).alias("file"), "frame", "ts")
+            if proof.height:
+                seen.append(proof)
             bins = batch.with_columns(
                 (first + (pl.col("ts").dt.timestamp("ns") - first) // width * width).alias("bin")
             )
             for id_, place in places.items():
                 named = bins.with_columns(pl.lit(id_).alias("finding"), place.alias("there"))
-                counts.append(named.group_by("finding", "bin", "there").len())
-                traffic.append(named.filter("there").group_by("finding", "traffic").len())
+                counts.add(named)
+                traffic.add(named.filter("there"))
                 if id_ in copies:
-                    ends += _ends(named)
-        if ends:
-            prefixes.append(
-                pl.concat(ends)
-                .group_by("finding", "prefix")
-                .agg(pl.col("packets").sum(), pl.col("copied").sum())
-                .with_columns(pl.lit(capture.tap).alias("tap"))
-            )
+                    for end in ("src", "dst"):
+                        prefix = prefix_of(end)
+                        ends.add(
+                            named.drop_nulls(end).with_columns(
+                                pl.lit(end).alias("end"), prefix.alias("prefix")
+                            )
+                        )
+        prefixes.append(ends.total().with_columns(pl.lit(capture.tap).alias("tap")))
     timed = _timed(evidence, seen)
     return Moments(
         width_ns=width,
-        counts=_counts(counts),
+        counts=_counts(counts.total()),
         lags=_lags(timed),
         prefixes=_prefixes(prefixes),
-        traffic=_summed(traffic, ["finding", "traffic"]) if traffic else pl.DataFrame(schema=_TRAFFIC),
-        evidence=timed.drop("at"),
+        traffic=traffic.total(),
+        copies=frozenset(copies),
         heads=heads,
         unread=tuple(unread),
     )
@@ -213,11 +220,35 @@ def _lags(evidence: pl.DataFrame) -> pl.DataFrame:
     return pairs.select("finding", "lag_ns").cast(_LAGS)  # type: ignore[arg-type]
 
 
-def _counts(counts: list[pl.DataFrame]) -> pl.DataFrame:
-    if not counts:
+class _Sum:
+    """Packets by these columns, of one batch after another. However many there are, it holds few."""
+
+    _PARTS = 64
+
+    def __init__(self, by: list[str]) -> None:
+        self._by = by
+        self._parts: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Counts the rows."""
+        counted = rows.group_by(self._by).agg(pl.len().cast(pl.UInt64).alias("packets"))
+        if counted.height:
+            self._parts.append(counted)
+        if len(self._parts) > self._PARTS:
+            self._parts = [self.total()]
+
+    def total(self) -> pl.DataFrame:
+        """The sums, in order."""
+        if not self._parts:
+            return pl.DataFrame(schema={**dict.fromkeys(self._by, pl.String()), "packets": pl.UInt64()})
+        summed = pl.concat(self._parts).group_by(self._by).agg(pl.col("packets").sum())
+        return summed.sort(self._by, nulls_last=True)
+
+
+def _counts(counts: pl.DataFrame) -> pl.DataFrame:
+    if counts.is_empty():
         return pl.DataFrame(schema=_COUNTS)
-    summed = _summed(counts, ["finding", "bin", "there"])
-    return summed.select(
+    return counts.select(
         "finding",
         pl.from_epoch("bin", time_unit="ns").dt.replace_time_zone("UTC").alias("ts"),
         pl.when("there").then(pl.lit("there")).otherwise(pl.lit("elsewhere")).alias("sent"),
@@ -225,42 +256,26 @@ def _counts(counts: list[pl.DataFrame]) -> pl.DataFrame:
     ).sort("finding", "ts", "sent")
 
 
-def _summed(parts: Iterable[pl.DataFrame], by: list[str]) -> pl.DataFrame:
-    return pl.concat(parts).group_by(by).agg(pl.col("len").sum().cast(pl.UInt64).alias("packets")).sort(by)
-
-
-def _ends(named: pl.DataFrame) -> list[pl.DataFrame]:
-    """How many packets prefixes have: the copies, and the others. Networks of 24 bits, and of 48 of IPv6."""
-    frames = []
-    for end in ("src", "dst"):
-        is_v4 = pl.col("ip_version") == 4
-        prefix = pl.when(is_v4).then(pl.col(end).bin.slice(0, 15)).otherwise(pl.col(end).bin.slice(0, 6))
-        frames.append(
-            named.drop_nulls(end)
-            .group_by("finding", prefix.alias("prefix"))
-            .agg((~pl.col("there")).sum().alias("packets"), pl.col("there").sum().alias("copied"))
-        )
-    return frames
-
-
 def _prefixes(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    parts = [part for part in parts if part.height]
     if not parts:
         return pl.DataFrame(schema=_PREFIXES)
-    by_tap = pl.concat(parts).group_by("finding", "prefix", "tap").agg(pl.col("packets", "copied").sum())
-    most = by_tap.group_by("finding", "prefix").agg(pl.col("packets", "copied").max())
+    keys = ["finding", "end", "prefix"]
+    by_tap = (
+        pl.concat(parts)
+        .group_by(*keys, "tap")
+        .agg(
+            pl.col("packets").filter(~pl.col("there")).sum(),
+            pl.col("packets").filter("there").sum().alias("copied"),
+        )
+    )
+    most = by_tap.group_by(keys).agg(pl.col("packets", "copied").max())
     shown = (
         most.filter(pl.col("copied") > 0)
         .sort("copied", "packets", "prefix", descending=[True, True, False])
-        .group_by("finding", maintain_order=True)
+        .group_by("finding", "end", maintain_order=True)
         .head(PREFIXES)
     )
     return shown.with_columns(pl.col("prefix").map_elements(prefix_text, return_dtype=pl.String)).select(
         pl.col(name).cast(kind) for name, kind in _PREFIXES.items()
     )
-
-
-@functools.lru_cache
-def prefix_text(start: bytes) -> str:
-    """A prefix by the bytes that it begins with."""
-    bits = 8 * len(start) - (96 if len(start) > 12 else 0)
-    return f"{address_text(start.ljust(16, bytes(1)))}/{bits}"

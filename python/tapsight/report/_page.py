@@ -16,10 +16,10 @@ from tapsight import _files
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._text import duration, listing, percent, plural, safe, time_text, traffic_text
-from tapsight.findings import attack
+from tapsight.findings import attack, period
 from tapsight.report._moments import MOST, Moments
-from tapsight.report._pictures import chart_svg, path_svg
-from tapsight.report_text import collector_text, evidence_lines
+from tapsight.report._pictures import chart_svg, copy_svg, way_svg
+from tapsight.report_text import collector_text, frames_by_file
 
 if TYPE_CHECKING:
     import altair as alt
@@ -131,6 +131,7 @@ class _Page:
             "stories": stories,
             "n_findings": result.findings.num_rows,
             "n_more": max(0, result.findings.num_rows - MOST),
+            "left_out": left_out(result),
             "verdict_picture": self.picture(
                 "verdicts", result.plot.verdicts(), ", ".join(f"{count} {word}" for word, count in counts)
             ),
@@ -171,19 +172,10 @@ class _Page:
         taps = self.result.taps
         if taps.num_rows == 0:
             return "No frames."
-        first, last = self.times()
+        first, last = period(self.result.taps)
         frames = sum(taps["frames"].to_pylist())
         names = list(dict.fromkeys(taps["tap"].to_pylist()))
-        return f"{frames:,} frames of {plural(len(names), 'tap')} ({listing(names)}), {time_text(first)} to {time_text(last)} UTC."
-
-    def times(self) -> tuple[int, int]:
-        """The first and the last time of all."""
-        import polars as pl
-
-        taps = pl.DataFrame(self.result.taps)
-        times = [taps[name].dt.timestamp("ns") for name in ("first_ts", "last_ts")]
-        first, last = times[0].min(), times[1].max()
-        return int(first or 0), int(last or 0)  # type: ignore[arg-type]
+        return f"{frames:,} frames of {plural(len(names), 'tap')} ({listing(names)}), {time_text(first)} to {time_text(last)}."
 
     def answers(self, verdicts: list[dict[str, Any]]) -> list[dict[str, str]]:
         """The questions, with what could not be shown as the last."""
@@ -280,7 +272,7 @@ class _Page:
                         "svg": self.picture(
                             f"prefixes-{head}", plot.prefixes(head), "share of packets copied by prefix"
                         ),
-                        "caption": "Packets copied, of all those from or to a prefix, on the tap that saw most of them.",
+                        "caption": "Packets copied, beside all those from or to a prefix; of both, at the tap that saw most.",
                     }
                 )
         return {
@@ -292,40 +284,46 @@ class _Page:
         }
 
     def path(self, head: str, first: Mapping[str, Any], moments: Moments, lags: Any) -> dict[str, Any]:
-        """Who sent what to whom."""
+        """Who sent what to whom: the copy beside the original, or the way that packets took."""
         import polars as pl
         from markupsafe import Markup
 
-        prefixes = moments.prefixes.filter(pl.col("finding") == head)["prefix"].to_list()
+        prefixes = moments.prefixes.filter(pl.col("finding") == head)
+        ends = [
+            prefixes.filter(pl.col("end") == end).sort("copied", descending=True)["prefix"].to_list()
+            for end in ("src", "dst")
+        ]
         traffic = moments.traffic.filter(pl.col("finding") == head)
-        kinds = traffic_text(traffic.sort("packets", descending=True)["traffic"].drop_nulls().to_list())
+        kinds = traffic_text(traffic["traffic"].drop_nulls().to_list()) or "traffic"
         late = f", {duration(int(lags.median()))} later" if len(lags) else ""
         collector = first["collector"]
-        svg = path_svg(
-            senders=listing(prefixes, 2) if prefixes else "hosts of this network",
-            device=first["exporter"] or "a device on the path",
-            receivers=listing(prefixes[::-1], 2) if len(prefixes) > 1 else "those it was meant for",
-            collector=" ".join(filter(None, (collector["address"], collector["mac"]))),
-            copied=kinds or "traffic",
-            way=(collector_text({**collector, "address": None, "mac": None}) or "as it was") + late,
-        )
+        to = " ".join(filter(None, (collector["address"], collector["mac"])))
+        way = collector_text({**collector, "address": None, "mac": None})
+        if head in moments.copies:
+            svg = copy_svg(
+                senders=listing(ends[0], 2) or "hosts of this network",
+                device=first["exporter"] or "a device on the path",
+                receivers=listing(ends[1], 2) or "those it was meant for",
+                collector=to,
+                copied=kinds,
+                way=(way or "as it was") + late,
+            )
+        else:
+            svg = way_svg(
+                sender=first["exporter"] or "hosts of this network", receiver=to, what=kinds, way=way
+            )
         self.diagrams[f"path-{head}"] = svg
         return {"svg": Markup(svg), "caption": "Who sent what to whom."}  # noqa: S704 - its text is escaped
 
     def proof(self, finding: Mapping[str, Any]) -> list[dict[str, str | None]]:
         """The frames of the evidence by file, and where they are if there is a folder of evidence."""
-        lines = evidence_lines(finding["evidence"])
         link = None
-        if self.evidence is not None:
-            found = sorted(self.evidence.glob(f"*{finding['id']}*.pcapng"))
-            if found:
-                relative = os.path.relpath(found[0].absolute(), self.folder)
-                link = urllib.parse.quote(Path(relative).as_posix())
-        shown = []
-        for (_, frames), (_, display_filter) in zip(lines[::2], lines[1::2], strict=True):
-            file, _, numbers = frames.rpartition(": ")
-            shown.append({"file": file, "frames": numbers, "filter": display_filter, "link": link})
-        return shown
+        if self.evidence is not None and (found := sorted(self.evidence.glob(f"*{finding['id']}*.pcapng"))):
+            link = urllib.parse.quote(os.fsencode(os.path.relpath(found[0].absolute(), self.folder)))
+        return [
+            {"file": file, "frames": frames, "filter": shown, "link": link}
+            for file, frames, shown in frames_by_file(finding["evidence"])
+        ]
 
     def calls(self) -> dict[str, Any] | None:
         """Calls by route: between which addresses, and how many passed."""
@@ -401,6 +399,13 @@ class _Page:
             rows += [(f"SHA-256 of {name}", value) for name, value in run.sums.items()]
         rows += [("could not be read again", line) for line in self.result.plot.moments.unread]
         return rows
+
+
+def left_out(result: Result) -> list[str]:
+    """What findings are not shown because nobody asked for them."""
+    lines = [f"{plural(len(result.known), 'finding')} that the baseline has"] if result.known else []
+    lines += [f"{plural(len(result.lesser), 'finding')} of lower severity"] if result.lesser else []
+    return lines
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:

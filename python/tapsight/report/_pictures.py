@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-import re
+import textwrap
 from typing import TYPE_CHECKING
 
 from tapsight._text import safe
@@ -17,44 +17,73 @@ def chart_svg(chart: alt.Chart, label: str) -> str:
     import vl_convert
 
     svg = vl_convert.vegalite_to_svg(chart.to_dict())
-    text = html.escape(safe(label))
-    return re.sub(r"<svg ", f'<svg role="img" aria-label="{text}" ', svg, count=1)
+    return svg.replace("<svg ", f'<svg role="img" aria-label="{_text(label)}" ', 1)
 
 
 _BOX, _TALL, _GAP = 168, 64, 68
 
 
-def path_svg(*, senders: str, device: str, receivers: str, collector: str, copied: str, way: str) -> str:
-    """Who sent what to whom: from left to right what was meant, and below where it went as well.
+_INK, _ALARM = "#1b1f24", "#a63c00"
+
+
+def copy_svg(*, senders: str, device: str, receivers: str, collector: str, copied: str, way: str) -> str:
+    """Who sent what to whom, and who got a copy: from left to right what was meant, and below where it went as well.
 
     Args:
         senders: Whose traffic.
-        device: What sent it elsewhere.
+        device: What sent the copy.
         receivers: For whom it was meant.
-        collector: Where it went.
-        copied: What went there.
+        collector: Where the copy went.
+        copied: What was copied.
         way: By what way: the tunnel, and how late.
     """
-    width = 3 * _BOX + 2 * _GAP
-    middle = _BOX + _GAP
-    label = f"{senders} to {receivers} by {device}; to {collector} as well: {copied}, {way}"
+    middle, below = _BOX + _GAP, 140
+    start, centre = middle + _BOX / 2, below + _TALL / 2
     branch = (
-        f'<path d="M{middle + _BOX / 2} {20 + _TALL} V{140 + _TALL / 2} H{2 * middle - 8}" fill="none" '
-        'stroke="#a63c00" stroke-width="2" stroke-dasharray="7 4"/>'
+        f'<path d="M{start} {20 + _TALL} V{centre} H{2 * middle - 8}" fill="none" '
+        f'stroke="{_ALARM}" stroke-width="2" stroke-dasharray="7 4"/>'
     )
-    parts = [
-        _box(0, 20, "from", senders, "#1b1f24"),
-        _box(middle, 20, "by", device, "#1b1f24"),
-        _box(2 * middle, 20, "to", receivers, "#1b1f24"),
-        _arrow(_BOX, 20 + _TALL / 2, middle, 20 + _TALL / 2, "#1b1f24"),
-        _arrow(middle + _BOX, 20 + _TALL / 2, 2 * middle, 20 + _TALL / 2, "#1b1f24"),
-        _box(2 * middle, 140, "and also to", collector, "#a63c00"),
+    label = f"{senders} to {receivers} by {device}; a copy to {collector}: {copied}, {way}"
+    return _picture(
+        label,
+        212,
+        _box(0, 20, "from", senders, _INK),
+        _box(middle, 20, "by", device, _INK),
+        _box(2 * middle, 20, "to", receivers, _INK),
+        _arrow(_BOX, middle, 20 + _TALL / 2, _INK),
+        _arrow(middle + _BOX, 2 * middle, 20 + _TALL / 2, _INK),
+        _box(2 * middle, below, "and a copy to", collector, _ALARM),
         branch,
-        _head(2 * middle, 140 + _TALL / 2, "#a63c00"),
-        *_lines(middle + _BOX / 2 - 10, 140 + _TALL / 2 - 12, [copied, way], "#a63c00", anchor="end"),
-    ]
+        _head(2 * middle, centre, _ALARM),
+        *_lines(start - 10, centre - 12, [copied, way], _ALARM, anchor="end"),
+    )
+
+
+def way_svg(*, sender: str, receiver: str, what: str, way: str) -> str:
+    """What went from whom to whom where it should not.
+
+    Args:
+        sender: The device, or the end of a tunnel, that it came from.
+        receiver: Where it went.
+        what: What traffic.
+        way: By what way: the tunnel.
+    """
+    far = 2 * (_BOX + _GAP)
+    return _picture(
+        f"{what} from {sender} to {receiver}, {way}",
+        96,
+        _box(0, 20, "from", sender, _INK),
+        _box(far, 20, "to", receiver, _ALARM),
+        _arrow(_BOX, far, 20 + _TALL / 2, _ALARM),
+        *_lines((_BOX + far) / 2, 44, [what], _ALARM, anchor="middle"),
+        *_lines((_BOX + far) / 2, 70, [way], _ALARM, anchor="middle"),
+    )
+
+
+def _picture(label: str, height: int, *parts: str) -> str:
+    width = 3 * _BOX + 2 * _GAP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{_text(label)}" viewBox="-2 0 {width + 4} 212" width="{width}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{_text(label)}" viewBox="-2 0 {width + 4} {height}" width="{width}" '
         f'font-family="system-ui, DejaVu Sans, sans-serif" font-size="12">{"".join(parts)}</svg>'
     )
 
@@ -77,15 +106,13 @@ def _lines(x: float, y: float, lines: list[str], colour: str, anchor: str = "sta
 
 def _wrapped(text: str, width: int, most: int) -> list[str]:
     """Lines of a text; one that is too long for all of them ends in an ellipsis."""
-    import textwrap
-
     lines = textwrap.wrap(text, width, break_on_hyphens=False) or [""]
     return lines if len(lines) <= most else [*lines[: most - 1], lines[most - 1][: width - 1] + "…"]
 
 
-def _arrow(x: float, y: float, to_x: float, to_y: float, colour: str) -> str:
-    line = f'<line x1="{x}" y1="{y}" x2="{to_x - 8}" y2="{to_y}" stroke="{colour}" stroke-width="2"/>'
-    return line + _head(to_x, to_y, colour)
+def _arrow(x: float, to: float, y: float, colour: str) -> str:
+    line = f'<line x1="{x}" y1="{y}" x2="{to - 8}" y2="{y}" stroke="{colour}" stroke-width="2"/>'
+    return line + _head(to, y, colour)
 
 
 def _head(x: float, y: float, colour: str) -> str:
