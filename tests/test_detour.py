@@ -279,14 +279,25 @@ def test_all_answers_have_to_be_late_for_long(
 
 
 def test_the_bound_is_that_of_the_policy(folder: Path) -> None:
-    policy = NETWORK + "[checks.B19]\nmax_rtt_ms = 7.5\nseverity = 'critical'\n"
+    policy = NETWORK + "[checks.B19]\nmax_rtt_ms = 7.5\n"
     (finding,) = findings(run(folder, connections(SOON), policy), "B19")
     assert finding["severity"] == "low"
     assert (
         "Servers of 20.0.1.0/24 took 8 ms at least to answer, 12 times, where 7.5 ms are the most within the country. This is "
         "the only sign, and slow access takes long, too." in finding["sentence"]
     )
-    assert severities(run(folder, connections(SOON, **GRE_ABROAD), policy), "B19") == ["critical"]
+    assert severities(run(folder, connections(SOON, **GRE_ABROAD), policy), "B19") == ["high"]
+
+
+@pytest.mark.parametrize("check", ["B19", "I1"])
+def test_the_severity_of_the_policy_is_in_place_of_the_usual_one(folder: Path, check: str) -> None:
+    flows = [flow("20.0.0.1", "20.0.1.1", **GRE_ABROAD)]
+    policy = NETWORK + "[checks.B19]\n[checks.I1]\nallow = []\n"
+    assert severities(run(folder, flows, policy), check) == ["low"]
+    section = f"[checks.{check}]\n"
+    for severity in ("low", "medium", "critical"):
+        told_so = policy.replace(section, f"{section}severity = '{severity}'\n")
+        assert severities(run(folder, flows, told_so), check) == [severity]
 
 
 def test_a_satellite_hides_a_detour_and_is_named(folder: Path) -> None:
@@ -352,6 +363,116 @@ def test_how_long_it_lasted(folder: Path) -> None:
     assert lasting(80).endswith("It is persistent: it lasted 80 hours.")
     assert "It lasted to the end of the captures" in lasting(1)
     assert lasting(1, later).endswith("It is transient: afterwards, the traffic went another way.")
+
+
+NOT_KNOWN = ", so whether it is transient (up to 72 hours) or persistent is not known."
+TO_THE_END = f"It lasted to the end of the captures{NOT_KNOWN}"
+TRANSIENT = "It is transient: afterwards, the traffic went another way."
+
+
+def fell_silent(before: str) -> str:
+    return f"It lasted to the last packet of this pair, {before} before the end of the captures{NOT_KNOWN}"
+
+
+def proves_nothing(before: str) -> str:
+    return (
+        f"It was last seen {before} before the end of the captures, and what was seen of this pair afterwards proves no other way"
+        + NOT_KNOWN
+    )
+
+
+def until(seconds: float, src: str = "30.0.0.1", dst: str = "31.0.0.1", **other: Any) -> dict[str, Any]:
+    """Traffic up to then; of other prefixes, and not national, unless other ends are given."""
+    return flow(src, dst, last_ts=NOON + round(seconds * SECOND), **other)
+
+
+# The last of twelve late handshakes is at 22 s, and its last packet at 24 s.
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ([], TO_THE_END),
+        ([until(24.4)], TO_THE_END),  # a tenth of 24.4 s is 2.44 s
+        ([until(25)], fell_silent("3 s")),
+        ([until(600)], fell_silent("578 s")),
+        ([until(600, "20.0.0.2", "20.0.1.2")], proves_nothing("578 s")),
+        (connection(99, 400, 8), TRANSIENT),
+        ([until(600), *connection(99, 30, 100)], TRANSIENT),
+        ([until(600), connection(99, 400, 8)[0]], proves_nothing("578 s")),
+        ([until(600), *connection(99, 400, 1500)], proves_nothing("578 s")),
+        # From the server's prefix to the client's it is near by any way, and so it is for another tap.
+        (
+            [until(600), *connection(99, 400, 8, client="20.0.1.9", server="20.0.0.9")],
+            proves_nothing("578 s"),
+        ),
+        ([until(600), *connection(99, 400, 8, tap="outside")], proves_nothing("578 s")),
+        # The answers of other prefixes tell nothing.
+        ([until(600), *connection(99, 400, 8, server="20.0.2.1")], fell_silent("578 s")),
+        # A late answer goes on with it.
+        ([until(600), *connection(99, 400, 150)], fell_silent("200 s")),
+        # It began late, and went on: since then, nothing tells its way.
+        (connection(99, 23, 150, last_ts=NOON + 600 * SECOND), proves_nothing("577 s")),
+        # Another tap captured on, which never had this pair.
+        ([until(600, tap="outside")], TO_THE_END),
+    ],
+    ids=[
+        "end",
+        "near-the-end",
+        "silent-soon",
+        "silent",
+        "datagrams",
+        "soon-answer",
+        "soon-at-once",
+        "no-answer",
+        "sent-again",
+        "the-other-way-round",
+        "other-tap",
+        "other-prefix",
+        "late-answer",
+        "long-conversation",
+        "other-tap-goes-on",
+    ],
+)
+def test_by_time_only_a_soon_answer_proves_another_way(
+    folder: Path, more: list[dict[str, Any]], expected: str
+) -> None:
+    (finding,) = findings(run(folder, [*connections(LATE), *more]), "B19")
+    assert "This is the only sign, and slow access takes long, too. " in finding["sentence"]
+    assert finding["sentence"].partition("takes long, too. ")[2] == expected
+
+
+def test_a_soon_answer_before_is_none_afterwards(folder: Path) -> None:
+    (finding,) = findings(run(folder, [*connections([8.0, *LATE]), until(600)]), "B19")
+    assert finding["sentence"].endswith(fell_silent("576 s"))
+
+
+def test_by_time_alone_it_is_persistent_if_answers_were_late_for_so_long(folder: Path) -> None:
+    (finding,) = findings(run(folder, connections(LATE, every=8 * 3600)), "B19")
+    assert finding["sentence"].endswith("It is persistent: it lasted 88 hours.")
+    # One conversation that goes on for long proves nothing: its packets may go another way since.
+    flows = [*connections(LATE), *connection(99, 23, 150, last_ts=NOON + 80 * 3600 * SECOND)]
+    (finding,) = findings(run(folder, flows), "B19")
+    assert finding["sentence"].endswith(proves_nothing("287,977 s"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "more", "expected"),
+    [
+        (1200, [until(1260)], TO_THE_END),  # within a minute
+        (1200, [until(1261)], fell_silent("61 s")),
+        (20, [until(22)], TO_THE_END),  # within a tenth
+        (20, [until(40)], fell_silent("20 s")),
+        (1200, [until(3600), until(1260, "20.0.0.2", "20.0.1.2")], fell_silent("2,400 s")),
+        (1200, [until(1261, "20.0.0.2", "20.0.1.2")], TRANSIENT),
+        # Nearer than a minute, it may have gone both ways all the time.
+        (20, [until(40, "20.0.0.2", "20.0.1.2")], proves_nothing("20 s")),
+    ],
+)
+def test_a_tunnel_lasts_to_the_last_packet_of_the_pair_or_to_the_end(
+    folder: Path, seconds: float, more: list[dict[str, Any]], expected: str
+) -> None:
+    result = run(folder, [until(seconds, "20.0.0.1", "20.0.1.1", **GRE_ABROAD), *more])
+    (finding,) = findings(result, "B19")
+    assert finding["sentence"].endswith(expected)
 
 
 def test_a_copy_that_is_led_abroad_is_no_detour(folder: Path) -> None:
@@ -490,6 +611,12 @@ def test_many_prefixes_and_tunnels_make_few_findings(folder: Path) -> None:
     for check, what in (("B19", "pairs of prefixes"), ("I1", "ways")):
         assert f"only the first 256 {what} were looked into" in reason(result, check)
         assert len(findings(result, check)) == 51
+    for count, is_all in ((256, True), (257, False)):
+        result = run(folder, flows[:count])
+        for check in ("B19", "I1"):
+            assert ("only the first 256" not in str(reason(result, check))) == is_all
+            # 50, and one of the others.
+            assert len(findings(result, check)) == 51
 
 
 # --- The policy -------------------------------------------------------------------------------------------------------

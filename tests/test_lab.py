@@ -536,6 +536,20 @@ def test_a_share_is_about_that_share(tmp_path: Path) -> None:
     assert abs(acted - 0.1 * packets) < 4 * (packets * 0.1 * 0.9) ** 0.5
 
 
+def test_a_share_of_conversations_is_about_that_share_and_not_by_their_letters() -> None:
+    names = [f"6 198.51.100.{n // 1000 + 50} {10_000 + n} 203.0.113.5 443" for n in range(20_000)]
+    for share in (0.0, 0.1, 0.5, 0.9):
+        confounder = CONFOUNDERS["ecmp"](Confounder("ecmp", share=share), 0, 1, 10)
+        chosen = {name for name in names if confounder.concerns(name)}
+        # Within four standard deviations of a binomial distribution.
+        assert abs(len(chosen) - share * len(names)) <= 4 * (len(names) * share * (1 - share)) ** 0.5
+    by_letters = defaultdict(set)
+    confounder = CONFOUNDERS["ecmp"](Confounder("ecmp"), 0, 1, 10)
+    for n in range(10, 100):
+        by_letters["".join(sorted(str(n)))].add(confounder.concerns(f"x-{n}"))
+    assert {True, False} in by_letters.values()
+
+
 def test_one_subscriber_is_copied_and_nobody_else(tmp_path: Path) -> None:
     files = generate(
         Scenario(implants=(Implant("mirror", tunnel="ipip", only="subscriber"),), **SMALL), tmp_path

@@ -13,6 +13,7 @@ from tables import claim, examination, flow, mirror, scope, tap
 
 from tapsight._check import judge
 from tapsight._text import duration, iso_time, listing, percent, safe, safe_cell
+from tapsight.checks.v1 import V1
 from tapsight.detectors import DETECTORS
 from tapsight.policy import Policy
 from tapsight.report_text import display_filter, render
@@ -27,10 +28,9 @@ def test_answers_come_first_then_findings_verdicts_captures() -> None:
     assert lines[1].startswith(
         "Was traffic diverted?   no sign: no diversions among the packets that could be judged, 100 %"
     )
-    unsaid = (
-        "  - C1, C2, C3, C4, C5, V1, V2, I5, I6: the policy does not say what they need (tapsight explain ID)"
-    )
-    assert unsaid in lines[lines.index("What could not be judged") :]
+    unsaid = "B19, C1, C2, C3, C4, C5, V1, V2, I1, I5, I6: the policy does not say what they need (tapsight explain ID)"
+    part = page[page.index("What could not be judged") : page.index("Findings (1)")]
+    assert f"- {unsaid}" in " ".join(part.split())
     order = [
         page.index(word) for word in ("Was traffic", "Findings (1)", "198.51.100.7", "Verdicts", "Captures")
     ]
@@ -118,8 +118,11 @@ def test_what_could_not_be_judged_is_grouped_by_reason() -> None:
     scopes = {
         "A1": (1000, 900, short),
         "A5": (1000, 900, short),
+        "A2": (1000, 700, "headers that were cut short"),
+        "A9": (10, 9, "headers that were cut short"),
         "A6": (1000, 990, "samples that were cut off"),
-        "B9": (0, 0, "no packets that it could look at"),
+        "B9": (0, 0, None),
+        "B1": (0, 0, "no packet was seen on two taps"),
         "B20": (0, 0, None),
         "B10": (50, 0, few),
         "B11": (50, 0, few),
@@ -130,7 +133,10 @@ def test_what_could_not_be_judged_is_grouped_by_reason() -> None:
     page = render(result, width=200)
     lines = page[: page.index("Findings")].splitlines()
     told = [line for line in lines[lines.index("What could not be judged") + 1 :] if line]
-    assert f"  - A1, A5: {short}" in told
+    assert f"  - A1, A5: 100 packets of 1,000 each; {short}" in told
+    assert "  - A2 (300 packets of 1,000), A9 (1 packet of 10): headers that were cut short" in told
+    # What the engine says of nothing in scope says more than that there was nothing.
+    assert "  - B1: no packet was seen on two taps" in told
     assert f"  - B10, B11: nothing in scope could be judged; {few}" in told
     assert "  - B17: 20 packets of 100; headers that were cut off" in told
     assert "  - A6: less than 5 % of what there was (--format json says why)" in told
@@ -141,3 +147,31 @@ def test_what_could_not_be_judged_is_grouped_by_reason() -> None:
     data = {row["check"]: row["reason"] for row in result.to_dict()["verdicts"]}
     assert "samples that were cut off" in data["A6"]
     assert data["V1"] == "needs set `pairs` in [checks.V1]"
+
+
+def test_what_is_missing_goes_by_what_is_known_of_it_and_not_by_its_words(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    policy = Policy.loads("[checks.C2]\nenabled = false\n")
+    monkeypatch.setattr(V1, "missing", classmethod(lambda *_: "nobody says who may talk to whom"))
+    result = judge(
+        examination(scopes=[scope("A1", 10, 0, "no luck"), scope("B1", 0, 0, "needs set taps")]), policy
+    )
+    assert {result.lacks[id_] for id_ in ("V1", "C1", "I6")} == {"policy"}
+    assert {result.lacks[id_] for id_ in ("A5", "B13", "B20")} == {"traffic"}
+    assert not {"A1", "B1", "C2"} & set(result.lacks)
+    page = render(result, width=500)
+    unsaid, unseen = (
+        next(line for line in page.splitlines() if words in line).strip(" -").partition(":")[0].split(", ")
+        for words in ("the policy does not say what they need", "nothing that they look at was seen")
+    )
+    assert set(unsaid) | set(unseen) == set(result.lacks) and not set(unsaid) & set(unseen)
+    assert "V1" in unsaid and "A5" in unseen
+    for line in (
+        "A1: nothing in scope could be judged; no luck",
+        "B1: needs set taps",
+        "C2: switched off by the policy",
+    ):
+        assert f"  - {line}" in page.splitlines()
+    # The columns stay as they are.
+    assert "lack" not in result.verdicts.column_names

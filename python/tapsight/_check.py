@@ -33,7 +33,7 @@ from tapsight._sources import (
 )
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
-from tapsight.checks._base import Check, Heard, Judgement, Observed, Scope, flows_frame
+from tapsight.checks._base import Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
@@ -76,6 +76,8 @@ class Verdict:
     coverage: float | None
     findings: int
     ticket: str | None
+    lack: Lack | None = None
+    """What is missing where nothing was in scope, if it is one of these."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -124,6 +126,9 @@ class Result:
     """Ids of findings that were left out because of their severity; see :meth:`from_severity`."""
     gone: tuple[str, ...] = ()
     """Ids of findings that an earlier run had, and that this one has not, for whatever reason: what cannot be judged is not found."""
+    lacks: Mapping[str, Lack] = dataclasses.field(default_factory=dict)
+    """Of those with nothing in scope, by their id in ``verdicts``: whether the policy does not say what they have to know, or nothing that they
+    look at was seen. Those that give another reason are left out."""
 
     @property
     def exit_code(self) -> int:
@@ -541,6 +546,7 @@ def judge(
         calls=judge_calls(seen, options, findings, verdicts, live),
         answers=tuple(_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS),
         problems=tuple(problems),
+        lacks={each.check: each.lack for each in verdicts if each.lack is not None},
     )
 
 
@@ -573,9 +579,12 @@ def _judge_detector(id_: str, seen: Observed, live: Sequence[Claim], options: Op
     note = plural(listed, "authorised mirror session") if listed else None
     severity = options.severity or worst([claim.severity for claim in mine] or ["info"])
     scope = seen.scopes.get(id_, Scope())
-    nothing = (scope.reason if scope.in_scope == 0 else None) or "no packets that it could look at"
+    # Where the engine gives a reason, that says more.
+    why = scope.reason if scope.in_scope == 0 else None
+    nothing = why or "no packets that it could look at"
+    lack: Lack | None = None if why else "traffic"
     doubt = DETECTORS[id_].doubt([claim for claim in seen.claims if claim.family == id_], options)
-    judgement = Judgement(scope, nothing=nothing, note=note, doubt=doubt)
+    judgement = Judgement(scope, nothing=nothing, lack=lack, note=note, doubt=doubt)
     return _settle(id_, DETECTORS[id_].title, judgement, count=len(mine), severity=severity, options=options)
 
 
@@ -589,7 +598,7 @@ def _judge_check(
         # What it would have judged keeps the questions open that it answers.
         judgement = Judgement(check_.judge(seen, options, severity).scope if check_.asks else Scope())
     elif missing is not None:
-        judgement = Judgement(Scope(), nothing=missing)
+        judgement = Judgement(Scope(), nothing=missing, lack="policy")
     else:
         judgement = check_.judge(seen, options, severity)
     if check_.hears and not seen.heard.is_whole:
@@ -607,13 +616,14 @@ def _settle(
     coverage = scope.judged / scope.in_scope if scope.in_scope else None
     why = scope.reason
     word: Literal["pass", "fail", "unknown"] = "unknown"
+    lack: Lack | None = None
     reasons: list[str | None]
     if not options.enabled:
         count, reasons = 0, ["switched off by the policy"]
     elif count:
         word, reasons = "fail", [judgement.note, why and f"not judged: {why}"]
     elif coverage is None:
-        reasons = [judgement.nothing]
+        reasons, lack = [judgement.nothing], judgement.lack
     elif scope.judged == 0:
         reasons = ["nothing in scope could be judged", why]
     elif coverage < options.min_coverage:
@@ -628,7 +638,17 @@ def _settle(
         word, reasons = "pass", [judgement.note, why and f"not judged: {why}"]
     reason = "; ".join(filter(None, reasons)) or None
     return Verdict(
-        id_, title, word, reason, severity, scope.in_scope, scope.judged, coverage, count, options.ticket
+        id_,
+        title,
+        word,
+        reason,
+        severity,
+        scope.in_scope,
+        scope.judged,
+        coverage,
+        count,
+        options.ticket,
+        lack,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._text import duration, listing, percent, plural, safe
+from tapsight.checks._base import Lack
 
 _COLOURS = {"yes": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "cannot tell": 33, "unknown": 33}
 _COLOURS |= {"no sign": 32, "pass": 32}
@@ -123,7 +124,7 @@ _ASPECTS = {
 
 
 def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
-    lines = [*result.problems, *_reasons(list(filter(_is_partial, verdicts)))]
+    lines = [*result.problems, *_reasons(list(filter(_is_partial, verdicts)), result.lacks)]
     if lines:
         page.line("What could not be judged")
         for line in lines:
@@ -132,15 +133,16 @@ def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> 
         page.line("Everything in scope could be judged.")
 
 
-def _reasons(partial: list[dict[str, Any]]) -> list[str]:
+def _reasons(partial: list[dict[str, Any]], lacks: Mapping[str, Lack]) -> list[str]:
     """Why these could not judge, a line a reason. JSON has the reason of each."""
     by_reason: dict[str, list[dict[str, Any]]] = {}
     unsaid, unseen, nearly = [], [], []
     for row in partial:
         reason = (row["reason"] or "too little could be judged").removeprefix("not judged: ")
-        if row["in_scope"] == 0 and reason.startswith("needs set "):
+        lack = lacks.get(row["check"])
+        if lack == "policy":
             unsaid.append(row["check"])
-        elif row["in_scope"] == 0 and reason.startswith("no "):
+        elif lack == "traffic":
             unseen.append(row["check"])
         elif row["verdict"] != "unknown" and row["judged"] >= _NEARLY * row["in_scope"]:
             nearly.append(row["check"])
@@ -148,14 +150,12 @@ def _reasons(partial: list[dict[str, Any]]) -> list[str]:
             by_reason.setdefault(reason, []).append(row)
     lines = []
     for reason, rows in by_reason.items():
-        names = ", ".join(row["check"] for row in rows)
-        some = len(rows) == 1 and rows[0]["verdict"] != "unknown"
-        left = rows[0]["in_scope"] - rows[0]["judged"]
-        lines.append(
-            f"{names}: {plural(left, 'packet')} of {rows[0]['in_scope']:,}; {reason}"
-            if some
-            else f"{names}: {reason}"
-        )
+        names, left = [row["check"] for row in rows], [_left(row) for row in rows]
+        if len(set(left)) > 1:
+            names = [f"{name} ({text})" if text else name for name, text in zip(names, left, strict=True)]
+            left = [None]
+        each = " each" if len(rows) > 1 else ""
+        lines.append(f"{', '.join(names)}: {f'{left[0]}{each}; ' if left[0] else ''}{reason}")
     if nearly:
         lines.append(
             f"{', '.join(nearly)}: less than {100 * (1 - _NEARLY):.0f} % of what there was (--format json says why)"
@@ -165,6 +165,13 @@ def _reasons(partial: list[dict[str, Any]]) -> list[str]:
     if unsaid:
         lines.append(f"{', '.join(unsaid)}: the policy does not say what they need (tapsight explain ID)")
     return lines
+
+
+def _left(row: dict[str, Any]) -> str | None:
+    """How many packets were not judged, where the reason does not tell."""
+    if row["verdict"] == "unknown":
+        return None
+    return f"{plural(row['in_scope'] - row['judged'], 'packet')} of {row['in_scope']:,}"
 
 
 _NEARLY = 0.95

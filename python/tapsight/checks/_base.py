@@ -6,7 +6,7 @@ import dataclasses
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from tapsight._engine import stage_schema
 from tapsight._explain import explanation
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
+
+Lack = Literal["policy", "traffic"]
+"""What is missing where nothing was in scope: the policy does not say what has to be known, or nothing of that kind was seen."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,6 +191,8 @@ class Judgement:
     findings: tuple[Finding, ...] = ()
     nothing: str = "nothing of that kind was seen"
     """What to say if nothing was in scope."""
+    lack: Lack | None = "traffic"
+    """What is missing then; none if :attr:`nothing` says more than that."""
     note: str | None = None
     """What else a reader of the verdict should know."""
     doubt: str | None = None

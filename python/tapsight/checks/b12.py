@@ -195,9 +195,8 @@ class B12(Check[B12Options]):
     @staticmethod
     def _replaced(whole: pl.DataFrame, seen: Observed, peers: tuple[str, ...] | None) -> pl.DataFrame:
         """Calls that take the place of others, from somebody who had no part in those."""
-        replacing = whole.filter(pl.col("replaces").is_not_null()).with_columns(
-            net=networks(whole.filter(pl.col("replaces").is_not_null())["src"])
-        )
+        replacing = whole.filter(pl.col("replaces").is_not_null())
+        replacing = replacing.with_columns(net=networks(replacing["src"]))
         if peers is not None:
             return _first_message(replacing.filter(~inside(replacing["src"], peers)), "replaces")
         known = seen.calls.select(

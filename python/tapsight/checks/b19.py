@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from tapsight._options import Options, Severity
-from tapsight._text import duration, listing, plural, span_text
+from tapsight._text import begin, duration, listing, plural, span_text
 from tapsight.checks._base import (
     EVIDENCE,
     TUNNEL,
@@ -41,6 +41,9 @@ PERSISTENT = 72 * 3600 * 1_000_000_000
 """What lasts longer is no passing detour (arXiv 1606.05047), in nanoseconds."""
 
 _GROUP = ["low", "high", "abroad"]
+
+_Span = tuple[int, int]
+"""From when until when, in nanoseconds UTC."""
 
 
 class B19Options(Options):
@@ -123,11 +126,13 @@ class B19(Check[B19Options]):
         answers = asked.join(chosen, on=_GROUP, how="semi").group_by(_GROUP)
         floors = answers.agg(floor=pl.col("rtt").min(), asked=pl.len())
         pairs = rows.join(chosen, on=["low", "high"], how="semi").partition_by("low", "high", as_dict=True)
+        captured = _captured(seen.flows)
         findings = []
         for row in with_evidence(_ways(_seen_abroad(crossing), far, floors)):
             signs = row["by_tunnel"] + row["by_link"] + row["by_time"]
-            story = _story(row, seen, pairs[row["low"], row["high"]], options)
-            findings.append(self._finding(row, scope, severity if signs > 1 else "low", story))
+            story = _story(row, seen, pairs[row["low"], row["high"]], captured, options)
+            is_certain = signs > 1 or options.severity is not None
+            findings.append(self._finding(row, scope, severity if is_certain else "low", story))
         satellites = len(slow.filter(pl.col("soonest") >= SATELLITE).unique(["low", "high"]))
         notes = [
             known.note,
@@ -206,9 +211,10 @@ def _slow(asked: pl.DataFrame, most: int) -> pl.DataFrame:
     by = ["tap", *_GROUP, "server_prefix"]
     in_order = asked.sort(*by, "first_ts", maintain_order=True)
     # Each answer that is soon enough ends a time of late ones.
-    in_order = in_order.with_columns(time=(pl.col("rtt") <= most).cum_sum().over(by)).filter(
-        pl.col("rtt") > most
-    )
+    soon = pl.col("rtt") <= most
+    in_order = in_order.with_columns(
+        time=soon.cum_sum().over(by), soon_last=pl.when(soon).then("first_ts").max().over(by)
+    ).filter(~soon)
     times = in_order.group_by(*by, "time", maintain_order=True).agg(
         soonest=pl.col("rtt").min(),
         late=pl.len(),
@@ -217,6 +223,7 @@ def _slow(asked: pl.DataFrame, most: int) -> pl.DataFrame:
         late_last=pl.col("first_ts").max(),
         late_end=pl.col("last_ts").max(),
         late_frames=pl.struct("tap", "frames").head(EVIDENCE),
+        soon_last=pl.col("soon_last").first(),
     )
     return times.filter(pl.col("late") >= CONNECTIONS, pl.col("late_last") - pl.col("late_first") >= STEADY)
 
@@ -246,7 +253,7 @@ def _ways(seen_abroad: pl.DataFrame, far: pl.DataFrame, floors: pl.DataFrame) ->
         pl.col("on_tap").max().alias("late"),
         pl.col("late_packets").sum(),
         pl.col("late_first").min(),
-        pl.col("late_end").max(),
+        pl.col("late_last", "late_end", "soon_last").max(),
         pl.col("server_prefix").unique().sort(),
         late_on=pl.col("tap").unique().sort(),
         late_frames=pl.col("late_frames").explode().head(EVIDENCE),
@@ -284,6 +291,12 @@ def _scope(known: Borders, rows: pl.DataFrame, asked: pl.DataFrame) -> Scope:
     return Scope(known.unknown + packets(rows), judged, "; ".join(reasons) or None)
 
 
+def _captured(flows: pl.DataFrame) -> dict[str, _Span]:
+    """The times of the first and the last packet of each tap."""
+    spans = flows.group_by("tap").agg(pl.col("first_ts").min(), pl.col("last_ts").max())
+    return {tap: (first, last) for tap, first, last in spans.iter_rows()}
+
+
 # --- As text ----------------------------------------------------------------------------------------------------------
 
 
@@ -296,7 +309,9 @@ def _home(pair: pl.DataFrame) -> str:
     return f"in {listing(countries)} by {listing([source_text(source) for source in sources])}"
 
 
-def _story(row: dict[str, Any], seen: Observed, pair: pl.DataFrame, options: B19Options) -> str:
+def _story(
+    row: dict[str, Any], seen: Observed, pair: pl.DataFrame, captured: dict[str, _Span], options: B19Options
+) -> str:
     """What is known of a pair of prefixes, whose flows are given, in a few sentences."""
     low, high = prefix_text(row["low"]), prefix_text(row["high"])
     two = row["by_tunnel"] + row["by_link"] + row["by_time"] > 1
@@ -318,7 +333,7 @@ def _story(row: dict[str, Any], seen: Observed, pair: pl.DataFrame, options: B19
     text = (
         f"Traffic between {low} and {high}, {_home(pair)}, {'went' if two else 'may have gone'} {where}: "
         f"{plural(row['packets'], 'packet')} in {plural(row['flows'], 'conversation')}, {span_text(row['first_ts'], row['last_ts'])} "
-        f"(on {listing(row['taps'])}). {_begin('; '.join(signs))}."
+        f"(on {listing(row['taps'])}). {begin('; '.join(signs))}."
     )
     if not two:
         text += " This is the only sign, and "
@@ -331,22 +346,36 @@ def _story(row: dict[str, Any], seen: Observed, pair: pl.DataFrame, options: B19
             if row["floor"] is not None:
                 near = row["floor"] // NANOSECONDS_A_KILOMETRE
                 text += f" The first of {row['asked']:,} answers came after {duration(row['floor'])}, from no more than {near:,} km away."
-    return f"{text} {_lasted(row, pair)}{_together(row, seen)}"
+    return f"{text} {_lasted(row, pair, captured)}{_together(row, seen)}"
 
 
-def _begin(text: str) -> str:
-    return text[:1].upper() + text[1:]
-
-
-def _lasted(row: dict[str, Any], pair: pl.DataFrame) -> str:
+def _lasted(row: dict[str, Any], pair: pl.DataFrame, captured: dict[str, _Span]) -> str:
     """Whether it passed, or stays."""
-    lasted = row["last_ts"] - row["first_ts"]
+    if row["by_tunnel"] or row["by_link"]:
+        last = row["last_ts"]
+        at_home = pair.filter(~pl.col("is_abroad"))["last_ts"].max()
+        passed = at_home is not None and at_home > last + TOGETHER
+    else:
+        # All that was not seen abroad looks alike, and only handshakes tell the way: how long their conversations go on, does not.
+        last = row["late_last"]
+        passed = row["soon_last"] is not None and row["soon_last"] > last
+    lasted = last - row["first_ts"]
     if lasted > PERSISTENT:
         return f"It is persistent: it lasted {lasted // 3_600_000_000_000:,} hours."
-    at_home = pair.filter(~pl.col("is_abroad"))["last_ts"].max()
-    if at_home is not None and at_home > row["last_ts"] + TOGETHER:
+    if passed:
         return "It is transient: afterwards, the traffic went another way."
-    return "It lasted to the end of the captures, so whether it is transient (up to 72 hours) or persistent is not known."
+    spans = [captured[tap] for tap in pair["tap"].unique()]
+    start, end = min(first for first, _ in spans), max(until for _, until in spans)
+    # That it was last seen some time before the end is never wrong, so the end has to be near: in short captures, less than a minute.
+    near = min(TOGETHER, (end - start) // 10)
+    before = f"{duration(end - last)} before the end of the captures"
+    if last + near >= end:
+        told = "It lasted to the end of the captures"
+    elif pair["last_ts"].max() <= last + near:
+        told = f"It lasted to the last packet of this pair, {before}"
+    else:
+        told = f"It was last seen {before}, and what was seen of this pair afterwards proves no other way"
+    return f"{told}, so whether it is transient (up to 72 hours) or persistent is not known."
 
 
 def _together(row: dict[str, Any], seen: Observed) -> str:

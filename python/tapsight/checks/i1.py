@@ -89,10 +89,13 @@ class I1(Check[I1Options]):
         reasons = ["addresses without a country"] if seen.borders.unknown else []
         reasons += ["tunnels of which an end has no country"] if unread else []
         scope = Scope(seen.borders.in_scope, packets(rows) - unread, "; ".join(reasons) or None)
-        abroad, by = _ways(seen.borders.crossing.filter(~pl.col("agreed")))
-        rows_ = group(abroad, by)
-        findings = tuple(self._finding(row, scope, severity if _is_certain(row) else "low") for row in rows_)
-        more = f"only the first {MOST} ways were looked into" if len(rows_) >= MOST else None
+        count, abroad, by = _ways(seen.borders.crossing.filter(~pl.col("agreed")))
+        fixed = options.severity is not None
+        findings = tuple(
+            self._finding(row, scope, severity if fixed or _is_certain(row) else "low")
+            for row in group(abroad, by)
+        )
+        more = f"only the first {MOST} ways were looked into" if count > MOST else None
         note = "; ".join(filter(None, (seen.borders.note, more))) or None
         return Judgement(scope, findings, nothing="no national traffic was seen", note=note)
 
@@ -122,8 +125,8 @@ class I1(Check[I1Options]):
         )
 
 
-def _ways(abroad: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
-    """The flows by the ways that have most packets, and the columns that tell ways apart: the tunnel, or else the zones of the link.
+def _ways(abroad: pl.DataFrame) -> tuple[int, pl.DataFrame, list[str]]:
+    """How many ways there are, the flows by those that have most packets, and the columns that tell ways apart: the tunnel, or else the zones of the link.
 
     ``through`` tells whether there is a tunnel that leads abroad; ``where`` and ``on`` are countries and zones, each as one text.
     """
@@ -145,9 +148,10 @@ def _ways(abroad: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     ways = abroad.group_by(key, maintain_order=True).agg(
         on=pl.col("zones").explode().drop_nulls().unique().sort().implode(), all=pl.col("packets").sum()
     )
+    count = len(ways)
     ways = ways.sort("all", descending=True, maintain_order=True).head(MOST).drop("all")
     ways = ways.with_columns(pl.col("on").list.join(_AND))
-    return abroad.join(ways, on=key, nulls_equal=True, maintain_order="left"), [*key, "on"]
+    return count, abroad.join(ways, on=key, nulls_equal=True, maintain_order="left"), [*key, "on"]
 
 
 def _is_certain(row: dict[str, Any]) -> bool:

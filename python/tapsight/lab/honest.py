@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
@@ -42,7 +43,7 @@ class Honest(Effect[Confounder]):
 
     def concerns(self, flow: str) -> bool:
         """Whether it concerns this conversation: the same answer each time."""
-        return (sum(flow.encode()) * 2_654_435_761 & 0xFFFF) < self.share * 0x10000
+        return zlib.crc32(flow.encode()) < self.share * 2**32
 
 
 class Talk(Honest):
