@@ -204,6 +204,8 @@ class Site:
             own = ("-i", source, "-mi", source, "-mp", f"{port}")
             once = ("-m", "1", "-timeout", "10", "-nostdin")
             clients.append(start(inside, "sipp", f"{server}:5060", "-sf", call, *once, *own))
+            # Every sipp sends the same packets of the same source: at the same time, one call would look like a copy of the other.
+            time.sleep(1.2)
         for source, server in ((SUBSCRIBER, SERVER), (SUBSCRIBER6, SERVER6)):
             program = (sys.executable, "-I", HERE / "hosts.py", "use", source, server, certificate)
             clients.append(start(inside, *program))
