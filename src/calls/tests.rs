@@ -773,8 +773,11 @@ const RST: u8 = 0x04;
 /// A segment of H.225.0: source port, sequence number, flags, length on the wire, bytes.
 type Segment<'a> = (u16, u32, u8, usize, &'a [u8]);
 
-/// How many messages were read, and how many gaps and connections were given up: before the end, and at it.
-fn read_segments(limit: usize, segments: &[Segment<'_>]) -> [(u64, u64, u64); 2] {
+/// Messages, gaps, and connections that were given up.
+type Counts = (u64, u64, u64);
+
+/// What was counted before the end, and at it.
+fn read_segments(limit: usize, segments: &[Segment<'_>]) -> [Counts; 2] {
     let mut framed = Framed::new(limit);
     let mut count = 0;
     for &(src_port, seq, flags, wire_len, bytes) in segments {
@@ -811,7 +814,7 @@ fn what_is_missing_of_framed_messages_is_counted() {
     let begin = (1, 99, SYN, 0, &[][..]);
     let far = 109 + (2 << 20);
     // Messages, gaps and given up connections, before the end and at it.
-    let cases: [(&str, &[Segment<'_>], [(u64, u64, u64); 2]); 16] = [
+    let cases: [(&str, &[Segment<'_>], [Counts; 2]); 16] = [
         ("all there", &[begin, first, whole(109), third], [(3, 0, 0); 2]),
         ("one missing", &[begin, first, third], [(1, 0, 0), (2, 1, 0)]),
         ("reset", &[begin, first, third, (1, 127, RST, 0, &[])], [(2, 1, 0); 2]),
