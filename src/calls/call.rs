@@ -1131,7 +1131,7 @@ impl Call {
             route: hosts(&self.route).collect(),
             contacts: hosts(&self.contacts).collect(),
             announced: [announced(Side::Caller), announced(Side::Callee)],
-            seen: Some(&self.ways),
+            seen: &self.ways,
         }
     }
 

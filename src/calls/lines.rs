@@ -421,7 +421,6 @@ impl Seized {
             is_siprec: Some(false),
             messages: Some(self.messages),
             retransmissions: Some(self.retransmissions),
-            incomplete: Some(0),
             frames: Some(self.frames.clone()),
             ..CallRow::default()
         };
@@ -475,9 +474,11 @@ impl Seized {
             eth_dst: self.eth_dst,
             vlan: self.vlan,
             addresses: &self.addresses,
+            via: Vec::new(),
+            route: Vec::new(),
+            contacts: Vec::new(),
             announced: [announced(Side::Caller), announced(Side::Callee)],
-            seen: Some(&self.ways),
-            ..Ends::default()
+            seen: &self.ways,
         }
     }
 }

@@ -169,6 +169,11 @@ impl Calls {
         let mut streams = std::mem::take(&mut self.state.streams);
         streams.end(&mut |message| self.state.message(message, &mut self.rows));
         self.state.streams = streams;
+        let mut framed = std::mem::take(&mut self.state.framed);
+        framed.end(&mut |protocol, place, message| {
+            self.state.referenced(protocol, place, message, &mut self.rows);
+        });
+        self.state.framed = framed;
         while let Some((_, number)) = self.state.ends.pop_first() {
             self.state.close(number, false, &mut self.rows);
         }
@@ -408,13 +413,18 @@ impl State {
     /// Takes a segment of Skinny or H.225.0.
     fn framed(&mut self, protocol: Protocol, place: &Place, payload: Payload<'_>, rows: &mut Rows) {
         let mut framed = std::mem::take(&mut self.framed);
-        framed.take(protocol, place, payload, &mut |place, message| {
-            let told = references::told(protocol, place, message, |line| self.lines.contains_key(&line));
-            if let Some(told) = told {
-                self.line(&told, rows);
-            }
+        framed.take(protocol, place, payload, &mut |protocol, place, message| {
+            self.referenced(protocol, place, message, rows);
         });
         self.framed = framed;
+    }
+
+    /// Takes a message of Skinny or H.225.0.
+    fn referenced(&mut self, protocol: Protocol, place: &Place, message: &[u8], rows: &mut Rows) {
+        let told = references::told(protocol, place, message, |line| self.lines.contains_key(&line));
+        if let Some(told) = told {
+            self.line(&told, rows);
+        }
     }
 
     /// Takes a message of a line.

@@ -110,7 +110,7 @@ rows! {
 }
 
 /// What a call has to be looked up.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ends<'a> {
     pub tap: &'a str,
     /// Who called, and who was called: what may be the number, the best first.
@@ -126,7 +126,7 @@ pub(super) struct Ends<'a> {
     pub contacts: Vec<&'a str>,
     /// What the caller and the callee have announced.
     pub announced: [Vec<Addr>; 2],
-    pub seen: Option<&'a Ways>,
+    pub seen: &'a Ways,
 }
 
 /// What was seen of a call beyond what its messages say: kept only where somebody asks for places.
@@ -261,7 +261,7 @@ impl CallPlace<'static> {
         };
         let announced = ends.announced.each_ref().map(|addrs| Found::of(located, addrs.iter().copied()));
         let senders = [Side::Caller, Side::Callee].map(|side| {
-            let of = ends.seen.map_or(&[][..], |ways| &ways.senders).iter();
+            let of = ends.seen.senders.iter();
             of.filter(|(of, _)| *of == side).map(|(_, addr)| *addr).collect::<Vec<_>>()
         });
         let sent = senders.each_ref().map(|addrs| Found::of(located, addrs.iter().copied()));
@@ -269,7 +269,7 @@ impl CallPlace<'static> {
             located,
             places: announced.iter().chain(&sent).flat_map(|found| &found.places).copied().collect(),
         };
-        let tunnels = Found::of(located, ends.seen.map_or(&[][..], |ways| &ways.outer).iter().copied());
+        let tunnels = Found::of(located, ends.seen.outer.iter().copied());
         let sides = [0, 1].map(|side| {
             let of = |found: &[Found<'_>; 2]| found.get(side).map(Found::single).unwrap_or_default();
             of(&announced).union(&of(&sent)).copied().collect::<BTreeSet<_>>()

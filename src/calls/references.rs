@@ -57,8 +57,8 @@ const MANAGER: u16 = 2000;
 
 fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -> Option<Told<'a>> {
     let message = Skinny::parse(bytes)?;
-    let is_phones =
-        matches!(message.kind, skinny::OPEN_RECEIVE_CHANNEL_ACK | skinny::START_MEDIA_TRANSMISSION_ACK);
+    // Whose kind of message it is, its sender chooses.
+    let is_phones = place.dst_port == MANAGER;
     if place.src_port != MANAGER && place.dst_port != MANAGER {
         return None;
     }
@@ -69,10 +69,10 @@ fn skinny<'a>(place: &'a Place, bytes: &[u8], is_known: impl Fn(Line) -> bool) -
     let of_reference = message.reference.filter(|&reference| reference != 0).map(line);
     let is_others = of_conference.is_some_and(|line| of_reference.is_some_and(|of| of != line));
     let line = of_conference.or(of_reference)?;
-    let name = Some(skinny::name(message.kind)).filter(|name| !name.is_empty())?;
-    let name = match message.state.map(skinny::state_name) {
-        Some(state) if !state.is_empty() => format!("{name} {state}").into(),
-        _ => name.into(),
+    let name = skinny::name(message.kind)?;
+    let name = match message.state.and_then(skinny::state_name) {
+        Some(state) => format!("{name} {state}").into(),
+        None => name.into(),
     };
     let mut act = Act::Other;
     let mut caller = None;

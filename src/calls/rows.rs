@@ -227,7 +227,7 @@ rows! {
         messages: U32,
         /// Messages that were seen again with the same source, destination and transaction.
         retransmissions: U32,
-        /// Messages that were not captured as a whole.
+        /// Messages that were not captured as a whole. Null of ISUP, BICC, H.225.0 and Skinny, of which only whole messages are read: a warning counts gaps.
         incomplete: U32,
         /// Frames of the first messages.
         frames: U64s,

@@ -747,9 +747,9 @@ fn over_h225(cut: usize) -> Frames {
 
 #[test]
 fn a_call_of_h225_in_any_segments() {
-    let names = "state ended_by cause caller caller_source callee transport src dst messages retransmissions began_before call_id";
+    let names = "state ended_by cause caller caller_source callee transport src dst messages retransmissions incomplete began_before call_id";
     let expected = "state=ended ended_by=caller cause=16 caller=225 caller_source=Q.931 callee=+3225550199 transport=h225 \
-        src=192.0.2.101 dst=192.0.2.201 messages=5 retransmissions=0 began_before=false \
+        src=192.0.2.101 dst=192.0.2.201 messages=5 retransmissions=0 incomplete=- began_before=false \
         call_id=192.0.2.101:40000-192.0.2.201:1720 5";
     for cut in [1, 2, 3, 5, 8, 13, 1000] {
         let calls = over_h225(cut).table(Table::Calls);
@@ -765,6 +765,139 @@ fn a_call_of_h225_in_any_segments() {
         let again = over_h225(3).table_with(Table::Calls, Options::default(), batch_size, workers).0;
         assert_eq!(again, over_h225(3).table(Table::Calls));
     }
+}
+
+const SYN: u8 = 0x02;
+const RST: u8 = 0x04;
+
+/// A segment of H.225.0: source port, sequence number, flags, length on the wire, bytes.
+type Segment<'a> = (u16, u32, u8, usize, &'a [u8]);
+
+/// Messages, gaps, and connections that were given up.
+type Counts = (u64, u64, u64);
+
+/// What was counted before the end, and at it.
+fn read_segments(limit: usize, segments: &[Segment<'_>]) -> [Counts; 2] {
+    let mut framed = Framed::new(limit);
+    let mut count = 0;
+    for &(src_port, seq, flags, wire_len, bytes) in segments {
+        let place = Place { src_port, ..Place::default() };
+        framed.take(Protocol::H225, &place, segment(seq, flags, wire_len, bytes), &mut |_, _, _| count += 1);
+        framed.held_bytes();
+    }
+    let before = (count, framed.gaps, framed.evicted);
+    framed.end(&mut |_, _, _| count += 1);
+    assert_eq!(framed.held_bytes(), 0);
+    [before, (count, framed.gaps, framed.evicted)]
+}
+
+fn segment(seq: u32, flags: u8, wire_len: usize, bytes: &[u8]) -> Payload<'_> {
+    Payload {
+        transport: Some("tcp"),
+        is_sip: false,
+        by_port: true,
+        seq,
+        flags,
+        fragment: None,
+        wire_len,
+        bytes,
+    }
+}
+
+#[test]
+fn what_is_missing_of_framed_messages_is_counted() {
+    // Nine bytes each.
+    let message = &*q931(false, 0x62, &[]);
+    let whole = |seq| (1, seq, 0, 9, message);
+    let other = |seq| (1, seq, 0, 20, &[b'x'; 20][..]);
+    let [first, third] = [whole(100), whole(118)];
+    let begin = (1, 99, SYN, 0, &[][..]);
+    let far = 109 + (2 << 20);
+    // Messages, gaps and given up connections, before the end and at it.
+    let cases: [(&str, &[Segment<'_>], [Counts; 2]); 16] = [
+        ("all there", &[begin, first, whole(109), third], [(3, 0, 0); 2]),
+        ("one missing", &[begin, first, third], [(1, 0, 0), (2, 1, 0)]),
+        ("reset", &[begin, first, third, (1, 127, RST, 0, &[])], [(2, 1, 0); 2]),
+        ("begun anew", &[begin, first, third, (1, 5000, SYN, 0, &[])], [(2, 1, 0); 2]),
+        ("begun twice", &[begin, first, third, begin], [(1, 0, 0), (2, 1, 0)]),
+        ("begun twice, then complete", &[begin, first, third, begin, whole(109)], [(3, 0, 0); 2]),
+        ("another one", &[begin, first, third, (2, 7, SYN, 0, &[])], [(2, 1, 1); 2]),
+        ("cut", &[begin, first, (1, 109, 0, 18, message), whole(127)], [(3, 1, 0); 2]),
+        ("something else", &[begin, first, other(109), other(129), whole(149)], [(2, 1, 0); 2]),
+        ("another protocol", &[begin, other(100), other(120)], [(0, 0, 0); 2]),
+        ("something else first", &[begin, other(100), other(120), whole(140)], [(1, 1, 0); 2]),
+        ("begun, and not ended", &[begin, (1, 100, 0, 5, &message[..5])], [(0, 0, 0), (0, 1, 0)]),
+        ("far by itself", &[begin, first, whole(far), whole(far), whole(109)], [(2, 0, 0); 2]),
+        ("far", &[begin, first, whole(far), whole(far + 9), whole(far + 18)], [(3, 1, 0); 2]),
+        ("far, behind a gap", &[begin, first, third, whole(far), whole(far + 9)], [(3, 2, 0); 2]),
+        // An empty TPKT in two segments, which keeps a connection alive.
+        (
+            "kept alive",
+            &[begin, (1, 100, 0, 5, &[3, 0, 0, 8, 0]), (1, 105, 0, 3, &[0; 3]), whole(108)],
+            [(1, 0, 0); 2],
+        ),
+    ];
+    for (name, segments, expected) in cases {
+        assert_eq!(read_segments(1, segments), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_is_held_of_framed_messages_is_bounded() {
+    // Connections that begin messages of 60,000 bytes, and segments that wait for ever: long ones, and such that take more room than they have bytes.
+    let begun = [&[3, 0, 0xea, 0x60][..], &[0; 1396]].concat();
+    for bytes in [&*begun, &[3]] {
+        let mut framed = Framed::new(1 << 14);
+        let mut count = 0;
+        for number in 0..500_000_u32 {
+            let place = Place { src_port: (number % 16_000) as u16, ..Place::default() };
+            let payload = match number / 16_000 {
+                0 => segment(0, SYN, 0, &[]),
+                pass => segment(pass * 2000, 0, bytes.len(), bytes),
+            };
+            framed.take(Protocol::H225, &place, payload, &mut |_, _, _| count += 1);
+            if number % 16_000 == 0 {
+                assert!(framed.held_bytes() <= 1 << 24, "{}", framed.held_bytes());
+            }
+        }
+        assert!(framed.held_bytes() <= 1 << 24, "{}", framed.held_bytes());
+        // There is room for all of them, but not for what they hold.
+        assert!(framed.evicted > 0 && framed.gaps > 0);
+        framed.end(&mut |_, _, _| count += 1);
+        assert_eq!((framed.held_bytes(), count), (0, 0));
+    }
+}
+
+#[test]
+fn a_gap_in_a_connection_of_h225() {
+    // Who calls, and what the other end says: at these numbers.
+    let methods = |told: &[(u32, u8)]| {
+        let mut frames = Frames::default();
+        frames.tcp(PHONE, GATEWAY, 99, true, b"");
+        frames.tcp(PHONE, GATEWAY, 100, false, &q931(false, 0x05, b"\x70\x0b\x913225550199"));
+        frames.tcp(GATEWAY, PHONE, 499, true, b"");
+        for &(seq, kind) in told {
+            frames.tcp(GATEWAY, PHONE, seq, false, &q931(true, kind, &[]));
+        }
+        let (messages, warnings) = frames.table_with(Table::Messages, Options::default(), 64, 0);
+        (column(&messages, "method").join(" "), warnings)
+    };
+    let gaps = vec!["1 gaps in connections with signalling: messages may be missing".to_owned()];
+    // What waits at the end is read.
+    assert_eq!(
+        methods(&[(500, 0x02), (518, 0x07)]),
+        ("SETUP CALL PROCEEDING CONNECT".to_owned(), gaps.clone())
+    );
+    // 2 MiB are missing: by itself, the first segment behind them may belong elsewhere.
+    let far = 509 + (2 << 20);
+    assert_eq!(
+        methods(&[(500, 0x02), (far, 0x01), (far + 9, 0x07)]),
+        ("SETUP CALL PROCEEDING CONNECT".to_owned(), gaps)
+    );
+    assert_eq!(
+        methods(&[(500, 0x02), (far, 0x01), (509, 0x07)]),
+        ("SETUP CALL PROCEEDING CONNECT".to_owned(), Vec::new())
+    );
 }
 
 /// A message of Skinny with a header of version 0.
@@ -809,6 +942,25 @@ fn a_call_of_skinny() {
     assert_eq!(column(&media, "side"), ["caller", "callee", "-"]);
     assert_eq!(column(&media, "addr"), ["192.0.2.101", "192.0.2.55", "192.0.2.66"]);
     assert_eq!(column(&media, "payloads"), ["9 G722/8000", "0 PCMU/8000", "0 PCMU/8000"]);
+}
+
+#[test]
+fn the_port_tells_who_is_the_phone() {
+    let manager: End = ("192.0.2.201", 2000);
+    let mut frames = Frames::default();
+    // A state that the phone says, and a channel that the manager acknowledges: both are of the kinds that the other one sends.
+    frames.tcp(manager, PHONE, 500, false, &skinny(0x111, &[1, 1, 9]));
+    frames.tcp(PHONE, manager, 100, false, &skinny(0x111, &[3, 1, 9]));
+    let ack = skinny(0x22, &[0, u32::from_le_bytes([192, 0, 2, 66]), 6000, 77, 9]);
+    frames.tcp(manager, PHONE, 524, false, &ack);
+    let calls = frames.table(Table::Calls);
+    assert_eq!(calls.num_rows(), 1);
+    assert_eq!(
+        row(&calls, 0, "call_id src dst messages incomplete"),
+        "call_id=192.0.2.101-192.0.2.201 9 src=192.0.2.101 dst=192.0.2.201 messages=3 incomplete=-"
+    );
+    // The phone calls.
+    assert_eq!(column(&frames.table(Table::Messages), "side"), ["callee", "caller", "callee"]);
 }
 
 #[test]
@@ -871,8 +1023,10 @@ fn over_websocket() {
 fn a_few_calls_at_a_time() {
     let mut frames = Frames::default();
     for number in 0..5000 {
+        // Media of each have a port of their own: what is expected at one is bounded as well.
+        let port = (10_000 + 2 * number).to_string();
         let text = session().remove(0).1.replace("3848276298220188511", &number.to_string());
-        frames.udp(ALICE, BOB, &text);
+        frames.udp(ALICE, BOB, &text.replace("49172", &port));
     }
     let options = Options { max_calls: 100, ..Options::default() };
     let (calls, warnings) = frames.table_with(Table::Calls, options, 4096, 0);

@@ -45,12 +45,6 @@ impl<'a> Data<'a> {
         self.array(at).map(u32::from_be_bytes)
     }
 
-    /// Little-endian number of 32 bits at `at`.
-    #[inline]
-    pub fn le32(self, at: usize) -> Option<u32> {
-        self.array(at).map(u32::from_le_bytes)
-    }
-
     #[inline]
     pub fn starts_with(self, prefix: &[u8]) -> bool {
         self.bytes.starts_with(prefix)

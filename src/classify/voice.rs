@@ -1,6 +1,7 @@
 //! Signatures of voice: signalling, media, and what helps it through address translation.
 
 use super::data::Data;
+use crate::wire::skinny;
 use crate::wire::websocket::Frame;
 
 /// SIP, RFC 3261 section 7: a status line or a request line.
@@ -84,13 +85,7 @@ pub(super) fn framed(data: Data) -> Option<Data> {
 
 /// Skinny: length (little-endian, of all behind the first 8 bytes), header version, message id. Weak: needs its port.
 pub(super) fn is_skinny(data: Data) -> bool {
-    let (Some(length), Some(version), Some(message)) = (data.le32(0), data.le32(4), data.le32(8)) else {
-        return false;
-    };
-    (4..=2000).contains(&length)
-        && length as usize + 8 <= data.len
-        && version <= 0x20
-        && matches!(message, 0..0x200 | 0x8000..0x8200)
+    skinny::message_len(data.bytes).is_some_and(|len| len <= data.len)
 }
 
 /// A full frame of IAX2, RFC 5456 section 8.1.1: F bit, frame type 1 to 12. Weak: needs its port.

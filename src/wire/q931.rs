@@ -18,6 +18,10 @@ const CALLING_NUMBER: u8 = 0x6c;
 const CALLED_NUMBER: u8 = 0x70;
 const REDIRECTING_NUMBER: u8 = 0x74;
 const USER_USER: u8 = 0x7e;
+/// Shift, sections 4.5.3 and 4.5.4: all but the codeset, which the last three bits are.
+const SHIFT_BITS: u8 = 0xf8;
+const LOCKING_SHIFT: u8 = 0x90;
+const NON_LOCKING_SHIFT: u8 = 0x98;
 
 /// What a message says of a call.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -59,15 +63,25 @@ impl Q931 {
             is_callees: high & 0x80 != 0,
             ..Self::default()
         };
+        // Whether the next element is of another codeset (section 4.5.2), where identifiers stand for something else.
+        let mut is_shifted = false;
         while let Some((&id, behind)) = rest.split_first() {
             // Elements of one byte (section 4.5.1) have the highest bit set.
             if id & 0x80 != 0 {
+                let is_elsewhere = id & 0x07 != 0;
+                is_shifted = match id & SHIFT_BITS {
+                    // Nothing locks codeset 0 again (section 4.5.3).
+                    LOCKING_SHIFT if is_elsewhere => break,
+                    NON_LOCKING_SHIFT => is_elsewhere,
+                    _ => false,
+                };
                 rest = behind;
                 continue;
             }
+            let is_shifted = std::mem::take(&mut is_shifted);
             // The length of user-user information has two bytes (H.225.0 section 7.2.2.31).
             let (len, behind) = match (id, behind) {
-                (USER_USER, &[high, low, ref behind @ ..]) => {
+                (USER_USER, &[high, low, ref behind @ ..]) if !is_shifted => {
                     (usize::from(u16::from_be_bytes([high, low])), behind)
                 }
                 (_, &[len, ref behind @ ..]) => (usize::from(len), behind),
@@ -76,6 +90,7 @@ impl Q931 {
             let Some(value) = behind.get(..len) else { break };
             rest = behind.get(len..).unwrap_or_default();
             match id {
+                _ if is_shifted => {}
                 CAUSE => message.cause = message.cause.or_else(|| cause(value)),
                 CALLED_NUMBER => message.called = message.called.or_else(|| number(value)),
                 CALLING_NUMBER => message.calling = message.calling.or_else(|| number(value)),
@@ -174,6 +189,38 @@ mod tests {
             bytes.extend(element);
             let message = Q931::parse(&bytes).unwrap();
             assert_eq!((message.cause, message.is_callees, message.reference), (Some(cause), true, 1));
+        }
+    }
+
+    #[test]
+    fn elements_of_other_codesets_are_none_of_these() {
+        const CALLED: &[u8] = &[0x70, 4, 0x81, b'2', b'2', b'5'];
+        const OTHER: &[u8] = &[0x70, 4, 0x81, b'6', b'6', b'6'];
+        // What stands in codeset 6 as 0x7e has a length of one byte.
+        const USER: &[u8] = &[0x7e, 1, 0];
+        let cases: [(&[&[u8]], Option<&str>); 11] = [
+            (&[CALLED], Some("225")),
+            // Locking shift to codeset 6: all that follows is of it.
+            (&[&[0x96], OTHER], None),
+            (&[CALLED, &[0x96], OTHER], Some("225")),
+            (&[&[0x96], OTHER, CALLED], None),
+            // Non-locking shift: the next one is, of several bytes or of one.
+            (&[&[0x9e], OTHER], None),
+            (&[&[0x9e], OTHER, CALLED], Some("225")),
+            (&[&[0x9e], USER, CALLED], Some("225")),
+            (&[&[0x9e, 0xa1], CALLED], Some("225")),
+            // To codeset 0, which is the active one.
+            (&[&[0x98], CALLED], Some("225")),
+            // Only the locking one counts where both are (section 4.5.4).
+            (&[&[0x9e, 0x96], OTHER, CALLED], None),
+            // More data and sending complete are no shift.
+            (&[&[0xa0, 0xa1], CALLED], Some("225")),
+        ];
+        for (elements, called) in cases {
+            let elements = elements.concat();
+            let mut bytes = vec![3, 0, 0, 9 + elements.len() as u8, 8, 2, 0, 1, SETUP];
+            bytes.extend(&elements);
+            assert_eq!(Q931::parse(&bytes).unwrap().called.as_deref(), called, "{elements:02x?}");
         }
     }
 

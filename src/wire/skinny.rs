@@ -20,8 +20,6 @@ pub struct Skinny {
     pub reference: Option<u32>,
     /// Conference that media belong to.
     pub conference: Option<u32>,
-    /// Identifier of a medium, that what opens, acknowledges and closes it share.
-    pub party: Option<u32>,
     /// New state of a call: 1 off hook, 2 on hook, 3 rings there, 4 rings here, 5 connected, 6 busy, 7 congestion, 8 hold, 12 proceeding, 14 no such number.
     pub state: Option<u32>,
     /// Whether the phone is called (1), calls (2), or is called by what was forwarded (3).
@@ -188,8 +186,8 @@ impl Skinny {
             }
             OPEN_RECEIVE_CHANNEL => {
                 self.conference = fields.word();
-                self.party = fields.word();
-                fields.skip(4);
+                // Party; milliseconds in a packet.
+                fields.skip(8);
                 self.codec = fields.word();
                 // Cancelling of echo; bit rate, or parameters of the codec.
                 fields.skip(8);
@@ -198,12 +196,14 @@ impl Skinny {
             OPEN_RECEIVE_CHANNEL_ACK => {
                 let is_open = fields.word()? == 0;
                 self.endpoint = fields.endpoint(version).filter(|_| is_open);
-                self.party = fields.word();
+                // Party.
+                fields.skip(4);
                 self.reference = fields.word();
             }
             START_MEDIA_TRANSMISSION => {
                 self.conference = fields.word();
-                self.party = fields.word();
+                // Party.
+                fields.skip(4);
                 self.endpoint = fields.endpoint(version);
                 fields.skip(4);
                 self.codec = fields.word();
@@ -213,7 +213,8 @@ impl Skinny {
             }
             STOP_MEDIA_TRANSMISSION | CLOSE_RECEIVE_CHANNEL | START_MEDIA_TRANSMISSION_ACK => {
                 self.conference = fields.word();
-                self.party = fields.word();
+                // Party.
+                fields.skip(4);
                 self.reference = fields.word();
             }
             _ => {}
@@ -237,8 +238,8 @@ pub fn encoding(codec: u32) -> Option<(u8, &'static str)> {
 }
 
 /// The name of a kind of message.
-pub fn name(kind: u32) -> &'static str {
-    match kind {
+pub fn name(kind: u32) -> Option<&'static str> {
+    Some(match kind {
         OPEN_RECEIVE_CHANNEL_ACK => "OpenReceiveChannelAck",
         START_MEDIA_TRANSMISSION => "StartMediaTransmission",
         STOP_MEDIA_TRANSMISSION => "StopMediaTransmission",
@@ -249,13 +250,13 @@ pub fn name(kind: u32) -> &'static str {
         DIALED_NUMBER => "DialedNumber",
         CALL_INFO_V2 => "CallInfoV2",
         START_MEDIA_TRANSMISSION_ACK => "StartMediaTransmissionAck",
-        _ => "",
-    }
+        _ => return None,
+    })
 }
 
 /// The name of a state of a call.
-pub fn state_name(state: u32) -> &'static str {
-    match state {
+pub fn state_name(state: u32) -> Option<&'static str> {
+    Some(match state {
         1 => "OffHook",
         2 => "OnHook",
         3 => "RingOut",
@@ -270,8 +271,8 @@ pub fn state_name(state: u32) -> &'static str {
         12 => "Proceed",
         13 => "CallRemoteMultiline",
         14 => "InvalidNumber",
-        _ => "",
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -332,8 +333,7 @@ mod tests {
         let new = message(20, OPEN_RECEIVE_CHANNEL_ACK, &[0, 0, 0x0100_000a, 0, 0, 0, 17_718, 77, 9], &[]);
         for bytes in [old, new] {
             let ack = Skinny::parse(&bytes).unwrap();
-            assert_eq!((ack.endpoint, ack.party), (Some((endpoint([10, 0, 0, 1]), 17_718)), Some(77)));
-            assert_eq!(ack.reference, Some(9));
+            assert_eq!((ack.endpoint, ack.reference), (Some((endpoint([10, 0, 0, 1]), 17_718)), Some(9)));
         }
         let refused = message(0, OPEN_RECEIVE_CHANNEL_ACK, &[1, 0, 0, 77, 9], &[]);
         assert_eq!(Skinny::parse(&refused).unwrap().endpoint, None);
@@ -343,6 +343,19 @@ mod tests {
         assert_eq!((start.endpoint, start.codec), (Some((endpoint([10, 0, 0, 2]), 4000)), Some(4)));
         assert_eq!((start.conference, start.reference), (Some(5), Some(9)));
         assert_eq!(encoding(4), Some((0, "PCMU/8000")));
+    }
+
+    #[test]
+    fn how_long_a_message_is() {
+        // The length is of what follows the version: at least the kind, at most 4,096 bytes.
+        for (len, expected) in
+            [(3, None), (4, Some(12)), (2001, Some(2009)), (4096, Some(4104)), (4097, None)]
+        {
+            let bytes = [len, 0, CALL_STATE].map(u32::to_le_bytes).concat();
+            assert_eq!(message_len(&bytes), expected);
+        }
+        assert_eq!((name(CALL_STATE), name(0)), (Some("CallState"), None));
+        assert_eq!((state_name(5), state_name(0)), (Some("Connected"), None));
     }
 
     #[test]
