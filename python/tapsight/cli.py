@@ -20,6 +20,7 @@ from tapsight._text import error_text, safe
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tapsight._check import Result
     from tapsight._files import TableFormat
     from tapsight._sources import Tap
 
@@ -358,20 +359,10 @@ def check(
     with _errors():
         from tapsight import _files, formats, report_text
         from tapsight._baseline import read_baseline
-        from tapsight._check import check as run
 
         _check_evidence(captures, evidence, zero_payload=zero_payload)
         earlier = read_baseline(baseline) if baseline is not None else None
-        with _progress(quiet) as progress:
-            result = run(
-                captures,
-                policy=policy,
-                window=window,
-                memory=memory << 20,
-                progress=progress,
-                threads=threads,
-                state=state,
-            )
+        result = _run_check(captures, policy, window, memory, threads, quiet=quiet, state=state)
         if earlier is not None:
             result = result.since(earlier)
         code = result.exit_code_from(fail_on)
@@ -431,21 +422,12 @@ def report(
     """
     with _errors():
         from tapsight import report as page
-        from tapsight._check import check as run
 
         if _to_terminal(output):
             raise ValueError("a page is not for terminals: name a file with -o")
         page.require()
         _check_evidence(captures, evidence, zero_payload=zero_payload)
-        with _progress(quiet) as progress:
-            result = run(
-                captures,
-                policy=policy,
-                window=window,
-                memory=memory << 20,
-                progress=progress,
-                threads=threads,
-            )
+        result = _run_check(captures, policy, window, memory, threads, quiet=quiet)
         if evidence is not None:
             result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
         result.report(output, title=title, evidence=evidence, figures=figures)
@@ -500,18 +482,8 @@ def evidence(
 ) -> None:
     """Write a folder to hand on: the packets that prove each finding, where they came from, and sums to verify it by."""
     with _errors():
-        from tapsight._check import check as run
-
         _require_evidence(captures, out)
-        with _progress(quiet) as progress:
-            result = run(
-                captures,
-                policy=policy,
-                window=window,
-                memory=memory << 20,
-                progress=progress,
-                threads=threads,
-            )
+        result = _run_check(captures, policy, window, memory, threads, quiet=quiet)
         manifest = result.evidence(
             out, findings=finding or None, max_frames=max_frames, zero_payload=zero_payload
         )
@@ -728,6 +700,31 @@ def _require_evidence(captures: list[str], directory: Path) -> None:
 
     _evidence.require_files(read_sources(captures))
     _evidence.require_room(directory)
+
+
+def _run_check(
+    captures: list[str],
+    policy: Path | None,
+    window: float,
+    memory: int,
+    threads: int | None,
+    *,
+    quiet: bool,
+    state: Path | None = None,
+) -> Result:
+    """The result of a check, whose progress is shown; memory in MiB."""
+    from tapsight._check import check as run
+
+    with _progress(quiet) as progress:
+        return run(
+            captures,
+            policy=policy,
+            window=window,
+            memory=memory << 20,
+            progress=progress,
+            threads=threads,
+            state=state,
+        )
 
 
 def _check_evidence(captures: list[str], directory: Path | None, *, zero_payload: bool) -> None:

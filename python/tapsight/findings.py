@@ -73,18 +73,20 @@ class Finding:
 
 
 @functools.cache
+def _attack() -> dict[str, Any]:
+    return tomllib.loads(
+        importlib.resources.files("tapsight").joinpath("data/attack.toml").read_text("utf-8")
+    )
+
+
 def attack() -> tuple[str, dict[str, list[str]]]:
     """The version of ATT&CK, and the techniques by detector class or check."""
-    text = importlib.resources.files("tapsight").joinpath("data/attack.toml").read_text("utf-8")
-    data = tomllib.loads(text)
-    return data["version"], data["findings"]
+    return _attack()["version"], _attack()["findings"]
 
 
-@functools.cache
 def technique_names() -> dict[str, str]:
     """What ATT&CK calls its techniques, of those that findings point to."""
-    text = importlib.resources.files("tapsight").joinpath("data/attack.toml").read_text("utf-8")
-    names: dict[str, str] = tomllib.loads(text)["techniques"]
+    names: dict[str, str] = _attack()["techniques"]
     return names
 
 

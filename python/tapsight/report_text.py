@@ -287,16 +287,21 @@ def _clocks(row: Mapping[str, Any]) -> str:
     return text
 
 
+def quality_notes(row: Mapping[str, Any]) -> list[str]:
+    """What is wrong with a capture, a row of ``Result.taps``; or that it is complete."""
+    notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
+    notes += ["drops not told"] if row["dropped"] is None else []
+    notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
+    notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
+    notes += list(row["warnings"] or ())
+    return notes or ["complete"]
+
+
 def _quality(page: _Page, result: Result) -> None:
     page.heading("Captures")
     for row in plain_rows(result.taps):
-        notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
-        notes += ["drops not told"] if row["dropped"] is None else []
-        notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
-        notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
-        notes += list(row["warnings"] or ())
         what = f"{row['tap']}: {plural(row['frames'], 'frame')} in {row['file']}"
-        page.labelled("-", "; ".join([what, *(notes or ["complete"])]), hang=4)
+        page.labelled("-", "; ".join([what, *quality_notes(row)]), hang=4)
     for row in result.explained():
         packets, family = plural(row["packets"], "packet"), row["detector"].split(".")[0]
         page.labelled(

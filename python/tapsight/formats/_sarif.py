@@ -31,10 +31,11 @@ def render(result: Result) -> str:
 
     verdicts = result.verdicts.to_pylist()
     rules = [row["check"] for row in verdicts]
-    techniques = sorted({each for row in _rows.findings(result) for each in row["attack"]})
+    findings = list(_rows.findings(result))
+    techniques = sorted({each for row in findings for each in row["attack"]})
     index = {technique: at for at, technique in enumerate(techniques)}
-    results = [_finding(row, rules, index) for row in _rows.findings(result)]
-    told = {row["family"] for row in _rows.findings(result)}
+    results = [_finding(row, rules, index) for row in findings]
+    told = {row["family"] for row in findings}
     results += [_verdict(row, rules) for row in verdicts if row["check"] not in told]
     taxonomy = {
         "name": "ATT&CK",

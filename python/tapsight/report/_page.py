@@ -19,7 +19,7 @@ from tapsight._text import duration, listing, percent, plural, safe, time_text, 
 from tapsight.findings import attack, period
 from tapsight.report._moments import MOST, Moments
 from tapsight.report._pictures import chart_svg, copy_svg, way_svg
-from tapsight.report_text import collector_text, frames_by_file
+from tapsight.report_text import collector_text, frames_by_file, quality_notes
 
 if TYPE_CHECKING:
     import altair as alt
@@ -453,18 +453,13 @@ def _unknown(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _capture(row: Mapping[str, Any]) -> dict[str, Any]:
-    notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
-    notes += ["drops not told"] if row["dropped"] is None else []
-    notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
-    notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
-    notes += list(row["warnings"] or ())
     return {
         "tap": row["tap"],
         "file": row["file"],
         "first": row["first_ts"],
         "last": row["last_ts"],
         "frames": f"{row['frames']:,}",
-        "quality": "; ".join(notes) or "complete",
+        "quality": "; ".join(quality_notes(row)),
     }
 
 
