@@ -116,11 +116,7 @@ class Transfer(Spoken):
         script, (near, far) = self.script(n), self.ports(n, 25_300)
         offer, answer = sip.audio(INSIDE_MEDIA, near), sip.audio(OUTSIDE_MEDIA, far)
         src, dst = session.src, session.dst
-        yield script.says(start, src, dst, session.request("INVITE", 1, offer))
-        yield script.says(
-            start + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer)
-        )
-        yield script.says(start + 120 * MILLISECOND, src, dst, session.request("ACK", 1))
+        yield from script.agrees(start, session, offer, answer)
         other = f"consulted-{n}@{INSIDE_SBC}"
         target = f"Refer-To: <sip:{OWN_SBC}?Replaces={other}%3Bto-tag%3Dc2%3Bfrom-tag%3Dc1>"
         time = start + 500 * MILLISECOND
@@ -158,12 +154,8 @@ class Failover(Spoken):
         """Half by one, half by the other."""
         script, (near, far) = self.script(n), self.ports(n, 25_400)
         offer, answer = sip.audio(INSIDE_MEDIA, near), sip.audio(OUTSIDE_MEDIA, far)
-        src, dst = session.src, session.dst
-        yield script.says(start, src, dst, session.request("INVITE", 1, offer))
-        yield script.says(
-            start + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer)
-        )
-        yield script.says(start + 120 * MILLISECOND, src, dst, session.request("ACK", 1))
+        src = session.src
+        yield from script.agrees(start, session, offer, answer)
         time = start + 2 * SECOND
         peer = session.turned()._replace(src=ALTERNATIVE)
         yield script.says(

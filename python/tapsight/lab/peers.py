@@ -71,6 +71,13 @@ class Script:
             )
             yield self.packet(time + (n - first) * 20 * MILLISECOND, packet)
 
+    def agrees(self, time: int, session: sip.Dialog, offer: str, answer: str) -> Iterator[Event]:
+        """The beginning of a call that is answered at once."""
+        src, dst = session.src, session.dst
+        yield self.says(time, src, dst, session.request("INVITE", 1, offer))
+        yield self.says(time + 100 * MILLISECOND, dst, src, session.response(200, "OK", "INVITE", 1, answer))
+        yield self.says(time + 120 * MILLISECOND, src, dst, session.request("ACK", 1))
+
     def call(
         self,
         time: int,
