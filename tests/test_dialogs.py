@@ -471,7 +471,7 @@ def test_a_peer_that_never_encrypts_while_others_do(tmp_path: Path) -> None:
 
 def test_rows_that_found_no_room_are_a_doubt(tmp_path: Path) -> None:
     path = write(tmp_path / "t.pcap", clear_calls(24, keys=24))
-    examined, _ = examine_readable(read_sources(path), threads=1)
+    examined = examine_readable(read_sources(path), threads=1).examination
     names = [name for name in dir(examined) if not name.startswith("_")]
     for missing, word in ((0, "pass"), (3, "unknown")):
         copy = SimpleNamespace(**{name: getattr(examined, name) for name in names})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tapsight._flows import Flows, flows
     from tapsight._media import Media, media
     from tapsight._sources import SourceError
+    from tapsight.checks._own import rule
     from tapsight.policy import Policy, PolicyError
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "media",
     "open",
     "places",
+    "rule",
     "scan",
 ]
 
@@ -63,6 +65,7 @@ _HOMES = {
     "digest": "tapsight._digest",
     "flows": "tapsight._flows",
     "media": "tapsight._media",
+    "rule": "tapsight.checks._own",
 }
 
 

@@ -34,6 +34,8 @@ from tapsight._sources import (
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
+from tapsight.checks._composite import Composite
+from tapsight.checks._tables import Captures
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
@@ -304,6 +306,7 @@ def check(
     progress: Progress | None = None,
     threads: int | None = None,
     state: str | os.PathLike[str] | None = None,
+    checks: Sequence[type[Check[Any]]] = (),
 ) -> Result:
     """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
 
@@ -319,6 +322,7 @@ def check(
             anew. So captures can be given as they come, a day at a time, and the answer is that of one run over all. A tap
             goes on by its name: ``NAME=path``. Calls and media are those of this run: the checks of them (A4, B12, B13, B14, B16) do not pass
             by what earlier runs have seen.
+        checks: Further checks, see :func:`tapsight.rule`.
 
     Raises:
         SourceError: No capture could be read, or one was named twice, or the state cannot be used.
@@ -338,7 +342,7 @@ def check(
         window=window,
         memory=memory,
     )
-    examination, problems = examine_readable(
+    examined = examine_readable(
         taps,
         window=window,
         memory=memory,
@@ -347,15 +351,33 @@ def check(
         network=policy.network if policy is not None else None,
         state=state,
     )
-    files = pa.table(examination.files).to_pylist()
+    files = pa.table(examined.examination.files).to_pylist()
     # Of what was cut off before its first packet, no tap tells.
     known = {row["file"] for row in files}
     silent = {capture.name for capture in run.captures} - known
-    problems += [
-        line for line in examination.warnings if any(line.startswith(f"{path}: ") for path in silent)
+    problems = [
+        line for line in examined.examination.warnings if any(line.startswith(f"{path}: ") for path in silent)
     ]
     run = run.end(files)
-    return dataclasses.replace(judge(examination, policy, problems, goes_on=goes_on), run=run)
+    result = judge(
+        examined.examination,
+        policy,
+        [*examined.problems, *problems],
+        captures=Captures(examined.taps, checked_threads(threads), is_whole=not goes_on),
+        checks=checks,
+    )
+    return dataclasses.replace(result, run=run)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Examined:
+    """What came out of examining what could be read."""
+
+    examination: Examination
+    problems: Sequence[str]
+    """What could not be read, a line each."""
+    taps: Sequence[Tap]
+    """What could."""
 
 
 def examine_readable(
@@ -367,8 +389,8 @@ def examine_readable(
     threads: int | None = None,
     network: Network | None = None,
     state: str | os.PathLike[str] | None = None,
-) -> tuple[Examination, list[str]]:
-    """Examines what can be read of the taps, and says what could not be, a line each.
+) -> Examined:
+    """Examines what can be read of the taps, and says what could not be.
 
     Raises:
         SourceError: Nothing could be read.
@@ -401,14 +423,14 @@ def examine_readable(
         return examination
 
     try:
-        return examine(), problems
+        return Examined(examine(), problems, taps)
     except (OSError, ValueError) as error:
         # Find out which captures it was, and go on without them.
         count = len(problems)
         taps = readable_taps(taps, format_problem, problems)
         if len(problems) == count:
             raise SourceError(str(error)) from error
-    return examine(), problems
+    return Examined(examine(), problems, taps)
 
 
 def read_state(path: str | os.PathLike[str]) -> bytes | None:
@@ -476,17 +498,23 @@ def format_problem(path: str) -> str | None:
 
 
 def judge(
-    examination: Examination, policy: Policy | None, problems: Sequence[str] = (), *, goes_on: bool = False
+    examination: Examination,
+    policy: Policy | None,
+    problems: Sequence[str] = (),
+    *,
+    captures: Captures = Captures(),  # noqa: B008 - does not change
+    checks: Sequence[type[Check[Any]]] = (),
 ) -> Result:
-    """Verdicts and findings of what the engine found, by what the policy says; ``goes_on`` if it went on from a state."""
+    """Verdicts and findings of what the engine found in captures, by what the policy says and by further checks."""
     claims_table, flows = pa.table(examination.claims), pa.table(examination.flows)
     claims = read_claims(claims_table)
     scopes = {
         row["check"]: Scope(row["in_scope"], row["judged"], row["reason"])
         for row in pa.table(examination.scopes).to_pylist()
     }
+    in_force = in_force_under(policy, checks)
     options: dict[str, Any] = {
-        id_: policy.options(id_) if policy is not None else None for id_ in (*DETECTORS, *CHECKS)
+        id_: policy.options(id_) if policy is not None else None for id_ in (*DETECTORS, *CHECKS, *in_force)
     }
     listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
     sinks = options["I6"] if listed else None
@@ -502,7 +530,7 @@ def judge(
         examination.call_media,
         examination.media,
         examination.missing,
-        is_whole=not goes_on,
+        is_whole=captures.is_whole,
     )
     crossings = options["I1"]
     seen = Observed(
@@ -514,6 +542,7 @@ def judge(
         heard,
         places=policy.known_places() if policy is not None and network.home else None,
         agreed=(crossings.allow or ()) if crossings is not None and crossings.enabled else (),
+        captures=captures,
     )
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
@@ -526,12 +555,18 @@ def judge(
     verdicts = [
         _judge_detector(id_, seen, live, options[id_] or DETECTORS[id_].options()) for id_ in DETECTORS
     ]
-    for check_ in CHECKS.values():
-        # Without a policy, those that need none.
-        if policy is not None or check_.missing(None, network) is None:
-            verdict, found = _judge_check(check_(), seen, options[check_.id])
-            verdicts.append(verdict)
-            findings += found
+    # Those that rest on others come last.
+    for check_ in sorted(in_force.values(), key=lambda each: issubclass(each, Composite)):
+        so_far = (
+            dataclasses.replace(seen, verdicts={each.check: each for each in verdicts})
+            if issubclass(check_, Composite)
+            else seen
+        )
+        verdict, found = _judge_check(check_(), so_far, options[check_.id])
+        verdicts.append(verdict)
+        findings += found
+    order = {id_: at for at, id_ in enumerate((*DETECTORS, *in_force))}
+    verdicts.sort(key=lambda each: order[each.check])
     demanded = {id_: (options[id_] or Options()).min_coverage for id_ in options}
     numbers = FrameNumbers(pa.table(examination.files).to_pylist())
     return Result(
@@ -548,6 +583,30 @@ def judge(
         problems=tuple(problems),
         lacks={each.check: each.lack for each in verdicts if each.lack is not None},
     )
+
+
+def in_force_under(
+    policy: Policy | None, further: Sequence[type[Check[Any]]] = ()
+) -> dict[str, type[Check[Any]]]:
+    """The checks that judge, by id: without a policy, those that need none.
+
+    Raises:
+        ValueError: Two are called alike.
+    """
+    if policy is not None:
+        checks = policy.in_force()
+    else:
+        network = Network()
+        checks = {
+            id_: each
+            for id_, each in CHECKS.items()
+            if each.pack is None and each.missing(None, network) is None
+        }
+    for each in further:
+        if each.id in {*checks, *CHECKS, *DETECTORS}:
+            raise ValueError(f"two checks are called {each.id!r}")
+        checks[each.id] = each
+    return checks
 
 
 def verdict_schema() -> pa.Schema:
@@ -603,7 +662,7 @@ def _judge_check(
         judgement = check_.judge(seen, options, severity)
     if check_.hears and not seen.heard.is_whole:
         judgement = dataclasses.replace(judgement, doubt="calls and media of earlier runs are not known")
-    count = len(judgement.findings)
+    count = len(judgement.findings) + judgement.others
     verdict = _settle(check_.id, check_.title, judgement, count=count, severity=severity, options=options)
     return verdict, judgement.findings
 
@@ -701,7 +760,7 @@ def _is_asked(verdict: Verdict, question: Question) -> bool:
     if verdict.check in DETECTORS:
         detector = DETECTORS[verdict.check]
         return question in detector.asks and not (detector.optional and verdict.in_scope == 0)
-    return question in CHECKS[verdict.check].asks and verdict.in_scope > 0
+    return verdict.check in CHECKS and question in CHECKS[verdict.check].asks and verdict.in_scope > 0
 
 
 def _briefly(reason: str | None) -> str:

@@ -118,11 +118,16 @@ def _judged(sources: Sources, before: Policy, after: Policy, options: Mapping[st
     """What both policies make of the captures. They are examined once, unless the engine has to know of the network in which they differ."""
     from tapsight._check import check, examine_readable, judge
     from tapsight._sources import read_sources
+    from tapsight.checks._tables import Captures
 
     if before.network != after.network:
         return [check(sources, policy=policy, **options) for policy in (before, after)]
-    examination, problems = examine_readable(read_sources(sources), network=before.network, **options)
-    return [judge(examination, policy, problems) for policy in (before, after)]
+    examined = examine_readable(read_sources(sources), network=before.network, **options)
+    captures = Captures(examined.taps, options.get("threads"))
+    return [
+        judge(examined.examination, policy, examined.problems, captures=captures)
+        for policy in (before, after)
+    ]
 
 
 def _by_check(result: Result) -> dict[str, dict[str, str]]:

@@ -155,12 +155,10 @@ def info(
         from tapsight._sources import read_sources
 
         with _progress(quiet) as progress:
-            examination, problems = examine_readable(
-                read_sources(captures), memory=memory << 20, progress=progress
-            )
-        rows = info_rows(examination)
+            examined = examine_readable(read_sources(captures), memory=memory << 20, progress=progress)
+        rows = info_rows(examined.examination)
         typer.echo(as_json(rows, indent=2) if form == "json" else info_text(rows))
-        _end(problems)
+        _end(examined.problems)
 
 
 @app.command()

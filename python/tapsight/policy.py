@@ -2,6 +2,8 @@
 
 ::
 
+    packs = ["router-hardening"] # checks that belong together: carrier-voice, carrier-internet, mobile-signalling, capture-quality
+
     [sets]                       # names for lists of one kind: addresses and prefixes, or numbers
     voice_peers  = ["192.0.2.10", "203.0.113.10"]
     voice_vlans  = [210]
@@ -36,6 +38,10 @@
     sinks = "mirror_sinks"
     severity = "critical"        # every check also takes severity, min_coverage, enabled, ticket
 
+    [checks.no-telnet]           # a check of one's own: what has to be true of rows of a table (flows, unless `over` names another)
+    scope  = "addr in infrastructure"
+    expect = "app != telnet"
+
 Detectors (``[checks.A1]``) take the options of every check too. What is not understood is an error, never ignored.
 """
 
@@ -46,7 +52,7 @@ import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +66,7 @@ from pydantic import (
     create_model,
 )
 
+from tapsight._expressions import ExpressionError
 from tapsight._options import (
     Countries,
     Country,
@@ -75,6 +82,8 @@ from tapsight._options import (
 )
 from tapsight._text import mac_text, safe
 from tapsight.checks import CHECKS
+from tapsight.checks._base import Check, Pack
+from tapsight.checks._own import NAME, OwnOptions, own_rule
 from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
@@ -179,6 +188,8 @@ class Policy(BaseModel):
 
     model_config = _CLOSED
 
+    packs: list[Pack] = []
+    """Packs of checks that are to judge, beside those that always do and those that have a table under [checks]."""
     sets: dict[str, Set] = Field(default_factory=dict)
     """Lists of addresses and prefixes or of numbers, by name."""
     network: Network = Network()
@@ -192,6 +203,7 @@ class Policy(BaseModel):
     _name: str = PrivateAttr("policy")
     _lines_of_files: tuple[int | None, ...] = PrivateAttr(())
     _known: Any = PrivateAttr(None)
+    _own: dict[str, tuple[type[Check[Any]], OwnOptions]] = PrivateAttr(default_factory=dict)
 
     def known_places(self) -> Places:
         """What is known of addresses by its files and zones, and of registries. Files are read once.
@@ -218,7 +230,16 @@ class Policy(BaseModel):
 
     def options(self, id_: str) -> Any:
         """The options of this check or detector, ``None`` if the policy does not mention it."""
-        return getattr(self.checks, id_, None)
+        return self._own[id_][1] if id_ in self._own else getattr(self.checks, id_, None)
+
+    def in_force(self) -> dict[str, type[Check[Any]]]:
+        """The checks that judge, by id: those that always do, those of packs, those that the policy mentions, and its own."""
+        shipped = {
+            id_: each
+            for id_, each in CHECKS.items()
+            if each.pack is None or each.pack in self.packs or self.options(id_) is not None
+        }
+        return {**shipped, **{id_: each for id_, (each, _) in self._own.items()}}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
@@ -259,20 +280,29 @@ class Policy(BaseModel):
         lines = _Lines(text)
         problems = []
         checks = None
+        said = data.get("checks")
+        # A table that says what to expect is a check of the policy's own.
+        own = (
+            {id_: each for id_, each in said.items() if _is_own(id_, each)} if isinstance(said, dict) else {}
+        )
         try:
             # The top level says what else it may hold; the tables under [checks] have types made from the registry.
-            if isinstance(data.get("checks"), dict):
-                checks = Checks.model_validate(data["checks"], context=context)
+            if isinstance(said, dict):
+                shipped = {id_: each for id_, each in said.items() if id_ not in own}
+                checks = Checks.model_validate(shipped, context=context)
         except ValidationError as error:
             problems += [_problem(("checks", *each["loc"]), each, lines) for each in error.errors()]
         try:
             policy = cls.model_validate(data, context=context)
         except ValidationError as error:
             problems += [_problem(each["loc"], each, lines) for each in error.errors()]
-        if "checks" in data and not isinstance(data["checks"], dict):
+        else:
+            policy._own = _own_checks(own, policy.sets, context, lines, problems)
+        if "checks" in data and not isinstance(said, dict):
             problems.append(Problem(lines.find(("checks",)), "checks must be a table, such as [checks.V1]"))
         if problems:
             raise PolicyError(name, problems)
+        # A copy shares what is private.
         policy = policy.model_copy(update={"checks": checks or Checks()})
         files = data.get("places", {}).get("files", [])
         policy._name = name
@@ -280,6 +310,45 @@ class Policy(BaseModel):
             lines.find(("places", "files"), file) for file in (files if isinstance(files, list) else [files])
         )
         return policy
+
+
+def _is_own(id_: str, table: object) -> bool:
+    return id_ not in Checks.model_fields and isinstance(table, dict) and "expect" in table
+
+
+def _own_checks(
+    tables: Mapping[str, Any],
+    sets: Mapping[str, Any],
+    context: Mapping[str, Any],
+    lines: _Lines,
+    problems: list[Problem],
+) -> dict[str, tuple[type[Check[Any]], OwnOptions]]:
+    """The policy's own checks; adds what is wrong with others."""
+    made: dict[str, tuple[type[Check[Any]], OwnOptions]] = {}
+    for id_, table in tables.items():
+        where = ("checks", id_)
+        if not NAME.fullmatch(id_):
+            message = f'"{id_}" is no name for a check: small letters, digits, - and _, a letter first'
+            problems.append(Problem(lines.find(where), message))
+            continue
+        try:
+            options = OwnOptions.model_validate(table, context=context)
+        except ValidationError as error:
+            problems += [_problem((*where, *each["loc"]), each, lines) for each in error.errors()]
+            continue
+        try:
+            rule = own_rule(id_, options, sets)
+        except ValueError as error:
+            problems.append(Problem(lines.find((*where, "by")), f"{_where((*where, 'by'))}: {error}"))
+            continue
+        for key, text in (("scope", options.scope), ("expect", options.expect)):
+            try:
+                if text is not None:
+                    rule.condition(text, None, None)
+            except ExpressionError as error:
+                problems.append(Problem(lines.find((*where, key)), f"{_where((*where, key))}: {error}"))
+        made[id_] = rule, options
+    return made
 
 
 def _syntax_problem(message: str, text: str) -> Problem:
@@ -340,6 +409,9 @@ def _known(above: tuple[int | str, ...]) -> list[str]:
     for at, part in enumerate(above):
         if above[0] == "checks" and at == 0:
             model = Checks
+            continue
+        if above[0] == "checks" and at == 1 and part not in Checks.model_fields:
+            model = OwnOptions
             continue
         if isinstance(part, str) and (above[0] != "zones" or at != 1):
             model = _model_within(model.model_fields[part].annotation)

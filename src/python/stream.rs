@@ -15,10 +15,12 @@ use super::places::{Places, country_of};
 use super::{arrow_to_py, to_py};
 use crate::calls::{self, Calls};
 use crate::capture::{Options, Reader, Source, Warning};
+use crate::classify::{App, Basis, Traffic};
 use crate::flows::{self, Flows};
 use crate::media;
 use crate::messages;
 use crate::packets::{self, Column, Filter, Scan, ScanOptions, Value};
+use crate::paths;
 use crate::places::Located;
 use crate::stage::{Stage, Staged};
 use crate::voice::Voice;
@@ -57,6 +59,17 @@ fn columns(names: Option<Vec<String>>) -> PyResult<Vec<Column>> {
 #[pyfunction]
 pub fn column_names() -> Vec<&'static str> {
     Column::ALL.iter().map(|column| column.name()).collect()
+}
+
+/// All that a column of text may say, if that is a closed list; else nothing.
+#[pyfunction]
+pub fn column_words(name: &str) -> &'static [&'static str] {
+    match name {
+        "app" => App::NAMES,
+        "traffic" => Traffic::NAMES,
+        "basis" => Basis::NAMES,
+        _ => &[],
+    }
 }
 
 /// The schema of a table with these columns, as an object with `__arrow_c_schema__`.
@@ -148,6 +161,7 @@ pub fn stage_schema(name: &str, places: Option<PyRef<'_, Places>>) -> PyResult<T
             Flows::new(options).map_err(arrow_to_py)?.schema()
         }
         "media" => Voice::new(calls::Options::default(), media::Options::default()).schema(),
+        "paths" => paths::flow_schema(),
         name => match calls::Table::from_name(name) {
             Some(table) => table.schema(places.is_some()),
             None => return Err(PyValueError::new_err(format!("no rows are called {name:?}"))),

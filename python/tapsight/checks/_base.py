@@ -12,6 +12,7 @@ from tapsight._engine import stage_schema
 from tapsight._explain import explanation
 from tapsight._options import Options, Severity
 from tapsight._text import plural
+from tapsight.checks._tables import Captures
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.findings import Finding
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from tapsight._check import Verdict
     from tapsight.checks._borders import Borders, Crossing
     from tapsight.checks._paths import Changes
     from tapsight.detectors import Question
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
     from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
+
+Pack = Literal[
+    "carrier-voice", "carrier-internet", "router-hardening", "mobile-signalling", "capture-quality"
+]
+"""Checks that belong together, so that a policy can ask for all of them at once."""
 
 Lack = Literal["policy", "traffic"]
 """What is missing where nothing was in scope: the policy does not say what has to be known, or nothing of that kind was seen."""
@@ -80,6 +87,10 @@ class Observed:
     """What is known of addresses; none if the policy has no home."""
     agreed: Sequence[Crossing] = ()
     """Ways of national traffic abroad that the policy allows."""
+    captures: Captures = Captures()
+    """The captures, to be read once more."""
+    verdicts: Mapping[str, Verdict] = dataclasses.field(default_factory=dict)
+    """Those of other checks, by id, for those that rest on them."""
 
     @functools.cached_property
     def calls(self) -> pl.DataFrame:
@@ -163,7 +174,7 @@ def flows_frame(table: pa.Table) -> pl.DataFrame:
     """The engine's flows for judging."""
     import polars as pl
 
-    return _plain(pl.DataFrame(table))
+    return plain(pl.DataFrame(table))
 
 
 def heard_frame(name: str, tables: Sequence[Any]) -> pl.DataFrame:
@@ -171,10 +182,10 @@ def heard_frame(name: str, tables: Sequence[Any]) -> pl.DataFrame:
     import polars as pl
 
     parts = [pl.DataFrame(each) for each in (tables or [stage_schema(name)])]
-    return _plain(pl.concat(parts, how="vertical_relaxed"))
+    return plain(pl.concat(parts, how="vertical_relaxed"))
 
 
-def _plain(frame: pl.DataFrame) -> pl.DataFrame:
+def plain(frame: pl.DataFrame) -> pl.DataFrame:
     """A table with labels as plain text, times as integers."""
     import polars as pl
 
@@ -197,6 +208,8 @@ class Judgement:
     """What else a reader of the verdict should know."""
     doubt: str | None = None
     """Why the verdict is unknown rather than pass."""
+    others: int = 0
+    """How many findings of other checks make it fail."""
 
 
 class Check(ABC, Generic[O]):
@@ -213,6 +226,8 @@ class Check(ABC, Generic[O]):
     options: ClassVar[type[Options]]
     hears: ClassVar[bool] = False
     """Whether it judges by calls and media."""
+    pack: ClassVar[Pack | None] = None
+    """The pack that it comes with, without which it only judges if the policy mentions it; none if it always judges."""
     asks: ClassVar[tuple[Question, ...]] = ()
     """The questions that cannot be answered with no while it could not judge what there was."""
 
@@ -271,11 +286,11 @@ def packets(frame: pl.DataFrame) -> int:
     return int(frame["packets"].sum())
 
 
-def group(flows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
+def group(flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Flows summed up by these columns, most packets first: what one finding is about.
 
     Rows have ``packets``, ``flows`` (conversations), ``first_ts``, ``last_ts``, ``apps``, ``taps``, ``evidence``, and
-    an example of ``src`` and ``dst``.
+    an example of ``src``, ``dst`` and the columns in ``examples``.
     """
     import polars as pl
 
@@ -284,7 +299,7 @@ def group(flows: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
         pl.col("flow_id").n_unique().alias("flows"),
         pl.col("first_ts").min(),
         pl.col("last_ts").max(),
-        *(pl.col(name).first() for name in ("src", "dst") if name not in by),
+        *(pl.col(name).first() for name in dict.fromkeys(("src", "dst", *examples)) if name not in by),
         pl.col("app").drop_nulls().unique().sort().alias("apps"),
         pl.col("tap").unique().sort().alias("taps"),
         pl.struct("tap", "frames").head(EVIDENCE).alias("evidence"),

@@ -25,3 +25,12 @@ NOWHERE = ("0.0.0.0/32", "::/128")
 
 GROUPS = ("224.0.0.0/4", "ff00::/8")
 """Groups of receivers: RFC 5771; RFC 4291, section 2.7."""
+
+SETS = {
+    "private": NETWORK,
+    "link_local": LINK,
+    "loopback": HOST,
+    "documentation": DOCUMENTATION,
+    "multicast": GROUPS,
+}
+"""Names by which conditions of a policy may use these."""

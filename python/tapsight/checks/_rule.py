@@ -1,0 +1,274 @@
+"""Checks that are conditions over a table: what they are about, and what has to be true of it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import polars as pl
+
+from tapsight._expressions import NONE_IF_NULL, Condition, Sets, condition
+from tapsight._options import Options, Severity
+from tapsight._text import address_text, listing, mac_text, plural, span_text
+from tapsight.checks._base import (
+    EVIDENCE,
+    TUNNEL,
+    Check,
+    Judgement,
+    Observed,
+    Scope,
+    group,
+    ordered_ends,
+    outside_of,
+    packets,
+    plain,
+)
+from tapsight.checks._special import SETS
+from tapsight.checks._tables import HEARD, About, ReadOnceError, about, table_columns
+
+if TYPE_CHECKING:
+    from tapsight.policy import Network
+
+O = TypeVar("O", bound=Options)
+
+ENDS = ("end_a", "end_b")
+"""The two addresses of a row, in order, so that both directions are one."""
+
+_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol"})
+"""Columns of an expectation of which a finding need not show a value: it says them anyway, or in other words."""
+
+_KNOWN_OF_NETWORK = ("infrastructure", "gateways", "anycast")
+
+
+class Rule(Check[O]):
+    """A check of which :attr:`expect` has to be true of every row of a table for which :attr:`scope` is.
+
+    What a condition says nothing of, because the packets do not tell, is not judged. Neither is what only a port makes look like
+    an application, where conditions go by that.
+    """
+
+    over: ClassVar[str] = "flows"
+    """The table: flows, calls and media are known anyway, others are read from the captures once more."""
+    scope: ClassVar[str | pl.Expr | None] = None
+    """What it is about; every row if not given."""
+    expect: ClassVar[str | pl.Expr]
+    """What has to be true of that."""
+    by: ClassVar[tuple[str, ...]] = ENDS
+    """The columns of which equal ones make one finding."""
+    says: ClassVar[str] = ""
+    """What is wrong with it, as the end of a sentence about packets of two hosts."""
+    nothing: ClassVar[str] = "nothing of that kind was seen"
+    """What to say if nothing was in scope."""
+    uses: ClassVar[tuple[str, ...]] = ()
+    """Options that are sets, by whose names conditions use them; those that a policy does not give are needed."""
+    own_sets: ClassVar[Sets] = {}
+    """Names and members of sets beside those of the policy's [network] and of its options."""
+
+    @classmethod
+    def sets(cls, options: Options | None, network: Network | None) -> Sets:
+        """What names in its conditions stand for: its options, what the policy says of the network, and what addresses are for."""
+        of_network = {name: getattr(network, name, None) or None for name in _KNOWN_OF_NETWORK}
+        of_options = {name: getattr(options, name, None) for name in cls.uses}
+        return {**SETS, **of_network, **cls.own_sets, **of_options}
+
+    @classmethod
+    def conditions(cls, options: Options | None, network: Network | None) -> tuple[Condition, Condition]:
+        """Its scope and expectation.
+
+        Raises:
+            ExpressionError: One of them is not understood.
+        """
+        every = Condition(pl.lit(True), frozenset())
+        scope = every if cls.scope is None else cls.condition(cls.scope, options, network)
+        return scope, cls.condition(cls.expect, options, network)
+
+    @classmethod
+    def condition(cls, text: str | pl.Expr, options: Options | None, network: Network | None) -> Condition:
+        """A condition over the table of this rule.
+
+        Raises:
+            ExpressionError: It is not understood.
+        """
+        return condition(text, table_columns(cls.over), cls.sets(options, network))
+
+    @classmethod
+    def missing(cls, options: Options | None, network: Network) -> str | None:
+        """What the policy does not say and the conditions use."""
+        needs = set().union(*(each.needs for each in cls.conditions(options, network)))
+        of_network = sorted(name for name in needs if name in _KNOWN_OF_NETWORK)
+        of_options = sorted(needs.difference(of_network))
+        where = [(of_options, f"[checks.{cls.id}]"), (of_network, "[network]")]
+        said = [
+            f"{' and '.join(f'`{name}`' for name in names)} in {table}" for names, table in where if names
+        ]
+        return f"needs set {', '.join(said)}" if said else super().missing(options, network)
+
+    def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
+        """Judges each row by its own columns, batch by batch."""
+        scope, expect = self.conditions(options, seen.network)
+        sums = _Sums(self.by, about(self.over), sorted(expect.columns.difference(_SAID, self.by)))
+        try:
+            for frame in self._rows(seen, scope.columns | expect.columns):
+                sums.add(frame, scope, expect)
+        except ReadOnceError as error:
+            return Judgement(Scope(), nothing=str(error), lack=None)
+        reasons = ["only the port says what it is"] if sums.guessed else []
+        reasons += ["the packets do not tell"] if sums.judged + sums.guessed < sums.in_scope else []
+        total = Scope(sums.in_scope, sums.judged, "; ".join(reasons) or None)
+        findings = tuple(
+            self.finding(
+                row,
+                total,
+                severity,
+                identity=tuple(row[name] for name in self.by),
+                sentence=self.sentence(row, {name: row[name] for name in sums.examples}),
+            )
+            for row in sums.failed()
+        )
+        note = (
+            f"of {plural(sums.open, 'packet')} it is not known whether they are in scope"
+            if sums.open
+            else None
+        )
+        return Judgement(total, findings, nothing=self.nothing, note=note, doubt=self._doubt(seen))
+
+    def sentence(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
+        """What a finding says; ``shown`` are values, in the first of its rows, of what the expectation is about."""
+        when = f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])})"
+        apps = f" ({listing(row['apps'])})" if row["apps"] else ""
+        said = listing([f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in shown.items()])
+        return (
+            f"{_whose(row, self.by)} {plural(row['packets'], 'packet')}{apps}, {when}, "
+            f"{self.says or 'which the policy does not allow'}{f'; the first with {said}' if said else ''}."
+        )
+
+    def _doubt(self, seen: Observed) -> str | None:
+        if self.over in {"calls", "media"}:
+            return seen.heard.doubt
+        if self.over not in HEARD and not seen.captures.is_whole:
+            return "the captures of earlier runs cannot be read again"
+        return None
+
+    def _rows(self, seen: Observed, names: frozenset[str]) -> Iterator[pl.DataFrame]:
+        """The table as frames that have these columns, and those that findings are made of."""
+        columns, means = table_columns(self.over), about(self.over)
+        wanted = {*names, *self.by, "tap", means.first, means.last, means.frames, means.packets or ""}
+        wanted.update(("src", "dst", "src_port", "dst_port", "app", "basis", "flow_id", *TUNNEL))
+        if self.over in HEARD:
+            frame = seen.unlisted if self.over == "flows" else getattr(seen, self.over)
+            yield frame.select(name for name in frame.columns if name in wanted)
+            return
+        for batch in seen.captures.batches(self.over, [name for name in columns if name in wanted]):
+            made = pl.from_arrow(batch)
+            assert isinstance(made, pl.DataFrame)  # noqa: S101 - a batch makes a frame
+            frame = plain(made)
+            yield outside_of(frame, seen.authorised) if set(TUNNEL) <= set(frame.columns) else frame
+
+
+@dataclasses.dataclass
+class _Sums:
+    """What there was, batch by batch."""
+
+    by: tuple[str, ...]
+    means: About
+    examples: Sequence[str]
+    """Columns of which a finding shows a value."""
+    in_scope: int = 0
+    judged: int = 0
+    guessed: int = 0
+    open: int = 0
+    """Packets of which it is not known whether they are in scope."""
+    parts: list[pl.DataFrame] = dataclasses.field(default_factory=list)
+
+    def add(self, frame: pl.DataFrame, scope: Condition, expect: Condition) -> None:
+        """Judges the rows of a frame."""
+        if frame.is_empty():
+            return
+        is_guess = pl.lit(False)
+        if "basis" in frame.columns and (scope.rests_on_label or expect.rests_on_label):
+            is_guess = (pl.col("basis") == "port").fill_null(value=False)
+        marked = self._like_flows(frame).with_columns(
+            _in_scope=scope.expr, _fits=expect.expr, _guessed=is_guess
+        )
+        self.open += packets(marked.filter(pl.col("_in_scope").is_null()))
+        marked = marked.filter("_in_scope")
+        self.in_scope += packets(marked)
+        self.guessed += packets(marked.filter("_guessed"))
+        judged = marked.filter(~pl.col("_guessed"), pl.col("_fits").is_not_null())
+        self.judged += packets(judged)
+        failed = judged.filter(~pl.col("_fits"))
+        if failed.is_empty():
+            return
+        self.parts.append(self._summed(failed))
+        if len(self.parts) == PARTS:
+            self.parts = [self._summed(pl.concat(self.parts))]
+
+    def failed(self) -> list[dict[str, Any]]:
+        """What did not fit, most packets first."""
+        return group(pl.concat(self.parts), self.by, self.examples) if self.parts else []
+
+    def _like_flows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """The frame with the columns of flows that :func:`group` sums up."""
+        means = self.means
+        columns: dict[str, pl.Expr] = {
+            "first_ts": pl.col(means.first),
+            "last_ts": pl.col(means.last),
+            "frames": pl.col(means.frames) if means.frames == "frames" else pl.concat_list(means.frames),
+            "packets": pl.col(means.packets).cast(pl.Int64) if means.packets else pl.lit(1, pl.Int64),
+        }
+        if "app" not in frame.columns:
+            columns["app"] = pl.lit(None, pl.String)
+        if set(ENDS) <= set(self.by):
+            columns["end_a"], columns["end_b"] = ordered_ends("src", "dst")
+        if "flow_id" not in frame.columns:
+            ports = [name for name in ("src_port", "dst_port") if name in frame.columns]
+            sides = [pl.min_horizontal(ports), pl.max_horizontal(ports)] if ports else []
+            ends = (
+                [pl.min_horizontal("src", "dst"), pl.max_horizontal("src", "dst")]
+                if not ports
+                else list(ordered_ends("src", "dst"))
+            )
+            columns["flow_id"] = pl.struct(
+                *ends, *(each.alias(f"side{n}") for n, each in enumerate(sides))
+            ).hash()
+        return frame.with_columns(**columns)
+
+    def _summed(self, failed: pl.DataFrame) -> pl.DataFrame:
+        """What failed, a row a conversation, tap and application of each finding to be."""
+        keys = list(dict.fromkeys([*self.by, "flow_id", "tap", "app"]))
+        others = [name for name in ("src", "dst", *self.examples) if name not in keys]
+        return failed.group_by(keys, maintain_order=True).agg(
+            pl.col("packets").sum(),
+            pl.col("first_ts").min(),
+            pl.col("last_ts").max(),
+            *(pl.col(name).first() for name in dict.fromkeys(others)),
+            pl.col("frames").list.explode(keep_nulls=False, empty_as_null=False).head(EVIDENCE),
+        )
+
+
+PARTS = 64
+"""How many batches may leave something to sum up before it is."""
+
+
+def _whose(row: Mapping[str, Any], by: Sequence[str]) -> str:
+    """Who sent the packets of a finding."""
+    if set(ENDS) <= set(by):
+        return f"{_value('src', row['end_a'])} and {_value('src', row['end_b'])} exchanged"
+    named = listing([f"{name.replace('_', ' ')} {_value(name, row[name])}" for name in by])
+    return f"With {named} there were"
+
+
+def _of(apps: Sequence[str]) -> str:
+    return f" ({listing(apps)})" if apps else ""
+
+
+def _value(name: str, value: object) -> str:
+    """The value of a column, for people."""
+    if value is None:
+        return "none" if name in NONE_IF_NULL else "unknown"
+    if isinstance(value, bytes):
+        return address_text(value) if len(value) == 16 else mac_text(value)
+    if isinstance(value, list):
+        return listing([str(each) for each in value]) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

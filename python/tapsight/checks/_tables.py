@@ -1,0 +1,95 @@
+"""The tables that rules can be about, and how they are read."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tapsight import _core
+from tapsight._engine import open_packets, stage_schema
+from tapsight._expressions import Column, columns_of
+from tapsight._sources import Tap, in_order_of_time, is_read_once, usable_digest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclasses.dataclass(frozen=True)
+class About:
+    """What a row of a table stands for: the names of columns that say so."""
+
+    first: str = "ts"
+    last: str = "ts"
+    packets: str | None = None
+    """How many packets it is; one if there is no such column."""
+    frames: str = "frame"
+    """Frames that show it: one, or a list."""
+
+
+HEARD: Mapping[str, About] = {
+    "flows": About("first_ts", "last_ts", "packets", "frames"),
+    "calls": About("began", "last", "messages", "frames"),
+    "media": About("first_ts", "last_ts", "packets", "frames"),
+}
+"""What is known as soon as captures are read, so that a rule about it costs nothing."""
+
+READ: tuple[str, ...] = ("packets", *(name for name in _core.table_names() if name != "signalling"))
+"""What captures are read once more for: a row a packet, or a message of one protocol."""
+
+TABLES = (*HEARD, *READ)
+
+
+def about(table: str) -> About:
+    """What its rows stand for."""
+    return HEARD.get(table, About())
+
+
+@functools.cache
+def table_columns(table: str) -> Mapping[str, Column]:
+    """The columns of a table that conditions can use, by name."""
+    import pyarrow as pa
+
+    if table in HEARD:
+        schema = pa.schema(stage_schema("paths" if table == "flows" else table))
+    else:
+        schema = pa.schema(_core.schema() if table == "packets" else _core.table_schema(table))
+    columns = dict(columns_of(schema))
+    columns.setdefault("tap", Column("tap", "text"))
+    return columns
+
+
+class ReadOnceError(ValueError):
+    """Captures cannot be read a second time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Captures:
+    """The captures that were examined, to be read once more."""
+
+    taps: Sequence[Tap] = ()
+    threads: int | None = None
+    is_whole: bool = True
+    """Whether they are all that was seen: of what earlier runs have left in a state, nothing can be read again."""
+
+    def batches(self, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Rows of a table of each tap one after the other, with its name in the column ``tap``.
+
+        Raises:
+            ReadOnceError: They cannot be read a second time.
+        """
+        import pyarrow as pa
+
+        for path in (path for tap in self.taps for path in tap.paths):
+            if is_read_once(path):
+                raise ReadOnceError("captures from a pipe cannot be read a second time: give files")
+            if usable_digest(path) is not None:
+                raise ReadOnceError("a digest has no packets to read: give the captures")
+        wanted = [name for name in columns if name != "tap"]
+        for tap in self.taps:
+            paths = in_order_of_time(tap.paths)
+            rows = open_packets(paths, table=table, columns=wanted, threads=self.threads)
+            # What is cut off was said when it was read for the first time.
+            for batch in rows.read(lambda _: None):
+                yield batch.append_column("tap", pa.repeat(tap.name, batch.num_rows))
