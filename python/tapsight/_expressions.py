@@ -16,6 +16,7 @@ import dataclasses
 import datetime
 import functools
 import ipaddress
+import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -668,7 +669,7 @@ class _Reader:
             )
         except ValueError:
             self._fail(f"{token.said} is no number, and {left.token.said} is one{self._named(token)}", token)
-        if value != value or abs(value) == float("inf"):
+        if not math.isfinite(value):
             self._fail(f"{token.said} is no number", token)
         return value
 

@@ -87,7 +87,7 @@ class Observed:
     """What is known of addresses; none if the policy has no home."""
     agreed: Sequence[Crossing] = ()
     """Ways of national traffic abroad that the policy allows."""
-    captures: Captures = Captures()
+    captures: Captures = dataclasses.field(default_factory=Captures)
     """The captures, to be read once more."""
     verdicts: Mapping[str, Verdict] = dataclasses.field(default_factory=dict)
     """Those of other checks, by id, for those that rest on them."""
