@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tapsight._flows import Flows, flows
     from tapsight._media import Media, media
     from tapsight._sources import SourceError
+    from tapsight.checks._custom import Custom, Judged
     from tapsight.checks._own import rule
     from tapsight.policy import Policy, PolicyError
 
@@ -29,9 +30,11 @@ __all__ = [
     "Calls",
     "CaptureError",
     "CaptureWarning",
+    "Custom",
     "Digested",
     "EvidenceError",
     "Flows",
+    "Judged",
     "Media",
     "Policy",
     "PolicyError",
@@ -52,9 +55,11 @@ __all__ = [
 
 _HOMES = {
     "Calls": "tapsight._calls",
+    "Custom": "tapsight.checks._custom",
     "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
     "Flows": "tapsight._flows",
+    "Judged": "tapsight.checks._custom",
     "Media": "tapsight._media",
     "Policy": "tapsight.policy",
     "PolicyError": "tapsight.policy",

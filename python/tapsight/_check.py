@@ -35,6 +35,7 @@ from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
 from tapsight.checks._composite import Composite
+from tapsight.checks._custom import Custom, custom_check
 from tapsight.checks._tables import Captures
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
@@ -306,7 +307,7 @@ def check(
     progress: Progress | None = None,
     threads: int | None = None,
     state: str | os.PathLike[str] | None = None,
-    checks: Sequence[type[Check[Any]]] = (),
+    checks: Sequence[type[Check[Any]] | Custom] = (),
 ) -> Result:
     """Finds out whether traffic was copied or diverted, and whether it travelled as the policy says.
 
@@ -322,18 +323,22 @@ def check(
             anew. So captures can be given as they come, a day at a time, and the answer is that of one run over all. A tap
             goes on by its name: ``NAME=path``. Calls and media are those of this run: the checks of them (A4, B12, B13, B14, B16) do not pass
             by what earlier runs have seen.
-        checks: Further checks, see :func:`tapsight.rule`.
+        checks: Further checks: rules (:func:`tapsight.rule`), and detectors in Python (:class:`tapsight.Custom`).
 
     Raises:
         SourceError: No capture could be read, or one was named twice, or the state cannot be used.
         PolicyError: The policy cannot be used.
     """
+    further = [
+        each if isinstance(each, type) and issubclass(each, Check) else custom_check(each) for each in checks
+    ]
     named = policy
     if policy is not None and not isinstance(policy, Policy):
         policy = Policy.load(policy)
     if policy is not None and policy.network.home:
         # What is wrong with them is told before the captures are read.
         policy.known_places()
+    in_force_under(policy, further)
     taps = read_sources(sources)
     goes_on = state is not None and os.path.lexists(state)
     run = _evidence.Run.begin(
@@ -364,7 +369,7 @@ def check(
         policy,
         [*examined.problems, *problems],
         captures=Captures(examined.taps, checked_threads(threads), is_whole=not goes_on),
-        checks=checks,
+        checks=further,
     )
     return dataclasses.replace(result, run=run)
 

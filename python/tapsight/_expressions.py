@@ -38,28 +38,24 @@ EITHER = {"addr": ("src", "dst"), "port": ("src_port", "dst_port"), "mac": ("eth
 """Words for one column or the other, as nfdump's ``ip`` and Wireshark's ``ip.addr``."""
 
 PROTOCOLS = {
-    
-        "icmp": 1,
-        "igmp": 2,
-        "ipip": 4,
-        "tcp": 6,
-        "udp": 17,
-        "ipv6": 41,
-        "rsvp": 46,
-        "gre": 47,
-        "esp": 50,
-        "ah": 51
-    ,
-    
-        "icmpv6": 58,
-        "eigrp": 88,
-        "ospf": 89,
-        "pim": 103,
-        "vrrp": 112,
-        "l2tp": 115,
-        "sctp": 132,
-        "udplite": 136
-    ,
+    "icmp": 1,
+    "igmp": 2,
+    "ipip": 4,
+    "tcp": 6,
+    "udp": 17,
+    "ipv6": 41,
+    "rsvp": 46,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
+    "icmpv6": 58,
+    "eigrp": 88,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
+    "l2tp": 115,
+    "sctp": 132,
+    "udplite": 136,
 }
 """Words for numbers of the column ``protocol`` (IANA, Assigned Internet Protocol Numbers)."""
 
@@ -474,7 +470,8 @@ class _Reader:
     def _other_side(self, left: _Operand) -> _Operand | _Members:
         """A column or calculation, or one value."""
         token = self._peek
-        if not token.is_string and (token.text in self._columns or token.text in EITHER or token.text == "("):
+        is_column = token.text in {*self._columns, *EITHER, "("} and token.text not in left.words
+        if is_column and not token.is_string:
             return self._calculation()
         if left.kind == "number" and self._follows_calculation():
             return self._calculation()
@@ -677,7 +674,7 @@ class _Reader:
         try:
             moment = datetime.datetime.fromisoformat(token.text)
         except ValueError:
-            self._fail(f"{token.said} is no time, such as 2026-01-31 or 2026-01-31T12:30:00+00:00", token)
+            self._fail(f"{token.said} is no time, such as 2026-01-31 or 2026-01-31T12:30:00Z", token)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=datetime.UTC)
         since = moment - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)

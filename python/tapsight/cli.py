@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -737,7 +737,7 @@ def _to_terminal(output: str | None) -> bool:
     return output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty()
 
 
-def _end(problems: list[str] | tuple[str, ...], code: int = 0) -> None:
+def _end(problems: Sequence[str], code: int = 0) -> None:
     for problem in problems:
         _complain(problem)
     raise typer.Exit(2 if problems else code)

@@ -83,7 +83,7 @@ from tapsight._options import (
 from tapsight._text import mac_text, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Pack
-from tapsight.checks._own import NAME, OwnOptions, own_rule
+from tapsight.checks._own import OwnOptions, check_name, own_rule
 from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
@@ -327,9 +327,10 @@ def _own_checks(
     made: dict[str, tuple[type[Check[Any]], OwnOptions]] = {}
     for id_, table in tables.items():
         where = ("checks", id_)
-        if not NAME.fullmatch(id_):
-            message = f'"{id_}" is no name for a check: small letters, digits, - and _, a letter first'
-            problems.append(Problem(lines.find(where), message))
+        try:
+            check_name(id_)
+        except ValueError as error:
+            problems.append(Problem(lines.find(where), str(error)))
             continue
         try:
             options = OwnOptions.model_validate(table, context=context)

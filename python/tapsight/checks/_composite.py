@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, TypeVar
 
 from tapsight._options import Options, Severity
+from tapsight._text import listing
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 
 O = TypeVar("O", bound=Options)
@@ -23,28 +24,21 @@ class Composite(Check[O]):
         """Judges by the verdicts of the others."""
         del options, severity
         parts = [seen.verdicts[id_] for id_ in self.of]
-        failed = [each for each in parts if each.verdict == "fail"]
-        if failed:
-            worst = max(failed, key=lambda each: each.in_scope)
+        if failed := [each for each in parts if each.verdict == "fail"]:
             # What failed was judged, whatever else was not.
-            scope = Scope(max(worst.in_scope, 1), max(worst.judged, 1))
-            note = "; ".join(f"{each.check}: {each.findings} found" for each in failed)
-            return Judgement(scope, others=sum(each.findings for each in failed), note=note)
+            scope = Scope(
+                max(1, *(each.in_scope for each in failed)), max(1, *(each.judged for each in failed))
+            )
+            said = "; ".join(f"{each.check}: {each.findings} found" for each in failed)
+            return Judgement(scope, others=sum(each.findings for each in failed), note=said)
         had = [each for each in parts if each.in_scope]
+        lacking = [each for each in parts if each.lack == "policy"]
         if not had:
-            open_ = [each for each in parts if each.lack == "policy"]
-            why = (open_ or parts)[0]
-            return Judgement(Scope(), nothing=why.reason or "nothing was seen", lack=why.lack)
+            first = (lacking or parts)[0]
+            return Judgement(Scope(), nothing=first.reason or "nothing was seen", lack=first.lack)
         least = min(had, key=lambda each: each.coverage or 0)
-        doubts = [
-            f"{each.check}: {each.reason}"
-            for each in parts
-            if each.verdict == "unknown" and (each.in_scope or each.lack == "policy")
-        ]
-        idle = [
-            each.check
-            for each in parts
-            if each.verdict == "unknown" and not each.in_scope and each.lack != "policy"
-        ]
-        note = f"nothing for {', '.join(idle)} to judge" if idle else None
-        return Judgement(Scope(least.in_scope, least.judged), note=note, doubt="; ".join(doubts) or None)
+        blind = [*lacking, *(each for each in had if each.verdict == "unknown")]
+        doubt = "; ".join(f"{each.check}: {each.reason}" for each in blind)
+        idle = [each.check for each in parts if not each.in_scope and each not in lacking]
+        note = f"nothing for {listing(idle)} to judge" if idle else None
+        return Judgement(Scope(least.in_scope, least.judged), note=note, doubt=doubt or None)

@@ -20,6 +20,16 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 """How own checks may be called, so that none is taken for one that ships."""
 
 
+def check_name(name: str) -> None:
+    """Makes sure that a check may be called so.
+
+    Raises:
+        ValueError: It may not.
+    """
+    if not NAME.fullmatch(name):
+        raise ValueError(f'"{name}" is no name for a check: small letters, digits, - and _, a letter first')
+
+
 def _table(value: object) -> str:
     if not isinstance(value, str) or value not in TABLES:
         hint = did_you_mean(str(value), TABLES)
@@ -98,8 +108,7 @@ def rule(
     Raises:
         ValueError: A name, table, column or condition is not understood.
     """
-    if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} is no name for a check: small letters, digits, - and _, a letter first")
+    check_name(name)
     if over not in TABLES:
         raise ValueError(f"no table is called {over!r}; there are: {', '.join(TABLES)}")
     made = _rule(

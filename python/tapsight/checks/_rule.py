@@ -25,7 +25,7 @@ from tapsight.checks._base import (
     plain,
 )
 from tapsight.checks._special import SETS
-from tapsight.checks._tables import HEARD, About, ReadOnceError, about, table_columns
+from tapsight.checks._tables import HEARD, About, ReadOnceError, about, doubt_about, table_columns
 
 if TYPE_CHECKING:
     from tapsight.policy import Network
@@ -131,7 +131,7 @@ class Rule(Check[O]):
             if sums.open
             else None
         )
-        return Judgement(total, findings, nothing=self.nothing, note=note, doubt=self._doubt(seen))
+        return Judgement(total, findings, nothing=self.nothing, note=note, doubt=doubt_about(self.over, seen))
 
     def sentence(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
         """What a finding says; ``shown`` are values, in the first of its rows, of what the expectation is about."""
@@ -142,13 +142,6 @@ class Rule(Check[O]):
             f"{_whose(row, self.by)} {plural(row['packets'], 'packet')}{apps}, {when}, "
             f"{self.says or 'which the policy does not allow'}{f'; the first with {said}' if said else ''}."
         )
-
-    def _doubt(self, seen: Observed) -> str | None:
-        if self.over in {"calls", "media"}:
-            return seen.heard.doubt
-        if self.over not in HEARD and not seen.captures.is_whole:
-            return "the captures of earlier runs cannot be read again"
-        return None
 
     def _rows(self, seen: Observed, names: frozenset[str]) -> Iterator[pl.DataFrame]:
         """The table as frames that have these columns, and those that findings are made of."""
@@ -257,10 +250,6 @@ def _whose(row: Mapping[str, Any], by: Sequence[str]) -> str:
         return f"{_value('src', row['end_a'])} and {_value('src', row['end_b'])} exchanged"
     named = listing([f"{name.replace('_', ' ')} {_value(name, row[name])}" for name in by])
     return f"With {named} there were"
-
-
-def _of(apps: Sequence[str]) -> str:
-    return f" ({listing(apps)})" if apps else ""
 
 
 def _value(name: str, value: object) -> str:

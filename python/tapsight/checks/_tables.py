@@ -15,6 +15,8 @@ from tapsight._sources import Tap, in_order_of_time, is_read_once, usable_digest
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tapsight.checks._base import Observed
+
 
 @dataclasses.dataclass(frozen=True)
 class About:
@@ -93,3 +95,14 @@ class Captures:
             # What is cut off was said when it was read for the first time.
             for batch in rows.read(lambda _: None):
                 yield batch.append_column("tap", pa.repeat(tap.name, batch.num_rows))
+
+
+def doubt_about(table: str, seen: Observed) -> str | None:
+    """Why a check of this table cannot say that all is well, if there is something that it did not get to see."""
+    if table in {"calls", "media"}:
+        return seen.heard.doubt or (
+            None if seen.heard.is_whole else "calls and media of earlier runs are not known"
+        )
+    if table not in HEARD and not seen.captures.is_whole:
+        return "the captures of earlier runs cannot be read again"
+    return None
