@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import json
+import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,9 @@ from tables import examination, flow, sip
 
 import tapsight
 from tapsight._check import judge, plain_rows
+from tapsight._expressions import ExpressionError, condition
 from tapsight.checks._base import Check
+from tapsight.checks._tables import TABLES, table_columns
 from tapsight.policy import Policy, PolicyError
 
 MACS = {"src": "00:00:5e:00:53:01", "dst": "00:00:5e:00:53:02"}
@@ -173,9 +179,6 @@ def test_packets_cannot_be_read_again_from_a_pipe_or_of_another_day(capture: str
     policy = tmp_path / "policy.toml"
     policy.write_text('[checks.x]\nover = "packets"\nexpect = "ttl > 1"\n')
     command = ["python", "-m", "tapsight", "check", "-", "--policy", str(policy), "--format", "json"]
-    import json
-    import sys
-
     with Path(capture).open("rb") as file:
         run = subprocess.run([sys.executable, *command[1:]], stdin=file, capture_output=True, check=False)
     (row,) = [row for row in json.loads(run.stdout)["verdicts"] if row["check"] == "x"]
@@ -338,20 +341,18 @@ def test_objects_that_are_no_detectors(capture: str) -> None:
 
 @pytest.mark.parametrize("table", ["flows", "calls", "media", "packets", "dns"])
 def test_each_table_comes_with_the_types_that_it_has(capture: str, table: str) -> None:
-    import tapsight.checks._tables as tables
-
     class Reads:
         id, title, severity = "reads", "Reads", "low"
 
         def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
             for batch in batches:
-                for name, column in tables.table_columns(self.table).items():
+                for name, column in table_columns(self.table).items():
                     kind = batch.schema.field(name).type
                     assert pa.types.is_timestamp(kind) == (column.kind == "time"), name
             return tapsight.Judged(1, 1)
 
     reads = Reads()
-    reads.table, reads.columns = table, list(tables.table_columns(table))  # type: ignore[attr-defined]
+    reads.table, reads.columns = table, list(table_columns(table))  # type: ignore[attr-defined]
     assert verdict(tapsight.check(capture, checks=[reads]), "reads")["verdict"] == "pass"  # type: ignore[list-item]
 
 
@@ -369,3 +370,28 @@ def test_the_example(capture: str) -> None:
     assert [each["frame"] for each in finding["evidence"]] == [6, 7]
     assert verdict(result, "no-telnet")["verdict"] == "fail"
     assert issubclass(example.no_telnet, Check)
+
+
+def test_the_page_says_what_works(capture: str) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "own-checks.md").read_text()
+    blocks = re.findall(r"```(toml|python)\n(.*?)```", page, re.DOTALL)
+    policy = Policy.loads(next(text for kind, text in blocks if kind == "toml"))
+    assert {"voice-rides-vlan", "peers-answer", "no-old-tls"} <= set(policy.in_force())
+    for kind, text in blocks:
+        if kind == "python":
+            names = {"tapsight": tapsight, "pl": pl, "pa": pa, "captures": capture}
+            exec(text.replace('policy="policy.toml", ', ""), names)
+    for line in re.findall(r"^\| [^|]+ \| (`.*`)", page, re.MULTILINE):
+        for text in re.findall(r"`([^`]+)`", line.replace("\\|", "|")):
+            if " " in text:
+                assert condition_anywhere(text), text
+
+
+def condition_anywhere(text: str) -> bool:
+    """Whether one of the tables has the columns that a condition names."""
+    sets = {"peers": ["192.0.2.0/24"]}
+    for table in TABLES:
+        with contextlib.suppress(ExpressionError):
+            condition(text.replace("\\\\", "\\"), table_columns(table), sets)
+            return True
+    return False
