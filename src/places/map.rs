@@ -1,9 +1,11 @@
 //! Values of address ranges, found in a few steps.
 //!
-//! Ranges become boundaries in order, each with the value that holds from there on. A boundary is found by the first 16 bits of
-//! an address, then by as many of the next bits as there are boundaries that share those 16, then by halving what is left.
+//! Ranges become boundaries in order, each with the value that holds from there on. An IPv4 address is found by its first 16 bits, where the
+//! value changes within those by the next 8, and where it changes within those by halving: most need one line of memory that no
+//! cache holds. An IPv6 address is found by its first 16 bits, then by as many of the next as there are boundaries that share
+//! those 16, then by halving what is left.
 
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 
 use crate::wire::ip::Addr;
 
@@ -15,8 +17,8 @@ const V4_BITS: u32 = 32;
 const FIRST: u32 = 16;
 /// So many boundaries or fewer are halved without a level in between.
 const FEW: usize = 16;
-/// The value of what no range holds.
-const NONE: u32 = u32::MAX;
+/// The value of what no range holds. Values are smaller.
+const NONE: u32 = Slot::WITHIN - 1;
 
 /// Addresses from a first to a last one, all IPv4 (as `::ffff:a.b.c.d`) or all IPv6.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,16 +101,56 @@ impl Builder {
 
     /// The map of them.
     pub fn build(self) -> RangeMap {
-        RangeMap {
-            // What begins behind the last address of IPv4 is no boundary of it.
-            v4: Level::new(
-                boundaries(self.v4)
-                    .filter(|&(first, _)| is_v4(first))
-                    .map(|(first, value)| (first as u32, value)),
-            ),
-            v6: Level::new(boundaries(self.v6)),
-        }
+        RangeMap::new(self.boundaries())
     }
+
+    /// One map of two: values are places in the list of what both say, the first of nothing.
+    pub fn join(self, other: Self) -> (RangeMap, Vec<[Option<u32>; 2]>) {
+        let mut said = Vec::new();
+        let mut numbers = HashMap::new();
+        let [one, two] = [self.boundaries(), other.boundaries()];
+        let join = |(one, two): (&[Boundary<u128>], &[Boundary<u128>])| {
+            let mut number = |pair: [u32; 2]| {
+                *numbers.entry(pair).or_insert_with(|| {
+                    said.push(pair.map(|value| (value != NONE).then_some(value)));
+                    said.len() as u32 - 1
+                })
+            };
+            let mut joined = Vec::with_capacity(one.len().saturating_add(two.len()));
+            let (mut one, mut two) = (one.iter().peekable(), two.iter().peekable());
+            let mut pair = [NONE; 2];
+            while let Some(here) =
+                one.peek().map(|each| each.0).into_iter().chain(two.peek().map(|each| each.0)).min()
+            {
+                for (value, side) in pair.iter_mut().zip([&mut one, &mut two]) {
+                    if let Some(&(_, changed)) = side.next_if(|each| each.0 == here) {
+                        *value = changed;
+                    }
+                }
+                joined.push((here, if pair == [NONE; 2] { NONE } else { number(pair) }));
+            }
+            joined
+        };
+        let mut join = join;
+        let v4 = join((&one.v4, &two.v4));
+        let v6 = join((&one.v6, &two.v6));
+        (RangeMap::new(Boundaries { v4, v6 }), said)
+    }
+
+    fn boundaries(self) -> Boundaries {
+        // What begins behind the last address of IPv4 is no boundary of it.
+        let v4 = boundaries(self.v4).filter(|&(first, _)| is_v4(first)).collect();
+        Boundaries { v4, v6: boundaries(self.v6).collect() }
+    }
+}
+
+/// Where a value begins, and the value: side by side, so that both are in one line of the cache.
+type Boundary<K> = (K, u32);
+
+/// All of them, in order.
+struct Boundaries {
+    v4: Vec<Boundary<u128>>,
+    v6: Vec<Boundary<u128>>,
 }
 
 /// Where the value changes, and to what, in order.
@@ -145,11 +187,16 @@ fn boundaries(mut entries: Vec<Entry>) -> impl Iterator<Item = (u128, u32)> {
 /// Values of address ranges: for each address that of the range which wins there. See [`Builder::add`].
 #[derive(Debug, Clone, Default)]
 pub struct RangeMap {
-    v4: Level<u32>,
-    v6: Level<u128>,
+    v4: V4,
+    v6: V6,
 }
 
 impl RangeMap {
+    fn new(all: Boundaries) -> Self {
+        let v4 = all.v4.into_iter().map(|(first, value)| (first as u32, value)).collect();
+        Self { v4: V4::new(v4), v6: V6::new(all.v6) }
+    }
+
     /// The value of the address.
     #[inline]
     pub fn get(&self, addr: Addr) -> Option<u32> {
@@ -160,47 +207,129 @@ impl RangeMap {
 
     /// Whether no address has a value.
     pub fn is_empty(&self) -> bool {
-        self.v4.boundaries.is_empty() && self.v6.boundaries.is_empty()
+        self.v4.is_empty() && self.v6.boundaries.is_empty()
     }
 }
 
-/// An address of one kind.
-trait Key: Copy + Ord {
-    /// So many of its bits, those behind the first ones that are skipped.
-    fn bits(self, skip: u32, count: u32) -> usize;
+/// The value at the last boundary that is not behind the key.
+#[inline]
+fn last<K: Ord>(boundaries: &[Boundary<K>], key: &K) -> u32 {
+    let behind = boundaries.partition_point(|(first, _)| first <= key);
+    behind.checked_sub(1).and_then(|at| boundaries.get(at)).map_or(NONE, |&(_, value)| value)
 }
 
-impl Key for u32 {
+/// What is known of addresses that share their first bits: their value, or where to look further.
+#[derive(Debug, Clone, Copy)]
+struct Slot(u32);
+
+impl Slot {
+    /// The bit that says to look further.
+    const WITHIN: u32 = 1 << 31;
+
     #[inline]
-    fn bits(self, skip: u32, count: u32) -> usize {
-        (self.checked_shl(skip).unwrap_or(0)).checked_shr(32_u32.saturating_sub(count)).unwrap_or(0) as usize
+    fn further(self) -> Option<usize> {
+        (self.0 & Self::WITHIN != 0).then_some((self.0 & !Self::WITHIN) as usize)
     }
 }
 
-impl Key for u128 {
+/// Values of IPv4 addresses.
+#[derive(Debug, Clone, Default)]
+struct V4 {
+    /// All boundaries if there are few; else those of each /24 in which the value changes, the first at its beginning.
+    boundaries: Vec<Boundary<u32>>,
+    /// By the first 16 bits; empty if there are few boundaries.
+    first: Vec<Slot>,
+    /// By the next 8 bits, a page for each /16 in which the value changes.
+    second: Vec<[Slot; 256]>,
+    /// Where the boundaries of each of those /24s begin, and the end of all.
+    third: Vec<u32>,
+}
+
+impl V4 {
+    fn new(boundaries: Vec<Boundary<u32>>) -> Self {
+        if boundaries.len() <= FEW {
+            return Self { boundaries, ..Self::default() };
+        }
+        let mut made = Self::default();
+        let mut value = NONE;
+        let mut rest = boundaries.as_slice();
+        for base in (0..=u32::MAX).step_by(1 << 16) {
+            let these = split(&mut rest, base | 0xffff);
+            let slot = Self::slot(these, base, &mut value, |mut these, value| {
+                let page = std::array::from_fn(|part| {
+                    let base = base | (part as u32) << 8;
+                    Self::slot(split(&mut these, base | 0xff), base, value, |these, value| {
+                        let at = made.third.len();
+                        made.third.push(made.boundaries.len() as u32);
+                        if these.first().is_some_and(|&(first, _)| first != base) {
+                            made.boundaries.push((base, *value));
+                        }
+                        made.boundaries.extend(these);
+                        *value = these.last().map_or(*value, |&(_, last)| last);
+                        at
+                    })
+                });
+                made.second.push(page);
+                made.second.len() - 1
+            });
+            made.first.push(slot);
+        }
+        made.third.push(made.boundaries.len() as u32);
+        made
+    }
+
+    /// What is known of the addresses from a base on that have these boundaries, where a value held before.
+    fn slot(
+        these: &[Boundary<u32>],
+        base: u32,
+        value: &mut u32,
+        within: impl FnOnce(&[Boundary<u32>], &mut u32) -> usize,
+    ) -> Slot {
+        match *these {
+            [] => Slot(*value),
+            [(first, changed)] if first == base => {
+                *value = changed;
+                Slot(changed)
+            }
+            _ => Slot(within(these, value) as u32 | Slot::WITHIN),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.boundaries.is_empty() && self.first.is_empty()
+    }
+
     #[inline]
-    fn bits(self, skip: u32, count: u32) -> usize {
-        // Only the first 64 bits are asked for: 64-bit shifts are faster.
-        let upper = (self >> 64) as u64;
-        (upper.checked_shl(skip).unwrap_or(0)).checked_shr(64_u32.saturating_sub(count)).unwrap_or(0) as usize
+    fn get(&self, key: u32) -> u32 {
+        let [upper, lower, next, _] = key.to_be_bytes();
+        let Some(&slot) = self.first.get(usize::from(u16::from_be_bytes([upper, lower]))) else {
+            return last(&self.boundaries, &key);
+        };
+        let Some(page) = slot.further() else { return slot.0 };
+        let Some(&slot) = self.second.get(page).and_then(|page| page.get(usize::from(next))) else {
+            return NONE;
+        };
+        let Some(run) = slot.further() else { return slot.0 };
+        let Some(&[start, end]) = self.third.get(run..run.saturating_add(2)) else { return NONE };
+        last(self.boundaries.get(start as usize..end as usize).unwrap_or_default(), &key)
     }
 }
 
-/// Boundaries of one kind of address.
-#[derive(Debug, Clone)]
-struct Level<K> {
-    /// Where a value begins, and the value: side by side, so that both are in one line of the cache.
-    boundaries: Vec<(K, u32)>,
+/// Takes the boundaries up to an address off the front.
+fn split<'a>(rest: &mut &'a [Boundary<u32>], to: u32) -> &'a [Boundary<u32>] {
+    let (these, behind) = rest.split_at(rest.partition_point(|&(first, _)| first <= to));
+    *rest = behind;
+    these
+}
+
+/// Values of IPv6 addresses.
+#[derive(Debug, Clone, Default)]
+struct V6 {
+    boundaries: Vec<Boundary<u128>>,
     /// By the first 16 bits, and one more for the end; empty if there are few boundaries.
     first: Vec<Bucket>,
     /// By the bits behind those: how many boundaries come before.
     second: Vec<u32>,
-}
-
-impl<K> Default for Level<K> {
-    fn default() -> Self {
-        Self { boundaries: Vec::new(), first: Vec::new(), second: Vec::new() }
-    }
 }
 
 /// Boundaries that share their first 16 bits.
@@ -214,57 +343,64 @@ struct Bucket {
     bits: u32,
 }
 
-impl<K: Key> Level<K> {
-    fn new(changes: impl Iterator<Item = (K, u32)>) -> Self {
-        let mut level = Self { boundaries: changes.collect(), ..Self::default() };
-        if level.boundaries.len() <= FEW {
-            return level;
+impl V6 {
+    fn new(boundaries: Vec<Boundary<u128>>) -> Self {
+        let mut made = Self { boundaries, ..Self::default() };
+        if made.boundaries.len() <= FEW {
+            return made;
         }
-        let mut rest = level.boundaries.as_slice();
+        let mut rest = made.boundaries.as_slice();
         let mut start = 0;
         for number in 0..1_usize << FIRST {
             let (these, behind) =
-                rest.split_at(rest.partition_point(|(key, _)| key.bits(0, FIRST) == number));
-            let mut bucket = Bucket { start, second: level.second.len() as u32, bits: 0 };
+                rest.split_at(rest.partition_point(|&(key, _)| bits(key, 0, FIRST) == number));
+            let mut bucket = Bucket { start, second: made.second.len() as u32, bits: 0 };
             if these.len() > FEW {
                 bucket.bits = these.len().ilog2().min(FIRST);
                 // One more than there are numbers, so that the end of a part is the beginning of the next.
-                level.second.extend((0..=1_usize << bucket.bits).map(|part| {
-                    start + these.partition_point(|(key, _)| key.bits(FIRST, bucket.bits) < part) as u32
+                made.second.extend((0..=1_usize << bucket.bits).map(|part| {
+                    start + these.partition_point(|&(key, _)| bits(key, FIRST, bucket.bits) < part) as u32
                 }));
             }
-            level.first.push(bucket);
+            made.first.push(bucket);
             start += these.len() as u32;
             rest = behind;
         }
-        level.first.push(Bucket { start, ..Bucket::default() });
-        level
+        made.first.push(Bucket { start, ..Bucket::default() });
+        made
     }
 
     #[inline]
-    fn get(&self, key: K) -> u32 {
+    fn get(&self, key: u128) -> u32 {
         let (start, end) = self.within(key);
-        let within = self.boundaries.get(start..end).unwrap_or_default();
-        let behind = start + within.partition_point(|&(first, _)| first <= key);
-        behind.checked_sub(1).and_then(|at| self.boundaries.get(at)).map_or(NONE, |&(_, value)| value)
+        // The value may have begun before the first of these.
+        let start = start.saturating_sub(1);
+        last(self.boundaries.get(start..end).unwrap_or_default(), &key)
     }
 
     /// Where among the boundaries the first one behind the key can be.
     #[inline]
-    fn within(&self, key: K) -> (usize, usize) {
-        let number = key.bits(0, FIRST);
+    fn within(&self, key: u128) -> (usize, usize) {
+        let number = bits(key, 0, FIRST);
         let Some([bucket, next]) = self.first.get(number..number + 2) else {
             return (0, self.boundaries.len());
         };
         if bucket.bits == 0 {
             return (bucket.start as usize, next.start as usize);
         }
-        let part = bucket.second as usize + key.bits(FIRST, bucket.bits);
+        let part = bucket.second as usize + bits(key, FIRST, bucket.bits);
         let Some(&[start, end]) = self.second.get(part..part + 2) else {
             return (bucket.start as usize, next.start as usize);
         };
         (start as usize, end as usize)
     }
+}
+
+/// So many bits of an address, those behind the first ones that are skipped, all among its first 64: shifts of 64 bits are faster.
+#[inline]
+fn bits(addr: u128, skip: u32, count: u32) -> usize {
+    let upper = (addr >> 64) as u64;
+    (upper.checked_shl(skip).unwrap_or(0)).checked_shr(64_u32.saturating_sub(count)).unwrap_or(0) as usize
 }
 
 #[cfg(test)]
@@ -309,6 +445,24 @@ mod tests {
         ] {
             assert_eq!(get(&map, addr), value, "{addr}");
         }
+    }
+
+    #[test]
+    fn two_maps_that_are_joined_say_what_each_says() {
+        let mut one = Builder::default();
+        one.add(range("192.0.2.0", "192.0.2.127"), 0, 1);
+        one.add(range("2001:db8::", "2001:db8::ff"), 0, 2);
+        let mut two = Builder::default();
+        two.add(range("192.0.2.64", "192.0.3.255"), 0, 7);
+        let (map, said) = one.join(two);
+        let get = |addr| get(&map, addr).map(|value| said[value as usize]);
+        assert_eq!(get("192.0.1.255"), None);
+        assert_eq!(get("192.0.2.0"), Some([Some(1), None]));
+        assert_eq!(get("192.0.2.64"), Some([Some(1), Some(7)]));
+        assert_eq!(get("192.0.2.128"), Some([None, Some(7)]));
+        assert_eq!(get("192.0.4.0"), None);
+        assert_eq!(get("2001:db8::80"), Some([Some(2), None]));
+        assert_eq!(get("2001:db8::100"), None);
     }
 
     #[test]

@@ -92,11 +92,20 @@ pub struct Place {
     pub zone: Option<Zone>,
 }
 
+/// What files say of an address.
+#[derive(Debug, Clone, Copy, Default)]
+struct Said {
+    /// The country, and the file that says so.
+    country: Option<(Country, u16)>,
+    network: Option<u32>,
+}
+
 /// What is known of addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Places {
-    countries: RangeMap,
-    networks: RangeMap,
+    ranges: RangeMap,
+    /// What files say, by the values of ranges.
+    said: Vec<Said>,
     names: Vec<Network>,
     files: Vec<String>,
     zones: Zones,
@@ -111,17 +120,21 @@ impl Places {
         let inner = special::translated(addr).unwrap_or(addr);
         let zone = self.zones.of_address(addr);
         let by_zone = zone.and_then(|zone| Some((self.zones.country(zone)?, Source::Zone(zone))));
-        let (country, source) = by_zone.or_else(|| self.country(inner)).unzip();
-        Place { country, source, network: self.networks.get(inner), zone }
+        let said = self.said(inner);
+        let (country, source) = by_zone.or_else(|| self.country(said, inner)).unzip();
+        Place { country, source, network: said.network, zone }
     }
 
     #[inline]
-    fn country(&self, addr: Addr) -> Option<(Country, Source)> {
-        match self.countries.get(addr) {
-            Some(value) => {
-                let (country, file) = from_value(value);
-                Some((country?, Source::File(file)))
-            }
+    fn said(&self, addr: Addr) -> Said {
+        let value = self.ranges.get(addr);
+        value.and_then(|value| self.said.get(value as usize)).copied().unwrap_or_default()
+    }
+
+    #[inline]
+    fn country(&self, said: Said, addr: Addr) -> Option<(Country, Source)> {
+        match said.country {
+            Some((country, file)) => Some((country, Source::File(file))),
             None if self.registered => Some((registered(addr)?, Source::Registry)),
             None => None,
         }
@@ -144,7 +157,7 @@ impl Places {
 
     /// Whether nothing can be known: no address has a country, network or zone.
     pub fn is_empty(&self) -> bool {
-        !self.registered && self.countries.is_empty() && self.networks.is_empty() && self.zones.is_empty()
+        !self.registered && self.ranges.is_empty() && self.zones.is_empty()
     }
 }
 
@@ -158,9 +171,9 @@ fn to_value(country: Country, file: u16) -> u32 {
 }
 
 /// What [`to_value`] was made of.
-#[inline]
-fn from_value(value: u32) -> (Option<Country>, u16) {
-    (Country::from_number((value & ((1 << COUNTRY_BITS) - 1)) as u16), (value >> COUNTRY_BITS) as u16)
+fn from_value(value: u32) -> Option<(Country, u16)> {
+    let country = Country::from_number((value & ((1 << COUNTRY_BITS) - 1)) as u16)?;
+    Some((country, (value >> COUNTRY_BITS) as u16))
 }
 
 /// Whether this build knows registered countries.
@@ -225,9 +238,13 @@ impl Sources {
 
     /// What was gathered.
     pub fn build(self) -> Places {
+        let (ranges, said) = self.countries.join(self.networks);
+        let said = said
+            .into_iter()
+            .map(|[country, network]| Said { country: country.and_then(from_value), network });
         Places {
-            countries: self.countries.build(),
-            networks: self.networks.build(),
+            ranges,
+            said: said.collect(),
             names: self.names,
             files: self.files,
             zones: self.zones,
