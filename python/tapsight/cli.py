@@ -351,6 +351,12 @@ def check(
         SeverityWord,
         typer.Option(help="Exit with 1 only for findings of this severity and above."),
     ] = "info",
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details", help="Of text, not one screen but all: each verdict, and every frame to look up."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
@@ -378,7 +384,7 @@ def check(
             case _:
                 width = os.get_terminal_size().columns if to_terminal else 100
                 colour = to_terminal and "NO_COLOR" not in os.environ
-                text = report_text.render(result, width=width, colour=colour)
+                text = report_text.render(result, width=width, colour=colour, details=details)
         try:
             if evidence is not None:
                 result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapsight import _files
+from tapsight._answers import Answer, NotShown, settling
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._text import duration, listing, percent, plural, safe, time_text, traffic_text
@@ -125,7 +126,7 @@ class _Page:
             "script_sum": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             "style": Markup(_resource("style.css")),  # noqa: S704 - ours
             "captured": self.captured(),
-            "answers": self.answers(verdicts),
+            "answers": self.answers(),
             "problems": result.problems,
             "parts": parts.items(),
             "stories": stories,
@@ -177,47 +178,19 @@ class _Page:
         names = list(dict.fromkeys(taps["tap"].to_pylist()))
         return f"{frames:,} frames of {plural(len(names), 'tap')} ({listing(names)}), {time_text(first)} to {time_text(last)}."
 
-    def answers(self, verdicts: list[dict[str, Any]]) -> list[dict[str, str]]:
+    def answers(self) -> list[dict[str, str]]:
         """The questions, with what could not be shown as the last."""
-        tones = {"yes": "bad", "no sign": "good"}
-        shown = [
+        shown: list[tuple[Answer | NotShown, str]] = [(each, each.tone) for each in self.result.answers]
+        shown.append((self.result.not_shown, "open"))
+        return [
             {
                 "question": each.question,
                 "answer": each.answer,
                 "because": each.because,
-                "tone": tones.get(each.answer, ""),
+                "tone": tone if tone != "open" else "",
             }
-            for each in self.result.answers
+            for each, tone in shown
         ]
-        calls = self.result.calls["verdict"].to_pylist()
-        if calls:
-            failed = calls.count("fail")
-            answer = "no" if failed else "cannot tell" if "unknown" in calls else "yes"
-            because = ", ".join(
-                f"{calls.count(word):,} {what}"
-                for word, what in (("fail", "did not"), ("pass", "did"), ("unknown", "cannot be told"))
-                if word in calls
-            )
-            shown.append(
-                {
-                    "question": "Did calls travel as agreed?",
-                    "answer": answer,
-                    "because": f"of {plural(len(calls), 'call')} {because}",
-                    "tone": {"no": "bad", "yes": "good"}.get(answer, ""),
-                }
-            )
-        unknown = [row for row in verdicts if row["verdict"] == "unknown"]
-        shown.append(
-            {
-                "question": "What could not be shown?",
-                "answer": f"{len(unknown)} of {len(verdicts)}" if unknown else "nothing",
-                "because": "checks could not judge; below stands what would settle them"
-                if unknown
-                else "every check could judge",
-                "tone": "",
-            }
-        )
-        return shown
 
     def stories(self) -> list[dict[str, Any]]:
         """Findings that say the same place are one story."""
@@ -439,14 +412,11 @@ def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unknown(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What could not be judged at all, by reason; the reasons of most checks last, since they say least."""
-    import tomllib
-
-    text = importlib.resources.files("tapsight").joinpath("data/settling.toml").read_text("utf-8")
-    settling = tomllib.loads(text)["settling"]
+    sentences, _ = settling()
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in verdicts:
         if row["verdict"] == "unknown":
-            shown = {"check": row["check"], "title": row["title"], "settle": settling.get(row["check"])}
+            shown = {"check": row["check"], "title": row["title"], "settle": sentences.get(row["check"])}
             groups.setdefault(row["reason"] or "not judged", []).append(shown)
     ordered = sorted(groups.items(), key=lambda item: len(item[1]))
     return [{"reason": reason, "rows": rows, "open": len(rows) <= 3} for reason, rows in ordered]
