@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tapsight import _answers, _engine, _evidence
+from tapsight import _answers, _engine, _evidence, _tables
 from tapsight._answers import Answer, NotShown
 from tapsight._call_verdicts import judge_calls
 from tapsight._call_verdicts import schema as call_schema
@@ -107,7 +107,8 @@ class Result:
     """One row a call and tap: ``call`` (its number in :func:`tapsight.calls`), ``began``, ``src`` and ``dst`` of its signalling, ``state``,
     ``packets`` (media), ``verdict``, and pass, fail or unknown for each of: ``path`` (media where the policy wants voice, V2), ``peers``
     (an agreement between its ends, V1 and B12), ``encrypted`` (as was offered and agreed, B16), ``media`` (where signalled, B13 and B14),
-    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not."""
+    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not, ``findings`` has the ids of those that are of it or name a
+    frame of it."""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
@@ -249,6 +250,28 @@ class Result:
         return _evidence.write(
             self, directory, findings=findings, max_frames=max_frames, zero_payload=zero_payload
         )
+
+    def tables(self) -> dict[str, pa.Table]:
+        """All tables by name, for Parquet, DuckDB and the like.
+
+        Those of this class, of which ``claims`` has ``finding`` (the id) as well, and ``frames``: a row a frame of the evidence. Metadata have
+        versions, and what each column means.
+        """
+        return _tables.tables(self)
+
+    def write_tables(
+        self, directory: str | os.PathLike[str], form: _tables.TablesFormat = "parquet"
+    ) -> dict[str, Path]:
+        """Writes all :meth:`tables` into a new or empty folder, a file each, and says where each is. Nothing is overwritten.
+
+        Args:
+            directory: Where to. It appears when all is written.
+            form: ``parquet``, ``arrow`` (IPC streams), or ``csv``, without what is nested (``frames`` has the evidence).
+
+        Raises:
+            OSError: It is there and not empty, or cannot be written.
+        """
+        return _tables.write(self, directory, form)
 
     @functools.cached_property
     def plot(self) -> Plot:
