@@ -407,6 +407,21 @@ def check(
 
 
 @app.command()
+def schema(
+    form: Annotated[
+        Literal["json", "ndjson"],
+        typer.Argument(metavar="[json|ndjson]", help="Of the whole, or of a line of NDJSON."),
+    ] = "json",
+) -> None:
+    """Write the JSON Schema of what `tapsight check --format json` or ndjson writes."""
+    with _errors():
+        from tapsight._check import as_json
+        from tapsight._schema import schema as made
+
+        typer.echo(as_json(made(form), indent=2))
+
+
+@app.command()
 def report(
     captures: Captures,
     output: Annotated[
