@@ -48,9 +48,15 @@ def test_yes_needs_both_rules_to_pass() -> None:
 
 
 def test_no_says_which_rule() -> None:
-    assert asked(AGREED, voice(dst="203.0.113.66")) == ("no", "V1: 1 finding")
-    assert asked(AGREED, voice(vlan=999)) == ("no", "V2: 1 finding")
-    assert asked(AGREED, voice(dst="203.0.113.66", vlan=999)) == ("no", "V1: 1 finding; V2: 1 finding")
+    assert asked(AGREED, voice(dst="203.0.113.66")) == (
+        "no",
+        "call set-up without an agreement (V1: 1 finding)",
+    )
+    assert asked(AGREED, voice(vlan=999)) == ("no", "voice where it does not belong (V2: 1 finding)")
+    assert asked(AGREED, voice(dst="203.0.113.66", vlan=999)) == (
+        "no",
+        "call set-up without an agreement (V1: 1 finding); voice where it does not belong (V2: 1 finding)",
+    )
     # What failed is not made better by what could not be read.
     assert asked(AGREED, voice(vlan=999), "b.pcap: is empty")[0] == "no"
 
@@ -87,8 +93,8 @@ def test_what_could_hardly_be_judged_is_no_yes() -> None:
     ("implants", "word", "words"),
     [
         ((), "yes", "12 of 12 calls could be told in full"),
-        (("mirror",), "no", "12 of 12 calls did not"),
-        (("media-redirect",), "no", "media 6"),
+        (("mirror",), "no", "12 of 12 calls did not: 6 with voice where it does not belong, 12 copied"),
+        (("media-redirect",), "no", "6 with voice where nobody signalled it"),
     ],
 )
 def test_calls_of_the_lab(implants: tuple[str, ...], word: str, words: str, tmp_path: Path) -> None:
@@ -130,7 +136,7 @@ def test_one_answer_everywhere(tmp_path: Path) -> None:
         assert f"<b>{row['question']}</b> {row['answer']}: " in notebook
     for other in (text, repr(result), notebook):
         assert "What could these captures not show?" in other
-    assert "NO: V2: 1 finding" in text
+    assert "NO: voice where it does not belong (V2: 1 finding)" in text
     assert "\x1b[1;31mNO\x1b[0m" in render(result, colour=True)
 
 
@@ -156,7 +162,7 @@ def test_what_could_not_be_shown_is_counted_by_what_it_takes() -> None:
     assert sorted(id_ for ids in by.values() for id_ in ids) == sorted(unknown)
     assert by["a second tap"] == ("B1",)
     assert by["whole packets"] == ("A1",)
-    assert "B9" in by["captures that have what they look at"]
+    assert "B9" in by["traffic that these captures do not have"]
     assert {"I6", "V2"} <= set(by["a policy that says more"])
     assert "V1" not in by["a policy that says more"]
     assert result.not_shown.answer == f"{len(unknown)} of {len(CHECKS) + len(DETECTORS)} checks"

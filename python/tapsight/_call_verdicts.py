@@ -42,6 +42,7 @@ def schema() -> pa.Schema:
             *start,
             *[pa.field(name, text, nullable=False) for name in ASPECTS],
             pa.field("reason", text),
+            pa.field("encryption", text),
             pa.field("findings", pa.list_(pa.field("item", text, nullable=False)), nullable=False),
         ]
     )
@@ -107,6 +108,7 @@ def judge_calls(
                 else "pass",
                 **said,
                 "reason": "; ".join(reasons) or None,
+                "encryption": row["encryption"],
                 "findings": sorted(ids_by_call.get(key, ())),
             }
         )

@@ -45,6 +45,7 @@ from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findin
 from tapsight.policy import Network, Policy
 
 if TYPE_CHECKING:
+    from tapsight.places import Places
     from tapsight.plot import Plot
 
 SCHEMA = 1
@@ -107,8 +108,8 @@ class Result:
     """One row a call and tap: ``call`` (its number in :func:`tapsight.calls`), ``began``, ``src`` and ``dst`` of its signalling, ``state``,
     ``packets`` (media), ``verdict``, and pass, fail or unknown for each of: ``path`` (media where the policy wants voice, V2), ``peers``
     (an agreement between its ends, V1 and B12), ``encrypted`` (as was offered and agreed, B16), ``media`` (where signalled, B13 and B14),
-    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not, ``findings`` has the ids of those that are of it or name a
-    frame of it."""
+    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not, ``encryption`` how its media are encrypted as agreed, ``findings`` has the
+    ids of those that are of it or name a frame of it."""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
@@ -122,6 +123,9 @@ class Result:
     lacks: Mapping[str, Lack] = dataclasses.field(default_factory=dict)
     """Of those with nothing in scope, by their id in ``verdicts``: whether the policy does not say what they have to know, or nothing that they
     look at was seen. Those that give another reason are left out."""
+
+    places: Places | None = None
+    """What the policy knows of addresses, if it says what is home; what :attr:`plot` goes by."""
 
     @property
     def exit_code(self) -> int:
@@ -612,6 +616,7 @@ def judge(
         calls=calls,
         answers=tuple(answers),
         problems=tuple(problems),
+        places=seen.places,
         lacks={each.check: each.lack for each in verdicts if each.lack is not None},
     )
 

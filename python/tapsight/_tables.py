@@ -123,6 +123,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "media": f"Media where signalled (B13, B14): {_VERDICT}",
         "alone": f"Nobody else receives them (A1 to A7): {_VERDICT}",
         "reason": "Why not.",
+        "encryption": "How its media are encrypted as last agreed: none, sdes, dtls-srtp or zrtp; null if no agreement was seen.",
         "findings": "Ids of the findings that are of it or name a frame of it, also of those that are told as one of many.",
     },
     "taps": {
