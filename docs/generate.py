@@ -74,7 +74,7 @@ def picture() -> None:
         )
     )
     for line in text.splitlines()[:48]:
-        style = "bold red" if re.match(r"\s+(HIGH|CRITICAL)|Was .*YES", line) else ""
+        style = "bold red" if re.match(r"\s+(HIGH|CRITICAL)|(Was|Did) .*\? +(YES|NO):", line) else ""
         console.print(Text(line, style=style))
     (DOCS / "images").mkdir(exist_ok=True)
     (DOCS / "images/check.svg").write_text(console.export_svg(title="tapsight"))

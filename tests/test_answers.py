@@ -114,7 +114,7 @@ def test_calls_of_the_lab(implants: tuple[str, ...], word: str, words: str, tmp_
     assert bare.answers[2].answer != "yes"
     for each in (result, bare):
         lines = render(each).splitlines()
-        assert 24 <= len(lines) <= 42
+        assert 24 <= len(lines) <= 40
         assert max(map(len, lines)) <= 100
 
 

@@ -86,8 +86,8 @@ def agreed(
     ]
     if failed:
         counts = {what: sum(row[name] == "fail" for row in failed) for name, what in _FAILS.items()}
-        told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
-        wrong.append(f"{len(failed):,} of {plural(len(rows), 'call')} did not: {told}")
+        which = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        wrong.append(f"{len(failed):,} of {plural(len(rows), 'call')} did not: {which}")
     if wrong:
         return "no", "; ".join(wrong)
     open_: list[str] = []

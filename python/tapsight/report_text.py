@@ -18,7 +18,7 @@ _MOST = 20
 """Findings shown in detail; the others are counted."""
 _STORIES = 5
 """Places that findings are of, shown on one screen; the others are counted."""
-_REASONS = 5
+_REASONS = 6
 """Reasons why checks could not judge, shown on one screen."""
 _FRAMES = 4
 """Frames that one screen names of a finding."""
@@ -267,8 +267,11 @@ def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]], *, 
     shown = lines if details else lines[:_REASONS]
     if lines or result.problems:
         page.line("What could not be judged")
-        for line in (*result.problems, *shown):
+        for line in result.problems:
             page.labelled("-", line, hang=4)
+        for line in shown:
+            cut = line if details else textwrap.shorten(line, page.width - 4, placeholder=" …")
+            page.labelled("-", cut, hang=4)
         if len(lines) > len(shown):
             page.line(f"  and by {plural(len(lines) - len(shown), 'more reason')}: {_MORE}")
     else:
