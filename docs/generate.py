@@ -74,7 +74,7 @@ def picture() -> None:
         )
     )
     for line in text.splitlines()[:48]:
-        style = "bold red" if re.match(r"\s+(HIGH|CRITICAL)|Was .*YES", line) else ""
+        style = "bold red" if re.match(r"\s+(HIGH|CRITICAL)|(Was|Did) .*\? +(YES|NO):", line) else ""
         console.print(Text(line, style=style))
     (DOCS / "images").mkdir(exist_ok=True)
     (DOCS / "images/check.svg").write_text(console.export_svg(title="tapsight"))
@@ -360,6 +360,14 @@ def peers() -> None:
     (DOCS / "images/peers.svg").write_text(page.chart(record))
 
 
+def schemas() -> None:
+    """result.schema.json and result-line.schema.json: what JSON and NDJSON of a check hold."""
+    for name, file in (("json", "result"), ("ndjson", "result-line")):
+        command = [sys.executable, "-m", "tapsight", "schema", name]
+        made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        (DOCS / f"{file}.schema.json").write_text(made)
+
+
 def real_captures() -> None:
     """real-captures.md: what is found in the captures of other projects, as a test holds it to."""
     with (ROOT / "tests/real_findings.tsv").open(newline="") as file:
@@ -377,6 +385,7 @@ def real_captures() -> None:
 if __name__ == "__main__":
     packets()
     real_captures()
+    schemas()
     protocols()
     messages()
     calls()

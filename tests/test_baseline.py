@@ -52,7 +52,7 @@ def test_what_was_known_yesterday_is_not_new(
     assert "Findings (0)" in done.output
     assert f"and {len(ids)} findings that the baseline has" in done.output
     # Copies are still copies: the answer and the verdicts are those of all.
-    assert "Was traffic copied?     YES" in done.output
+    assert "Was traffic copied?         YES" in done.output
 
 
 def test_new_and_gone(result: tapsight.Result) -> None:

@@ -268,7 +268,7 @@ def test_listed_mirrors_are_no_tunnels_and_no_voice_elsewhere() -> None:
 
 def test_answers_follow_the_kinds_of_findings() -> None:
     def words(result: Result) -> list[str]:
-        return [answer.answer for answer in result.answers]
+        return [answer.answer for answer in result.answers[:2]]
 
     assert words(run(None)) == ["no sign", "no sign"]
     assert words(run(None, claims=[mirror()])) == ["yes", "no sign"]

@@ -151,7 +151,7 @@ def run(*args: str | Path) -> Any:
 def test_check_exits_0_if_nothing_failed(engine: Engine, capture: str) -> None:
     result = run("check", capture)
     assert result.exit_code == 0
-    assert result.stdout.startswith("Was traffic copied?     no sign")
+    assert result.stdout.startswith("Was traffic copied?         no sign")
     assert result.stderr == ""
     assert engine.asked == [([("a.pcap", ("a.pcap",))], 5_000_000_000)]
 
@@ -184,7 +184,7 @@ def test_check_writes_an_object_a_line(engine: Engine, capture: str) -> None:
     result = run("check", capture, "-o", "out.ndjson")
     assert result.stdout == ""
     rows = [json.loads(line) for line in Path("out.ndjson").read_text().splitlines()]
-    assert {row["type"] for row in rows} == {"run", "answer", "tap", "verdict", "finding"}
+    assert {row["type"] for row in rows} == {"run", "answer", "not_shown", "tap", "verdict", "finding"}
     assert [row["check"] for row in rows if row["type"] == "verdict"][:3] == ["A1", "A2", "A3"]
 
 

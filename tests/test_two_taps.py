@@ -244,7 +244,7 @@ def test_one_direction_does_not_tell_offset_from_delay(tmp_path: Path) -> None:
         assert row["offset_uncertainty_ns"] is None
         assert 20_100 * US <= row["offset_ns"] < 20_150 * US
     assert total(result) == {}
-    assert "one direction does not tell which" in " ".join(report_text.render(result).split())
+    assert "one direction does not tell which" in " ".join(report_text.render(result, details=True).split())
 
 
 def test_a_step_of_a_clock_is_followed_and_told(tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_taps_that_did_not_capture_at_the_same_time_are_told(tmp_path: Path) -> 
     result = tapsight.check(files)
     assert verdict(result)["verdict"] == "unknown"
     assert verdict(result)["reason"] == "the taps did not capture at the same time"
-    assert [answer.answer for answer in result.answers] == ["no sign", "no sign"]
+    assert [answer.answer for answer in result.answers[:2]] == ["no sign", "no sign"]
 
 
 def test_a_tap_that_begins_later_is_found_whatever_its_clock_says(tmp_path: Path) -> None:
@@ -501,7 +501,7 @@ def test_packets_that_leave_by_another_next_hop_are_reported(hosts: tuple[str, .
     result = check(tmp_path, Router(change=every(10, of_call, elsewhere)))
     assert found(result) == [("B1.diverted", "medium", 20 * len(hosts))]
     assert result.findings["collector"].to_pylist()[0]["mac"] == "02:00:00:00:00:05"
-    assert [answer.answer for answer in result.answers] == ["no sign", "yes"]
+    assert [answer.answer for answer in result.answers[:2]] == ["no sign", "yes"]
 
 
 # --- What is harmless -------------------------------------------------------------------------------------------------
@@ -674,13 +674,13 @@ def test_one_tap_is_unknown_and_keeps_no_answer_back(tmp_path: Path) -> None:
     result = tapsight.check(path)
     assert (verdict(result)["verdict"], verdict(result)["in_scope"]) == ("unknown", 0)
     assert verdict(result)["reason"] == "there is one tap only, and it takes two to compare"
-    assert [answer.answer for answer in result.answers] == ["no sign", "no sign"]
+    assert [answer.answer for answer in result.answers[:2]] == ["no sign", "no sign"]
     assert rows(result) == []
 
 
 def test_what_passed_is_in_the_report_and_in_json(tmp_path: Path) -> None:
     result = check(tmp_path, Router(clock=lambda _: 3 * MS))
-    text = " ".join(report_text.render(result).split())
+    text = " ".join(report_text.render(result, details=True).split())
     assert "From tap to tap" in text
     (told,) = re.findall(r"the clock of outside is ([\d.]+) ms ahead of inside's, ± ([\d.]+) µs", text)
     assert abs(float(told[0]) - 3) <= float(told[1]) / 1000

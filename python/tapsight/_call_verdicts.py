@@ -38,7 +38,13 @@ def schema() -> pa.Schema:
         pa.field("verdict", text, nullable=False),
     ]
     return pa.schema(
-        [*start, *[pa.field(name, text, nullable=False) for name in ASPECTS], pa.field("reason", text)]
+        [
+            *start,
+            *[pa.field(name, text, nullable=False) for name in ASPECTS],
+            pa.field("reason", text),
+            pa.field("encryption", text),
+            pa.field("findings", pa.list_(pa.field("item", text, nullable=False)), nullable=False),
+        ]
     )
 
 
@@ -75,7 +81,12 @@ def judge_calls(
     known = known.join(counted, on=keys, how="left", maintain_order="left")
     known = known.join(_paths(seen, streams, options.get("V2")), on=keys, how="left", maintain_order="left")
     known = known.with_columns(_peers(known, options.get("V1")).alias("peers"))
-    touched = {name: _touched(findings, checks, calls, streams) for name, checks in _ABOUT.items()}
+    named = _named(findings, calls, streams)
+    touched = {name: _touched(findings, checks, named) for name, checks in _ABOUT.items()}
+    ids_by_call: dict[tuple[str, int], set[str]] = {}
+    for finding, hit in zip(findings, named, strict=True):
+        for key in hit:
+            ids_by_call.setdefault(key, set()).add(finding.id)
     ids = {(row["tap"], row["call"]): row["id"] for row in known.to_dicts()}
     # A copy that one tap has seen is one of the call, wherever else that was seen.
     copied, suspected = _copied(seen, claims, findings, known, streams)
@@ -97,6 +108,8 @@ def judge_calls(
                 else "pass",
                 **said,
                 "reason": "; ".join(reasons) or None,
+                "encryption": row["encryption"],
+                "findings": sorted(ids_by_call.get(key, ())),
             }
         )
     return pa.Table.from_pylist(rows, schema=schema())
@@ -321,22 +334,35 @@ def _copied(
 
 
 def _touched(
-    findings: Sequence[Finding], checks: Sequence[str], calls: pl.DataFrame, streams: pl.DataFrame
+    findings: Sequence[Finding], checks: Sequence[str], named: Sequence[set[tuple[str, int]]]
 ) -> set[tuple[str, int]]:
     """The calls that findings of these checks are of, or name a frame of."""
+    return {
+        call
+        for finding, calls in zip(findings, named, strict=True)
+        if (finding.check or finding.detector or "").partition(".")[0] in checks
+        for call in calls
+    }
+
+
+def _named(
+    findings: Sequence[Finding], calls: pl.DataFrame, streams: pl.DataFrame
+) -> list[set[tuple[str, int]]]:
+    """By each finding the calls that it is of, or names a frame of."""
     import polars as pl
 
-    mine = [each for each in findings if (each.check or each.detector or "").partition(".")[0] in checks]
-    told = {call for finding in mine for call in finding.calls}
-    named = {(frame.tap, frame.frame) for finding in mine for frame in finding.evidence}
-    if not named:
+    told = [set(finding.calls) for finding in findings]
+    rows = [(at, frame.tap, frame.frame) for at, finding in enumerate(findings) for frame in finding.evidence]
+    if not rows:
         return told
     frames = (
         pl.concat([each.select("tap", "call", "frames") for each in (calls, streams)])
         .explode("frames")
         .drop_nulls()
     )
-    wanted = pl.DataFrame(sorted(named), schema={"tap": pl.String, "frames": pl.UInt64}, orient="row")
-    return told | set(
-        frames.join(wanted, on=["tap", "frames"], how="semi").select("tap", "call").unique().iter_rows()
-    )
+    schema = {"at": pl.UInt32, "tap": pl.String, "frames": pl.UInt64}
+    wanted = pl.DataFrame(rows, schema=schema, orient="row")
+    hits = wanted.join(frames, on=["tap", "frames"]).select("at", "tap", "call").unique()
+    for at, tap, call in hits.iter_rows():
+        told[at].add((tap, call))
+    return told

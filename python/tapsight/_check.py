@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tapsight import _engine, _evidence
+from tapsight import _answers, _engine, _evidence, _tables
+from tapsight._answers import Answer, NotShown
 from tapsight._call_verdicts import judge_calls
 from tapsight._call_verdicts import schema as call_schema
 from tapsight._engine import Examination, Progress
@@ -44,6 +45,7 @@ from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findin
 from tapsight.policy import Network, Policy
 
 if TYPE_CHECKING:
+    from tapsight.places import Places
     from tapsight.plot import Plot
 
 SCHEMA = 1
@@ -51,18 +53,6 @@ SCHEMA = 1
 
 MEMORY = 160 << 20
 """About how many bytes the engine may use for what it remembers of recent packets."""
-
-AnswerWord = Literal["yes", "no sign", "cannot tell"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Answer:
-    """The answer to one of the questions that the captures were taken for."""
-
-    question: str
-    answer: AnswerWord
-    because: str
-    """What it rests on."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,7 +90,7 @@ class Result:
     claims: pa.Table
     """All that the detectors say, also what they only name (``report`` is false)."""
     answers: tuple[Answer, ...]
-    """Was traffic copied, was it diverted?"""
+    """Was traffic copied, was it diverted, did voice travel as agreed? Each has ``about``, ``question``, ``answer`` and ``because``."""
     taps_compared: pa.Table
     """One row for each class of traffic from one tap to the next (B1); empty with one tap.
 
@@ -118,7 +108,8 @@ class Result:
     """One row a call and tap: ``call`` (its number in :func:`tapsight.calls`), ``began``, ``src`` and ``dst`` of its signalling, ``state``,
     ``packets`` (media), ``verdict``, and pass, fail or unknown for each of: ``path`` (media where the policy wants voice, V2), ``peers``
     (an agreement between its ends, V1 and B12), ``encrypted`` (as was offered and agreed, B16), ``media`` (where signalled, B13 and B14),
-    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not."""
+    ``alone`` (nobody else receives them: A1 to A5); ``reason`` says why not, ``encryption`` how its media are encrypted as agreed, ``findings`` has the
+    ids of those that are of it or name a frame of it."""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
     run: _evidence.Run | None = None
@@ -132,6 +123,9 @@ class Result:
     lacks: Mapping[str, Lack] = dataclasses.field(default_factory=dict)
     """Of those with nothing in scope, by their id in ``verdicts``: whether the policy does not say what they have to know, or nothing that they
     look at was seen. Those that give another reason are left out."""
+
+    places: Places | None = None
+    """What the policy knows of addresses, if it says what is home; what :attr:`plot` goes by."""
 
     @property
     def exit_code(self) -> int:
@@ -167,6 +161,11 @@ class Result:
         kept = pa.array(is_kept, pa.bool_())
         return self.findings.filter(kept), self.findings.filter(pc.invert(kept))["id"].to_pylist()
 
+    @functools.cached_property
+    def not_shown(self) -> NotShown:
+        """What these captures could not show, by what would settle it."""
+        return _answers.not_shown(self.verdicts.to_pylist(), self.lacks)
+
     def explained(self) -> list[dict[str, Any]]:
         """What was named, but not reported, by reason: ``detector``, ``claims``, ``packets``."""
         sums: dict[str, dict[str, Any]] = {}
@@ -182,8 +181,8 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """All but the flows as plain values.
 
-        ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``problems``,
-        ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``known``, ``lesser`` and
+        ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``not_shown`` (checks that could not
+        judge, by what would settle them), ``problems``, ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``known``, ``lesser`` and
         ``gone`` (ids), ``explained``. Times are RFC 3339 with nanoseconds.
         """
         return {
@@ -191,6 +190,7 @@ class Result:
             "schema": SCHEMA,
             "attack": attack()[0],
             "answers": [dataclasses.asdict(answer) for answer in self.answers],
+            "not_shown": [{"settle": what, "checks": list(ids)} for what, ids in self.not_shown.by],
             "problems": list(self.problems),
             "taps": plain_rows(self.taps),
             "taps_compared": compared_rows(self.taps_compared),
@@ -209,7 +209,7 @@ class Result:
     def to_ndjson(self) -> str:
         """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
 
-        Types: ``run`` (versions, ``known``, ``lesser`` and ``gone``), ``answer``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
+        Types: ``run`` (versions, ``known``, ``lesser`` and ``gone``), ``answer``, ``not_shown``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
         """
         data = self.to_dict()
         lines: list[dict[str, Any]] = [
@@ -221,7 +221,8 @@ class Result:
         lines += [{"type": "problem", "message": message} for message in data["problems"]]
         for kind in ("answers", "taps", "verdicts", "findings"):
             lines += [{"type": kind.removesuffix("s"), **row} for row in data[kind]]
-        lines += [{"type": "taps_compared", **row} for row in data["taps_compared"]]
+        for kind in ("not_shown", "taps_compared"):
+            lines += [{"type": kind, **row} for row in data[kind]]
         lines += [{"type": "explained", **row} for row in data["explained"]]
         return "".join(as_json(line) + "\n" for line in lines)
 
@@ -254,6 +255,28 @@ class Result:
             self, directory, findings=findings, max_frames=max_frames, zero_payload=zero_payload
         )
 
+    def tables(self) -> dict[str, pa.Table]:
+        """All tables by name, for Parquet, DuckDB and the like.
+
+        Those of this class, of which ``claims`` has ``finding`` (the id) as well, and ``frames``: a row a frame of the evidence. Metadata have
+        versions, and what each column means.
+        """
+        return _tables.tables(self)
+
+    def write_tables(
+        self, directory: str | os.PathLike[str], form: _tables.TablesFormat = "parquet"
+    ) -> dict[str, Path]:
+        """Writes all :meth:`tables` into a new or empty folder, a file each, and says where each is. Nothing is overwritten.
+
+        Args:
+            directory: Where to. It appears when all is written.
+            form: ``parquet``, ``arrow`` (IPC streams), or ``csv``, without what is nested (``frames`` has the evidence).
+
+        Raises:
+            OSError: It is there and not empty, or cannot be written.
+        """
+        return _tables.write(self, directory, form)
+
     @functools.cached_property
     def plot(self) -> Plot:
         """Pictures of it, as Altair charts."""
@@ -276,16 +299,18 @@ class Result:
 
     def __repr__(self) -> str:
         """The answers and verdicts in a few lines."""
-        lines = [f"{answer.question} {answer.answer} ({answer.because})" for answer in self.answers]
+        asked: list[Answer | NotShown] = [*self.answers, self.not_shown]
+        lines = [f"{each.question} {each.answer} ({each.because})" for each in asked]
         words = [f"{row['check']} {row['verdict']}" for row in self.verdicts.to_pylist()]
         lines += ["verdicts: " + ", ".join(words), f"findings: {self.findings.num_rows}", *self.problems]
         return "\n".join(safe(line) for line in lines)
 
     def _repr_html_(self) -> str:
+        asked: list[Answer | NotShown] = [*self.answers, self.not_shown]
         answers = "".join(
             f"<p><b>{html.escape(safe(each.question))}</b> {html.escape(safe(each.answer))}: "
             f"{html.escape(safe(each.because))}</p>"
-            for each in self.answers
+            for each in asked
         )
         verdicts = "".join(
             f"<tr>{''.join(f'<td>{html.escape(safe(str(row[key] or str())))}</td>' for key in _HTML)}</tr>"
@@ -574,6 +599,11 @@ def judge(
     verdicts.sort(key=lambda each: order[each.check])
     demanded = {id_: (options[id_] or Options()).min_coverage for id_ in options}
     numbers = FrameNumbers(pa.table(examination.files).to_pylist())
+    calls = judge_calls(seen, options, findings, verdicts, live)
+    answers = [_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS]
+    answers.append(
+        Answer("agreed", "Did voice travel as agreed?", *_answers.agreed(verdicts, calls, seen, problems))
+    )
     return Result(
         verdicts=pa.Table.from_pylist(
             [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
@@ -583,9 +613,10 @@ def judge(
         taps_compared=pa.table(examination.compared),
         flows=flows,
         claims=claims_table,
-        calls=judge_calls(seen, options, findings, verdicts, live),
-        answers=tuple(_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS),
+        calls=calls,
+        answers=tuple(answers),
         problems=tuple(problems),
+        places=seen.places,
         lacks={each.check: each.lack for each in verdicts if each.lack is not None},
     )
 
@@ -742,19 +773,17 @@ def _answer(
     ]
     if proof:
         most = max(each.packets for each in proof)
-        return Answer(
-            text, "yes", f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
-        )
+        because = f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
+        return Answer(question, text, "yes", because)
     if problems or blind or not asked:
         reasons = [f"{each.check}: {_briefly(each.reason)}" for each in blind]
         reasons += [f"{plural(len(problems), 'capture')} could not be read"] if problems else []
-        return Answer(text, "cannot tell", "; ".join(reasons))
+        return Answer(question, text, "cannot tell", "; ".join(reasons))
     odd = f"; {plural(len(signs), 'finding')} of low severity" if signs else ""
     least = min(asked, key=lambda each: each.coverage or 0)
     share = percent(least.judged, least.in_scope)
-    return Answer(
-        text, "no sign", f"no {what} among the packets that could be judged, {share} of those in scope{odd}"
-    )
+    because = f"no {what} among the packets that could be judged, {share} of those in scope{odd}"
+    return Answer(question, text, "no sign", because)
 
 
 def _is_asked(verdict: Verdict, question: Question) -> bool:

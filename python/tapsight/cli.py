@@ -326,6 +326,13 @@ def check(
     ] = None,
     max_frames: MaxFrames = 1000,
     zero_payload: ZeroPayload = False,
+    tables: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write all tables into this new or empty folder, a file each."),
+    ] = None,
+    tables_format: Annotated[
+        Literal["parquet", "arrow", "csv"], typer.Option(help="How to write those tables.")
+    ] = "parquet",
     window: Window = 5.0,
     memory: Memory = 160,
     threads: Threads = None,
@@ -351,14 +358,22 @@ def check(
         SeverityWord,
         typer.Option(help="Exit with 1 only for findings of this severity and above."),
     ] = "info",
+    details: Annotated[
+        bool,
+        typer.Option(
+            "--details", help="Of text, not one screen but all: each verdict, and every frame to look up."
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Find out whether traffic was copied or diverted, and whether it travelled as the policy says."""
     with _errors():
-        from tapsight import _files, formats, report_text
+        from tapsight import _files, _tables, formats, report_text
         from tapsight._baseline import read_baseline
 
         _check_evidence(captures, evidence, zero_payload=zero_payload)
+        if tables is not None:
+            _tables.require_room(tables)
         earlier = read_baseline(baseline) if baseline is not None else None
         result = _run_check(captures, policy, window, memory, threads, quiet=quiet, state=state)
         if earlier is not None:
@@ -378,15 +393,32 @@ def check(
             case _:
                 width = os.get_terminal_size().columns if to_terminal else 100
                 colour = to_terminal and "NO_COLOR" not in os.environ
-                text = report_text.render(result, width=width, colour=colour)
+                text = report_text.render(result, width=width, colour=colour, details=details)
         try:
+            if tables is not None:
+                result.write_tables(tables, tables_format)
             if evidence is not None:
                 result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
         finally:
-            # The report is there whatever comes in the way of evidence.
+            # The report is there whatever comes in the way of evidence and tables.
             with _files.output(output) as file:
                 file.write(text.encode("utf-8", "backslashreplace"))
         _end(result.problems, code)
+
+
+@app.command()
+def schema(
+    form: Annotated[
+        Literal["json", "ndjson"],
+        typer.Argument(metavar="[json|ndjson]", help="Of the whole, or of a line of NDJSON."),
+    ] = "json",
+) -> None:
+    """Write the JSON Schema of what `tapsight check --format json` or ndjson writes."""
+    with _errors():
+        from tapsight._check import as_json
+        from tapsight._schema import schema as made
+
+        typer.echo(as_json(made(form), indent=2))
 
 
 @app.command()

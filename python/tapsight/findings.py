@@ -60,9 +60,7 @@ class Finding:
     @property
     def id(self) -> str:
         """Short hash of what identifies it: the same finding has the same id in every run."""
-        parts = (self.check or self.detector, *self.identity)
-        text = "\x1f".join(part.hex() if isinstance(part, bytes) else str(part) for part in parts)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        return _id(self.check or self.detector, self.identity)
 
     @property
     def attack(self) -> list[str]:
@@ -70,6 +68,11 @@ class Finding:
         _, techniques = attack()
         name = self.check or self.detector or ""
         return techniques.get(name) or techniques.get(name.partition(".")[0]) or []
+
+
+def _id(name: str | None, identity: tuple[object, ...]) -> str:
+    text = "\x1f".join(part.hex() if isinstance(part, bytes) else str(part) for part in (name, *identity))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
 @functools.cache
@@ -150,6 +153,14 @@ def findings_of(
             )
         )
     return findings
+
+
+def ids_of_claims(claims: Iterable[Claim]) -> list[str]:
+    """By which id each claim is a finding, if it is one: a mirror session that A1 proves is one of A1 for A2, too."""
+    claims = list(claims)
+    proven = {claim.tunnel: claim for claim in reversed(claims) if claim.report and claim.family == "A1"}
+    told = [proven.get(claim.tunnel, claim) if claim.family == "A2" else claim for claim in claims]
+    return [_id(claim.detector, _identity(claim)) for claim in told]
 
 
 def _identity(claim: Claim) -> tuple[object, ...]:

@@ -11,11 +11,18 @@ from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._text import duration, listing, percent, plural, safe
 from tapsight.checks._base import Lack
 
-_COLOURS = {"yes": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "cannot tell": 33, "unknown": 33}
-_COLOURS |= {"no sign": 32, "pass": 32}
+_COLOURS = {"bad": 31, "fail": 31, "critical": 31, "high": 31, "medium": 33, "open": 33, "unknown": 33}
+_COLOURS |= {"good": 32, "pass": 32}
 
 _MOST = 20
-"""Findings shown; the others are counted."""
+"""Findings shown in detail; the others are counted."""
+_STORIES = 5
+"""Places that findings are of, shown on one screen; the others are counted."""
+_REASONS = 6
+"""Reasons why checks could not judge, shown on one screen."""
+_FRAMES = 4
+"""Frames that one screen names of a finding."""
+_MORE = "--details shows all"
 _LOOKED_UP = 32
 """Frames of a file that a display filter names; JSON has all."""
 
@@ -38,6 +45,14 @@ class _Page:
     def heading(self, text: str) -> None:
         self.lines += ["", f"\x1b[1m{safe(text)}\x1b[0m" if self.colour else safe(text)]
 
+    def said(self, question: str, answer: str, because: str, tone: str) -> None:
+        """A question and its answer, in as few lines as they take."""
+        start = f"{safe(question)} {safe(answer)}: "
+        lines = textwrap.wrap(
+            start + safe(because), self.width, subsequent_indent=" " * 4, break_on_hyphens=False
+        )
+        self.lines += [lines[0].replace(safe(answer), self.paint(answer, tone), 1), *lines[1:]]
+
     def labelled(self, label: str, text: str, *, indent: int = 2, hang: int = 13) -> None:
         """The text, wrapped, with a label in front of its first line."""
         wrapped = textwrap.wrap(safe(text), self.width - hang, break_on_hyphens=False) or [""]
@@ -58,20 +73,148 @@ class _Page:
             self.lines += [" " * start + part for part in wrapped[1:]]
 
 
-def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
-    """The result as text, lines no wider than ``width`` where words allow it."""
+def render(result: Result, *, width: int = 100, colour: bool = False, details: bool = False) -> str:
+    """The result as text, lines no wider than ``width`` where words allow it.
+
+    Without ``details`` it is one screen: answers, what could not be judged, what failed with the frames to look up first, and counts.
+    """
     page = _Page(width, colour=colour)
     verdicts = result.verdicts.to_pylist()
-    for answer in result.answers:
-        said = answer.answer.upper() if answer.answer == "yes" else answer.answer
-        start = len(said) + 2
-        text = textwrap.wrap(safe(answer.because), page.width - 24, initial_indent=" " * start) or [""]
-        page.lines.append(
-            f"{safe(answer.question):<23} {page.paint(said, answer.answer)}: {text[0].lstrip()}"
+    _answers(page, result)
+    _not_judged(page, result, verdicts, details=details)
+    if details:
+        _findings(page, result)
+        _verdicts(page, verdicts)
+        _calls(page, result)
+        _compared(page, result)
+        _quality(page, result)
+    else:
+        _stories(page, result)
+        _counts(page, result, verdicts)
+    return "\n".join(page.lines) + "\n"
+
+
+def _answers(page: _Page, result: Result) -> None:
+    for each in result.answers:
+        said = each.answer.upper() if each.tone == "bad" else each.answer
+        page.said(f"{each.question:<{_ASKED}}", said, each.because, each.tone)
+    last = result.not_shown
+    page.said(last.question, last.answer, last.because, "open" if last.unknown else "good")
+
+
+_ASKED = 27
+"""Room for a question."""
+
+
+# --- One screen -------------------------------------------------------------------------------------------------------
+
+
+def _stories(page: _Page, result: Result) -> None:
+    """What failed: findings that name one place are told once, with the frames to look up first."""
+    found = result.findings.num_rows
+    page.heading(f"Findings ({found})")
+    if not found:
+        page.line("  none")
+    rows = plain_rows(result.findings)
+    stories: dict[object, list[dict[str, Any]]] = {}
+    for row in rows:
+        place = row["collector"]
+        where = (place["encap"], place["address"], place["tunnel_id"])
+        stories.setdefault(where if place["address"] is not None else row["id"], []).append(row)
+    for first, *others in list(stories.values())[:_STORIES]:
+        page.lines.append(_title(page, first))
+        page.labelled("", first["sentence"], hang=4)
+        if others:
+            same = listing([f"{_who(row)} {row['id']}" for row in others], 4)
+            page.labelled("", f"Also: {same}.", hang=4)
+        for file, frames in list(_by_file(first["evidence"]).items())[-1:]:
+            shown = display_filter(frame["frame"] for frame in frames[:_FRAMES])
+            page.labelled("look up", f"{file}: {shown}", indent=4, hang=13)
+    if len(stories) > _STORIES:
+        rest = sum(map(len, list(stories.values())[_STORIES:]))
+        page.line(f"  and {rest:,} more: {_MORE}")
+    _left_out(page, result)
+
+
+def _counts(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
+    """Verdicts, calls, taps and captures, a line or two each."""
+    page.heading("In short")
+    words = {
+        word: [row for row in verdicts if row["verdict"] == word] for word in ("fail", "pass", "unknown")
+    }
+    for word, rows in words.items():
+        if rows:
+            names = [
+                row["check"] + (f" {_share(row)}" if row["verdict"] == "pass" and _is_partial(row) else "")
+                for row in rows
+            ]
+            page.labelled(f"{word} {len(rows)}", ", ".join(names))
+    if calls := result.calls.num_rows:
+        page.labelled("calls", f"{calls:,}: " + "; ".join(_aspects(result)))
+    for line in _passed(result):
+        page.labelled("tap to tap", line)
+    taps: dict[str, list[dict[str, Any]]] = {}
+    for row in plain_rows(result.taps):
+        taps.setdefault(row["tap"], []).append(row)
+    for tap, rows in list(taps.items())[:_TAPS]:
+        notes = {note: None for row in rows for note in quality_notes(row)}
+        what = f"{tap}: {plural(sum(row['frames'] for row in rows), 'frame')} in {plural(len(rows), 'file')}"
+        page.labelled("captures", f"{what}; {listing(list(notes), 4)}")
+    if len(taps) > _TAPS:
+        page.labelled("", f"and {plural(len(taps) - _TAPS, 'more tap')}")
+    if named := result.explained():
+        text = ", ".join(f"{row['detector']} {row['packets']:,}" for row in named)
+        page.labelled("explained", f"packets named, not reported: {text} (tapsight explain ID)")
+    page.line(f"{_MORE}; --format json, tapsight report and tapsight evidence have more.")
+
+
+_TAPS = 4
+"""Taps that one screen has a line of."""
+
+
+def _share(row: Mapping[str, Any]) -> str:
+    return percent(row["judged"], row["in_scope"])
+
+
+def _aspects(result: Result) -> list[str]:
+    """What is told of the calls; aspects with the same counts together."""
+    told: dict[str, list[str]] = {}
+    for name in ASPECTS:
+        counts = {each["values"]: each["counts"] for each in result.calls[name].value_counts().to_pylist()}
+        text = ", ".join(f"{counts[word]:,} {word}" for word in ("fail", "pass", "unknown") if word in counts)
+        told.setdefault(text, []).append(name)
+    return [f"{', '.join(names)} {text}" for text, names in told.items()]
+
+
+def _passed(result: Result) -> list[str]:
+    """What became of packets from one tap to the next, all classes of traffic together."""
+    ways: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in compared_rows(result.taps_compared):
+        ways.setdefault((row["from_tap"], row["to_tap"]), []).append(row)
+    lines = []
+    for (begin, end), rows in ways.items():
+        total = {
+            name: sum(row[name] for row in rows) for name in ("judged", "passed", *_FATES, "capture_loss")
+        }
+        if not total["judged"]:
+            continue
+        what = [f"{total[name]:,} {name}" for name in _FATES if total[name]]
+        what += [f"{total['capture_loss']:,} missed by a tap"] if total["capture_loss"] else []
+        share = percent(total["passed"], total["judged"])
+        lines.append(
+            "; ".join([f"{begin} to {end}: {share} of {plural(total['judged'], 'packet')} passed", *what])
         )
-        page.lines += [" " * 24 + part for part in text[1:]]
-    _not_judged(page, result, verdicts)
-    _findings(page, result)
+    return lines[:_TAPS]
+
+
+_FATES = ("lost", "inserted", "modified", "readdressed", "diverted", "copied")
+"""What can become of packets but to pass."""
+
+
+# --- In detail --------------------------------------------------------------------------------------------------------
+
+
+def _verdicts(page: _Page, verdicts: list[dict[str, Any]]) -> None:
     page.heading("Verdicts")
     page.table(
         ["check", "verdict", "coverage", "packets", "findings", "what"],
@@ -90,10 +233,6 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
         ],
         painted=1,
     )
-    _calls(page, result)
-    _compared(page, result)
-    _quality(page, result)
-    return "\n".join(page.lines) + "\n"
 
 
 def _calls(page: _Page, result: Result) -> None:
@@ -123,12 +262,18 @@ _ASPECTS = {
 }
 
 
-def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
-    lines = [*result.problems, *_reasons(list(filter(_is_partial, verdicts)), result.lacks)]
-    if lines:
+def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]], *, details: bool) -> None:
+    lines = _reasons(list(filter(_is_partial, verdicts)), result.lacks)
+    shown = lines if details else lines[:_REASONS]
+    if lines or result.problems:
         page.line("What could not be judged")
-        for line in lines:
+        for line in result.problems:
             page.labelled("-", line, hang=4)
+        for line in shown:
+            cut = line if details else textwrap.shorten(line, page.width - 4, placeholder=" …")
+            page.labelled("-", cut, hang=4)
+        if len(lines) > len(shown):
+            page.line(f"  and by {plural(len(lines) - len(shown), 'more reason')}: {_MORE}")
     else:
         page.line("Everything in scope could be judged.")
 
@@ -189,9 +334,7 @@ def _findings(page: _Page, result: Result) -> None:
     if not findings:
         page.line("  none")
     for row in findings:
-        name = " / ".join(filter(None, (row["check"], row["detector"])))
-        rest = "  ".join(filter(None, (name, row["id"], ", ".join(row["attack"]))))
-        page.lines.append(f"  {page.paint(row['severity'].upper(), row['severity'])}  {safe(rest)}")
+        page.lines.append(_title(page, row))
         page.labelled("", row["sentence"], hang=4)
         if where := collector_text(row["collector"]):
             page.labelled("to", where, indent=4, hang=15)
@@ -200,6 +343,21 @@ def _findings(page: _Page, result: Result) -> None:
             page.labelled("look up", shown, indent=4, hang=15)
     if result.findings.num_rows > len(findings):
         page.line(f"  and {result.findings.num_rows - len(findings):,} more: --format json lists all")
+    _left_out(page, result)
+
+
+def _title(page: _Page, row: Mapping[str, Any]) -> str:
+    rest = "  ".join(filter(None, (_who(row), row["id"], ", ".join(row["attack"]))))
+    return f"  {page.paint(row['severity'].upper(), row['severity'])}  {safe(rest)}"
+
+
+def _who(row: Mapping[str, Any]) -> str:
+    """Which check and detector a finding is of."""
+    return " / ".join(filter(None, (row["check"], row["detector"])))
+
+
+def _left_out(page: _Page, result: Result) -> None:
+    """What findings are not shown because nobody asked for them."""
     if result.known:
         page.line(f"  and {plural(len(result.known), 'finding')} that the baseline has")
     if result.lesser:
@@ -218,11 +376,8 @@ def collector_text(collector: Mapping[str, Any]) -> str:
 
 def frames_by_file(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str, str]]:
     """For each file its frames by role, and the display filter that shows them in Wireshark."""
-    files: dict[str, list[Mapping[str, Any]]] = {}
-    for frame in evidence:
-        files.setdefault(frame["file"] or f"tap {frame['tap']}", []).append(frame)
     rows = []
-    for file, frames in files.items():
+    for file, frames in _by_file(evidence).items():
         roles: dict[str, list[int]] = {}
         for frame in frames:
             roles.setdefault(frame["role"], []).append(frame["frame"])
@@ -231,6 +386,13 @@ def frames_by_file(evidence: Iterable[Mapping[str, Any]]) -> list[tuple[str, str
         shown = display_filter(frame["frame"] for frame in frames[:_LOOKED_UP])
         rows.append((file, "; ".join(texts) + (f" and {more} more" if more else ""), shown))
     return rows
+
+
+def _by_file(evidence: Iterable[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    files: dict[str, list[Mapping[str, Any]]] = {}
+    for frame in evidence:
+        files.setdefault(frame["file"] or f"tap {frame['tap']}", []).append(frame)
+    return files
 
 
 def display_filter(frames: Iterable[int]) -> str:
@@ -246,8 +408,7 @@ def _compared(page: _Page, result: Result) -> None:
     rows.sort(key=lambda row: -row["judged"])
     table = []
     for row in rows[:_MOST]:
-        words = ("lost", "inserted", "modified", "readdressed", "diverted", "copied")
-        what = [f"{row[word]:,} {word}" for word in words if row[word]]
+        what = [f"{row[word]:,} {word}" for word in _FATES if row[word]]
         what += [f"{row['capture_loss']:,} missed by a tap"] if row["capture_loss"] else []
         if not row["judged"] and not what:
             continue

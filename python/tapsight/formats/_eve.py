@@ -1,6 +1,7 @@
 """Suricata's EVE JSON, event type ``alert``: one object a line.
 
-Source: https://docs.suricata.io/en/latest/output/eve/eve-json-format.html. Addresses are those of the tunnel or collector, where a finding
+Source: https://docs.suricata.io/en/latest/output/eve/eve-json-format.html, and the keys of https://docs.suricata.io/en/latest/output/eve/eve-json-schema.html:
+all but ``tapsight`` are among them, at every level. Addresses are those of the tunnel or collector, where a finding
 has them; Suricata's own alerts of frames without IP have none either.
 """
 
@@ -52,7 +53,7 @@ def _alert(row: dict[str, Any]) -> dict[str, Any]:
         "signature": f"tapsight {row['name']} {row['title']}",
         "category": row["kind"],
         "severity": SEVERITY[row["severity"]],
-        "metadata": {"mitre_technique_id": row["attack"], "tapsight_severity": [row["severity"]]},
+        "metadata": {"signature_severity": [row["severity"]], "tag": row["attack"]},
     }
     if collector["encap"] is not None:
         event["tunnel"] = {

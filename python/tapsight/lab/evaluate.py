@@ -413,7 +413,7 @@ def measure(experiment: Experiment) -> list[Row]:
             right = [each for each in mine if names(each, implant)]
             # Of several implants in one scenario, the verdict is that of those that were found.
             row.verdict = verdicts.get(detector, "") if right or len(built) == 1 else ""
-            row.denied = all(each.answer == "no sign" for each in result.answers)
+            row.denied = all(each.answer == "no sign" for each in result.answers if each.about != "agreed")
             row.made, row.findable = (len(its.copies), len(its.findable)) if counted else (1, 1)
             row.counted = sum(each["packets"] for each in right)
             if kind in CALLING:

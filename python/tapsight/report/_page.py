@@ -13,9 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapsight import _files
+from tapsight._answers import Answer, NotShown, settling
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
-from tapsight._text import duration, listing, percent, plural, safe, time_text, traffic_text
+from tapsight._text import begin, duration, listing, percent, plural, safe, time_text, traffic_text
+from tapsight.checks import CHECKS
+from tapsight.detectors import DETECTORS
 from tapsight.findings import attack, period
 from tapsight.report._moments import MOST, Moments
 from tapsight.report._pictures import chart_svg, copy_svg, way_svg
@@ -99,7 +102,7 @@ class _Page:
         self.title = title
         self.folder = Path(path).absolute().parent
         self.evidence = Path(evidence) if evidence is not None else None
-        self.charts: dict[str, alt.Chart] = {}
+        self.charts: dict[str, alt.Chart | alt.LayerChart] = {}
         self.diagrams: dict[str, str] = {}
 
     def context(self) -> dict[str, Any]:
@@ -125,7 +128,7 @@ class _Page:
             "script_sum": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             "style": Markup(_resource("style.css")),  # noqa: S704 - ours
             "captured": self.captured(),
-            "answers": self.answers(verdicts),
+            "answers": self.answers(),
             "problems": result.problems,
             "parts": parts.items(),
             "stories": stories,
@@ -147,7 +150,7 @@ class _Page:
             "method": self.method(),
         }
 
-    def picture(self, name: str, chart: alt.Chart, label: str) -> Any:
+    def picture(self, name: str, chart: alt.Chart | alt.LayerChart, label: str) -> Any:
         """A chart in the page, and kept for who wants it as a file."""
         from markupsafe import Markup
 
@@ -177,47 +180,19 @@ class _Page:
         names = list(dict.fromkeys(taps["tap"].to_pylist()))
         return f"{frames:,} frames of {plural(len(names), 'tap')} ({listing(names)}), {time_text(first)} to {time_text(last)}."
 
-    def answers(self, verdicts: list[dict[str, Any]]) -> list[dict[str, str]]:
+    def answers(self) -> list[dict[str, str]]:
         """The questions, with what could not be shown as the last."""
-        tones = {"yes": "bad", "no sign": "good"}
-        shown = [
+        shown: list[tuple[Answer | NotShown, str]] = [(each, each.tone) for each in self.result.answers]
+        shown.append((self.result.not_shown, "open"))
+        return [
             {
                 "question": each.question,
                 "answer": each.answer,
-                "because": each.because,
-                "tone": tones.get(each.answer, ""),
+                "because": begin(each.because),
+                "tone": tone if tone != "open" else "",
             }
-            for each in self.result.answers
+            for each, tone in shown
         ]
-        calls = self.result.calls["verdict"].to_pylist()
-        if calls:
-            failed = calls.count("fail")
-            answer = "no" if failed else "cannot tell" if "unknown" in calls else "yes"
-            because = ", ".join(
-                f"{calls.count(word):,} {what}"
-                for word, what in (("fail", "did not"), ("pass", "did"), ("unknown", "cannot be told"))
-                if word in calls
-            )
-            shown.append(
-                {
-                    "question": "Did calls travel as agreed?",
-                    "answer": answer,
-                    "because": f"of {plural(len(calls), 'call')} {because}",
-                    "tone": {"no": "bad", "yes": "good"}.get(answer, ""),
-                }
-            )
-        unknown = [row for row in verdicts if row["verdict"] == "unknown"]
-        shown.append(
-            {
-                "question": "What could not be shown?",
-                "answer": f"{len(unknown)} of {len(verdicts)}" if unknown else "nothing",
-                "because": "checks could not judge; below stands what would settle them"
-                if unknown
-                else "every check could judge",
-                "tone": "",
-            }
-        )
-        return shown
 
     def stories(self) -> list[dict[str, Any]]:
         """Findings that say the same place are one story."""
@@ -237,8 +212,10 @@ class _Page:
         facts = [("packets", f"{first['packets']:,}"), ("conversations", f"{first['flows']:,}")]
         if low is not None and first["judged"]:
             share = percent(first["packets"], first["judged"])
-            facts.append(("share of what could be judged", f"{share} (95 %: {low:.1%} to {high:.1%})"))
-        facts.append(("time", f"{first['first_ts']} to {first['last_ts']}"))
+            facts.append(
+                ("share of what could be judged", f"{share} (95 %: {100 * low:.1f} to {100 * high:.1f} %)")
+            )
+        facts.append(("time", f"{_moment(first['first_ts'])} to {_moment(first['last_ts'])}"))
         if where := collector_text(first["collector"]):
             facts.append(("to", where))
         if first["attack"]:
@@ -272,7 +249,7 @@ class _Page:
                         "svg": self.picture(
                             f"prefixes-{head}", plot.prefixes(head), "share of packets copied by prefix"
                         ),
-                        "caption": "Packets copied, beside all those from or to a prefix; of both, at the tap that saw most.",
+                        "caption": "How many of the packets from or to each network were copied; of both, at the tap that saw most.",
                     }
                 )
         return {
@@ -366,19 +343,63 @@ class _Page:
 
     def traffic(self) -> list[dict[str, Any]]:
         """What traffic there was."""
-        plot = self.result.plot
-        if self.result.flows.num_rows == 0:
+        from tapsight.plot import call_pairs, country_pairs, sources
+
+        plot, result = self.result.plot, self.result
+        if result.flows.num_rows == 0:
             return []
-        return [
+        shown = [
             {
                 "svg": self.picture("traffic", plot.traffic(), "bytes by application and class of traffic"),
                 "caption": "Bytes by application, inside of tunnels. Copies count, too.",
             },
             {
-                "svg": self.picture("countries", plot.countries(), "bytes by pair of countries"),
-                "caption": "Bytes between countries that addresses are registered in; local: private and other special addresses; ?: not known.",
+                "svg": self.picture(
+                    "encryption", plot.encryption(), "share of packets by encryption and class of traffic"
+                ),
+                "caption": "Packets by how they are encrypted, inside of tunnels. In clear: in protocols that do not encrypt. Whether RTP is "
+                "SRTP is known only of calls whose set-up was seen. Cannot be told: not recognised, told by the port alone, or protocols that may encrypt or not.",
+                "table": self.encryption(),
             },
         ]
+        where = _where(sources(result))
+        if country_pairs(result).height:
+            shown.append(
+                {
+                    "svg": self.picture("countries", plot.countries(), "bytes from country to country"),
+                    "caption": f"Bytes from country to country. {where}",
+                }
+            )
+        if call_pairs(result).height:
+            shown.append(
+                {
+                    "svg": self.picture(
+                        "call-countries", plot.call_countries(), "calls from country to country"
+                    ),
+                    "caption": "Calls from country to country, by the addresses of their signalling, once for each tap that saw them. Countries as above.",
+                }
+            )
+        return shown
+
+    def encryption(self) -> dict[str, Any]:
+        """How much is encrypted, in numbers."""
+        from tapsight.plot import encryption
+
+        rows = encryption(self.result)
+        sums = dict(rows.select("traffic", "packets").group_by("traffic").sum().iter_rows())
+        return {
+            "head": ["Class", "Encryption", "Packets", "Share", "Conversations"],
+            "rows": [
+                [
+                    row["traffic"],
+                    row["way"],
+                    f"{row['packets']:,}",
+                    percent(row["packets"], sums[row["traffic"]]),
+                    "-" if row["flows"] is None else f"{row['flows']:,}",
+                ]
+                for row in rows.to_dicts()
+            ],
+        }
 
     def method(self) -> list[tuple[str, str]]:
         """What made this, and of what."""
@@ -401,6 +422,21 @@ class _Page:
         return rows
 
 
+def _where(sources: list[str]) -> str:
+    """How far countries can be trusted."""
+    told = [Path(name).name for name in sources if name != "registry"]
+    own = f"By what the policy says ({listing(told)}), else by" if told else "By"
+    return (
+        f"{own} the country that an address is registered in, which need not be where it is; local: private and other special addresses; "
+        "not known: nobody says."
+    )
+
+
+def _moment(time: str | None) -> str:
+    """A time of a table, to the second."""
+    return "-" if time is None else f"{time.partition('.')[0].replace('T', ' ')} UTC"
+
+
 def left_out(result: Result) -> list[str]:
     """What findings are not shown because nobody asked for them."""
     lines = [f"{plural(len(result.known), 'finding')} that the baseline has"] if result.known else []
@@ -409,9 +445,11 @@ def left_out(result: Result) -> list[str]:
 
 
 def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+    family = (row["check"] or row["detector"]).partition(".")[0]
     return {
         "id": row["id"],
         "severity": row["severity"],
+        "title": (CHECKS.get(family) or DETECTORS[family]).title,
         "name": " / ".join(filter(None, (row["check"], row["detector"]))),
         "sentence": row["sentence"],
     }
@@ -439,25 +477,22 @@ def _verdict(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _unknown(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """What could not be judged at all, by reason; the reasons of most checks last, since they say least."""
-    import tomllib
-
-    text = importlib.resources.files("tapsight").joinpath("data/settling.toml").read_text("utf-8")
-    settling = tomllib.loads(text)["settling"]
+    sentences, _ = settling()
     groups: dict[str, list[dict[str, Any]]] = {}
     for row in verdicts:
         if row["verdict"] == "unknown":
-            shown = {"check": row["check"], "title": row["title"], "settle": settling.get(row["check"])}
+            shown = {"check": row["check"], "title": row["title"], "settle": sentences.get(row["check"])}
             groups.setdefault(row["reason"] or "not judged", []).append(shown)
     ordered = sorted(groups.items(), key=lambda item: len(item[1]))
-    return [{"reason": reason, "rows": rows, "open": len(rows) <= 3} for reason, rows in ordered]
+    return [{"reason": begin(reason), "rows": rows, "open": len(rows) <= 3} for reason, rows in ordered]
 
 
 def _capture(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "tap": row["tap"],
         "file": row["file"],
-        "first": row["first_ts"],
-        "last": row["last_ts"],
+        "first": _moment(row["first_ts"]),
+        "last": _moment(row["last_ts"]),
         "frames": f"{row['frames']:,}",
         "quality": "; ".join(quality_notes(row)),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 import textwrap
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,20 @@ if TYPE_CHECKING:
     import altair as alt
 
 
-def chart_svg(chart: alt.Chart, label: str) -> str:
+def chart_svg(chart: alt.Chart | alt.LayerChart, label: str) -> str:
     """A chart as SVG, with a text for who does not see it."""
     import vl_convert
 
     svg = vl_convert.vegalite_to_svg(chart.to_dict())
-    return svg.replace("<svg ", f'<svg role="img" aria-label="{_text(label)}" ', 1)
+    # On a telephone it is scrolled rather than made so small that nobody can read it.
+    found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
+    least = min(float(found[1]), _LEAST) if found else 0
+    head = f'<svg role="img" aria-label="{_text(label)}" style="min-width: {least:.0f}px" '
+    return svg.replace("<svg ", head, 1)
+
+
+_LEAST = 480
+"""Pixels that a chart takes at least, if it is as wide."""
 
 
 _BOX, _TALL, _GAP = 168, 64, 68

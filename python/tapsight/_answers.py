@@ -1,0 +1,197 @@
+"""The questions that captures are taken for, in a line each: what was asked, the answer, and what it rests on."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from tapsight._options import MIN_COVERAGE
+from tapsight._text import percent, plural
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from tapsight._check import Verdict
+    from tapsight.checks._base import Lack, Observed
+
+AnswerWord = Literal["yes", "no", "no sign", "cannot tell"]
+Subject = Literal["copied", "diverted", "agreed"]
+Tone = Literal["good", "bad", "open"]
+
+_TONES: dict[tuple[Subject, AnswerWord], Tone] = {
+    ("copied", "yes"): "bad",
+    ("copied", "no sign"): "good",
+    ("diverted", "yes"): "bad",
+    ("diverted", "no sign"): "good",
+    ("agreed", "no"): "bad",
+    ("agreed", "yes"): "good",
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to one of the questions that the captures were taken for."""
+
+    about: Subject
+    """Which question: ``copied``, ``diverted`` or ``agreed``."""
+    question: str
+    """As people ask it."""
+    answer: AnswerWord
+    """``yes`` or ``no sign`` (copied, diverted), ``yes`` or ``no`` (agreed), ``cannot tell``."""
+    because: str
+    """What it rests on."""
+
+    @property
+    def tone(self) -> Tone:
+        """Whether that is what one hopes for."""
+        return _TONES.get((self.about, self.answer), "open")
+
+
+# --- Did voice travel as agreed? --------------------------------------------------------------------------------------
+
+_VOICE = ("voice-media", "voice-signalling")
+_WRONG = {"V1": "call set-up without an agreement", "V2": "voice where it does not belong"}
+_RULES = tuple(_WRONG)
+"""The checks that say where voice belongs, both of which have to pass."""
+_FAILS = {
+    "path": "with voice where it does not belong",
+    "peers": "without an agreement",
+    "encrypted": "not encrypted as agreed",
+    "media": "with voice where nobody signalled it",
+    "alone": "copied",
+}
+"""What it means that an aspect of a call fails."""
+
+
+def agreed(
+    verdicts: Iterable[Verdict], calls: pa.Table, seen: Observed, problems: Sequence[str]
+) -> tuple[AnswerWord, str]:
+    """Whether voice travelled as the policy says: the answer, and what it rests on.
+
+    It is no if V1 or V2 or a call fails. It is yes if both pass, and at least half of the calls with media can be told to be as agreed:
+    between ends that agreed, with media where voice belongs and where signalled. What is not encrypted is as agreed unless somebody
+    demands or offers that.
+    """
+    from tapsight.checks import CHECKS
+
+    mine = {each.check: each for each in verdicts if each.check in _RULES}
+    rows = calls.select(["packets", "verdict", "path", "peers", "encrypted", "media", "alone"]).to_pylist()
+    failed = [row for row in rows if row["verdict"] == "fail"]
+    wrong = [
+        f"{_WRONG[each.check]} ({each.check}: {plural(each.findings, 'finding')})"
+        for each in mine.values()
+        if each.verdict == "fail"
+    ]
+    if failed:
+        counts = {what: sum(row[name] == "fail" for row in failed) for name, what in _FAILS.items()}
+        which = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+        wrong.append(f"{len(failed):,} of {plural(len(rows), 'call')} did not: {which}")
+    if wrong:
+        return "no", "; ".join(wrong)
+    open_: list[str] = []
+    heard = seen.unlisted.filter(seen.unlisted["traffic"].is_in(_VOICE)).height or rows
+    if not heard:
+        open_.append("no voice was seen")
+    unsaid = [
+        CHECKS[id_].missing(None, seen.network)
+        for id_ in _RULES
+        if id_ not in mine or mine[id_].lack == "policy"
+    ]
+    if unsaid:
+        needs = " and ".join((each or "").removeprefix("needs set ") for each in unsaid)
+        open_.append(f"nothing says what was agreed: it takes {needs}")
+    if heard:
+        open_ += [
+            f"{each.check}: {(each.reason or 'too little could be judged').partition('; ')[0]}"
+            for each in mine.values()
+            if each.verdict != "pass" and each.lack != "policy"
+        ]
+    with_media = [row for row in rows if row["packets"]]
+    told = [row for row in with_media if {row["path"], row["peers"], row["media"]} == {"pass"}]
+    if not open_ and len(told) < MIN_COVERAGE * len(with_media):
+        open_.append(f"only {len(told):,} of {plural(len(with_media), 'call')} could be told to be as agreed")
+    if seen.heard.doubt is not None:
+        open_.append(seen.heard.doubt)
+    if not seen.heard.is_whole:
+        open_.append("calls of earlier runs are not known")
+    if problems:
+        open_.append(f"{plural(len(problems), 'capture')} could not be read")
+    if open_:
+        return "cannot tell", "; ".join(open_)
+    least = min(mine.values(), key=lambda each: each.coverage or 0)
+    text = (
+        "all signalling that could be judged was between ends that agreed, and all media where voice belongs "
+        f"({percent(least.judged, least.in_scope)} of those in scope)"
+    )
+    if with_media:
+        text += f"; {len(told):,} of {plural(len(with_media), 'call')} could be told in full"
+    clear = sum(row["encrypted"] != "pass" for row in with_media)
+    return "yes", text + (f", {clear:,} not encrypted, which nothing demands" if clear else "")
+
+
+# --- What could these captures not show? ------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class NotShown:
+    """What could not be judged, by what it takes."""
+
+    checks: int
+    """Detectors and checks that there are verdicts of."""
+    unknown: int
+    """Those that could not judge."""
+    by: tuple[tuple[str, tuple[str, ...]], ...]
+    """What would settle it, and which of them; what settles most first."""
+
+    question = "What could these captures not show?"
+
+    @property
+    def answer(self) -> str:
+        """How many could not judge."""
+        return f"{self.unknown:,} of {plural(self.checks, 'check')}" if self.unknown else "nothing"
+
+    @property
+    def because(self) -> str:
+        """What it would take."""
+        if not self.unknown:
+            return "every check could judge"
+        return "it would take " + ", ".join(f"{what} ({len(checks):,})" for what, checks in self.by)
+
+
+_UNSAID = "a policy that says more"
+_UNSEEN = "traffic that these captures do not have"
+
+
+@functools.cache
+def settling() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """What would settle a check or detector that could not judge, by its id: in a sentence, and in a few words."""
+    import importlib.resources
+    import tomllib
+
+    text = importlib.resources.files("tapsight").joinpath("data/settling.toml").read_text("utf-8")
+    data = tomllib.loads(text)
+    return data["settling"], data["by"]
+
+
+def not_shown(verdicts: Sequence[Mapping[str, Any]], lacks: Mapping[str, Lack]) -> NotShown:
+    """Counts those that could not judge by what would settle them; without a policy, also the checks that need one."""
+    from tapsight.checks import CHECKS
+
+    _, briefly = settling()
+    judged = {row["check"] for row in verdicts}
+    unasked = [id_ for id_ in CHECKS if id_ not in judged]
+    by: dict[str, list[str]] = {_UNSAID: unasked} if unasked else {}
+    for row in verdicts:
+        if row["verdict"] == "unknown":
+            id_, lack = row["check"], lacks.get(row["check"])
+            off = (row["reason"] or "").startswith("switched off")
+            what = _UNSAID if lack == "policy" or off else _UNSEEN if lack == "traffic" else None
+            by.setdefault(what or briefly.get(id_, "other captures"), []).append(id_)
+    ordered = sorted(by.items(), key=lambda item: -len(item[1]))
+    return NotShown(
+        len(judged) + len(unasked),
+        sum(map(len, by.values())),
+        tuple((what, tuple(ids)) for what, ids in ordered),
+    )

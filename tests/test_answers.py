@@ -1,0 +1,182 @@
+"""The questions: did voice travel as agreed, and what could the captures not show? One answer for text, JSON, notebooks and pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tables import examination, flow, mirror, scope
+
+import tapsight
+from tapsight._answers import settling
+from tapsight._check import judge
+from tapsight.checks import CHECKS
+from tapsight.detectors import DETECTORS
+from tapsight.lab import Implant, Scenario, generate
+from tapsight.policy import Policy
+from tapsight.report_text import render
+
+AGREED = '[checks.V1]\npairs = [["192.0.2.10", "203.0.113.10"]]\n[checks.V2]\nvlans = [210]\n'
+
+
+def voice(**other: Any) -> list[dict[str, Any]]:
+    """Signalling and media between two ends, in VLAN 210."""
+    ends = {"src": "192.0.2.10", "dst": "203.0.113.10", "vlan": 210, **other}
+    return [
+        flow(traffic="voice-signalling", app="sip", flow_id=1, packets=10, **ends),
+        flow(traffic="voice-media", app="rtp", flow_id=2, packets=1000, **ends),
+    ]
+
+
+def asked(policy: str | None, flows: list[dict[str, Any]], *problems: str) -> tuple[str, str]:
+    result = judge(examination(flows=flows), None if policy is None else Policy.loads(policy), list(problems))
+    answer = result.answers[2]
+    assert (answer.about, answer.question) == ("agreed", "Did voice travel as agreed?")
+    return answer.answer, answer.because
+
+
+def test_yes_needs_both_rules_to_pass() -> None:
+    word, because = asked(AGREED, voice())
+    assert word == "yes"
+    assert "100 % of those in scope" in because
+    signalling, media = voice()
+    assert asked(AGREED, [signalling]) == ("cannot tell", "V2: no voice media was seen")
+    assert asked(AGREED, [media]) == ("cannot tell", "V1: no voice signalling was seen")
+
+
+def test_no_says_which_rule() -> None:
+    assert asked(AGREED, voice(dst="203.0.113.66")) == (
+        "no",
+        "call set-up without an agreement (V1: 1 finding)",
+    )
+    assert asked(AGREED, voice(vlan=999)) == ("no", "voice where it does not belong (V2: 1 finding)")
+    assert asked(AGREED, voice(dst="203.0.113.66", vlan=999)) == (
+        "no",
+        "call set-up without an agreement (V1: 1 finding); voice where it does not belong (V2: 1 finding)",
+    )
+    # What failed is not made better by what could not be read.
+    assert asked(AGREED, voice(vlan=999), "b.pcap: is empty")[0] == "no"
+
+
+def test_without_a_policy_it_says_what_it_takes() -> None:
+    for policy in (None, "", "[checks.V1]\n"):
+        word, because = asked(policy, voice())
+        assert word == "cannot tell"
+        assert (
+            "`pairs` in [checks.V1] and `vlans` or `mpls` or `tunnel_ids` or `prefixes` in [checks.V2]"
+            in because
+        )
+    word, because = asked(AGREED.partition("[checks.V2]")[0], voice())
+    assert word == "cannot tell"
+    assert "pairs" not in because and "`vlans`" in because
+
+
+def test_no_voice_is_said_to_be_none() -> None:
+    assert asked(AGREED, [flow(traffic="internet", app="http")]) == ("cannot tell", "no voice was seen")
+    assert asked(None, [])[1].startswith("no voice was seen; nothing says what was agreed")
+
+
+def test_what_could_hardly_be_judged_is_no_yes() -> None:
+    # A tap without any VLAN tag cannot tell in which VLAN voice is.
+    word, because = asked(AGREED, voice(vlan=None))
+    assert word == "cannot tell"
+    assert because == "V2: nothing in scope could be judged"
+    off = AGREED + "enabled = false\n"
+    assert asked(off, voice()) == ("cannot tell", "V2: switched off by the policy")
+    assert asked(AGREED, voice(), "b.pcap: is empty") == ("cannot tell", "1 capture could not be read")
+
+
+@pytest.mark.parametrize(
+    ("implants", "word", "words"),
+    [
+        ((), "yes", "12 of 12 calls could be told in full"),
+        (("mirror",), "no", "12 of 12 calls did not: 6 with voice where it does not belong, 12 copied"),
+        (("media-redirect",), "no", "6 with voice where nobody signalled it"),
+    ],
+)
+def test_calls_of_the_lab(implants: tuple[str, ...], word: str, words: str, tmp_path: Path) -> None:
+    files = generate(
+        Scenario(
+            implants=tuple(
+                Implant(each, only="voice") if each == "mirror" else Implant(each) for each in implants
+            )
+        ),
+        tmp_path,
+    )
+    taps = {"inside": str(files.inside), "outside": str(files.outside)}
+    result = tapsight.check(taps, policy=files.policy)
+    assert result.answers[2].answer == word
+    assert words in result.answers[2].because
+    bare = tapsight.check(taps)
+    assert bare.answers[2].answer != "yes"
+    for each in (result, bare):
+        lines = render(each).splitlines()
+        assert 24 <= len(lines) <= 40
+        assert max(map(len, lines)) <= 100
+
+
+def test_one_answer_everywhere(tmp_path: Path) -> None:
+    result = judge(examination(claims=[mirror()], flows=voice(vlan=999)), Policy.loads(AGREED))
+    lines = [json.loads(line) for line in result.to_ndjson().splitlines()]
+    answers = [{key: row[key] for key in row if key != "type"} for row in lines if row["type"] == "answer"]
+    assert answers == result.to_dict()["answers"] == json.loads(result.to_json())["answers"]
+    assert [row["about"] for row in answers] == ["copied", "diverted", "agreed"]
+    result.report(tmp_path / "page.html")
+    html = (tmp_path / "page.html").read_text("utf-8")
+    shown = re.findall(r'<li class="answer (\w*)"><h2>(.*?)</h2><p class="said">(.*?)</p><p>(.*?)</p>', html)
+    assert [row[2] for row in shown] == [row["answer"] for row in answers] + [result.not_shown.answer]
+    assert [row[0] for row in shown] == ["bad", "good", "bad", ""]
+    text, notebook = " ".join(render(result).split()), result._repr_html_()
+    for row in answers:
+        assert f"{row['question']} {row['answer']} ({row['because']})" in repr(result)
+        assert row["because"] in text
+        assert f"<b>{row['question']}</b> {row['answer']}: " in notebook
+    for other in (text, repr(result), notebook):
+        assert "What could these captures not show?" in other
+    assert "NO: voice where it does not belong (V2: 1 finding)" in text
+    assert "\x1b[1;31mNO\x1b[0m" in render(result, colour=True)
+
+
+def test_yes_is_good_or_bad_by_what_was_asked() -> None:
+    result = judge(examination(claims=[mirror()], flows=voice()), Policy.loads(AGREED))
+    assert [each.tone for each in result.answers] == ["bad", "good", "good"]
+    text = render(result, colour=True)
+    assert "\x1b[1;31mYES\x1b[0m" in text
+    assert "\x1b[1;32myes\x1b[0m" in text
+
+
+def test_what_could_not_be_shown_is_counted_by_what_it_takes() -> None:
+    scopes = {
+        "B1": (0, 0, "there is one tap only, and it takes two to compare"),
+        "B9": (0, 0, None),
+        "A1": (10, 1, "short"),
+    }
+    rows = [scope(id_, *scopes.get(id_, (10, 10))) for id_ in DETECTORS]
+    policy = Policy.loads("[checks.I6]\nsinks = []\nenabled = false\n[checks.V1]\npairs = []\n")
+    result = judge(examination(scopes=rows), policy)
+    unknown = {row["check"] for row in result.verdicts.to_pylist() if row["verdict"] == "unknown"}
+    by = dict(result.not_shown.by)
+    assert sorted(id_ for ids in by.values() for id_ in ids) == sorted(unknown)
+    assert by["a second tap"] == ("B1",)
+    assert by["whole packets"] == ("A1",)
+    assert "B9" in by["traffic that these captures do not have"]
+    assert {"I6", "V2"} <= set(by["a policy that says more"])
+    assert "V1" not in by["a policy that says more"]
+    assert result.not_shown.answer == f"{len(unknown)} of {len(CHECKS) + len(DETECTORS)} checks"
+    assert result.to_dict()["not_shown"] == [
+        {"settle": what, "checks": list(ids)} for what, ids in result.not_shown.by
+    ]
+    # Most first; without a policy, what needs one counts as well.
+    assert [len(ids) for _, ids in result.not_shown.by] == sorted(
+        (len(ids) for ids in by.values()), reverse=True
+    )
+    bare = judge(examination(scopes=rows), None).not_shown
+    assert {"V1", "V2", "I6"} <= set(dict(bare.by)["a policy that says more"])
+    assert bare.checks == len(CHECKS) + len(DETECTORS)
+
+
+def test_every_check_says_in_short_what_would_settle_it() -> None:
+    assert {*CHECKS, *DETECTORS} <= set(settling()[1])
