@@ -8,6 +8,7 @@ from typing import Any
 
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
+from tapsight._exceptions import exception_lines
 from tapsight._text import duration, listing, percent, plural, safe
 from tapsight.checks._base import Lack
 
@@ -72,6 +73,7 @@ def render(result: Result, *, width: int = 100, colour: bool = False) -> str:
         page.lines += [" " * 24 + part for part in text[1:]]
     _not_judged(page, result, verdicts)
     _findings(page, result)
+    _excepted(page, result)
     page.heading("Verdicts")
     page.table(
         ["check", "verdict", "coverage", "packets", "findings", "what"],
@@ -206,6 +208,23 @@ def _findings(page: _Page, result: Result) -> None:
         page.line(f"  and {plural(len(result.lesser), 'finding')} of lower severity")
     if result.gone:
         page.line(f"  not found this time: {listing(list(result.gone), 8)}, which the baseline has")
+
+
+def _excepted(page: _Page, result: Result) -> None:
+    """Findings that somebody answers for, and what there is to say of the exceptions."""
+    notes = exception_lines(result.exceptions)
+    if result.excepted.num_rows == 0 and not notes:
+        return
+    page.heading(f"Excepted ({result.excepted.num_rows})")
+    for row in plain_rows(result.excepted.slice(0, _MOST)):
+        name = " / ".join(filter(None, (row["check"], row["detector"])))
+        page.lines.append(f"  {safe(row['severity'].upper())}  {safe(name)}  {safe(row['id'])}")
+        page.labelled("", row["sentence"], hang=4)
+        page.labelled("by", f"{row['owner']}, {row['reason']}, until {row['expires']}", indent=4, hang=15)
+    if result.excepted.num_rows > _MOST:
+        page.line(f"  and {result.excepted.num_rows - _MOST:,} more: --format json lists all")
+    for note in notes:
+        page.labelled("-", note, hang=4)
 
 
 def collector_text(collector: Mapping[str, Any]) -> str:
