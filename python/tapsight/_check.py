@@ -21,8 +21,11 @@ from tapsight._answers import Answer, NotShown
 from tapsight._call_verdicts import judge_calls
 from tapsight._call_verdicts import schema as call_schema
 from tapsight._engine import Examination, Progress
+from tapsight._exceptions import Excepting, except_from, excepted_schema, excepted_table
 from tapsight._options import SEVERITIES, Options, Severity
+from tapsight._readings import Agreed, agree, changes_text, readings, settled_calls
 from tapsight._scan import checked_threads
+from tapsight._sets import now
 from tapsight._sources import (
     SourceError,
     Sources,
@@ -41,7 +44,17 @@ from tapsight.checks._tables import Captures
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
 from tapsight.detectors import DETECTORS, Question
-from tapsight.findings import Finding, FrameNumbers, attack, findings_of, findings_table, grouped, worst
+from tapsight.findings import (
+    Finding,
+    FrameNumbers,
+    Strike,
+    attack,
+    findings_of,
+    findings_table,
+    grouped,
+    period,
+    worst,
+)
 from tapsight.policy import Network, Policy
 
 if TYPE_CHECKING:
@@ -112,6 +125,12 @@ class Result:
     ids of those that are of it or name a frame of it."""
     problems: tuple[str, ...] = ()
     """Captures that could not be read, a line each. The rest was examined without them."""
+    excepted: pa.Table = dataclasses.field(default_factory=lambda: excepted_schema().empty_table())
+    """Findings that an exception of the policy covers: no failures, but what happened. Columns are those of ``findings``, whose ``verdict`` is
+    ``excepted``, and ``owner``, ``reason`` and ``expires`` (a date) of the exception."""
+    exceptions: tuple[Mapping[str, Any], ...] = ()
+    """Each exception of the policy: ``check`` (ids), ``about`` (what it covers, in words), ``owner``, ``reason``, ``expires``, ``findings`` (how many it
+    covers), ``expired`` (how many it would, had it not expired) and ``note`` (whether it covers nothing, has expired or soon will)."""
     run: _evidence.Run | None = None
     """What was asked, and of which captures; what :meth:`evidence` needs."""
     known: tuple[str, ...] = ()
@@ -153,7 +172,8 @@ class Result:
         ids = frozenset(baseline)
         mine = self.findings["id"].to_pylist()
         kept, left = self._parted([id_ not in ids for id_ in mine])
-        gone = tuple(sorted(ids.difference(mine, self.lesser, self.known)))
+        there = self.excepted["id"].to_pylist()
+        gone = tuple(sorted(ids.difference(mine, there, self.lesser, self.known)))
         return dataclasses.replace(self, findings=kept, known=(*self.known, *left), gone=gone)
 
     def _parted(self, is_kept: Sequence[bool]) -> tuple[pa.Table, list[str]]:
@@ -182,7 +202,8 @@ class Result:
         """All but the flows as plain values.
 
         ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``not_shown`` (checks that could not
-        judge, by what would settle them), ``problems``, ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``known``, ``lesser`` and
+        judge, by what would settle them), ``problems``, ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``excepted``, ``exceptions``, ``known``,
+        ``lesser`` and
         ``gone`` (ids), ``explained``. Times are RFC 3339 with nanoseconds.
         """
         return {
@@ -196,6 +217,8 @@ class Result:
             "taps_compared": compared_rows(self.taps_compared),
             "verdicts": plain_rows(self.verdicts),
             "findings": plain_rows(self.findings),
+            "excepted": plain_rows(self.excepted),
+            "exceptions": [dict(each) for each in self.exceptions],
             "known": list(self.known),
             "lesser": list(self.lesser),
             "gone": list(self.gone),
@@ -209,7 +232,8 @@ class Result:
     def to_ndjson(self) -> str:
         """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
 
-        Types: ``run`` (versions, ``known``, ``lesser`` and ``gone``), ``answer``, ``not_shown``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``, ``explained``.
+        Types: ``run`` (versions, ``known``, ``lesser`` and ``gone``), ``answer``, ``not_shown``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``,
+        ``excepted``, ``exception``, ``explained``.
         """
         data = self.to_dict()
         lines: list[dict[str, Any]] = [
@@ -221,6 +245,8 @@ class Result:
         lines += [{"type": "problem", "message": message} for message in data["problems"]]
         for kind in ("answers", "taps", "verdicts", "findings"):
             lines += [{"type": kind.removesuffix("s"), **row} for row in data[kind]]
+        lines += [{"type": "excepted", **row} for row in data["excepted"]]
+        lines += [{"type": "exception", **row} for row in data["exceptions"]]
         for kind in ("not_shown", "taps_compared"):
             lines += [{"type": kind, **row} for row in data[kind]]
         lines += [{"type": "explained", **row} for row in data["explained"]]
@@ -240,7 +266,7 @@ class Result:
 
         Args:
             directory: Where to; it is made, or empty.
-            findings: Ids of the findings that are wanted; all by default.
+            findings: Ids of the findings that are wanted, excepted ones among them; else all that are not excepted.
             max_frames: How many packets of one finding to write.
             zero_payload: Set all bytes behind the innermost transport header to zero.
 
@@ -302,7 +328,9 @@ class Result:
         asked: list[Answer | NotShown] = [*self.answers, self.not_shown]
         lines = [f"{each.question} {each.answer} ({each.because})" for each in asked]
         words = [f"{row['check']} {row['verdict']}" for row in self.verdicts.to_pylist()]
-        lines += ["verdicts: " + ", ".join(words), f"findings: {self.findings.num_rows}", *self.problems]
+        lines += ["verdicts: " + ", ".join(words), f"findings: {self.findings.num_rows}"]
+        lines += [f"excepted: {self.excepted.num_rows}"] if self.excepted.num_rows else []
+        lines += self.problems
         return "\n".join(safe(line) for line in lines)
 
     def _repr_html_(self) -> str:
@@ -368,7 +396,7 @@ def check(
     goes_on = state is not None and os.path.lexists(state)
     run = _evidence.Run.begin(
         taps,
-        _evidence.PolicyFile.of(named, policy.places.files if policy is not None else ()),
+        _evidence.PolicyFile.of(named, policy),
         window=window,
         memory=memory,
     )
@@ -536,24 +564,99 @@ def judge(
     checks: Sequence[type[Check[Any]]] = (),
 ) -> Result:
     """Verdicts and findings of what the engine found in captures, by what the policy says and by further checks."""
-    claims_table, flows = pa.table(examination.claims), pa.table(examination.flows)
-    claims = read_claims(claims_table)
+    taps = pa.table(examination.taps)
+    first, last = period(taps) if taps.num_rows else (now(), now())
+    if policy is not None and policy.network.home:
+        # Once, for all readings.
+        policy.known_places()
+    parts = readings(policy, first, last)
+    in_force = [in_force_under(part.policy, checks) for part in parts]
+    seen = [
+        _see(examination, part.policy, captures, each) for part, each in zip(parts, in_force, strict=True)
+    ]
+    judged: list[_Judged] = []
+    for (each, options), mine in zip(seen, in_force, strict=True):
+        # What a program brings along does not go by the policy, and is asked once.
+        done = {check_.id: judged[0].judgements[check_.id] for check_ in checks} if judged else {}
+        judged.append(_judge_all(each, options, mine, done))
+    changed = changes_text(policy, first, last) if len(parts) > 1 else ""
+    agreed = agree(parts, [(each.findings, each.strikes) for each in judged], changed)
+    excepting = except_from(agreed.findings, policy.exceptions if policy is not None else (), last)
+    now_seen, options = seen[-1]
+    verdicts = _verdicts(judged, agreed, excepting, changed)
+    verdicts += _composed(now_seen, options, in_force[-1], verdicts)
+    order = {id_: at for at, id_ in enumerate((*DETECTORS, *in_force[-1]))}
+    verdicts.sort(key=lambda each: order[each.check])
+    demanded = {id_: (options[id_] or Options()).min_coverage for id_ in options}
+    numbers = FrameNumbers(pa.table(examination.files).to_pylist())
+    # What somebody answers for has happened all the same: answers and calls say so.
+    sure = {finding.id for finding in agreed.findings}
+    calls = [
+        judge_calls(each, its, [one for one in made.findings if one.id in sure], verdicts, made.live)
+        for (each, its), made in zip(seen, judged, strict=True)
+    ]
+    told_calls = settled_calls(parts, calls)
+    answers = [
+        _answer(question, verdicts, demanded, agreed.findings, problems, excepting) for question in _QUESTIONS
+    ]
+    voice = _answers.agreed(verdicts, told_calls, now_seen, problems)
+    return Result(
+        verdicts=pa.Table.from_pylist(
+            [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
+        ),
+        findings=findings_table(grouped(excepting.findings), numbers),
+        taps=taps,
+        taps_compared=pa.table(examination.compared),
+        flows=pa.table(examination.flows),
+        claims=pa.table(examination.claims),
+        calls=told_calls,
+        answers=(*answers, Answer("agreed", "Did voice travel as agreed?", *voice)),
+        problems=tuple(problems),
+        places=now_seen.places,
+        excepted=excepted_table(excepting.excepted, numbers),
+        exceptions=tuple(excepting.rows),
+        lacks={each.check: each.lack for each in verdicts if each.lack is not None},
+    )
+
+
+_Made = tuple[str, Judgement, Severity | None, Options]
+"""Title, judgement, severity (none: that of what fails it) and options of a check or detector."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """What one reading of a policy makes of what was seen."""
+
+    judgements: dict[str, _Made]
+    """By check and detector."""
+    findings: list[Finding]
+    strikes: dict[str, list[Strike]]
+    live: list[Claim]
+    """Claims that are reported."""
+
+
+def _see(
+    examination: Examination,
+    policy: Policy | None,
+    captures: Captures,
+    in_force: Mapping[str, type[Check[Any]]],
+) -> tuple[Observed, dict[str, Any]]:
+    """What there is to judge under a policy, and its options by check and detector."""
+    claims = read_claims(pa.table(examination.claims))
     scopes = {
         row["check"]: Scope(row["in_scope"], row["judged"], row["reason"])
         for row in pa.table(examination.scopes).to_pylist()
     }
-    in_force = in_force_under(policy, checks)
     options: dict[str, Any] = {
         id_: policy.options(id_) if policy is not None else None for id_ in (*DETECTORS, *CHECKS, *in_force)
     }
-    listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
-    sinks = options["I6"] if listed else None
     network = policy.network if policy is not None else Network()
     told = [DETECTORS[claim.family].under(claim, options[claim.family]) for claim in claims]
     # What a detector's own list allows is authorised for the others too.
     allowed = [old.tunnel for old, new in zip(claims, told, strict=True) if old.report and not new.report]
-    listed_tunnels = authorised(claims, sinks).union(tunnel for tunnel in allowed if tunnel.encap is not None)
-    claims = told
+    listed_tunnels = authorised(claims, _sinks(options)).union(
+        tunnel for tunnel in allowed if tunnel.encap is not None
+    )
     heard = Heard(
         examination.calls,
         examination.call_changes,
@@ -564,8 +667,8 @@ def judge(
     )
     crossings = options["I1"]
     seen = Observed(
-        flows_frame(flows),
-        claims,
+        flows_frame(pa.table(examination.flows)),
+        told,
         scopes,
         listed_tunnels,
         network,
@@ -574,51 +677,117 @@ def judge(
         agreed=(crossings.allow or ()) if crossings is not None and crossings.enabled else (),
         captures=captures,
     )
+    return seen, options
+
+
+def _sinks(options: Mapping[str, Any]) -> Any:
+    """The options of I6, if the policy lists sinks."""
+    listed = options["I6"] is not None and options["I6"].sinks is not None and options["I6"].enabled
+    return options["I6"] if listed else None
+
+
+def _judge_all(
+    seen: Observed,
+    options: Mapping[str, Any],
+    in_force: Mapping[str, type[Check[Any]]],
+    done: Mapping[str, _Made],
+) -> _Judged:
+    """All that detectors and checks make of it, but for those that say what others found; some are done already."""
     off = {id_ for id_, each in options.items() if each is not None and not each.enabled}
     live = [
-        claim for claim in claims if claim.report and claim.family not in off and not _is_listed(claim, seen)
+        claim
+        for claim in seen.claims
+        if claim.report and claim.family not in off and not _is_listed(claim, seen)
     ]
     severities = {
         id_: each.severity for id_, each in options.items() if each is not None and each.severity is not None
     }
-    findings = findings_of(live, sinks_listed=sinks is not None, severities=severities)
-    verdicts = [
-        _judge_detector(id_, seen, live, options[id_] or DETECTORS[id_].options()) for id_ in DETECTORS
+    findings, strikes = findings_of(live, sinks_listed=_sinks(options) is not None, severities=severities)
+    judgements: dict[str, _Made] = {}
+    for id_, detector in DETECTORS.items():
+        said = options[id_] or detector.options()
+        judgements[id_] = detector.title, _judge_detector(id_, seen, said), said.severity, said
+    for id_, check_ in in_force.items():
+        if issubclass(check_, Composite):
+            continue
+        judgements[id_] = done[id_] if id_ in done else _make(check_, seen, options[id_])
+        _, judgement, severity, _ = judgements[id_]
+        strikes[id_] = [Strike(severity or check_.severity, (each,)) for each in judgement.findings]
+        findings += judgement.findings
+    techniques = {id_: each.attack for id_, each in options.items() if each is not None}
+    findings = [
+        dataclasses.replace(each, techniques=techniques[each.family])
+        if techniques.get(each.family) is not None
+        else each
+        for each in findings
     ]
-    # Those that rest on others come last.
-    for check_ in sorted(in_force.values(), key=lambda each: issubclass(each, Composite)):
-        so_far = (
-            dataclasses.replace(seen, verdicts={each.check: each for each in verdicts})
-            if issubclass(check_, Composite)
-            else seen
+    return _Judged(judgements, findings, strikes, live)
+
+
+def _make(check_: type[Check[Any]], seen: Observed, options: Options | None) -> _Made:
+    """What a check makes of what was seen."""
+    severity = (options.severity if options is not None else None) or check_.severity
+    judgement = _judge_check(check_(), seen, options, severity)
+    return check_.title, judgement, severity, options or check_.options()
+
+
+def _composed(
+    seen: Observed,
+    options: Mapping[str, Any],
+    in_force: Mapping[str, type[Check[Any]]],
+    verdicts: Sequence[Verdict],
+) -> list[Verdict]:
+    """The verdicts of checks that say what others found: by what counts of it."""
+    seen = dataclasses.replace(seen, verdicts={each.check: each for each in verdicts})
+    made = []
+    for id_, check_ in in_force.items():
+        if issubclass(check_, Composite):
+            title, judgement, severity, said = _make(check_, seen, options[id_])
+            made.append(
+                _settle(
+                    id_,
+                    title,
+                    judgement,
+                    count=judgement.others,
+                    severity=severity or check_.severity,
+                    options=said,
+                )
+            )
+    return made
+
+
+def _least(coverage: float | None) -> float:
+    return 2.0 if coverage is None else coverage
+
+
+def _verdicts(judged: Sequence[_Judged], agreed: Agreed, excepting: Excepting, changed: str) -> list[Verdict]:
+    """The verdict of each check and detector, by what is sure and what counts."""
+    counting = {finding.id for finding in excepting.findings}
+    verdicts = []
+    for id_ in judged[0].judgements:
+        title, judgement, severity, options = min(
+            (each.judgements[id_] for each in judged), key=lambda each: _least(each[1].scope.coverage)
         )
-        verdict, found = _judge_check(check_(), so_far, options[check_.id])
+        doubt = next(filter(None, (each.judgements[id_][1].doubt for each in judged)), None)
+        strikes = agreed.strikes.get(id_, ())
+        failing = [each for each in strikes if not counting.isdisjoint(told.id for told in each.findings)]
+        note = judgement.note
+        if unsure := agreed.doubted.get(id_):
+            sentences = " ".join(each.sentence for each in unsure[:3])
+            doubt = f"{plural(len(unsure), 'finding')} in doubt, as the policy changed meanwhile ({changed}): {sentences}"
+            note = "; ".join(filter(None, [note, doubt]))
+        judgement = dataclasses.replace(judgement, note=note, doubt=doubt)
+        verdict = _settle(
+            id_,
+            title,
+            judgement,
+            count=len(failing),
+            severity=severity or worst([each.severity for each in failing] or ["info"]),
+            options=options,
+            excepted=excepting.note(told for each in strikes for told in each.findings),
+        )
         verdicts.append(verdict)
-        findings += found
-    order = {id_: at for at, id_ in enumerate((*DETECTORS, *in_force))}
-    verdicts.sort(key=lambda each: order[each.check])
-    demanded = {id_: (options[id_] or Options()).min_coverage for id_ in options}
-    numbers = FrameNumbers(pa.table(examination.files).to_pylist())
-    calls = judge_calls(seen, options, findings, verdicts, live)
-    answers = [_answer(question, verdicts, demanded, findings, problems) for question in _QUESTIONS]
-    answers.append(
-        Answer("agreed", "Did voice travel as agreed?", *_answers.agreed(verdicts, calls, seen, problems))
-    )
-    return Result(
-        verdicts=pa.Table.from_pylist(
-            [dataclasses.asdict(each) for each in verdicts], schema=verdict_schema()
-        ),
-        findings=findings_table(grouped(findings), numbers),
-        taps=pa.table(examination.taps),
-        taps_compared=pa.table(examination.compared),
-        flows=flows,
-        claims=claims_table,
-        calls=calls,
-        answers=tuple(answers),
-        problems=tuple(problems),
-        places=seen.places,
-        lacks={each.check: each.lack for each in verdicts if each.lack is not None},
-    )
+    return verdicts
 
 
 def in_force_under(
@@ -668,25 +837,21 @@ def _is_listed(claim: Claim, seen: Observed) -> bool:
     return is_session(claim) and claim.tunnel in seen.authorised
 
 
-def _judge_detector(id_: str, seen: Observed, live: Sequence[Claim], options: Options) -> Verdict:
-    mine = [claim for claim in live if claim.family == id_]
+def _judge_detector(id_: str, seen: Observed, options: Options) -> Judgement:
     listed = sum(claim.report and claim.family == id_ and _is_listed(claim, seen) for claim in seen.claims)
     note = plural(listed, "authorised mirror session") if listed else None
-    severity = options.severity or worst([claim.severity for claim in mine] or ["info"])
     scope = seen.scopes.get(id_, Scope())
     # Where the engine gives a reason, that says more.
     why = scope.reason if scope.in_scope == 0 else None
     nothing = why or "no packets that it could look at"
     lack: Lack | None = None if why else "traffic"
     doubt = DETECTORS[id_].doubt([claim for claim in seen.claims if claim.family == id_], options)
-    judgement = Judgement(scope, nothing=nothing, lack=lack, note=note, doubt=doubt)
-    return _settle(id_, DETECTORS[id_].title, judgement, count=len(mine), severity=severity, options=options)
+    return Judgement(scope, nothing=nothing, lack=lack, note=note, doubt=doubt)
 
 
 def _judge_check(
-    check_: Check[Any], seen: Observed, options: Options | None
-) -> tuple[Verdict, tuple[Finding, ...]]:
-    severity = (options.severity if options is not None else None) or check_.severity
+    check_: Check[Any], seen: Observed, options: Options | None, severity: Severity
+) -> Judgement:
     missing = check_.missing(options, seen.network)
     options = options if options is not None else check_.options()
     if not options.enabled:
@@ -698,17 +863,22 @@ def _judge_check(
         judgement = check_.judge(seen, options, severity)
     if check_.hears and not seen.heard.is_whole:
         judgement = dataclasses.replace(judgement, doubt="calls and media of earlier runs are not known")
-    count = len(judgement.findings) + judgement.others
-    verdict = _settle(check_.id, check_.title, judgement, count=count, severity=severity, options=options)
-    return verdict, judgement.findings
+    return judgement
 
 
 def _settle(
-    id_: str, title: str, judgement: Judgement, *, count: int, severity: Severity, options: Options
+    id_: str,
+    title: str,
+    judgement: Judgement,
+    *,
+    count: int,
+    severity: Severity,
+    options: Options,
+    excepted: str | None = None,
 ) -> Verdict:
-    """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass."""
+    """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass. ``excepted`` says what does not count."""
     scope = judgement.scope
-    coverage = scope.judged / scope.in_scope if scope.in_scope else None
+    coverage = scope.coverage
     why = scope.reason
     word: Literal["pass", "fail", "unknown"] = "unknown"
     lack: Lack | None = None
@@ -731,7 +901,7 @@ def _settle(
         reasons = [judgement.doubt, why]
     else:
         word, reasons = "pass", [judgement.note, why and f"not judged: {why}"]
-    reason = "; ".join(filter(None, reasons)) or None
+    reason = "; ".join(filter(None, [*reasons, excepted])) or None
     return Verdict(
         id_,
         title,
@@ -760,8 +930,12 @@ def _answer(
     demanded: Mapping[str, float],
     findings: list[Finding],
     problems: Sequence[str],
+    excepting: Excepting,
 ) -> Answer:
-    """The answer that the verdicts of detectors and checks allow, with the coverage that is demanded of each."""
+    """The answer that the verdicts of detectors and checks allow, with the coverage that is demanded of each.
+
+    What is excepted has happened all the same: the answer is still yes, and says who answers for it.
+    """
     text, kinds, what = _QUESTIONS[question]
     signs = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
     # What is odd only, proves nothing.
@@ -774,6 +948,7 @@ def _answer(
     if proof:
         most = max(each.packets for each in proof)
         because = f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
+        because = "; ".join(filter(None, [because, excepting.note(proof)]))
         return Answer(question, text, "yes", because)
     if problems or blind or not asked:
         reasons = [f"{each.check}: {_briefly(each.reason)}" for each in blind]
@@ -815,14 +990,17 @@ def version() -> str:
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:
-    """The rows as plain values: times as RFC 3339, no bytes."""
+    """The rows as plain values: times and dates as RFC 3339, no bytes."""
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    days = [field.name for field in table.schema if pa.types.is_date(field.type)]
     for name in times:
         table = table.set_column(table.schema.get_field_index(name), name, table[name].cast(pa.int64()))
     rows: list[dict[str, Any]] = table.to_pylist()
     for row in rows:
         for name in times:
             row[name] = iso_time(row[name]) if row[name] is not None else None
+        for name in days:
+            row[name] = row[name].isoformat() if row[name] is not None else None
     return rows
 
 

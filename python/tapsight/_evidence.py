@@ -37,6 +37,7 @@ from tapsight.findings import attack
 
 if TYPE_CHECKING:
     from tapsight._check import Result
+    from tapsight.policy import Policy
 
 SCHEMA = 1
 """Version of ``manifest.json``. It rises when a key changes its name or meaning, not when one is added."""
@@ -67,16 +68,21 @@ class PolicyFile:
     sha256: str | None
     places: tuple[PolicyFile, ...] = ()
     """The files of places that it names."""
+    sets: tuple[PolicyFile, ...] = ()
+    """The files of sets that it names."""
 
     @classmethod
-    def of(cls, policy: object, places: Iterable[str] = ()) -> PolicyFile | None:
-        """What tells this policy from others, and the places that it names: sums of files, or nothing of one that was made in a program."""
+    def of(cls, named: object, policy: Policy | None) -> PolicyFile | None:
+        """What tells this policy from others, and the files that it names: sums of files, or nothing of one that was made in a program."""
         if policy is None:
             return None
-        named = tuple(cls._of_file(path) for path in places)
-        if not isinstance(policy, str | os.PathLike):
-            return cls(None, None, None, named)
-        return dataclasses.replace(cls._of_file(policy), places=named)
+        own = cls._of_file(named) if isinstance(named, str | os.PathLike) else cls(None, None, None)
+        files = dict.fromkeys(each.file for each in policy.sets.values() if each.file is not None)
+        return dataclasses.replace(
+            own,
+            places=tuple(cls._of_file(path) for path in policy.places.files),
+            sets=tuple(cls._of_file(path) for path in files),
+        )
 
     @classmethod
     def _of_file(cls, path: str | os.PathLike[str]) -> PolicyFile:
@@ -86,7 +92,11 @@ class PolicyFile:
 
     def entry(self) -> dict[str, Any]:
         """Its part of the manifest."""
-        named = {"places": [each.entry() for each in self.places]} if self.places else {}
+        named = {
+            kind: [each.entry() for each in files]
+            for kind, files in (("places", self.places), ("sets", self.sets))
+            if files
+        }
         return {"file": self.file, "size": self.size, "sha256": self.sha256, **named}
 
 
@@ -286,7 +296,10 @@ def write(
     wanted = None if findings is None else list(dict.fromkeys(findings))
     require_files(run.taps)
     require_room(directory)
-    chosen = _choose(result.findings.select([*KEYS, "evidence"]).to_pylist(), wanted, max_frames)
+    rows = result.findings.select([*KEYS, "evidence"]).to_pylist()
+    if wanted is not None:
+        rows += result.excepted.select([*KEYS, "evidence"]).to_pylist()
+    chosen = _choose(rows, wanted, max_frames)
     if mixed := sorted(run.ambiguous & {frame.tap for each in chosen for frame in each.frames}):
         raise EvidenceError(
             f"two taps have interfaces called {mixed[0]}, so that frames cannot be told apart: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -24,6 +25,33 @@ MIN_COVERAGE = 0.5
 """Share of the packets in scope that must be judged before their check may pass, unless the policy says otherwise."""
 
 
+def _listed(*kinds: str) -> WithJsonSchema:
+    """For editors: one value or a list, where a text may name a set."""
+    one = {"type": sorted({*kinds, "string"})}
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
+
+
+def _techniques(value: object) -> tuple[str, ...]:
+    from tapsight.findings import attack, technique_names
+
+    known = technique_names()
+    items: list[Any] = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, str) or item not in known:
+            close = difflib.get_close_matches(str(item), [*known, *known.values()], n=1)
+            like = next((id_ for id_, name in known.items() if close and close[0] in {id_, name}), None)
+            hint = f'; did you mean "{like}" ({known[like]})?' if like else ";"
+            raise policy_error(
+                f"{item!r} is no technique of ATT&CK {attack()[0]} that findings point to{hint} known: {', '.join(known)}",
+                item,
+            )
+    return tuple(dict.fromkeys(items))
+
+
+Techniques = Annotated[tuple[str, ...], BeforeValidator(_techniques), _listed("string")]
+"""ATT&CK techniques, by their ids."""
+
+
 class Options(BaseModel):
     """What every check takes."""
 
@@ -37,6 +65,8 @@ class Options(BaseModel):
     """Whether to judge at all."""
     ticket: str | None = None
     """A note for whoever reads the verdict, such as the change request that the rule rests on."""
+    attack: Techniques | None = None
+    """ATT&CK techniques that its findings point to, in place of the usual ones."""
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:
@@ -76,33 +106,25 @@ def check_number(value: object, what: str, largest: int) -> int:
     return value
 
 
-def check_set(value: object) -> tuple[str, ...] | tuple[int, ...]:
-    """A set of the policy: a list of addresses and prefixes, or one of numbers."""
-    if not isinstance(value, list):
-        raise policy_error('must be a list, such as [210, 211] or ["192.0.2.0/24"]', value)
-    if all(isinstance(item, int) for item in value):
-        return tuple(check_number(item, "VLAN id, label or tunnel id", 2**32 - 1) for item in value)
-    odd = next((item for item in value if not isinstance(item, str)), None)
-    if odd is not None:
-        raise policy_error(f"mixes text and other values ({odd!r}): must be all prefixes or all numbers", odd)
-    return tuple(check_prefix(item) for item in value)
-
-
 def _members(
     value: object, info: ValidationInfo, check: Callable[[object], Any], kind: type, what: str
 ) -> tuple[Any, ...]:
     """The members of a list in which names of sets stand for the members of those sets."""
     context = info.context if isinstance(info.context, Mapping) else {}
-    sets: Mapping[str, object] = context.get("sets", {})
+    sets: Mapping[str, tuple[Any, ...]] = context.get("sets", {})
     members: list[Any] = []
     for item in value if isinstance(value, list) else [value]:
         if isinstance(item, str) and item in sets:
+            # They are checked already; what is wrong with the set itself is reported where it stands.
             listed = sets[item]
-            # What is wrong with the set itself is reported where it stands.
-            listed = listed if isinstance(listed, list) else []
-            if any(type(member) in {str, int} and not isinstance(member, kind) for member in listed):
+            if item in context.get("dated", ()):
+                raise policy_error(
+                    f'set "{item}" has members with dates, which only [checks] take: list those that count here without dates',
+                    item,
+                )
+            if listed and not isinstance(listed[0], kind):
                 raise policy_error(f'set "{item}" does not hold {what}', item)
-            members.extend(check(member) for member in listed if _is_fine(check, member))
+            members.extend(listed if kind is str else filter(functools.partial(_is_fine, check), listed))
         elif (
             isinstance(item, str)
             and not _is_fine(check_prefix, item)
@@ -135,7 +157,23 @@ def within(address: bytes | None, prefixes: Iterable[str]) -> bool:
     if address is None:
         return False
     value = ipaddress.ip_address(address_text(address))
-    return any(value in ipaddress.ip_network(prefix) for prefix in prefixes)
+    number, bits = int(value), value.max_prefixlen
+    return any(
+        number >> (bits - length) in networks
+        for (version, length), networks in _by_length(tuple(prefixes)).items()
+        if version == value.version
+    )
+
+
+@functools.lru_cache(maxsize=64)
+def _by_length(prefixes: tuple[str, ...]) -> dict[tuple[int, int], set[int]]:
+    """Prefixes by version and length, each as its leading bits: so many look-ups as there are lengths."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for prefix in prefixes:
+        network = ipaddress.ip_network(prefix)
+        leading = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
+        found.setdefault((network.version, network.prefixlen), set()).add(leading)
+    return found
 
 
 def _numbers(what: str, largest: int) -> BeforeValidator:
@@ -220,12 +258,6 @@ class OrText:
         return {"anyOf": [text, {**listed, "items": {"anyOf": [text, listed["items"]]}}]}
 
 
-def _listed(*kinds: str) -> WithJsonSchema:
-    """For editors: one value or a list, where a text may name a set."""
-    one = {"type": sorted({*kinds, "string"})}
-    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
-
-
 Prefixes = Annotated[tuple[str, ...], BeforeValidator(resolve_prefixes), _listed("string")]
 """Addresses and prefixes, inline or by the names of sets."""
 
@@ -266,6 +298,3 @@ TunnelIds = Annotated[tuple[int, ...], _numbers("tunnel id", 2**32 - 1), _listed
 
 TunnelId = Annotated[int, BeforeValidator(lambda value: check_number(value, "tunnel id", 2**32 - 1))]
 """Identifier of one tunnel."""
-
-Set = Annotated[tuple[str, ...] | tuple[int, ...], BeforeValidator(check_set)]
-"""What a name in [sets] stands for."""

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tapsight._exceptions import SOON, in_days
 from tapsight._text import address_text, listing, plural
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from tapsight._check import Result
+    from tapsight._sets import Members
     from tapsight._sources import Sources
 
 SUGGESTED = 50
@@ -70,7 +72,10 @@ def _said(options: Any) -> str:
     words = []
     for name in sorted(options.model_fields_set - {"enabled"}):
         value = getattr(options, name)
-        words.append(f"{name} ({len(value)})" if isinstance(value, list | tuple) else f"{name} {value}")
+        if name == "attack":
+            words.append(f"attack {' '.join(value) or 'none'}")
+        else:
+            words.append(f"{name} ({len(value)})" if isinstance(value, list | tuple) else f"{name} {value}")
     return ", ".join(words)
 
 
@@ -131,8 +136,14 @@ def _judged(sources: Sources, before: Policy, after: Policy, options: Mapping[st
 
 
 def _by_check(result: Result) -> dict[str, dict[str, str]]:
+    """Sentences by check or detector; one that comes to be excepted, or no longer is, is another."""
     found: dict[str, dict[str, str]] = {}
-    for row in result.findings.select(["id", "check", "detector", "sentence"]).to_pylist():
+    names = ["id", "check", "detector", "sentence"]
+    rows = result.findings.select(names).to_pylist()
+    for row in result.excepted.select([*names, "owner", "expires"]).to_pylist():
+        by = f"excepted by {row['owner']} until {row['expires'].isoformat()}"
+        rows.append({**row, "id": f"{row['id']} {by}", "sentence": f"{by}: {row['sentence']}"})
+    for row in rows:
         family = (row["check"] or row["detector"]).partition(".")[0]
         found.setdefault(family, {})[row["id"]] = row["sentence"]
     return found
@@ -142,6 +153,66 @@ def _verdict_text(row: Mapping[str, Any] | None) -> str:
     if row is None:
         return "-"
     return f"{row['verdict']} ({row['reason']})" if row["reason"] else str(row["verdict"])
+
+
+# --- In plain words ---------------------------------------------------------------------------------------------------
+
+NAMED = 10
+"""Members of a set that are named because they do not count today."""
+
+
+def set_lines(policy: Policy, time: int) -> list[str]:
+    """Each set: how many members it has, from where, and which do not count at this time."""
+    lines = []
+    for name, members in policy.sets.items():
+        one, many = (
+            ("number", "numbers")
+            if members.holds_numbers
+            else ("address or prefix", "addresses and prefixes")
+        )
+        text = f"set {name}: {plural(len(members), one, many)}"
+        text += f" from {members.file}" if members.file is not None else ""
+        lines.append(f"{text}; {_others(members, time)}" if _others(members, time) else text)
+    return lines
+
+
+def exception_words(policy: Policy, time: int) -> list[str]:
+    """Each exception: what it covers, for how long, and who answers for it."""
+    lines = []
+    for each in policy.exceptions:
+        left, by = each.left(time), f"({each.owner}: {each.reason})"
+        if left < 0:
+            lines.append(
+                f"exception: findings of {each.about} count again since it expired on {each.expires} {by}"
+            )
+        else:
+            until = f"until {each.expires} ({in_days(left)})" if left <= SOON else f"until {each.expires}"
+            lines.append(f"exception: findings of {each.about} do not count {until} {by}")
+    return lines
+
+
+def warnings(policy: Policy, time: int) -> list[str]:
+    """What of a policy does not count at this time, or soon will not."""
+    lines = [
+        f"set {name}: {text}" for name, members in policy.sets.items() if (text := _others(members, time))
+    ]
+    for each in policy.exceptions:
+        left = each.left(time)
+        if left <= SOON:
+            ended = f"expired on {each.expires}" if left < 0 else f"ends {in_days(left)}"
+            lines.append(f"the exception of {each.owner} for {each.about} {ended} ({each.reason})")
+    return lines
+
+
+def _others(members: Members, time: int) -> str:
+    """Which members do not count at this time."""
+    others = [str(each) for each in members.dated if not each.at(time)]
+    verb = "does" if len(others) == 1 else "do"
+    return (
+        f"{len(others):,} of {len(members):,} {verb} not count today: {listing(others, NAMED)}"
+        if others
+        else ""
+    )
 
 
 # --- A first policy ---------------------------------------------------------------------------------------------------

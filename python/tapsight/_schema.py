@@ -20,6 +20,7 @@ _TIME = {
     "pattern": r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{9}Z$",
     "description": "RFC 3339, UTC, with nanoseconds.",
 }
+_DATE = {"type": "string", "format": "date"}
 _ID = {"type": "string", "pattern": "^[0-9a-f]{12}(-[0-9]+)?$"}
 _TEXT = {"type": "string"}
 _COUNT = {"type": "integer", "minimum": 0}
@@ -44,6 +45,8 @@ _WORDS: dict[tuple[str, str], dict[str, Any]] = {
     ("findings", "kind"): {"enum": list(_KINDS)},
     ("findings", "id"): {"pattern": _ID["pattern"]},
 }
+_WORDS |= {("excepted", column): said for (table, column), said in _WORDS.items() if table == "findings"}
+_WORDS["excepted", "verdict"] = {"const": "excepted"}
 """What a column of text says, where that is one of few."""
 _NESTED: dict[str, dict[str, dict[str, Any]]] = {
     "collector": {
@@ -79,6 +82,8 @@ def schema(name: SchemaName = "json") -> dict[str, Any]:
         "taps_compared": _row("taps_compared", tables["taps_compared"].schema),
         "verdict": _row("verdicts", tables["verdicts"].schema),
         "finding": _row("findings", tables["findings"].schema),
+        "excepted": _row("excepted", tables["excepted"].schema),
+        "exception": _EXCEPTION,
         "explained": _EXPLAINED,
     }
     return _whole(rows) if name == "json" else _lines(rows)
@@ -107,6 +112,8 @@ def _whole(rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
                 "taps_compared": listed("taps_compared"),
                 "verdicts": listed("verdict"),
                 "findings": listed("finding"),
+                "excepted": listed("excepted"),
+                "exceptions": listed("exception"),
                 "explained": listed("explained"),
             }
         ),
@@ -173,6 +180,8 @@ def _value(field: pa.Field, more: dict[str, Any]) -> dict[str, Any]:
         made = {"type": "number"}
     elif pa.types.is_timestamp(kind):
         made = _TIME
+    elif pa.types.is_date(kind):
+        made = _DATE
     elif pa.types.is_list(kind):
         item = kind.value_field.with_name(field.name).with_nullable(False)
         made = {"type": "array", "items": _value(item, {})}
@@ -228,6 +237,28 @@ _NOT_SHOWN = {
                 "items": _TEXT,
                 "minItems": 1,
                 "description": "Ids of the detectors and checks.",
+            },
+        }
+    ),
+}
+_EXCEPTION = {
+    "description": "An exception of the policy.",
+    **_object(
+        {
+            "check": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "Ids of the detectors and checks that it is for.",
+            },
+            "about": {**_TEXT, "description": "What it covers, in words."},
+            "owner": {**_TEXT, "description": "Who answers for it."},
+            "reason": {**_TEXT, "description": "Why."},
+            "expires": {**_DATE, "description": "Its last day."},
+            "findings": {**_COUNT, "description": "Findings that it covers."},
+            "expired": {**_COUNT, "description": "Findings that it would cover, had it not expired."},
+            "note": {
+                "type": ["string", "null"],
+                "description": "What its owner should know: that it has expired, soon will, or covers nothing.",
             },
         }
     ),

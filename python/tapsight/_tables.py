@@ -26,6 +26,7 @@ TABLES_FORMATS: tuple[TablesFormat, ...] = get_args(TablesFormat)
 ABOUT = {
     "verdicts": "A row a detector and check: what it says, and how much it could judge.",
     "findings": "A row a thing that failed. `id` is what other tables know it by.",
+    "excepted": "A row a finding that an exception of the policy covers: what happened, and somebody answers for.",
     "frames": "A row a frame of the evidence of a finding.",
     "claims": "A row a claim of a detector, also of what it only names. `finding` is the id of the finding that it became.",
     "calls": "A row a call and tap, and whether it travelled as agreed. `findings` has ids.",
@@ -82,6 +83,11 @@ COLUMNS: dict[str, dict[str, str]] = {
         "evidence": "Frames that prove it.",
         "attack": "Techniques of MITRE ATT&CK that it points to.",
         "sentence": "What happened, for somebody who does not know the protocols. May hold text from captures.",
+    },
+    "excepted": {
+        "owner": "Who answers for it.",
+        "reason": "Why it may be.",
+        "expires": "The last day of that.",
     },
     "frames": {
         "finding": "Id of the finding.",
@@ -193,6 +199,9 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
 }
 """What the columns of each table mean, beside those of several tables."""
+
+
+COLUMNS["excepted"] = {**COLUMNS["findings"], **COLUMNS["excepted"], "verdict": "excepted."}
 
 
 def described(table: str, column: str) -> str:

@@ -80,6 +80,12 @@ class Claim:
     traffic: tuple[str, ...]
 
     @property
+    def taps(self) -> frozenset[str]:
+        """The taps that saw it; none of what is not told by tap."""
+        seen = {self.tap, self.copy_tap, *(frame.tap for frame in self.evidence)}
+        return frozenset(tap for tap in seen if tap is not None)
+
+    @property
     def family(self) -> str:
         """Id of its detector without the class: ``A5`` of ``A5.forked``."""
         return self.detector.partition(".")[0]

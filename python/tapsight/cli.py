@@ -558,27 +558,34 @@ PolicyArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A policy (
 
 @policies.command("check")
 def policy_check(file: PolicyArgument) -> None:
-    """Say whether a policy is understood; if not, what is wrong in which line. Exit code 2 if so."""
+    """Say whether a policy is understood, and what of it does not count today; if not, what is wrong in which line. Exit code 2 if so."""
     with _errors():
         from tapsight import _policy_tools
+        from tapsight._sets import now
         from tapsight.policy import Policy
 
         policy = Policy.load(file)
         # What it names is read too.
         policy.known_places()
         typer.echo(safe(f"{file}: {_policy_tools.summary(policy)}"))
+        for line in _policy_tools.warnings(policy, now()):
+            typer.echo(safe(f"{file}: {line}"))
 
 
 @policies.command("explain")
 def policy_explain(file: PolicyArgument) -> None:
-    """Say what each check and detector does under a policy, and what those that cannot judge need."""
+    """Say what each check and detector does under a policy, what those that cannot judge need, and what sets and exceptions say."""
     with _errors():
         from tapsight import _policy_tools
+        from tapsight._sets import now
         from tapsight.policy import Policy
 
-        for row in _policy_tools.standings(Policy.load(file)):
+        policy = Policy.load(file)
+        for row in _policy_tools.standings(policy):
             said = f" [{row.said}]" if row.said else ""
             typer.echo(safe(f"{row.check:<4} {row.state}: {row.title}{said}"))
+        for line in (*_policy_tools.set_lines(policy, now()), *_policy_tools.exception_words(policy, now())):
+            typer.echo(safe(line))
 
 
 @policies.command("init")

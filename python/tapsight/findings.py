@@ -56,6 +56,20 @@ class Finding:
     """The MAC address it goes to."""
     calls: frozenset[tuple[str, int]] = frozenset()
     """All calls that it is of, by tap and number, of which evidence shows the first; none where it is not told by call."""
+    taps: frozenset[str] = frozenset()
+    """The taps that saw it; none if those are the ones of its evidence."""
+    techniques: tuple[str, ...] | None = None
+    """ATT&CK techniques that a policy says it points to; none if it does not say."""
+
+    @property
+    def seen_at(self) -> frozenset[str]:
+        """The taps that saw it."""
+        return self.taps or frozenset(frame.tap for frame in self.evidence)
+
+    @property
+    def addresses(self) -> tuple[bytes, ...]:
+        """The addresses that it is about: those that identify it, not examples of them."""
+        return tuple(part for part in self.identity if isinstance(part, bytes) and len(part) == _ADDRESS)
 
     @property
     def id(self) -> str:
@@ -63,8 +77,15 @@ class Finding:
         return _id(self.check or self.detector, self.identity)
 
     @property
+    def family(self) -> str:
+        """The check or detector without the class: ``A5`` of ``A5.forked``."""
+        return (self.check or self.detector or "").partition(".")[0]
+
+    @property
     def attack(self) -> list[str]:
         """ATT&CK techniques that it points to."""
+        if self.techniques is not None:
+            return list(self.techniques)
         _, techniques = attack()
         name = self.check or self.detector or ""
         return techniques.get(name) or techniques.get(name.partition(".")[0]) or []
@@ -73,6 +94,10 @@ class Finding:
 def _id(name: str | None, identity: tuple[object, ...]) -> str:
     text = "\x1f".join(part.hex() if isinstance(part, bytes) else str(part) for part in (name, *identity))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+_ADDRESS = 16
+"""Bytes of an address."""
 
 
 @functools.cache
@@ -116,10 +141,19 @@ def share_interval(part: int, whole: int) -> tuple[float, float] | tuple[None, N
 # --- Claims → findings ------------------------------------------------------------------------------------------------
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Strike:
+    """What a check or detector fails by, once."""
+
+    severity: Severity
+    findings: tuple[Finding, ...]
+    """What tells of it. A mirror session that A2 saw may be told by several findings of A1."""
+
+
 def findings_of(
     claims: Iterable[Claim], *, sinks_listed: bool, severities: Mapping[str, Severity]
-) -> list[Finding]:
-    """The findings of claims that are to be reported.
+) -> tuple[list[Finding], dict[str, list[Strike]]]:
+    """The findings of claims that are to be reported, and by detector what it fails by.
 
     A mirror session that A1 proves is not repeated for A2: the two become one finding of A1. ``sinks_listed`` tells
     whether a policy lists authorised sinks, ``severities`` holds those that a policy sets, by detector.
@@ -128,31 +162,39 @@ def findings_of(
     proven = {claim.tunnel for claim in reported if claim.family == "A1"}
     announced = {claim.tunnel: claim for claim in reported if claim.family == "A2"}
     findings = []
+    strikes: dict[str, list[Strike]] = {}
+    proofs: dict[Tunnel, list[Finding]] = {}
     for claim in reported:
         if claim.family == "A2" and claim.tunnel in proven:
             continue
         mirror = announced.get(claim.tunnel) if claim.family == "A1" else None
         severity = worst(each.severity for each in (claim, mirror) if each is not None)
-        findings.append(
-            Finding(
-                detector=claim.detector,
-                check=None,
-                kind=claim.kind,
-                severity=severities.get(claim.family, severity),
-                identity=_identity(claim),
-                packets=claim.packets,
-                in_scope=claim.in_scope,
-                judged=claim.judged,
-                first_ts=claim.first_ts,
-                last_ts=claim.last_ts,
-                flows=claim.flows,
-                evidence=claim.evidence,
-                sentence=DETECTORS[claim.family].sentence(Told(claim, mirror, sinks_listed)),
-                tunnel=claim.tunnel,
-                collector_mac=claim.collector_mac,
-            )
+        finding = Finding(
+            detector=claim.detector,
+            check=None,
+            kind=claim.kind,
+            severity=severities.get(claim.family, severity),
+            identity=_identity(claim),
+            packets=claim.packets,
+            in_scope=claim.in_scope,
+            judged=claim.judged,
+            first_ts=claim.first_ts,
+            last_ts=claim.last_ts,
+            flows=claim.flows,
+            evidence=claim.evidence,
+            sentence=DETECTORS[claim.family].sentence(Told(claim, mirror, sinks_listed)),
+            tunnel=claim.tunnel,
+            collector_mac=claim.collector_mac,
+            taps=claim.taps,
         )
-    return findings
+        findings.append(finding)
+        strikes.setdefault(claim.family, []).append(Strike(claim.severity, (finding,)))
+        if claim.family == "A1":
+            proofs.setdefault(claim.tunnel, []).append(finding)
+    for claim in reported:
+        if claim.family == "A2" and claim.tunnel in proven:
+            strikes.setdefault("A2", []).append(Strike(claim.severity, tuple(proofs[claim.tunnel])))
+    return findings, strikes
 
 
 def ids_of_claims(claims: Iterable[Claim]) -> list[str]:
@@ -224,6 +266,7 @@ def _rest(check: str | None, detector: str | None, rest: list[Finding]) -> Findi
         last_ts=last,
         flows=sum(finding.flows for finding in rest),
         evidence=tuple(frame for finding in rest[:_REST_EVIDENCE] for frame in finding.evidence[:2]),
+        techniques=rest[0].techniques,
         sentence=(
             f"{plural(len(rest), 'more finding')} of {check or detector}, of {plural(packets, 'packet')} in all, "
             f"{span_text(first, last)}: {where} has what they rest on."

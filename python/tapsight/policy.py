@@ -5,7 +5,8 @@
     packs = ["router-hardening"] # checks that belong together: carrier-voice, carrier-internet, mobile-signalling, capture-quality
 
     [sets]                       # names for lists of one kind: addresses and prefixes, or numbers
-    voice_peers  = ["192.0.2.10", "203.0.113.10"]
+    voice_peers  = ["192.0.2.10", { member = "203.0.113.10", until = 2027-01-31, note = "CHG-881" }]
+    carriers     = { file = "carriers.csv" }  # columns: member, from, until, note; or a list in .json
     voice_vlans  = [210]
     mirror_sinks = []
 
@@ -36,7 +37,14 @@
 
     [checks.I6]                  # no mirror sessions except to these
     sinks = "mirror_sinks"
-    severity = "critical"        # every check also takes severity, min_coverage, enabled, ticket
+    severity = "critical"        # every check also takes severity, min_coverage, enabled, ticket, attack
+
+    [[exceptions]]               # findings that somebody answers for until a day; also: address, tap, encap, id
+    check   = "I5"
+    between = ["192.0.2.1", "198.51.100.66"]
+    owner   = "noc@example.net"
+    reason  = "migration, CHG-1234"
+    expires = 2026-12-31
 
     [checks.no-telnet]           # a check of one's own: what has to be true of rows of a table (flows, unless `over` names another)
     scope  = "addr in infrastructure"
@@ -48,11 +56,12 @@ Detectors (``[checks.A1]``) take the options of every check too. What is not und
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import ipaddress
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +74,9 @@ from pydantic import (
     ValidationError,
     create_model,
 )
+from pydantic_core import PydanticCustomError
 
+from tapsight._exceptions import Waivers
 from tapsight._expressions import ExpressionError
 from tapsight._options import (
     Countries,
@@ -74,12 +85,12 @@ from tapsight._options import (
     Labels,
     Macs,
     Prefixes,
-    Set,
     Taps,
     Vlans,
     did_you_mean,
     policy_error,
 )
+from tapsight._sets import Dated, Members, Set, now, read_set
 from tapsight._text import mac_text, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Pack
@@ -191,7 +202,7 @@ class Policy(BaseModel):
     packs: list[Pack] = []
     """Packs of checks that are to judge, beside those that always do and those that have a table under [checks]."""
     sets: dict[str, Set] = Field(default_factory=dict)
-    """Lists of addresses and prefixes or of numbers, by name."""
+    """Addresses and prefixes or numbers, by name, with the times at which each counts."""
     network: Network = Network()
     """What the network is."""
     places: PlaceFiles = PlaceFiles()
@@ -199,11 +210,42 @@ class Policy(BaseModel):
     zones: Annotated[dict[str, Zone], AfterValidator(_disjoint)] = Field(default_factory=dict)
     """Parts of the network by name."""
     checks: Any = Field(default_factory=Checks)
-    """Options by check, an instance of :data:`Checks`."""
+    """Options by check, an instance of :data:`Checks`, as they are at one time: when it was loaded, or that of :meth:`when`."""
+    exceptions: Waivers = ()
+    """Findings that do not count for a time."""
     _name: str = PrivateAttr("policy")
     _lines_of_files: tuple[int | None, ...] = PrivateAttr(())
     _known: Any = PrivateAttr(None)
     _own: dict[str, tuple[type[Check[Any]], OwnOptions]] = PrivateAttr(default_factory=dict)
+    _said: Any = PrivateAttr(None)
+
+    def when(self, wanted: Callable[[Dated], bool]) -> Policy:
+        """The policy of a time, with those members of sets that count then, beside those that always do."""
+        if self._said is None or not any(each.dated for each in self.sets.values()):
+            return self
+        said, folder = self._said
+        sets: dict[str, Any] = {name: each.those(wanted) for name, each in self.sets.items()}
+        checks = Checks.model_validate(said, context={"sets": sets, "folder": folder})
+        policy = self.model_copy(update={"checks": checks})
+        policy._own = {
+            id_: (own_rule(id_, options, sets), options) for id_, (_, options) in self._own.items()
+        }
+        return policy
+
+    def says_as(self, other: Policy) -> bool:
+        """Whether it says the same of all that is judged as another one, made of the same file."""
+        return self.checks == other.checks and self._own_sets() == other._own_sets()
+
+    def _own_sets(self) -> dict[str, Any]:
+        """The sets that its own checks may use, by check."""
+        return {
+            id_: {
+                name: members
+                for name, members in getattr(rule, "own_sets", {}).items()
+                if name in f"{options.scope} {options.expect}"
+            }
+            for id_, (rule, options) in self._own.items()
+        }
 
     def known_places(self) -> Places:
         """What is known of addresses by its files and zones, and of registries. Files are read once.
@@ -275,8 +317,10 @@ class Policy(BaseModel):
         except ValueError as error:
             # A number with more digits than Python reads.
             raise PolicyError(name, [Problem(None, str(error))]) from error
-        sets = data.get("sets")
-        context = {"sets": sets if isinstance(sets, dict) else {}, "folder": os.fspath(folder)}
+        sets = _read_sets(data, os.fspath(folder))
+        time = now()
+        listed = {name: each.those(lambda member: member.at(time)) for name, each in sets.items()}
+        context = {"sets": listed, "folder": os.fspath(folder)}
         lines = _Lines(text)
         problems = []
         checks = None
@@ -291,13 +335,17 @@ class Policy(BaseModel):
                 shipped = {id_: each for id_, each in said.items() if id_ not in own}
                 checks = Checks.model_validate(shipped, context=context)
         except ValidationError as error:
-            problems += [_problem(("checks", *each["loc"]), each, lines) for each in error.errors()]
+            problems += _problems(
+                [{**each, "loc": ("checks", *each["loc"])} for each in error.errors()], lines
+            )
+        # What the network is has no dates, and exceptions have their own.
+        dated = {name for name, each in sets.items() if each.dated}
         try:
-            policy = cls.model_validate(data, context=context)
+            policy = cls.model_validate(data, context={**context, "dated": dated, "own": tuple(own)})
         except ValidationError as error:
-            problems += [_problem(each["loc"], each, lines) for each in error.errors()]
+            problems += _problems(error.errors(), lines)
         else:
-            policy._own = _own_checks(own, policy.sets, context, lines, problems)
+            policy._own = _own_checks(own, listed, context, lines, problems)
         if "checks" in data and not isinstance(said, dict):
             problems.append(Problem(lines.find(("checks",)), "checks must be a table, such as [checks.V1]"))
         if problems:
@@ -306,6 +354,7 @@ class Policy(BaseModel):
         policy = policy.model_copy(update={"checks": checks or Checks()})
         files = data.get("places", {}).get("files", [])
         policy._name = name
+        policy._said = {id_: each for id_, each in (said or {}).items() if id_ not in own}, os.fspath(folder)
         policy._lines_of_files = tuple(
             lines.find(("places", "files"), file) for file in (files if isinstance(files, list) else [files])
         )
@@ -335,7 +384,7 @@ def _own_checks(
         try:
             options = OwnOptions.model_validate(table, context=context)
         except ValidationError as error:
-            problems += [_problem((*where, *each["loc"]), each, lines) for each in error.errors()]
+            problems += _problems([{**each, "loc": (*where, *each["loc"])} for each in error.errors()], lines)
             continue
         try:
             rule = own_rule(id_, options, sets)
@@ -352,6 +401,20 @@ def _own_checks(
     return made
 
 
+def _read_sets(data: dict[str, Any], folder: str) -> dict[str, Members]:
+    """The sets that are understood, which take the place of what was read; what is wrong with others is reported where they stand."""
+    named = data.get("sets")
+    if not isinstance(named, dict):
+        return {}
+    found: dict[str, Members] = {}
+    for name, value in named.items():
+        try:
+            found[name] = named[name] = read_set(value, folder)
+        except PydanticCustomError:
+            found[name] = Members()
+    return found
+
+
 def _syntax_problem(message: str, text: str) -> Problem:
     # Python tells the position only inside the message until 3.14.
     what, _, position = message.partition(" (at ")
@@ -359,6 +422,21 @@ def _syntax_problem(message: str, text: str) -> Problem:
     return Problem(
         int(line[1]) if line else text.rstrip("\n").count("\n") + 1, f"not TOML: {what[:1].lower()}{what[1:]}"
     )
+
+
+def _problems(errors: Iterable[Any], lines: _Lines) -> list[Problem]:
+    """What is wrong; some errors say several things of one place."""
+    found = []
+    for error in errors:
+        first = _problem(error["loc"], error, lines)
+        found += [
+            first,
+            *(
+                dataclasses.replace(first, message=f"{_where(error['loc'])}: {message}")
+                for message in error.get("ctx", {}).get("more", ())
+            ),
+        ]
+    return found
 
 
 def _problem(loc: tuple[int | str, ...], error: Any, lines: _Lines) -> Problem:
@@ -392,6 +470,10 @@ def _where(loc: tuple[int | str, ...]) -> str:
     match loc:
         case ("checks", check, *rest) if rest:
             table = f"[checks.{check}] "
+        case ("exceptions", int(number), *rest) if rest:
+            table = f"[[exceptions]] no. {number + 1}, "
+        case ("exceptions", int(number)):
+            return f"[[exceptions]] no. {number + 1}"
         case ("sets" | "network" | "places" | "zones" as name, *rest) if rest:
             table = f"[{name}] "
         case _:
@@ -440,13 +522,20 @@ class _Lines:
         self._keys = list(self._scan())
 
     def _scan(self) -> Iterator[tuple[tuple[str, ...], int]]:
-        """Each header and key with its line; what continues a value of several lines is skipped."""
+        """Each header and key with its line; what continues a value of several lines is skipped.
+
+        Tables of an array, such as ``[[exceptions]]``, are numbered from 0.
+        """
         table: tuple[str, ...] = ()
+        counts: dict[tuple[str, ...], int] = {}
         depth, quote = 0, ""
         for number, line in enumerate(self._text, 1):
             if depth == 0 and not quote:
                 if header := self._HEADER.match(line):
                     table = self._path(header[1])
+                    if line.lstrip().startswith("[["):
+                        counts[table] = counts.get(table, -1) + 1
+                        table = (*table, str(counts[table]))
                     yield table, number
                     continue
                 if key := self._KEY.match(line):
@@ -481,6 +570,8 @@ class _Lines:
             written.append(rf"[\"']{re.escape(item)}[\"']")
         elif isinstance(item, int | float):
             written.append(rf"(?<![\w.]){re.escape(str(item).lower())}(?![\w.])")
+        elif isinstance(item, datetime.date):
+            written.append(re.escape(str(item)[:10]))
         if key is not None:
             written.append(rf"(?<![\w-])[\"']?{re.escape(key)}[\"']?\s*=")
         for pattern in written:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
+from tapsight._exceptions import exception_lines
 from tapsight._text import duration, listing, percent, plural, safe
 from tapsight.checks._base import Lack
 
@@ -84,6 +85,7 @@ def render(result: Result, *, width: int = 100, colour: bool = False, details: b
     _not_judged(page, result, verdicts, details=details)
     if details:
         _findings(page, result)
+        _excepted(page, result)
         _verdicts(page, verdicts)
         _calls(page, result)
         _compared(page, result)
@@ -134,6 +136,11 @@ def _stories(page: _Page, result: Result) -> None:
         rest = sum(map(len, list(stories.values())[_STORIES:]))
         page.line(f"  and {rest:,} more: {_MORE}")
     _left_out(page, result)
+    if excepted := result.excepted.num_rows:
+        owners = list(dict.fromkeys(result.excepted["owner"].to_pylist()))
+        page.line(f"  {plural(excepted, 'finding')} excepted, for which {listing(owners)} answers: {_MORE}")
+    for note in exception_lines(result.exceptions):
+        page.labelled("-", note, hang=4)
 
 
 def _counts(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None:
@@ -364,6 +371,23 @@ def _left_out(page: _Page, result: Result) -> None:
         page.line(f"  and {plural(len(result.lesser), 'finding')} of lower severity")
     if result.gone:
         page.line(f"  not found this time: {listing(list(result.gone), 8)}, which the baseline has")
+
+
+def _excepted(page: _Page, result: Result) -> None:
+    """Findings that somebody answers for, and what there is to say of the exceptions."""
+    notes = exception_lines(result.exceptions)
+    if result.excepted.num_rows == 0 and not notes:
+        return
+    page.heading(f"Excepted ({result.excepted.num_rows})")
+    for row in plain_rows(result.excepted.slice(0, _MOST)):
+        name = " / ".join(filter(None, (row["check"], row["detector"])))
+        page.lines.append(f"  {safe(row['severity'].upper())}  {safe(name)}  {safe(row['id'])}")
+        page.labelled("", row["sentence"], hang=4)
+        page.labelled("by", f"{row['owner']}, {row['reason']}, until {row['expires']}", indent=4, hang=15)
+    if result.excepted.num_rows > _MOST:
+        page.line(f"  and {result.excepted.num_rows - _MOST:,} more: --format json lists all")
+    for note in notes:
+        page.labelled("-", note, hang=4)
 
 
 def collector_text(collector: Mapping[str, Any]) -> str:

@@ -47,6 +47,11 @@ class Scope:
     reason: str | None = None
     """Why the others could not be judged."""
 
+    @property
+    def coverage(self) -> float | None:
+        """The share of them that could be; none if there were none."""
+        return self.judged / self.in_scope if self.in_scope else None
+
 
 @dataclasses.dataclass(frozen=True)
 class Heard:
@@ -247,7 +252,7 @@ class Check(ABC, Generic[O]):
         kind: str = "policy",
         tunnel: Tunnel | None = None,
     ) -> Finding:
-        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls``."""
+        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``."""
         return Finding(
             detector=None,
             check=cls.id,
@@ -264,6 +269,7 @@ class Check(ABC, Generic[O]):
             sentence=sentence,
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
+            taps=frozenset(row.get("taps", ())),
         )
 
     @classmethod

@@ -177,6 +177,7 @@ class A4(Check[A4Options]):
             sentence=sentence,
             tunnel=Tunnel(src=src, dst=dst),
             calls=frozenset((leg["tap"], leg["call"]) for leg in originals if leg["call"] is not None),
+            taps=frozenset(leg["tap"] for leg in [*originals, *copies]),
         )
 
     def _sessions(
@@ -230,6 +231,7 @@ class A4(Check[A4Options]):
                         f"{span_text(min(times), last)} (on {listing(taps)})."
                     ),
                     tunnel=Tunnel(src=rows[0]["src"], dst=server),
+                    taps=frozenset(taps),
                 )
             )
         return findings

@@ -184,6 +184,7 @@ class B14(Check[Options]):
             ),
             tunnel=Tunnel(src=row["src"], dst=row["dst"]),
             calls=frozenset((row["tap"], row["call"]) for row in rows),
+            taps=frozenset(taps),
         )
 
     def _spray(self, row: dict[str, Any], scope: Scope, severity: Severity) -> Finding:

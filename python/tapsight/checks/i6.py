@@ -133,6 +133,7 @@ class I6(Check[I6Options]):
             ),
             tunnel=session,
             collector_mac=main.collector_mac,
+            taps=frozenset(tap for claim in claims for tap in claim.taps),
         )
 
 

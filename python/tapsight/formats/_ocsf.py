@@ -1,5 +1,7 @@
 """OCSF 1.5: Detection Finding (class 2004) for findings, Compliance Finding (2003) for verdicts of policy checks; an object a line.
 
+What an exception of the policy covers is a Detection Finding with the status Suppressed, and says in ``comment`` who answers for it.
+
 Source: https://schema.ocsf.io/1.5.0/classes/detection_finding and https://schema.ocsf.io/1.5.0/classes/compliance_finding.
 """
 
@@ -30,6 +32,7 @@ def render(result: Result) -> str:
         "product": {"name": "tapsight", "vendor_name": "tapsight", "version": version()},
     }
     objects = [_detection(row, metadata) for row in _rows.findings(result)]
+    objects += [_suppressed(row, metadata) for row in _rows.excepted(result)]
     _, last = period(result.taps)
     verdicts = (row for row in result.verdicts.to_pylist() if row["check"] in CHECKS)
     objects += [_compliance(row, last, metadata) for row in verdicts]
@@ -91,6 +94,17 @@ def _detection(row: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
     if evidence:
         made["evidences"] = [evidence]
     return made
+
+
+def _suppressed(row: dict[str, Any], metadata: dict[str, Any]) -> dict[str, Any]:
+    said = {key: row[key] for key in ("owner", "reason", "expires")}
+    made = _detection(row, metadata)
+    return made | {
+        "status_id": 3,
+        "status": "Suppressed",
+        "comment": f"{row['owner']}: {row['reason']}, until {row['expires']}",
+        "unmapped": {**made["unmapped"], "exception": said},
+    }
 
 
 def _compliance(row: dict[str, Any], time_ns: int, metadata: dict[str, Any]) -> dict[str, Any]:

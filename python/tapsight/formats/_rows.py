@@ -11,15 +11,26 @@ from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from tapsight._check import Result
 
 
 def findings(result: Result) -> Iterator[dict[str, Any]]:
     """The findings as plain values, with ``name`` (who says it) and ``title``; times are integers, nanoseconds."""
+    return _rows(result.findings)
+
+
+def excepted(result: Result) -> Iterator[dict[str, Any]]:
+    """Those that an exception covers, as :func:`findings`, with ``owner``, ``reason`` and ``expires``."""
+    return _rows(result.excepted)
+
+
+def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
     import polars as pl
 
-    times = pl.DataFrame(result.findings).select(pl.col("first_ts", "last_ts").dt.timestamp("ns"))
-    for row, (first, last) in zip(plain_rows(result.findings), times.iter_rows(), strict=True):
+    times = pl.DataFrame(table).select(pl.col("first_ts", "last_ts").dt.timestamp("ns"))
+    for row, (first, last) in zip(plain_rows(table), times.iter_rows(), strict=True):
         family = (row["check"] or row["detector"]).partition(".")[0]
         about = CHECKS.get(family) or DETECTORS[family]
         name = row["check"] or row["detector"]

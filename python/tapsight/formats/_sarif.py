@@ -1,7 +1,7 @@
 """SARIF 2.1.0 (OASIS standard): a result for each finding, and one for each verdict without any that is shown.
 
 A verdict that passes is a result of kind ``pass``, one that is unknown of kind ``open``: "the scan was insufficient to determine"
-(section 3.27.9). Findings point to their captures and, in ``logicalLocations``, to frames by number.
+(section 3.27.9). What an exception of the policy covers is a result that is suppressed (section 3.35). Findings point to their captures and, in ``logicalLocations``, to frames by number.
 """
 
 from __future__ import annotations
@@ -32,11 +32,15 @@ def render(result: Result) -> str:
     verdicts = result.verdicts.to_pylist()
     rules = [row["check"] for row in verdicts]
     findings = list(_rows.findings(result))
-    techniques = sorted({each for row in findings for each in row["attack"]})
+    excepted = list(_rows.excepted(result))
+    techniques = sorted({each for row in [*findings, *excepted] for each in row["attack"]})
     index = {technique: at for at, technique in enumerate(techniques)}
     results = [_finding(row, rules, index) for row in findings]
+    results += [{**_finding(row, rules, index), "suppressions": [_suppression(row)]} for row in excepted]
     told = {row["family"] for row in findings}
     results += [_verdict(row, rules) for row in verdicts if row["check"] not in told]
+    # All results of a run say whether they are suppressed, or none does (section 3.27.23).
+    results = [{"suppressions": [], **each} for each in results]
     taxonomy = {
         "name": "ATT&CK",
         "version": attack()[0],
@@ -98,6 +102,16 @@ def _finding(row: dict[str, Any], rules: list[str], techniques: dict[str, int]) 
         "properties": {**properties, "first_ts": row["first_ts"], "last_ts": row["last_ts"]},
     }
     return {**made, "taxa": taxa} if taxa else made
+
+
+def _suppression(row: dict[str, Any]) -> dict[str, Any]:
+    """Who accepted it, why, and until when: by a file beside the captures, so ``external``."""
+    return {
+        "kind": "external",
+        "status": "accepted",
+        "justification": f"{row['owner']}: {row['reason']}",
+        "properties": {key: row[key] for key in ("owner", "reason", "expires")},
+    }
 
 
 def _verdict(row: dict[str, Any], rules: list[str]) -> dict[str, Any]:

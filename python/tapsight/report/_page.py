@@ -16,6 +16,7 @@ from tapsight import _files
 from tapsight._answers import Answer, NotShown, settling
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
+from tapsight._exceptions import exception_lines
 from tapsight._text import begin, duration, listing, percent, plural, safe, time_text, traffic_text
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
@@ -135,6 +136,12 @@ class _Page:
             "n_findings": result.findings.num_rows,
             "n_more": max(0, result.findings.num_rows - MOST),
             "left_out": left_out(result),
+            "excepted": [
+                {**_named(row), "by": f"{row['owner']}, {row['reason']}, until {row['expires']}"}
+                for row in plain_rows(result.excepted.slice(0, MOST))
+            ],
+            "n_excepted": result.excepted.num_rows,
+            "exceptions": exception_lines(result.exceptions),
             "verdict_picture": self.picture(
                 "verdicts", result.plot.verdicts(), ", ".join(f"{count} {word}" for word, count in counts)
             ),
