@@ -196,6 +196,8 @@ def test_a_ladder(tmp_path: Path) -> None:
     assert re.search(r"1\.000 s +\|-+ INVITE \(again\) -+>\|", done.stdout)
     assert "offer audio 192.0.2.1:4000 RTP/AVP sendrecv" in done.stdout
     assert run("calls", str(path), "--ladder", "77").exit_code == 2
+    piped = run("calls", "-", "--ladder", "1")
+    assert (piped.exit_code, "name a file" in piped.output) == (2, True)
 
 
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
@@ -224,6 +226,23 @@ def test_ladders_of_many_addresses() -> None:
         assert text.count("200 INVITE") == 6
         assert "(cut)" in text
     assert "\x1b[32m" in ladder("x", rows, 80, colour=True)
+
+
+def test_ladders_stay_as_wide_whatever_a_capture_holds() -> None:
+    """Thousands of addresses in one call: the first have a bar, the others are named, and all messages are there."""
+    rows = [
+        {
+            "src": at.to_bytes(16, "big"), "dst": bytes(16), "ts": at, "method": "INVITE", "status": None, "cseq_method": "INVITE",
+            "is_retransmission": False, "is_complete": True, "sdp": "offer", "media": ["audio 192.0.2.1:4000\x1b[2J"],
+        }
+        for at in range(1, 2001)
+    ]  # fmt: skip
+    text = ladder("x", rows, 120, colour=False)
+    assert text.count("INVITE") == 2000
+    assert max(map(len, text.splitlines())) < 16 * 40
+    # 2,001 addresses, 16 of which have a bar.
+    assert text.splitlines()[-1] == "1,985 more addresses without a bar"
+    assert "\x1b" not in text
 
 
 def test_fields_say_what_they_mean() -> None:
