@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import time
 import wave
 import xml.etree.ElementTree as ET
 from collections import defaultdict
@@ -23,7 +24,7 @@ from scapy.utils import wrpcap
 from typer.testing import CliRunner
 
 import tapsight
-from tapsight._calls import hidden_user
+from tapsight._calls import _pattern, hidden_user
 from tapsight._ladder import ladder
 from tapsight.cli import app
 
@@ -186,6 +187,24 @@ def test_numbers_are_hidden_in_odd_places(tmp_path: Path) -> None:
     )
     for text in outputs(path):
         assert [secret for secret in secrets if secret in text] == []
+
+
+def test_what_almost_looks_like_a_number_takes_no_longer() -> None:
+    """RFC 6116 section 3.2: digits with dots between them, before e164.arpa. Of a name that only begins so, each digit is looked at once."""
+    pattern = _pattern(("+3222",))
+    for name in (
+        "1.2.3.4.5.6.e164.arpa",
+        "sip:x@91.2.3.4.5.6.E164.ARPA",
+        "1.2.3.4.5.6.x.6.5.4.3.2.1.e164.arpa",
+    ):
+        assert pattern.sub("~", name).lower().endswith("~")
+    assert pattern.sub("~", "1.2.3.4.5.e164.arpa") == "1.2.3.4.5.e164.arpa"
+    took = []
+    for length in (4_000, 64_000):
+        began = time.process_time()
+        assert pattern.sub("~", "1." * length) == "1." * length
+        took.append(time.process_time() - began)
+    assert took[1] < 64 * took[0] + 0.1
 
 
 def test_a_ladder(tmp_path: Path) -> None:
