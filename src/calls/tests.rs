@@ -597,6 +597,27 @@ fn far_segments_and_connections_that_begin_again() {
     assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
 }
 
+/// Nine media of which eight have keys: that all are encrypted, nobody can tell who has read eight.
+#[test]
+fn media_beyond_those_that_are_read_may_be_in_clear() {
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    let calls = |secure: usize, more: &str| {
+        let secure = format!("m=audio 4000 RTP/SAVP 0\r\n{key}").repeat(secure);
+        let described = format!("v=0\r\nc=IN IP4 192.0.2.101\r\nt=0 0\r\n{secure}{more}");
+        let mut messages = session();
+        messages[0].1 = message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "", &described);
+        messages[2].1 = message("SIP/2.0 200 OK", "1 INVITE", TAG, "", &described);
+        row(&over_udp(&messages).table(Table::Calls), 0, "encryption encryption_lost")
+    };
+    assert_eq!(calls(8, ""), "encryption=sdes encryption_lost=false");
+    assert_eq!(calls(8, "m=audio 4016 RTP/AVP 0\r\n"), "encryption=- encryption_lost=-");
+    // One in clear is enough.
+    assert_eq!(
+        calls(0, &format!("m=audio 4016 RTP/AVP 0\r\n{}", "m=audio 4018 RTP/AVP 0\r\n".repeat(8))),
+        "encryption=none encryption_lost=false"
+    );
+}
+
 #[test]
 fn what_is_held_is_bounded() {
     // Headers without end in many connections, a start line that is none, and segments that wait for ever.
