@@ -619,6 +619,25 @@ fn media_beyond_those_that_are_read_may_be_in_clear() {
 }
 
 #[test]
+fn segments_that_wait_take_more_room_than_they_have_bytes() {
+    let mut streams = Streams::new(1 << 14);
+    let mut count = 0;
+    for number in 0..500_000_u32 {
+        let place = Place { src_port: (number % 16_000) as u16, ..Place::default() };
+        let payload = match number / 16_000 {
+            0 => segment(0, SYN, 0, &[]),
+            pass => segment(pass * 2000, 0, 1, b"x"),
+        };
+        streams.take(&place, payload, &mut |_| count += 1);
+    }
+    // 16,000 connections with up to 31 of them each, and 64 MiB for all.
+    assert!(streams.held_bytes() <= 1 << 26, "{}", streams.held_bytes());
+    assert!(streams.evicted > 0);
+    streams.end(&mut |_| count += 1);
+    assert_eq!((streams.held_bytes(), count), (0, 0));
+}
+
+#[test]
 fn what_is_held_is_bounded() {
     // Headers without end in many connections, a start line that is none, and segments that wait for ever.
     let mut streams = Streams::new(1 << 14);
