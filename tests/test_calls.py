@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import subprocess
+import time
 import wave
 import xml.etree.ElementTree as ET
 from collections import defaultdict
@@ -23,7 +24,7 @@ from scapy.utils import wrpcap
 from typer.testing import CliRunner
 
 import tapsight
-from tapsight._calls import hidden_user
+from tapsight._calls import _pattern, hidden_user
 from tapsight._ladder import ladder
 from tapsight.cli import app
 
@@ -188,6 +189,24 @@ def test_numbers_are_hidden_in_odd_places(tmp_path: Path) -> None:
         assert [secret for secret in secrets if secret in text] == []
 
 
+def test_what_almost_looks_like_a_number_takes_no_longer() -> None:
+    """RFC 6116 section 3.2: digits with dots between them, before e164.arpa. Of a name that only begins so, each digit is looked at once."""
+    pattern = _pattern(("+3222",))
+    for name in (
+        "1.2.3.4.5.6.e164.arpa",
+        "sip:x@91.2.3.4.5.6.E164.ARPA",
+        "1.2.3.4.5.6.x.6.5.4.3.2.1.e164.arpa",
+    ):
+        assert pattern.sub("~", name).lower().endswith("~")
+    assert pattern.sub("~", "1.2.3.4.5.e164.arpa") == "1.2.3.4.5.e164.arpa"
+    took = []
+    for length in (4_000, 64_000):
+        began = time.process_time()
+        assert pattern.sub("~", "1." * length) == "1." * length
+        took.append(time.process_time() - began)
+    assert took[1] < 64 * took[0] + 0.1
+
+
 def test_a_ladder(tmp_path: Path) -> None:
     path = capture(tmp_path / "a.pcap", invite(), invite())
     done = run("calls", str(path), "--ladder", "1@192.0.2.1", "--show-numbers")
@@ -196,6 +215,8 @@ def test_a_ladder(tmp_path: Path) -> None:
     assert re.search(r"1\.000 s +\|-+ INVITE \(again\) -+>\|", done.stdout)
     assert "offer audio 192.0.2.1:4000 RTP/AVP sendrecv" in done.stdout
     assert run("calls", str(path), "--ladder", "77").exit_code == 2
+    piped = run("calls", "-", "--ladder", "1")
+    assert (piped.exit_code, "name a file" in piped.output) == (2, True)
 
 
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
@@ -224,6 +245,23 @@ def test_ladders_of_many_addresses() -> None:
         assert text.count("200 INVITE") == 6
         assert "(cut)" in text
     assert "\x1b[32m" in ladder("x", rows, 80, colour=True)
+
+
+def test_ladders_stay_as_wide_whatever_a_capture_holds() -> None:
+    """Thousands of addresses in one call: the first have a bar, the others are named, and all messages are there."""
+    rows = [
+        {
+            "src": at.to_bytes(16, "big"), "dst": bytes(16), "ts": at, "method": "INVITE", "status": None, "cseq_method": "INVITE",
+            "is_retransmission": False, "is_complete": True, "sdp": "offer", "media": ["audio 192.0.2.1:4000\x1b[2J"],
+        }
+        for at in range(1, 2001)
+    ]  # fmt: skip
+    text = ladder("x", rows, 120, colour=False)
+    assert text.count("INVITE") == 2000
+    assert max(map(len, text.splitlines())) < 16 * 40
+    # 2,001 addresses, 16 of which have a bar.
+    assert text.splitlines()[-1] == "1,985 more addresses without a bar"
+    assert "\x1b" not in text
 
 
 def test_fields_say_what_they_mean() -> None:

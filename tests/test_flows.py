@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import shutil
+import struct
 import subprocess
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -303,6 +305,40 @@ def test_an_answer_that_comes_before_its_syn_is_one_connection(tmp_path: Path) -
     syn, answer, ack = handshake()
     (row,) = rows(capture(tmp_path, [(0.0, answer), (0.000_01, syn), (0.1, ack)]))
     assert (row["packets"], row["reverse_packets"], row["conn_state"]) == (2, 1, "S1")
+
+
+def test_the_last_time_there_is_takes_no_longer(tmp_path: Path) -> None:
+    """Frames at the end of all times (2^64 - 1 ns in a pcapng, which counts as 2^63 - 1): each flow is found once, in as much time as elsewhere."""
+
+    def capture_at(ts: int) -> str:
+        def block(kind: int, body: bytes) -> bytes:
+            body += bytes(-len(body) % 4)
+            size = struct.pack("<I", 12 + len(body))
+            return struct.pack("<I", kind) + size + body + size
+
+        parts = [
+            block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1)),
+            # if_tsresol: nanoseconds.
+            block(1, struct.pack("<HHI", 1, 0, 0) + struct.pack("<HHB3xHH", 9, 1, 9, 0, 0)),
+        ]
+        whole = bytes(there(UDP(sport=1000, dport=53), Raw(b"x" * 20)))
+        for number in range(20_000):
+            # Source address.
+            frame = whole[:26] + (0x0A000000 + number).to_bytes(4, "big") + whole[30:]
+            parts.append(
+                block(6, struct.pack("<IIIII", 0, ts >> 32, ts & 0xFFFFFFFF, len(frame), len(frame)) + frame)
+            )
+        path = tmp_path / f"{ts}.pcapng"
+        path.write_bytes(b"".join(parts))
+        return str(path)
+
+    took = []
+    for ts in (10**18, 2**64 - 1):
+        path = capture_at(ts)
+        began = time.process_time()
+        assert tapsight.flows(path, threads=1).to_pyarrow().num_rows == 20_000
+        took.append(time.process_time() - began)
+    assert took[1] < 5 * took[0] + 0.5
 
 
 def test_too_many_flows_are_ended_early_and_counted(tmp_path: Path) -> None:

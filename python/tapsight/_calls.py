@@ -29,8 +29,8 @@ _CALLING_CODE = re.compile(r"1|7|2[07]|3[0-469]|4[013-9]|5[1-8]|6[0-6]|8[1246]|9
 """Country codes: one digit, two, or three (ITU-T E.164, list of assigned codes)."""
 _HIDDEN = 4
 """Digits that are hidden behind a country code, at the least."""
-_LIKE_A_NUMBER = r"\+[0-9]{5,}|[0-9]{7,}|(?:[0-9]\.){6,}e164\.arpa"
-"""What looks like a number within other text: with a plus sign, long, or as a name of ENUM (RFC 6116 section 3.2)."""
+_LIKE_A_NUMBER = r"\+[0-9]{5,}|[0-9]{7,}|(?<![0-9]\.)(?:[0-9]\.){6,}e164\.arpa"
+"""What looks like a number within other text: with a plus sign, long, or as a name of ENUM (RFC 6116 section 3.2), looked for once in a row of digits."""
 
 
 @dataclass(frozen=True)

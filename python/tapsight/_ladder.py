@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tapsight._text import address_text, duration, safe, time_text
+from tapsight._text import address_text, duration, plural, safe, time_text
 
 _TIME = 11
 _LEAST = 22
+_MOST = 16
+"""Ends that have a bar of their own: a crafted call may have thousands, and each line is as wide as all of them."""
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[1m"}
 
 
@@ -46,18 +48,14 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour: bool) -> str:
     """The messages of one call between the addresses that sent them, from top to bottom."""
     rows = list(messages)
-    ends: list[str] = []
-    for row in rows:
-        for name in ("src", "dst"):
-            text = address_text(row[name])
-            if text not in ends:
-                ends.append(text)
+    seen = dict.fromkeys(address_text(row[name]) for row in rows for name in ("src", "dst"))
+    ends = list(seen)[:_MOST]
     gap = max(_LEAST, (width - _TIME - 16) // max(len(ends) - 1, 1))
     places = [_TIME + 7 + at * gap for at in range(len(ends))]
     lines = [safe(title), _header(ends, places)]
     first = rows[0]["ts"] if rows else 0
     for row in rows:
-        src, dst = places[ends.index(address_text(row["src"]))], places[ends.index(address_text(row["dst"]))]
+        between = [address_text(row[name]) for name in ("src", "dst")]
         name = row["method"] or f"{row['status']} {row['cseq_method'] or ''}".strip()
         notes = [
             text
@@ -65,13 +63,18 @@ def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour
             if told
         ]
         label = safe(" ".join([name, *(f"({note})" for note in notes)]))
-        lines.append(
-            _arrow(
-                f"{(row['ts'] - first) / 1e9:.3f} s", label, src, dst, places, _colour(row) if colour else ""
-            )
-        )
+        time = f"{(row['ts'] - first) / 1e9:.3f} s"
+        if not all(end in ends for end in between):
+            media = [f"{row['sdp'] or 'sdp'} {safe(medium)}" for medium in row["media"] or ()]
+            text = "; ".join([f"{between[0]} → {between[1]}: {label}", *media])
+            lines.append(f"{time.rjust(_TIME - 2)}  {text}")
+            continue
+        src, dst = (places[ends.index(end)] for end in between)
+        lines.append(_arrow(time, label, src, dst, places, _colour(row) if colour else ""))
         for medium in row["media"] or ():
             lines.append(_note(f"{row['sdp'] or 'sdp'} {safe(medium)}", src, dst, places))
+    if len(seen) > len(ends):
+        lines.append(f"{plural(len(seen) - len(ends), 'more address', 'more addresses')} without a bar")
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 

@@ -862,7 +862,7 @@ def _show_calls(
     from tapsight._check import format_problem, readable_taps
     from tapsight._sources import problem_with, read_sources
 
-    def read(tap: Tap, table: str, **equal: Any) -> list[dict[str, Any]]:
+    def read(tap: Tap, table: str) -> list[dict[str, Any]]:
         made = rows(tap, table)
         whole = pa.Table.from_batches(list(made.read(_complain if table == "calls" else str)), made.schema)
         # Times as numbers: Python's own have no nanoseconds.
@@ -870,12 +870,14 @@ def _show_calls(
         for name in times:
             whole = whole.set_column(whole.schema.get_field_index(name), name, whole[name].cast(pa.int64()))
         found: list[dict[str, Any]] = whole.to_pylist()
-        return [row for row in found if all(row[name] == value for name, value in equal.items())]
+        return found
 
     problems: list[str] = []
     taps = readable_taps(
         read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
     )
+    if wanted is not None and any("-" in tap.paths for tap in taps):
+        raise ValueError("--ladder reads the capture twice, and standard input can be read once: name a file")
     to_terminal = _to_terminal(output)
     width = os.get_terminal_size().columns if to_terminal else 120
     colour = to_terminal and "NO_COLOR" not in os.environ
@@ -888,12 +890,19 @@ def _show_calls(
         chosen = [(tap, row) for tap, row in all_calls if wanted in {str(row["call"]), row["call_id"]}]
         if not chosen:
             raise ValueError(f"no call has the number or the Call-ID {wanted}: tapsight calls lists them")
+        # Of one Call-ID there may be many calls: each tap is read once for all of them.
+        numbers = {(tap.name, row["call"]) for tap, row in chosen}
+        messages: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for tap in dict.fromkeys(tap for tap, _ in chosen):
+            for message in read(tap, "call_messages"):
+                key = tap.name, message["call"]
+                if key in numbers:
+                    messages.setdefault(key, []).append(message)
         parts = []
         for tap, row in chosen:
             title = f"call {row['call']} at {row['tap']}: {row['caller'] or '?'} → {row['callee'] or '?'}, {row['state']}"
-            parts.append(
-                _ladder.ladder(title, read(tap, "call_messages", call=row["call"]), width, colour=colour)
-            )
+            told = messages.get((tap.name, row["call"]), [])
+            parts.append(_ladder.ladder(title, told, width, colour=colour))
         text = "\n".join(parts)
     with _files.output(output) as file:
         file.write(text.encode("utf-8", "backslashreplace"))

@@ -886,6 +886,11 @@ impl Call {
             // One medium in the clear makes all of it so.
             agreed = if way == "none" { Some(way) } else { agreed.or(Some(way)) };
         }
+        if agreed != Some("none") && (offer.is_cut || answer.is_cut) {
+            // Of the media that were left out, nobody knows.
+            self.encryption = None;
+            return;
+        }
         let Some(agreed) = agreed else { return };
         let is_it = |fact: &&mut Fact| fact.what == "encryption" && fact.hop == hop;
         match self.facts.iter_mut().find(is_it) {
@@ -1085,7 +1090,8 @@ impl Call {
             callee_media: texts(&callee_media),
             encryption: self.encryption.as_deref().map(Cow::Borrowed),
             encryption_offered: texts(&self.encryption_offered),
-            encryption_lost: self.encryption.is_some().then_some(self.encryption_lost),
+            encryption_lost: (self.encryption.is_some() || self.encryption_lost)
+                .then_some(self.encryption_lost),
             redirect_users: texts(&redirect_users),
             redirect_hosts: texts(&redirect_hosts),
             refer_user: self.refer.as_ref().and_then(|(user, _)| text(user)),

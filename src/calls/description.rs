@@ -14,6 +14,8 @@ const MAX_FORMATS: usize = 16;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Description {
     pub sections: Vec<Section>,
+    /// Whether there are more media than are kept.
+    pub is_cut: bool,
 }
 
 /// One medium.
@@ -43,22 +45,22 @@ impl Description {
         let mut direction = "sendrecv";
         let mut has_fingerprint = false;
         let mut has_zrtp = false;
+        let mut is_cut = false;
         let mut sections: Vec<(Section, Marks)> = Vec::new();
         for line in sdp::lines(bytes.get(start..).unwrap_or_default()) {
             if let Line::Media(section) = line {
                 if sections.len() == MAX_SECTIONS {
+                    is_cut = true;
                     break;
                 }
-                let Some(section) = section else { continue };
-                let made = Section {
-                    medium: kept(section.media),
-                    port: section.port,
-                    profile: kept(section.protocol),
-                    direction: direction.to_owned(),
-                    addr,
-                    payloads: payloads(&section),
-                    ..Section::default()
-                };
+                // One that makes no sense keeps its place, so that what is said of it is not taken for that of the one before.
+                let mut made = Section { direction: direction.to_owned(), addr, ..Section::default() };
+                if let Some(section) = section {
+                    made.medium = kept(section.media);
+                    made.port = section.port;
+                    made.profile = kept(section.protocol);
+                    made.payloads = payloads(&section);
+                }
                 sections.push((made, Marks { has_fingerprint, has_zrtp, ..Marks::default() }));
                 continue;
             }
@@ -76,7 +78,7 @@ impl Description {
             return None;
         }
         let sections = sections.into_iter().map(|(section, marks)| section.finished(&marks)).collect();
-        Some(Self { sections })
+        Some(Self { sections, is_cut })
     }
 
     /// The ways of encryption that it offers or agrees to, for media that are not refused.
@@ -217,7 +219,7 @@ mod tests {
             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n\
             m=audio 6056 UDP/TLS/RTP/SAVPF 8\r\nc=IN IP6 2001:db8::1\r\na=fingerprint:sha-1 4A:AD\r\na=sendrecv\r\na=rtcp-mux\r\n\
             m=video 0 RTP/AVP 31\r\na=zrtp-hash:1.10 fe30\r\nm=image 5000 udptl t38\r\n";
-        let Description { sections } = Description::parse(text.as_bytes()).unwrap();
+        let Description { sections, .. } = Description::parse(text.as_bytes()).unwrap();
         let told: Vec<_> = sections.iter().map(|section| (section.summary(), &*section.encryption)).collect();
         assert_eq!(
             told,
@@ -237,5 +239,23 @@ mod tests {
         for cut in 0..text.len() {
             Description::parse(&text.as_bytes()[..cut]);
         }
+    }
+
+    /// RFC 8866 section 5.7: what stands behind `m=` is of that medium, whether its line makes sense or not. RFC 3264 section 6: media of an answer go by
+    /// their place.
+    #[test]
+    fn what_is_said_of_a_line_that_makes_no_sense_is_not_of_the_one_before() {
+        let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 99999 RTP/AVP 0\r\nc=IN IP4 192.0.2.66\r\na=inactive\r\n\
+            m=video 4002 RTP/AVP 31\r\n";
+        let Description { sections, is_cut } = Description::parse(text.as_bytes()).unwrap();
+        let told: Vec<_> = sections.iter().map(Section::summary).collect();
+        assert_eq!(
+            (&*told[0], &*told[2]),
+            ("audio 192.0.2.1:4000 RTP/AVP sendrecv", "video 192.0.2.1:4002 RTP/AVP sendrecv")
+        );
+        assert_eq!((sections.len(), sections[1].port, is_cut), (3, 0, false));
+        let many = ["v=0\r\n", &"m=audio 4000 RTP/AVP 0\r\n".repeat(9)].concat();
+        let many = Description::parse(many.as_bytes()).unwrap();
+        assert_eq!((many.sections.len(), many.is_cut), (8, true));
     }
 }

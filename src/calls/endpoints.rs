@@ -59,6 +59,8 @@ pub struct Endpoints {
     spots: HashMap<Key, VecDeque<Spot>>,
     order: VecDeque<Key>,
     of_calls: HashMap<u64, Vec<Key>>,
+    /// How many places are listed there, those that were forgotten since among them.
+    listed: usize,
     forgotten: u64,
     /// Those whose payload types nobody has asked for yet.
     #[serde(skip)]
@@ -120,6 +122,7 @@ impl Endpoints {
             return;
         }
         self.of_calls.entry(spot.call).or_default().push(key);
+        self.listed += 1;
         spots.push_back(spot);
         if spots.len() > AT_ONE_PLACE {
             // Its place in the order is that of the one that went.
@@ -139,11 +142,30 @@ impl Endpoints {
                 }
             }
         }
+        if self.listed > self.limit.saturating_mul(4) {
+            self.tidy();
+        }
+    }
+
+    /// Leaves out of the lists of calls what was forgotten: a call may go on for ever, and describe another place each time.
+    fn tidy(&mut self) {
+        let Self { spots, of_calls, listed, .. } = self;
+        *listed = 0;
+        of_calls.retain(|&call, keys| {
+            keys.sort_unstable();
+            keys.dedup();
+            keys.retain(|key| spots.get(key).is_some_and(|spots| spots.iter().any(|spot| spot.call == call)));
+            keys.shrink_to_fit();
+            *listed += keys.len();
+            !keys.is_empty()
+        });
     }
 
     /// What a call has described is over.
     pub(super) fn end(&mut self, call: u64, ts: i64) {
-        for key in self.of_calls.remove(&call).unwrap_or_default() {
+        let keys = self.of_calls.remove(&call).unwrap_or_default();
+        self.listed = self.listed.saturating_sub(keys.len());
+        for key in keys {
             for spot in self.spots.get_mut(&key).into_iter().flatten().filter(|spot| spot.call == call) {
                 spot.until.get_or_insert(ts);
             }
@@ -179,6 +201,22 @@ mod tests {
         assert_eq!((at(99_999), at(99_936), at(99_935)), (Some(99_999), Some(99_936), None));
         assert_eq!(endpoints.forgotten(), 100_000 - AT_ONE_PLACE as u64);
         assert_eq!(endpoints.order.len(), AT_ONE_PLACE);
+    }
+
+    /// One call that goes on describes another place each time: what is listed of it is bounded too, and what is still known ends with it.
+    #[test]
+    fn one_call_is_bounded() {
+        let mut endpoints = Endpoints::new(100);
+        for place in 0..10_000_u16 {
+            endpoints.add(0, [1; 16], place, Spot { since: 0, ..spot(1) });
+        }
+        let listed: usize = endpoints.of_calls.values().map(Vec::len).sum();
+        assert_eq!(endpoints.listed, listed);
+        assert!((100..=400).contains(&listed), "{listed}");
+        endpoints.end(1, LATE);
+        assert_eq!((endpoints.listed, endpoints.of_calls.len()), (0, 0));
+        let at = |ts| endpoints.find(0, [1; 16], 9999, ts).map(|spot| spot.call);
+        assert_eq!((at(2 * LATE), at(2 * LATE + 1)), (Some(1), None));
     }
 
     /// What is forgotten for want of room all in all is the oldest, whatever was forgotten at one place.

@@ -57,6 +57,8 @@ const MAX_MESSAGE: usize = 65_536;
 /// Segments of one direction that wait for one before them, and their bytes.
 const MAX_WAITING: usize = 64;
 const MAX_WAITING_BYTES: usize = 262_144;
+/// What a segment that waits takes besides its bytes.
+const WAITING_COST: usize = 256;
 /// Bytes of all that waits: streams and datagrams.
 const MAX_HELD: usize = 1 << 26;
 /// How long segments wait for one before them, nanoseconds: one that was lost is sent again after a second, and after two more (RFC 6298
@@ -488,7 +490,7 @@ impl Stream {
         if self.waiting.is_empty() {
             self.waiting_since = place.ts;
         }
-        self.waiting_bytes += payload.bytes.len();
+        self.waiting_bytes += payload.bytes.len() + WAITING_COST;
         self.waiting.push(Waiting {
             seq,
             wire_len: payload.wire_len,
@@ -504,7 +506,7 @@ impl Stream {
                 self.waiting.iter().position(|waiting| waiting.seq.wrapping_sub(next) as i32 <= 0)
         {
             let Waiting { seq, wire_len, bytes, place } = self.waiting.swap_remove(at);
-            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes.len());
+            self.waiting_bytes = self.waiting_bytes.saturating_sub(bytes.len() + WAITING_COST);
             self.append(seq, wire_len, &bytes, &place, found);
         }
     }

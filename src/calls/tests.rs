@@ -597,6 +597,46 @@ fn far_segments_and_connections_that_begin_again() {
     assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
 }
 
+/// Nine media of which eight have keys: that all are encrypted, nobody can tell who has read eight.
+#[test]
+fn media_beyond_those_that_are_read_may_be_in_clear() {
+    let key = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz\r\n";
+    let calls = |secure: usize, more: &str| {
+        let secure = format!("m=audio 4000 RTP/SAVP 0\r\n{key}").repeat(secure);
+        let described = format!("v=0\r\nc=IN IP4 192.0.2.101\r\nt=0 0\r\n{secure}{more}");
+        let mut messages = session();
+        messages[0].1 = message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "", &described);
+        messages[2].1 = message("SIP/2.0 200 OK", "1 INVITE", TAG, "", &described);
+        row(&over_udp(&messages).table(Table::Calls), 0, "encryption encryption_lost")
+    };
+    assert_eq!(calls(8, ""), "encryption=sdes encryption_lost=false");
+    assert_eq!(calls(8, "m=audio 4016 RTP/AVP 0\r\n"), "encryption=- encryption_lost=-");
+    // One in clear is enough.
+    assert_eq!(
+        calls(0, &format!("m=audio 4016 RTP/AVP 0\r\n{}", "m=audio 4018 RTP/AVP 0\r\n".repeat(8))),
+        "encryption=none encryption_lost=false"
+    );
+}
+
+#[test]
+fn segments_that_wait_take_more_room_than_they_have_bytes() {
+    let mut streams = Streams::new(1 << 14);
+    let mut count = 0;
+    for number in 0..500_000_u32 {
+        let place = Place { src_port: (number % 16_000) as u16, ..Place::default() };
+        let payload = match number / 16_000 {
+            0 => segment(0, SYN, 0, &[]),
+            pass => segment(pass * 2000, 0, 1, b"x"),
+        };
+        streams.take(&place, payload, &mut |_| count += 1);
+    }
+    // 16,000 connections with up to 31 of them each, and 64 MiB for all.
+    assert!(streams.held_bytes() <= 1 << 26, "{}", streams.held_bytes());
+    assert!(streams.evicted > 0);
+    streams.end(&mut |_| count += 1);
+    assert_eq!((streams.held_bytes(), count), (0, 0));
+}
+
 #[test]
 fn what_is_held_is_bounded() {
     // Headers without end in many connections, a start line that is none, and segments that wait for ever.

@@ -213,7 +213,8 @@ impl Flows {
         let ts = packet.ts();
         let clock = self.clock.map_or(ts, |clock| clock.max(ts));
         self.clock = Some(clock);
-        if clock >= self.next_sweep {
+        // Not at the last time that there is, behind which none comes: each packet that has it would be another sweep.
+        if clock > self.next_sweep {
             self.sweep(clock);
         }
         let is_it = |place: &u32| {
