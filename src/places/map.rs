@@ -154,18 +154,19 @@ struct Boundaries {
 }
 
 /// Where the value changes, and to what, in order.
-fn boundaries(mut entries: Vec<Entry>) -> impl Iterator<Item = (u128, u32)> {
-    // Stable, and the heap below breaks ties by position: later ones win.
-    entries.sort_by_key(|entry| entry.first);
+fn boundaries(entries: Vec<Entry>) -> impl Iterator<Item = (u128, u32)> {
+    // The heap below breaks ties by when they were added: later ones win.
+    let mut entries: Vec<_> = entries.into_iter().enumerate().collect();
+    entries.sort_by_key(|(_, entry)| entry.first);
     let mut changes: Vec<(u128, u32)> = Vec::new();
     // Those that hold here, the one that wins on top: rank, smaller, later; then where it ends and what it says.
     let mut open = BinaryHeap::new();
-    let mut coming = entries.iter().enumerate().peekable();
+    let mut coming = entries.iter().peekable();
     let mut at = coming.peek().map(|(_, entry)| entry.first);
     while let Some(here) = at {
-        while let Some((place, entry)) = coming.next_if(|(_, entry)| entry.first <= here) {
+        while let Some(&(added, entry)) = coming.next_if(|(_, entry)| entry.first <= here) {
             let size = entry.last.saturating_sub(entry.first);
-            open.push((entry.rank, std::cmp::Reverse(size), place, entry.last, entry.value));
+            open.push((entry.rank, std::cmp::Reverse(size), added, entry.last, entry.value));
         }
         while open.peek().is_some_and(|&(_, _, _, last, _)| last < here) {
             open.pop();
@@ -427,7 +428,9 @@ mod tests {
         builder.add(range("192.0.2.96", "192.0.2.159"), 0, 4);
         builder.add(range("192.0.2.120", "192.0.2.129"), 1, 5);
         builder.add(range("192.0.2.125", "192.0.2.125"), 0, 6);
-        builder.add(range("::", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), 9, 7);
+        builder.add(range("2001:db8::d2", "2001:db8::21b"), 0, 8);
+        builder.add(range("2001:db8::", "2001:db8::149"), 0, 9);
+        builder.add(range("fe80::", "fe80::ffff"), 9, 7);
         let map = builder.build();
         for (addr, value) in [
             ("192.0.1.255", None),
@@ -440,8 +443,10 @@ mod tests {
             ("192.0.2.130", Some(4)),
             ("192.0.2.160", Some(1)),
             ("192.0.3.0", None),
-            ("::1", Some(7)),
-            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", Some(7)),
+            ("2001:db8::103", Some(9)), // as large, begins before, and later
+            ("2001:db8::150", Some(8)),
+            ("fe80::1", Some(7)),
+            ("fe80::1:0", None),
         ] {
             assert_eq!(get(&map, addr), value, "{addr}");
         }
