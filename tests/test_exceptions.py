@@ -18,7 +18,10 @@ from typer.testing import CliRunner
 import tapsight
 from tapsight._baseline import read_baseline
 from tapsight._check import Result, judge, plain_rows
+from tapsight._options import Options
 from tapsight._policy_tools import schema
+from tapsight.checks import CHECKS
+from tapsight.checks._composite import Composite
 from tapsight.cli import app
 from tapsight.formats import render
 from tapsight.lab import Implant, Scenario, generate
@@ -627,3 +630,55 @@ def test_expires_as_told_on_its_last_days(tmp_path: Path, monkeypatch: pytest.Mo
         lines = CliRunner().invoke(app, ["policy", "check", str(policy)]).output.splitlines()[1:]
         assert [words in line for line in lines if words] == ([True] if words else [])
         assert len(lines) == int(words is not None)
+
+
+# --- Checks of one's own, and those that say what others found -------------------------------------------------------------
+
+OWN = '[checks.no-calls]\nscope = "app == sip"\nexpect = "dst == 203.0.113.10 or src == 203.0.113.10"\nattack = "T1557"\n'
+
+
+def test_checks_of_ones_own_have_exceptions() -> None:
+    flows = [stranger()]
+    plain = run(OWN, flows=flows)
+    assert (verdict(plain, "no-calls")["verdict"], plain.findings["attack"].to_pylist()) == (
+        "fail",
+        [["T1557"]],
+    )
+    result = run(OWN + excepting('between = ["192.0.2.10", "198.51.100.66"]', "no-calls"), flows=flows)
+    assert verdict(result, "no-calls")["verdict"] == "pass"
+    assert (result.exit_code, result.excepted["check"].to_pylist()) == (0, ["no-calls"])
+    with pytest.raises(PolicyError, match='did you mean "no-calls"'):
+        Policy.loads(OWN + excepting('tap = "inside"', "no-cals"))
+
+
+@pytest.mark.parametrize("name", ["eve", "ocsf", "sarif", "stix", "zeek"])
+def test_formats_know_checks_of_ones_own(name: Any) -> None:
+    title = "expect dst == 203.0.113.10 or src == 203.0.113.10"
+    text = render(run(OWN, flows=[stranger()]), name)
+    assert "no-calls" in text or "NoCalls" in text
+    assert title in text or name in {"zeek"}
+    render(run(OWN + excepting('tap = "inside"', "no-calls"), flows=[stranger()]), name)
+
+
+def test_what_says_what_others_found_goes_by_what_counts() -> None:
+    class Both(Composite[Options]):
+        """Signalling and tunnels."""
+
+        id, title, severity, options, of = "both", "Nothing of both", "high", Options, ("V1", "A1")
+
+    flows = [stranger()]
+    policies = (PEERS, PEERS + excepting(STRANGER))
+    results = [judge(examination(flows=flows), Policy.loads(text), checks=[Both]) for text in policies]
+    assert [verdict(result, "both")["verdict"] for result in results] == ["fail", "pass"]
+    assert [result.exit_code for result in results] == [1, 0]
+
+
+def test_what_says_what_others_found_has_no_findings_to_except(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Both(Composite[Options]):
+        """Signalling and tunnels."""
+
+        id, title, severity, options, of = "M0", "Nothing of both", "high", Options, ("V1", "A1")
+
+    monkeypatch.setitem(CHECKS, "M0", Both)
+    with pytest.raises(PolicyError, match="M0 has no findings, but says what others find: name V1 or A1"):
+        Policy.loads(excepting('tap = "inside"', "M0"))

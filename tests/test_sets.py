@@ -22,6 +22,7 @@ from tapsight._check import Result, judge, plain_rows
 from tapsight._options import within
 from tapsight._readings import MOST, Reading, readings, settled_calls
 from tapsight._sets import Dated, Members, end_text, moment_text, read_time
+from tapsight.checks._custom import custom_check
 from tapsight.cli import app
 from tapsight.lab import Scenario, generate
 from tapsight.policy import Policy, PolicyError
@@ -595,3 +596,50 @@ def test_a_call_is_judged_by_what_counted_when_it_began() -> None:
     assert (row["verdict"], row["path"], row["peers"]) == ("unknown", "unknown", "pass")
     assert row["reason"] == "path: the policy changed meanwhile"
     assert settled_calls(parts, [after, after]).drop_columns(["began"]).equals(after.drop_columns(["began"]))
+
+
+VOICE = (
+    "[sets]\nvoice = [{ member = 210, until = 2025-12-31 }, 211]\n"
+    '[checks.voice-vlans]\nscope = "app == rtp"\nexpect = "vlan in voice"\nby = "vlan"\n'
+)
+
+
+def test_checks_of_ones_own_go_by_the_time_as_well() -> None:
+    before = rtp(vlan=210, first_ts=MIDNIGHT - 60 * SECOND, last_ts=MIDNIGHT - 1)
+    after = rtp(vlan=210, first_ts=MIDNIGHT, last_ts=MIDNIGHT + SECOND)
+    for flows, word in (([before], "pass"), ([after], "fail"), ([rtp(vlan=211)], "pass")):
+        assert verdict(run(VOICE, flows, *FROM_EVE_TO_NOON), "voice-vlans")["verdict"] == word
+    assert verdict(run(VOICE, [after], MIDNIGHT, MIDNIGHT + SECOND), "voice-vlans")["verdict"] == "fail"
+    assert len(readings(Policy.loads(VOICE), *FROM_EVE_TO_NOON)) == 2
+    # Of another set, they know nothing.
+    other = VOICE.replace("in voice", "in (210, 211)")
+    assert len(readings(Policy.loads(other), *FROM_EVE_TO_NOON)) == 1
+
+
+def test_what_a_program_brings_along_is_asked_once() -> None:
+    times: list[int] = []
+
+    class Counter:
+        id, title, severity, table, columns = (
+            "counter",
+            "Is asked once",
+            "low",
+            "flows",
+            ("packets", "first_ts"),
+        )
+
+        def judge(self, batches: Any) -> Any:
+            times.append(sum(batch.num_rows for batch in batches))
+            finding = {"key": "k", "sentence": "It is there.", "packets": 1, "tap": "inside", "frames": [1]}
+            stamps = {"first_ts": MIDNIGHT - 1, "last_ts": MIDNIGHT + 1}
+            return tapsight.Judged(1, 1, pa.Table.from_pylist([{**finding, **stamps}]))
+
+    policy = Policy.loads(UNTIL_NEW_YEAR)
+    taps = [tap(first_ts=FROM_EVE_TO_NOON[0], last_ts=FROM_EVE_TO_NOON[1])]
+    assert len(readings(policy, *FROM_EVE_TO_NOON)) == 2
+    seen = examination(flows=[flow()], taps=taps)
+    result = judge(seen, policy, checks=[custom_check(Counter())])
+    assert times == [1]
+    assert verdict(result, "counter")["verdict"] == "fail"
+    (finding,) = plain_rows(result.findings)
+    assert finding["sentence"] == "It is there."

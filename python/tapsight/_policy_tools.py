@@ -115,7 +115,8 @@ def compare(
         came = tuple(sentence for key, sentence in second.items() if key not in first)
         went = tuple(sentence for key, sentence in first.items() if key not in second)
         if old != new or came or went:
-            changes.append(Change(id_, _title(id_), old, new, came, went))
+            title = next(rows[id_]["title"] for rows in verdicts if id_ in rows)
+            changes.append(Change(id_, title, old, new, came, went))
     return changes, results[1].problems
 
 

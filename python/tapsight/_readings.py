@@ -65,11 +65,7 @@ def readings(policy: Policy | None, first: int, last: int) -> list[Reading]:
     for part in parts[1:]:
         before = merged[-1]
         # Not all sets are of something that is judged.
-        if (
-            part.policy is not None
-            and before.policy is not None
-            and part.policy.checks == before.policy.checks
-        ):
+        if part.policy is not None and before.policy is not None and part.policy.says_as(before.policy):
             merged[-1] = dataclasses.replace(before, last=part.last)
         else:
             merged.append(part)

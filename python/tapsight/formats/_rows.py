@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tapsight._check import plain_rows
 from tapsight._text import time_text
-from tapsight.checks import CHECKS
-from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,27 +16,27 @@ if TYPE_CHECKING:
 
 def findings(result: Result) -> Iterator[dict[str, Any]]:
     """The findings as plain values, with ``name`` (who says it) and ``title``; times are integers, nanoseconds."""
-    return _rows(result.findings)
+    return _rows(result.findings, result)
 
 
 def excepted(result: Result) -> Iterator[dict[str, Any]]:
     """Those that an exception covers, as :func:`findings`, with ``owner``, ``reason`` and ``expires``."""
-    return _rows(result.excepted)
+    return _rows(result.excepted, result)
 
 
-def _rows(table: pa.Table) -> Iterator[dict[str, Any]]:
+def _rows(table: pa.Table, result: Result) -> Iterator[dict[str, Any]]:
     import polars as pl
 
+    titles = {row["check"]: row["title"] for row in result.verdicts.select(["check", "title"]).to_pylist()}
     times = pl.DataFrame(table).select(pl.col("first_ts", "last_ts").dt.timestamp("ns"))
     for row, (first, last) in zip(plain_rows(table), times.iter_rows(), strict=True):
         family = (row["check"] or row["detector"]).partition(".")[0]
-        about = CHECKS.get(family) or DETECTORS[family]
         name = row["check"] or row["detector"]
         yield {
             **row,
             "name": name,
             "family": family,
-            "title": about.title,
+            "title": titles[family],
             "first_ns": first,
             "last_ns": last,
         }

@@ -72,11 +72,12 @@ def render(result: Result) -> str:
 
 
 def _rule(row: dict[str, Any]) -> dict[str, Any]:
-    about = CHECKS.get(row["check"]) or DETECTORS[row["check"]]
+    about = CHECKS.get(row["check"]) or DETECTORS.get(row["check"])
     return {
         "id": row["check"],
         "shortDescription": {"text": row["title"]},
-        "help": {"text": about.explain()},
+        # Of a check of one's own, the title is all that there is.
+        "help": {"text": about.explain() if about is not None else row["title"]},
         "defaultConfiguration": {"level": LEVEL[row["severity"]]},
     }
 
