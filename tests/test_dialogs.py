@@ -558,9 +558,9 @@ def test_media_of_which_nobody_saw_the_call_leave_the_question_open(tmp_path: Pa
     (tmp_path / "p.toml").write_text("[checks.A4]\nenabled = false\n")
     off = tapsight.check(tmp_path / "t.pcap", policy=tmp_path / "p.toml", threads=1)
     assert off.answers[0].because == "A4: switched off by the policy"
-    assert [each.answer for each in tapsight.check(quiet, policy=tmp_path / "p.toml", threads=1).answers[:2]] == [
-        "no sign"
-    ] * 2
+    assert [
+        each.answer for each in tapsight.check(quiet, policy=tmp_path / "p.toml", threads=1).answers[:2]
+    ] == ["no sign"] * 2
 
 
 @pytest.mark.parametrize("kind", [kind.kind for kind in dialogs.KINDS])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapsight._check import as_json, version
-from tapsight.checks import CHECKS
+from tapsight.detectors import DETECTORS
 from tapsight.findings import attack, period, technique_names
 from tapsight.formats import _rows
 
@@ -31,7 +31,7 @@ def render(result: Result) -> str:
     }
     objects = [_detection(row, metadata) for row in _rows.findings(result)]
     _, last = period(result.taps)
-    verdicts = (row for row in result.verdicts.to_pylist() if row["check"] in CHECKS)
+    verdicts = (row for row in result.verdicts.to_pylist() if row["check"] not in DETECTORS)
     objects += [_compliance(row, last, metadata) for row in verdicts]
     return "".join(as_json(each) + "\n" for each in objects)
 

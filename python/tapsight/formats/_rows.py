@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from tapsight._check import plain_rows
 from tapsight._text import time_text
-from tapsight.checks import CHECKS
-from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
     from tapsight._check import Result
@@ -19,15 +17,15 @@ def findings(result: Result) -> Iterator[dict[str, Any]]:
     import polars as pl
 
     times = pl.DataFrame(result.findings).select(pl.col("first_ts", "last_ts").dt.timestamp("ns"))
+    titles = {row["check"]: row["title"] for row in result.verdicts.to_pylist()}
     for row, (first, last) in zip(plain_rows(result.findings), times.iter_rows(), strict=True):
         family = (row["check"] or row["detector"]).partition(".")[0]
-        about = CHECKS.get(family) or DETECTORS[family]
         name = row["check"] or row["detector"]
         yield {
             **row,
             "name": name,
             "family": family,
-            "title": about.title,
+            "title": titles.get(family, family),
             "first_ns": first,
             "last_ns": last,
         }

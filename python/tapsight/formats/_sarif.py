@@ -68,11 +68,12 @@ def render(result: Result) -> str:
 
 
 def _rule(row: dict[str, Any]) -> dict[str, Any]:
-    about = CHECKS.get(row["check"]) or DETECTORS[row["check"]]
+    about = CHECKS.get(row["check"]) or DETECTORS.get(row["check"])
     return {
         "id": row["check"],
         "shortDescription": {"text": row["title"]},
-        "help": {"text": about.explain()},
+        # A check of one's own has no other words than its title.
+        "help": {"text": about.explain() if about is not None else row["title"]},
         "defaultConfiguration": {"level": LEVEL[row["severity"]]},
     }
 
