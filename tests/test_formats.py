@@ -51,7 +51,14 @@ def nothing() -> tapsight.Result:
     return judge(examination(taps=[], claims=[claim("A5.span-both", report=False)]), None)
 
 
-@pytest.fixture(params=["mirrored", "hostile", "nothing"])
+@pytest.fixture(scope="module")
+def own() -> tapsight.Result:
+    """A check of the policy's own fails, and one passes."""
+    policy = '[checks.no-telnet]\nexpect = "app != telnet"\n[checks.no-ssh]\nexpect = "app != ssh"\n'
+    return judge(examination(flows=[flow(app="telnet", traffic="management")]), Policy.loads(policy))
+
+
+@pytest.fixture(params=["mirrored", "hostile", "nothing", "own"])
 def result(request: pytest.FixtureRequest) -> tapsight.Result:
     found: tapsight.Result = request.getfixturevalue(request.param)
     return found

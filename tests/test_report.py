@@ -264,6 +264,14 @@ def test_a_page_of_captures_that_are_gone_says_so(tmp_path: Path) -> None:
     assert "could not be read again" in (tmp_path / "page.html").read_text("utf-8")
 
 
+def test_a_check_of_the_policy_has_its_title(tmp_path: Path) -> None:
+    policy = '[checks.no-telnet]\nexpect = "app != telnet"\ntitle = "Nobody uses Telnet"\n'
+    rows = [flow(app="telnet", traffic="management")]
+    judge(examination(flows=rows), Policy.loads(policy)).report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert re.search(r"<h3>.* Nobody uses Telnet <span", text)
+
+
 def test_nothing_found_and_nothing_there(tmp_path: Path) -> None:
     result = judge(examination(taps=[tap()], claims=[claim("A5.span-both", report=False)]), None)
     result.report(tmp_path / "page.html")

@@ -139,6 +139,8 @@ def test_nothing_is_overwritten_and_nothing_is_left_half(
     for name in ("file", "link"):
         with pytest.raises(OSError, match="no folder of its own"):
             lab.write_tables(tmp_path / name)
+    with pytest.raises(OSError, match="no folder that you may write to"):
+        lab.write_tables(tmp_path / "file" / "within")
     with pytest.raises(ValueError, match="no format"):
         lab.write_tables(tmp_path / "new", "xlsx")  # type: ignore[arg-type]
     (tmp_path / "empty").mkdir()

@@ -59,11 +59,18 @@ def hostile() -> tapsight.Result:
 
 
 @pytest.fixture(scope="module")
+def own() -> tapsight.Result:
+    """A check of the policy's own."""
+    policy = '[checks.no-telnet]\nexpect = "app != telnet"\n'
+    return judge(examination(flows=[flow(app="telnet", traffic="management")]), Policy.loads(policy))
+
+
+@pytest.fixture(scope="module")
 def nothing() -> tapsight.Result:
     return judge(examination(taps=[]), None)
 
 
-RESULTS = ("lab", "one_tap", "hostile", "nothing")
+RESULTS = ("lab", "one_tap", "hostile", "own", "nothing")
 
 
 @pytest.fixture(params=RESULTS)

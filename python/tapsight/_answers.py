@@ -181,7 +181,7 @@ def not_shown(verdicts: Sequence[Mapping[str, Any]], lacks: Mapping[str, Lack]) 
 
     _, briefly = settling()
     judged = {row["check"] for row in verdicts}
-    unasked = [id_ for id_ in CHECKS if id_ not in judged]
+    unasked = [id_ for id_, each in CHECKS.items() if each.pack is None and id_ not in judged]
     by: dict[str, list[str]] = {_UNSAID: unasked} if unasked else {}
     for row in verdicts:
         if row["verdict"] == "unknown":

@@ -281,7 +281,7 @@ def require_room(directory: str | os.PathLike[str]) -> None:
     """Makes sure that nothing would be overwritten.
 
     Raises:
-        OSError: There is something of that name that is not an empty folder.
+        OSError: There is something of that name that is not an empty folder, or it cannot be made.
     """
     place = Path(directory)
     if place.is_dir() and not place.is_symlink():
@@ -289,6 +289,10 @@ def require_room(directory: str | os.PathLike[str]) -> None:
             raise OSError(errno.ENOTEMPTY, "is not empty, and tables overwrite nothing", str(place))
     elif place.exists() or place.is_symlink():
         raise OSError(errno.ENOTDIR, "is there and no folder of its own", str(place))
+    # It is made beside what is there, and told before captures are read for hours.
+    above = next(parent for parent in place.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, "is no folder that you may write to", str(above))
 
 
 def write(

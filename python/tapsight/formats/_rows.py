@@ -36,7 +36,7 @@ def _rows(table: pa.Table, result: Result) -> Iterator[dict[str, Any]]:
             **row,
             "name": name,
             "family": family,
-            "title": titles[family],
+            "title": titles.get(family, family),
             "first_ns": first,
             "last_ns": last,
         }

@@ -76,7 +76,7 @@ def _rule(row: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": row["check"],
         "shortDescription": {"text": row["title"]},
-        # Of a check of one's own, the title is all that there is.
+        # A check of one's own has no other words than its title.
         "help": {"text": about.explain() if about is not None else row["title"]},
         "defaultConfiguration": {"level": LEVEL[row["severity"]]},
     }

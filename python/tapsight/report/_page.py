@@ -18,8 +18,6 @@ from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._exceptions import exception_lines
 from tapsight._text import begin, duration, listing, percent, plural, safe, time_text, traffic_text
-from tapsight.checks import CHECKS
-from tapsight.detectors import DETECTORS
 from tapsight.findings import attack, period
 from tapsight.report._moments import MOST, Moments
 from tapsight.report._pictures import chart_svg, copy_svg, way_svg
@@ -103,6 +101,7 @@ class _Page:
         self.title = title
         self.folder = Path(path).absolute().parent
         self.evidence = Path(evidence) if evidence is not None else None
+        self.titles = {row["check"]: row["title"] for row in result.verdicts.to_pylist()}
         self.charts: dict[str, alt.Chart | alt.LayerChart] = {}
         self.diagrams: dict[str, str] = {}
 
@@ -260,10 +259,10 @@ class _Page:
                     }
                 )
         return {
-            "first": _named(first),
+            "first": _named(first, self.titles),
             "facts": facts,
             "pictures": pictures,
-            "others": [_named(row) for row in members[1:]],
+            "others": [_named(row, self.titles) for row in members[1:]],
             "proof": self.proof(first),
         }
 
@@ -451,12 +450,12 @@ def left_out(result: Result) -> list[str]:
     return lines
 
 
-def _named(row: Mapping[str, Any]) -> dict[str, Any]:
+def _named(row: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
     family = (row["check"] or row["detector"]).partition(".")[0]
     return {
         "id": row["id"],
         "severity": row["severity"],
-        "title": (CHECKS.get(family) or DETECTORS[family]).title,
+        "title": titles.get(family, family),
         "name": " / ".join(filter(None, (row["check"], row["detector"]))),
         "sentence": row["sentence"],
     }
