@@ -136,7 +136,7 @@ class _Page:
             "n_more": max(0, result.findings.num_rows - MOST),
             "left_out": left_out(result),
             "excepted": [
-                {**_named(row), "by": f"{row['owner']}, {row['reason']}, until {row['expires']}"}
+                {**_named(row, self.titles), "by": f"{row['owner']}, {row['reason']}, until {row['expires']}"}
                 for row in plain_rows(result.excepted.slice(0, MOST))
             ],
             "n_excepted": result.excepted.num_rows,
