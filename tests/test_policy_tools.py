@@ -48,7 +48,7 @@ def test_the_schema_accepts_the_policy_of_the_lab(mirrored: Generated) -> None:
     "text",
     [
         "[set]\n",
-        "[checks.V9]\n",
+        "[checks.V99]\n",
         "[checks.V1]\nseverty = 'low'\n",
         "[checks.V1]\nseverity = 'hihg'\n",
         "[checks.V1]\nmin_coverage = 1.5\n",
