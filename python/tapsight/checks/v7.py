@@ -24,7 +24,7 @@ from tapsight.checks._base import (
     plain,
 )
 from tapsight.checks._special import GROUPS
-from tapsight.checks._tables import ReadOnceError
+from tapsight.checks._tables import ReadOnceError, doubt_about
 from tapsight.checks._talks import end
 
 ICMP = (1, 58)
@@ -132,7 +132,7 @@ class V7(Check[V7Options]):
         )
         taps = judged["tap"].n_unique()
         note = "with one tap, nobody can tell whether code points are kept" if taps == 1 else None
-        doubt = None if seen.captures.is_whole else "the captures of earlier runs cannot be read again"
+        doubt = doubt_about("packets", seen)
         return Judgement(
             scope,
             findings,
