@@ -36,7 +36,9 @@ def sentences(result: Result, check: str) -> list[str]:
     return [row["sentence"] for row in rows if row["check"] == check]
 
 
-def frame(src: str = INSIDE, dst: str = OUTSIDE, by: str = OURS, to: str = THEIRS, **other: Any) -> dict[str, Any]:
+def frame(
+    src: str = INSIDE, dst: str = OUTSIDE, by: str = OURS, to: str = THEIRS, **other: Any
+) -> dict[str, Any]:
     """A flow with MAC addresses."""
     return flow(src, dst, eth_src=mac(by), eth_dst=mac(to), **other)
 
@@ -45,7 +47,9 @@ def test_the_pack_judges_only_where_it_is_asked_for() -> None:
     names = ["I2", "I3", "I4"]
     assert not set(names) & set(run("").verdicts["check"].to_pylist())
     every = run('packs = ["carrier-internet"]\n', flow("10.0.0.1", "10.0.0.2"))
-    for name, needs in zip(names, ("`allow` in [checks.I2]", "`customers` in [checks.I3]", "`own`"), strict=True):
+    for name, needs in zip(
+        names, ("`allow` in [checks.I2]", "`customers` in [checks.I3]", "`own`"), strict=True
+    ):
         assert told(every, name)[::2] == ("unknown", 0)
         if name != "I4":
             assert why(every, name) == f"needs set {needs}"
@@ -101,8 +105,10 @@ def test_i2_limits_entries_to_sources_and_taps() -> None:
     result = run(policy, *flows)
     assert told(result, "I2") == ("fail", 130, 130, 1)
     assert sentences(result, "I2") == [
-        f"30 packets in 1 conversation, such as from {INSIDE} to {OUTSIDE}, left by the device with MAC {WRONG}, "
-        "from 2026-01-01 12:00:00 UTC until 2026-01-01 12:01:00 UTC (on border); the policy lists other ways for them."
+        (
+            f"30 packets in 1 conversation, such as from {INSIDE} to {OUTSIDE}, left by the device with MAC {WRONG}, "
+            "from 2026-01-01 12:00:00 UTC until 2026-01-01 12:01:00 UTC (on border); the policy lists other ways for them."
+        )
     ]
 
 
@@ -115,7 +121,9 @@ def test_i2_one_of_several_entries_suffices() -> None:
 
 def test_i2_shows_a_second_next_hop_of_the_lab(tmp_path: Path) -> None:
     """The lab's fork sends copies to another next hop, whose MAC address the policy does not list."""
-    files = generate(Scenario(seconds=8, calls=2, downloads=10, implants=(Implant("fork", only="voice"),)), tmp_path)
+    files = generate(
+        Scenario(seconds=8, calls=2, downloads=10, implants=(Implant("fork", only="voice"),)), tmp_path
+    )
     honest = generate(Scenario(seconds=8, calls=2, downloads=10), tmp_path / "honest")
     seen = tapsight.open(str(honest.outside), columns=["dst", "eth_dst"]).to_polars()
     outward = seen.filter(seen["dst"].bin.encode("hex").str.ends_with("cb007114"))["eth_dst"].unique()
@@ -132,7 +140,9 @@ def test_i2_shows_a_second_next_hop_of_the_lab(tmp_path: Path) -> None:
 
 PORT = '[checks.I3]\ncustomers = [{ name = "bakery", vlans = [101], prefixes = ["192.0.2.0/28"] }]\n'
 KNOWN = f'{PORT}own_macs = ["{OURS}"]\n'
-BY_MAC = f'[checks.I3]\ncustomers = [{{ macs = ["{THEIRS}"], prefixes = ["192.0.2.0/28", "2001:db8:7::/48"] }}]\n'
+BY_MAC = (
+    f'[checks.I3]\ncustomers = [{{ macs = ["{THEIRS}"], prefixes = ["192.0.2.0/28", "2001:db8:7::/48"] }}]\n'
+)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +197,11 @@ def test_i3_all_that_an_entry_says_has_to_fit() -> None:
     result = run(policy, *flows)
     assert told(result, "I3") == ("fail", 109, 109, 1)
     assert sentences(result, "I3") == [
-        "9 packets in 1 conversation came from the port of 192.0.2.0/28 with sources that are not the customer's, such as from "
-        f"198.51.100.66 to {OUTSIDE}, brought by the device with MAC {THEIRS} in VLAN 101, from 2026-01-01 12:00:00 UTC until "
-        "2026-01-01 12:01:00 UTC (on access)."
+        (
+            "9 packets in 1 conversation came from the port of 192.0.2.0/28 with sources that are not the customer's, such as from "
+            f"198.51.100.66 to {OUTSIDE}, brought by the device with MAC {THEIRS} in VLAN 101, from 2026-01-01 12:00:00 UTC until "
+            "2026-01-01 12:01:00 UTC (on access)."
+        )
     ]
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from conftest import capture_index
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.rtp import RTP
@@ -16,6 +18,7 @@ from tables import sip as sip_flow
 
 import tapsight
 from tapsight._check import Result, judge
+from tapsight.checks.v5 import packet_sizes
 from tapsight.lab import sip
 from tapsight.policy import Policy, PolicyError
 
@@ -125,7 +128,9 @@ def test_the_pack_judges_only_where_it_is_asked_for() -> None:
 # --- V3 ---------------------------------------------------------------------------------------------------------------
 
 INTERCONNECT = '[checks.V3]\ninterconnect = ["198.51.100.0/24", "203.0.113.0/28"]\n'
-LINKS = '[checks.V3]\ninternet_vlans = [30]\ninternet_macs = ["02:00:00:00:00:99"]\ninternet_taps = ["transit"]\n'
+LINKS = (
+    '[checks.V3]\ninternet_vlans = [30]\ninternet_macs = ["02:00:00:00:00:99"]\ninternet_taps = ["transit"]\n'
+)
 GTP = {"encap": "gtpu", "outer_src": "198.51.100.33", "protocol": 6, "app": "http", "basis": "port"}
 GRE = {"encap": "gre", "outer_src": "198.51.100.1", "outer_dst": "192.0.2.1"}
 
@@ -181,8 +186,10 @@ def test_v3_counts_and_says_what_it_found() -> None:
     result = run(INTERCONNECT, *flows)
     assert told(result, "V3") == ("fail", 240, 207, 1)
     assert sentences(result, "V3") == [
-        f"107 packets of voice (sip) in 1 conversation went over the public internet between {X} and {A}, "
-        "from 2026-01-01 12:00:00 UTC until 2026-01-01 12:01:00 UTC (on inside), where others can read them."
+        (
+            f"107 packets of voice (sip) in 1 conversation went over the public internet between {X} and {A}, "
+            "from 2026-01-01 12:00:00 UTC until 2026-01-01 12:01:00 UTC (on inside), where others can read them."
+        )
     ]
     assert why(result, "V3") == (
         "not judged: only the port says what it is; one end is private or unknown, and the other is not listed"
@@ -282,10 +289,33 @@ def test_v5_finds_the_one_real_stream_of_srtp(captures: Path) -> None:
     counts = {
         "gteissier__srtp-decrypt/marseillaise-srtp.pcap": ("pass", 11885, 11885, 0),
         "sippy__rtpproxy/tests__acct_rtcp_hep__rtcp.a.pcap": ("fail", 233, 233, 1),
-        "asterisk__testsuite/tests__codecs__opus__fec__16_bit_48khz_60_fec_rtp.pcapng": ("unknown", 2997, 0, 0),
+        "asterisk__testsuite/tests__codecs__opus__fec__16_bit_48khz_60_fec_rtp.pcapng": (
+            "unknown",
+            2997,
+            0,
+            0,
+        ),
     }
     for name, expected in counts.items():
         assert told(tapsight.check(str(captures / name), policy=policy), "V5") == expected
+
+
+def test_v5_lengths_of_real_streams_tell_srtp(captures: Path) -> None:
+    """Of all streams of PCMU or PCMA alone, one is SRTP: the project that has it says so."""
+    told_by: dict[str | None, list[str]] = {"plain": [], "tagged": [], None: []}
+    for row in capture_index():
+        if not {"rtp", "sip"} & set(row["tags"].split(",")):
+            continue
+        media = tapsight.media(str(captures / row["file"])).to_polars()
+        media = media.filter(
+            pl.col("packets") >= 3,
+            pl.col("payload_types").list.len() == 1,
+            pl.col("payload_type").is_in([0, 8]),
+        )
+        for size in media.select(size=packet_sizes())["size"]:
+            told_by[size].append(row["file"])
+    assert told_by["tagged"] == ["gteissier__srtp-decrypt/marseillaise-srtp.pcap"]
+    assert (len(told_by["plain"]), len(told_by[None])) == (13, 2)
 
 
 # --- V6, V9 -----------------------------------------------------------------------------------------------------------
@@ -370,8 +400,10 @@ def test_v7_code_points_are_kept_from_tap_to_tap(tmp_path: Path) -> None:
     result = heard(tmp_path, EF, here, there)
     assert told(result, "V7") == ("fail", 120, 120, 1)
     assert sentences(result, "V7") == [
-        f"60 packets between {A} and {B} (rtp) went with DSCP 34 (AF41), from 2026-01-01 00:00:00 UTC until "
-        f"2026-01-01 00:00:01 UTC (on tap1), not with 46 (EF)."
+        (
+            f"60 packets between {A} and {B} (rtp) went with DSCP 34 (AF41), from 2026-01-01 00:00:00 UTC until "
+            f"2026-01-01 00:00:01 UTC (on tap1), not with 46 (EF)."
+        )
     ]
     # Both are listed, and yet something rewrote them.
     both = heard(tmp_path, "[checks.V7]\nvoice = [46, 34]\n", here, there)
@@ -391,8 +423,9 @@ def test_v7_needs_captures_that_can_be_read_twice() -> None:
 
 CODECS = '[checks.V8]\ncodecs = ["pcma", "AMR-WB"]\npacket_times = [20]\n'
 DYNAMIC = tuple(
-    sip.audio(host, port, "rtpmap:96 AMR-WB/16000", "rtpmap:97 opus/48000/2", "rtpmap:101 telephone-event/8000")
-    .replace(" RTP/AVP 8", " RTP/AVP 8 96 97 101")
+    sip.audio(
+        host, port, "rtpmap:96 AMR-WB/16000", "rtpmap:97 opus/48000/2", "rtpmap:101 telephone-event/8000"
+    ).replace(" RTP/AVP 8", " RTP/AVP 8 96 97 101")
     for host, port in ((A, 20000), (B, 30000))
 )
 
@@ -435,7 +468,9 @@ def test_v8_says_what_is_wrong(tmp_path: Path) -> None:
     assert " were opus (payload type 97), which the policy does not list, " in text(
         CODECS, *call(*DYNAMIC), *stream(A, B, kind=97, step=960)
     )
-    assert " held 30 ms each, which the policy does not list, " in text(CODECS, *stream(A, B, step=240, size=240))
+    assert " held 30 ms each, which the policy does not list, " in text(
+        CODECS, *stream(A, B, step=240, size=240)
+    )
     assert " had payload type 111, which neither their call nor a standard knows, " in text(
         CODECS, *call(*DYNAMIC), *stream(A, B, kind=111, step=320)
     )
@@ -494,7 +529,9 @@ def test_v10_does_not_judge_calls_of_which_nobody_saw_the_number(tmp_path: Path)
     result = heard(tmp_path, NATIONAL, [*call(*CLEAR, user="112"), *hello])
     assert told(result, "V10") == ("pass", 2, 1, 0)
     assert told(heard(tmp_path, NATIONAL, late), "V10")[::2] == ("unknown", 0)
-    assert told(heard(tmp_path, f"{NATIONAL}min_coverage = 0.9\n", [*call(*CLEAR, user="112"), *hello]), "V10") == (
+    assert told(
+        heard(tmp_path, f"{NATIONAL}min_coverage = 0.9\n", [*call(*CLEAR, user="112"), *hello]), "V10"
+    ) == (
         "unknown",
         2,
         1,
@@ -525,5 +562,3 @@ def test_v10_of_real_calls(captures: Path) -> None:
     assert told(tapsight.check(name, policy=Policy.loads(policy.format(X))), "V10") == ("fail", 2, 2, 1)
     listed = Policy.loads(policy.format("212.242.33.35"))
     assert told(tapsight.check(name, policy=listed), "V10") == ("pass", 2, 2, 0)
-
-

@@ -67,8 +67,9 @@ class V5(Check[V5Options]):
         on no encryption are nobody's concern here unless ``encrypted`` has an end of them. Copies in mirror sessions listed under I6 are left out.
         That keys are any good is not judged.
 
-    Source: catalogue of policy checks, V5 (contract); RFC 3711; RFC 4568; RFC 5763; RFC 3551. That packet lengths tell is our own reasoning from these;
-    of 23 streams of PCMU and PCMA in public captures, the one of SRTP is the one with tags.
+    Source: catalogue of policy checks, V5 (contract); RFC 3711; RFC 4568; RFC 5763; RFC 3551. That lengths of packets tell follows from these and stands in
+    none of them. Measured: of 16 streams of PCMU or PCMA alone in captures of other projects, lengths tell 13 to be in the clear and one, which is SRTP,
+    to have tags; of two they do not tell.
     """
 
     id = "V5"
@@ -89,7 +90,7 @@ class V5(Check[V5Options]):
             bound=bound | media["bound"].fill_null(value=False),
             agreed=pl.col("encryption") != "none",
             had=pl.col("had").fill_null(value=False),
-            size=_size(),
+            size=packet_sizes(),
         )
         said = pl.col("agreed").fill_null(value=False)
         media = media.filter(said | pl.col("had") | pl.col("bound"))
@@ -150,7 +151,7 @@ def _agreements(seen: Observed, options: V5Options) -> pl.DataFrame:
     return found.join(had, on=CALL, how="left", maintain_order="left")
 
 
-def _size() -> pl.Expr:
+def packet_sizes() -> pl.Expr:
     """What packets hold beside a byte for each sample: ``plain``, nothing; ``tagged``, a tag of SRTP; null where that cannot be told."""
     types = pl.col("payload_types")
     alone = (types.list.len() == 1) & types.list.first().is_in(list(SAMPLED))

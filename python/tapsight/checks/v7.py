@@ -250,8 +250,6 @@ def _with_changed(rows: pl.DataFrame) -> pl.DataFrame:
     first_tap = pl.col("tap").sort_by("first_ts").first().over(_STREAM)
     at_first = rows.filter(pl.col("tap") == first_tap).select(*_STREAM, "dscp").unique()
     at_first = at_first.with_columns(is_first=pl.lit(value=True))
-    rows = rows.join(
-        at_first, on=[*_STREAM, "dscp"], how="left", nulls_equal=True, maintain_order="left"
-    )
+    rows = rows.join(at_first, on=[*_STREAM, "dscp"], how="left", nulls_equal=True, maintain_order="left")
     is_voice = pl.col("kind").is_in(["media", "signalling"])
     return rows.with_columns(changed=is_voice & pl.col("is_first").is_null())
