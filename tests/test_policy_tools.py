@@ -69,6 +69,9 @@ def test_a_first_policy_of_nothing_is_one() -> None:
     assert states["V2"] == "off"
     assert states["I6"] == "judges"
     assert states["C1"] == "needs set `allow` in [checks.C1]"
+    assert states["V9"] == 'not asked for: packs = ["carrier-voice"]'
+    states = {row.check: row.state for row in standings(Policy.loads('packs = ["carrier-voice"]'))}
+    assert (states["V9"], states["V4"]) == ("judges", "needs set `encrypted` in [checks.V4]")
 
 
 def test_a_first_policy_of_captures_lists_what_they_show(mirrored: Generated) -> None:
