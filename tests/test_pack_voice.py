@@ -284,6 +284,14 @@ def test_v5_a_call_that_goes_on_without_keys(tmp_path: Path) -> None:
     assert text.endswith(": their call had agreed on keys, and then went on without.")
 
 
+def test_v5_is_of_calls(tmp_path: Path) -> None:
+    """That a call agreed on keys does not make it an encrypted one."""
+    packets = [*call(*KEYED), *stream(A, B)]
+    for policy, word in (("", "pass"), (PACK, "fail")):
+        (row,) = heard(tmp_path, policy, packets).calls.to_pylist()
+        assert row["encrypted"] == word
+
+
 def test_v5_finds_the_one_real_stream_of_srtp(captures: Path) -> None:
     policy = Policy.loads('[checks.V5]\nencrypted = ["0.0.0.0/0"]\n')
     counts = {
@@ -528,7 +536,16 @@ def test_v10_does_not_judge_calls_of_which_nobody_saw_the_number(tmp_path: Path)
     # A call with its beginning, one over TLS, and one that began before.
     result = heard(tmp_path, NATIONAL, [*call(*CLEAR, user="112"), *hello])
     assert told(result, "V10") == ("pass", 2, 1, 0)
-    assert told(heard(tmp_path, NATIONAL, late), "V10")[::2] == ("unknown", 0)
+    assert told(heard(tmp_path, NATIONAL, late), "V10") == ("unknown", 1, 0, 0)
+    # A service by its name (RFC 5031); and a host, which is no number.
+    named = call(*CLEAR, user="urn:service:sos@", dst=X)
+    invite = sip.edited(
+        named[0][Raw].load, lambda text: text.replace("sip:urn:service:sos@@192.0.2.66", "urn:service:sos")
+    )
+    named[0] = packet(0, A, X, (5060, 5060), Raw(invite))
+    assert b"INVITE urn:service:sos SIP/2.0" in invite
+    assert told(heard(tmp_path, NATIONAL, named), "V10") == ("unknown", 1, 0, 0)
+    assert told(heard(tmp_path, NATIONAL, call(*CLEAR, dst=X)), "V10") == ("unknown", 0, 0, 0)
     assert told(
         heard(tmp_path, f"{NATIONAL}min_coverage = 0.9\n", [*call(*CLEAR, user="112"), *hello]), "V10"
     ) == (

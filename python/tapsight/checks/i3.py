@@ -104,21 +104,19 @@ class I3(Check[I3Options]):
             flows, pl.col("eth_src").is_in(pl.Series(options.own_macs or (), dtype=pl.Binary).implode())
         )
         flows = flows.filter(~ours)
-        no = pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
-        meant, fits, hidden = no, no, no
-        owner = pl.Series(values=[None] * len(flows), dtype=pl.Int64)
+        flows = flows.filter(~ours).with_row_index("row")
+        parts = [flows.select("row", owner=pl.lit(None, pl.Int64), fits=True, hidden=False).clear()]
         for at, customer in enumerate(options.customers or []):
-            from_there = _is(flows, _port(customer))
-            allowed = inside(flows["near"], customer.prefixes)
+            part = flows.filter(_port(customer))
+            fits = inside(part["near"], customer.prefixes)
             # Without a MAC address to tell by, what goes to the customer looks as if it came from him.
-            told = customer.macs is not None or options.own_macs is not None
-            hidden |= from_there & ~allowed & (inside(flows["far"], customer.prefixes) if not told else no)
-            fits |= from_there & allowed
-            owner = owner.zip_with(
-                ~(from_there & ~meant), pl.Series([at], dtype=pl.Int64).new_from_index(0, len(flows))
-            )
-            meant |= from_there
-        flows = flows.with_columns(owner=owner, fits=fits, hidden=hidden & ~fits).filter(meant)
+            is_told = customer.macs is not None or options.own_macs is not None
+            hidden = ~fits & inside(part["far"], () if is_told else customer.prefixes)
+            parts.append(part.select("row", owner=pl.lit(at, pl.Int64), fits=fits, hidden=hidden))
+        # What two entries are about is fine if one of them has it.
+        told = pl.concat(parts).group_by("row").agg(pl.col("owner").min(), pl.col("fits", "hidden").any())
+        flows = flows.join(told, on="row", how="inner", maintain_order="left")
+        flows = flows.with_columns(hidden=pl.col("hidden") & ~pl.col("fits"))
         judged = flows.filter(~pl.col("hidden"))
         reason = (
             "nothing says whether packets come from the customer or go there"

@@ -85,9 +85,9 @@ class V10(Check[V10Options]):
         Look for the route of that prefix on what sent the call: a default route, or a least-cost one, often catches what should have one of its own.
 
     What it cannot see:
-        Where a peer sends the call next. Numbers in another form than the policy has them: list national forms (``030``) too, where such are dialled. Emergency
-        services by name (``urn:service:sos``, RFC 5031). Calls of which nobody saw the beginning or whose signalling is encrypted may be for any number: they are
-        in scope but not judged. Findings show beginnings and short numbers, as the policy has them, and never whom somebody called.
+        Where a peer sends the call next. Numbers in another form than the policy has them: list national forms (``030``) too, where such are dialled. Calls of
+        which nobody saw the number may be for any: those that began before the capture, those whose signalling is encrypted, and those to a service by
+        its name (``urn:service:sos``, RFC 5031) are in scope but not judged. Findings show beginnings and short numbers, as the policy has them, and never whom somebody called.
 
     Source: catalogue of policy checks, V10. What the law of a country demands of such calls is general knowledge, and not read here: ask those who
     know it. ITU-T E.164; RFC 3966, section 5.1.
@@ -112,7 +112,8 @@ class V10(Check[V10Options]):
         """Judges each call by the number that is called, and by where its messages went."""
         calls = seen.calls.with_columns(
             meant=_meant(seen.calls, options),
-            is_open=pl.col("began_before").fill_null(value=True)
+            # A URI without a number has a host; what has neither is no URI of SIP, such as the name of a service.
+            is_open=(pl.col("began_before").fill_null(value=True) | pl.col("request_host").is_null())
             & pl.all_horizontal(pl.col(name).is_null() for name in _CALLED),
             ts=pl.coalesce("began", "last"),
             frame=pl.col("frames").list.first(),

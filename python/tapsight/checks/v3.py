@@ -40,6 +40,7 @@ class V3(Check[V3Options]):
         SIP and other voice signalling, RTP, SIGTRAN, Diameter and GTP, recognised by what was sent, between two public addresses that are not both
         in ``interconnect``; and on a link of the internet (``internet_taps``, ``internet_vlans``, ``internet_macs``), whatever the addresses. In
         a tunnel that can be read, the addresses are those of its outside: voice between private addresses in GRE across the internet counts.
+        Customers may well call each other over the internet: ``own`` limits it to the network's own hosts.
 
     Why it matters:
         Operators exchange voice over networks of their own, apart from the internet, so that nobody in between can listen, and nobody else can reach
@@ -54,8 +55,6 @@ class V3(Check[V3Options]):
 
     What to do:
         Ask which interconnection that call should have taken, and why routing chose another way. If it was agreed, put IPsec around it.
-
-        Customers who call each other over the internet are none of this: ``own`` limits it to the network's own hosts.
 
     What it cannot see:
         What IPsec encrypts: it is not found, so a network that keeps to this is told that nothing was seen. IPsec without encryption, SRTP and SIP

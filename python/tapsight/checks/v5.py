@@ -119,19 +119,20 @@ class V5(Check[V5Options]):
         )
         scope = Scope(packets(media), packets(judged), reason)
         violations = judged.filter(pl.col("why") != "")
+        calls = _calls(violations)
         findings = tuple(
             self.finding(
-                {**row, "calls": _calls(violations, row)},
+                {**row, "calls": calls.get(tuple(row[name] for name in _FINDING), frozenset())},
                 scope,
                 severity,
-                identity=(row["end_a"], row["end_b"], row["why"]),
+                identity=tuple(row[name] for name in _FINDING),
                 sentence=(
                     f"{plural(row['packets'], 'packet')} of media in {plural(row['flows'], 'stream')} between {end(row['end_a'])} and "
                     f"{end(row['end_b'])} were in the clear, {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}): "
                     f"{row['why']}."
                 ),
             )
-            for row in group(violations, ["end_a", "end_b", "why"])
+            for row in group(violations, _FINDING)
         )
         return Judgement(
             scope,
@@ -168,12 +169,15 @@ def packet_sizes() -> pl.Expr:
     )
 
 
-def _calls(violations: pl.DataFrame, row: dict[str, Any]) -> frozenset[tuple[str, int]]:
-    """The calls of a finding."""
-    mine = violations.filter(
-        pl.col("end_a") == row["end_a"],
-        pl.col("end_b") == row["end_b"],
-        pl.col("why") == row["why"],
-        pl.col("call").is_not_null(),
-    )
-    return frozenset(mine.select(CALL).unique().iter_rows())
+def _calls(violations: pl.DataFrame) -> dict[tuple[Any, ...], frozenset[tuple[str, int]]]:
+    """The calls of each finding, by what makes it one."""
+    told = violations.filter(pl.col("call").is_not_null())
+    grouped = told.group_by(_FINDING).agg(calls=pl.struct(CALL).unique())
+    return {
+        tuple(key): frozenset((each["tap"], each["call"]) for each in calls)
+        for *key, calls in grouped.select(*_FINDING, "calls").iter_rows()
+    }
+
+
+_FINDING = ["end_a", "end_b", "why"]
+"""Columns of which equal ones make one finding."""
