@@ -131,6 +131,7 @@ INTERCONNECT = '[checks.V3]\ninterconnect = ["198.51.100.0/24", "203.0.113.0/28"
 LINKS = (
     '[checks.V3]\ninternet_vlans = [30]\ninternet_macs = ["02:00:00:00:00:99"]\ninternet_taps = ["transit"]\n'
 )
+MACS = {"eth_src": mac("02:00:00:00:00:01"), "eth_dst": mac("02:00:00:00:00:02")}
 GTP = {"encap": "gtpu", "outer_src": "198.51.100.33", "protocol": 6, "app": "http", "basis": "port"}
 GRE = {"encap": "gre", "outer_src": "198.51.100.1", "outer_dst": "192.0.2.1"}
 
@@ -164,7 +165,11 @@ GRE = {"encap": "gre", "outer_src": "198.51.100.1", "outer_dst": "192.0.2.1"}
         (f'{INTERCONNECT}allow = [["{A}", "{X}"]]\n', sip_flow(X, A), "pass"),
         (f'{INTERCONNECT}own = ["198.51.100.0/24"]\n', sip_flow(X, "203.0.113.66"), "unknown"),
         (f'{INTERCONNECT}own = ["198.51.100.0/24"]\n', sip_flow(X, A), "fail"),
-        (LINKS, sip_flow(A, X), "pass"),
+        # A tap that shows neither tags nor MAC addresses does not tell on which link it is.
+        (LINKS, sip_flow(A, X), "unknown"),
+        (LINKS, sip_flow(A, X, vlan=31), "unknown"),
+        (LINKS, sip_flow(A, X, vlan=31, **MACS), "pass"),
+        (LINKS, sip_flow(A, None, vlan=31, **MACS), "pass"),
         (LINKS, sip_flow("10.0.0.1", X, vlan=30), "fail"),
         (LINKS, sip_flow(A, B, eth_dst=mac("02:00:00:00:00:99")), "fail"),
         (LINKS, sip_flow(A, B, tap="transit"), "fail"),
@@ -192,7 +197,7 @@ def test_v3_counts_and_says_what_it_found() -> None:
         )
     ]
     assert why(result, "V3") == (
-        "not judged: only the port says what it is; one end is private or unknown, and the other is not listed"
+        "not judged: only the port says what it is; neither addresses nor the tap tell where they went"
     )
 
 

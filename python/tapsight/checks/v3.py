@@ -59,7 +59,8 @@ class V3(Check[V3Options]):
     What it cannot see:
         What IPsec encrypts: it is not found, so a network that keeps to this is told that nothing was seen. IPsec without encryption, SRTP and SIP
         over TLS count as voice on the internet: ``allow`` lists those that are agreed. Between a private address and a public one that is not listed,
-        nobody can tell which way packets go once the address is translated: they are in scope but not judged. Neither is what only its
+        nobody can tell which way packets go once the address is translated: they are in scope but not judged. So are those on taps that
+        show no VLAN tags or MAC addresses, where the policy goes by these. Neither is what only its
         port makes look like voice. Groups of receivers are left out. Of a copy that a mirror sends
         elsewhere, the way of the copy counts; those listed under I6 are left out.
 
@@ -84,34 +85,18 @@ class V3(Check[V3Options]):
         if options.own is not None:
             ends = [inside(flows[name], options.own) for name in ("src", "dst", "near", "far")]
             flows = flows.filter(ends[0] | ends[1] | ends[2] | ends[3])
-        near, far = flows["near"], flows["far"]
-        local = inside(near, LOCAL), inside(far, LOCAL)
-        known = near.is_not_null(), far.is_not_null()
-        listed = options.interconnect
-        strange = [
-            is_known & ~is_local & ~inside(address, listed or ()) if listed is not None else is_known & False
-            for address, is_local, is_known in zip((near, far), local, known, strict=True)
-        ]
-        abroad = (strange[0] & ~local[1] & known[1]) | (strange[1] & ~local[0] & known[0])
-        hidden = (strange[0] | strange[1] | ~known[0] | ~known[1]) & ~abroad
-        on_link = flows.select(
-            pl.any_horizontal(
-                pl.col("tap").is_in(list(options.internet_taps or ())),
-                pl.col("vlan").is_in(list(options.internet_vlans or ())),
-                *(
-                    pl.col(name).is_in(pl.Series(options.internet_macs or (), dtype=pl.Binary).implode())
-                    for name in ("eth_src", "eth_dst")
-                ),
-            ).fill_null(value=False)
-        ).to_series()
         agreed = pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
         for left, right in options.allow or []:
-            agreed |= (inside(near, left) & inside(far, right)) | (inside(near, right) & inside(far, left))
-        guessed = ~is_proven(flows) & ~flows["in_gtp"]
-        hidden &= ~on_link & ~agreed & ~guessed
-        judged = flows.with_columns(fails=(abroad | on_link) & ~agreed).filter(~guessed & ~hidden)
-        reasons = [ONLY_PORT] if guessed.any() else []
-        reasons += ["one end is private or unknown, and the other is not listed"] if hidden.any() else []
+            agreed |= inside(flows["near"], left) & inside(flows["far"], right)
+            agreed |= inside(flows["near"], right) & inside(flows["far"], left)
+        flows = flows.with_columns(
+            agreed=agreed, sure=is_proven(flows) | flows["in_gtp"], by_address=_by_address(flows, options)
+        )
+        flows = flows.with_columns(fails=(pl.col("by_address") | _by_link(seen, options)) & ~pl.col("agreed"))
+        judged = flows.filter(pl.col("sure"), pl.col("fails").is_not_null())
+        reasons = [] if flows["sure"].all() else [ONLY_PORT]
+        if flows.filter("sure")["fails"].is_null().any():
+            reasons.append("neither addresses nor the tap tell where they went")
         scope = Scope(packets(flows), packets(judged), "; ".join(reasons) or None)
         violations = judged.filter("fails").with_columns(*ordered_ends("near", "far"))
         findings = tuple(
@@ -133,6 +118,38 @@ class V3(Check[V3Options]):
             findings,
             nothing="no voice was seen; what IPsec encrypts, nobody can tell from other traffic",
         )
+
+
+def _by_address(flows: pl.DataFrame, options: V3Options) -> pl.Series:
+    """Whether the outermost addresses meet on the public internet; null where they do not tell."""
+    if options.interconnect is None:
+        return pl.Series(values=[False] * len(flows), dtype=pl.Boolean)
+    ends = {
+        f"{name}_{what}": inside(flows[name], prefixes)
+        for name in ("near", "far")
+        for what, prefixes in (("local", LOCAL), ("fine", (*LOCAL, *options.interconnect)))
+    }
+    near, far = ~pl.col("near_fine"), ~pl.col("far_fine")
+    hidden = (near & pl.col("far_local")) | (far & pl.col("near_local"))
+    unknown = pl.col("near").is_null() | pl.col("far").is_null()
+    found = flows.with_columns(**ends).select(by=pl.when(~hidden & ~unknown).then(near | far))
+    return found["by"]
+
+
+def _by_link(seen: Observed, options: V3Options) -> pl.Expr:
+    """Whether a packet was on a link of the public internet; null where its tap does not tell."""
+    signs = [pl.lit(value=False)]
+    if options.internet_taps is not None:
+        signs.append(pl.col("tap").is_in(list(options.internet_taps)))
+    if options.internet_vlans is not None:
+        vlans = list(options.internet_vlans)
+        on = (pl.col("vlan").is_in(vlans) | pl.col("vlan_inner").is_in(vlans)).fill_null(value=False)
+        tagged = seen.flows.filter(pl.col("vlan").is_not_null())["tap"].unique().to_list()
+        signs.append(pl.when(pl.col("tap").is_in(tagged)).then(on))
+    if options.internet_macs is not None:
+        macs = pl.Series(options.internet_macs, dtype=pl.Binary).implode()
+        signs.append(pl.col("eth_src").is_in(macs) | pl.col("eth_dst").is_in(macs))
+    return pl.any_horizontal(signs)
 
 
 def _what(apps: list[str]) -> str:
