@@ -201,6 +201,14 @@ def test_v3_counts_and_says_what_it_found() -> None:
     )
 
 
+def test_v3_what_gtp_carries_is_of_a_mobile_network() -> None:
+    result = run(
+        INTERCONNECT, flow("10.0.0.1", "192.0.2.80", **GTP, outer_dst=X), sip_flow("198.51.100.33", X)
+    )
+    starts = sorted(text.partition(" in ")[0] for text in sentences(result, "V3"))
+    assert starts == ["100 packets of a mobile network (gtp-u)", "100 packets of voice (sip)"]
+
+
 # --- V4 ---------------------------------------------------------------------------------------------------------------
 
 ENCRYPTED = f'[checks.V4]\nencrypted = ["{B}"]\n'

@@ -79,7 +79,11 @@ class V3(Check[V3Options]):
         """Judges each flow of voice by its outermost addresses, and by its link."""
         in_gtp = pl.col("encap").str.split("/").list.contains("gtpu").fill_null(value=False)
         flows = seen.unlisted.filter(pl.col("traffic").is_in(VOICE) | in_gtp).with_columns(
-            near=pl.coalesce("outer_src", "src"), far=pl.coalesce("outer_dst", "dst"), in_gtp=in_gtp
+            near=pl.coalesce("outer_src", "src"),
+            far=pl.coalesce("outer_dst", "dst"),
+            in_gtp=in_gtp,
+            app=pl.when(in_gtp).then(pl.lit("gtp-u")).otherwise("app"),
+            is_mobile=in_gtp | (pl.col("traffic") == "mobile-signalling").fill_null(value=False),
         )
         flows = flows.filter(~inside(flows["far"], GROUPS))
         if options.own is not None:
@@ -104,14 +108,14 @@ class V3(Check[V3Options]):
                 row,
                 scope,
                 severity,
-                identity=(row["end_a"], row["end_b"]),
+                identity=(row["end_a"], row["end_b"], row["is_mobile"]),
                 sentence=(
-                    f"{plural(row['packets'], 'packet')} of {_what(row['apps'])} in {plural(row['flows'], 'conversation')} went over the public internet "
+                    f"{plural(row['packets'], 'packet')} of {'a mobile network' if row['is_mobile'] else 'voice'} ({listing(row['apps'])}) in {plural(row['flows'], 'conversation')} went over the public internet "
                     f"between {end(row['end_a'])} and {end(row['end_b'])}, {span_text(row['first_ts'], row['last_ts'])} "
                     f"(on {listing(row['taps'])}), where others can read them."
                 ),
             )
-            for row in group(violations, ["end_a", "end_b"])
+            for row in group(violations, ["end_a", "end_b", "is_mobile"])
         )
         return Judgement(
             scope,
@@ -150,7 +154,3 @@ def _by_link(seen: Observed, options: V3Options) -> pl.Expr:
         macs = pl.Series(options.internet_macs, dtype=pl.Binary).implode()
         signs.append(pl.col("eth_src").is_in(macs) | pl.col("eth_dst").is_in(macs))
     return pl.any_horizontal(signs)
-
-
-def _what(apps: list[str]) -> str:
-    return f"voice ({listing(apps)})" if apps else "voice"
