@@ -18,6 +18,8 @@ from tables import sip as sip_flow
 
 import tapsight
 from tapsight._check import Result, judge
+from tapsight._sources import Tap
+from tapsight.checks._tables import Captures
 from tapsight.checks.v5 import packet_sizes
 from tapsight.lab import sip
 from tapsight.policy import Policy, PolicyError
@@ -434,8 +436,18 @@ def test_v7_code_points_are_kept_from_tap_to_tap(tmp_path: Path) -> None:
     assert "with one tap" not in why(heard(tmp_path, EF, here, here), "V7")
 
 
-def test_v7_needs_captures_that_can_be_read_twice() -> None:
+def test_v7_needs_captures_that_can_be_read_twice(tmp_path: Path) -> None:
     assert told(run(EF, rtp()), "V7") == ("unknown", 0, 0, 0)
+    piped = judge(examination(), Policy.loads(EF), captures=Captures([Tap("here", ("-",))]))
+    assert why(piped, "V7") == "captures from a pipe cannot be read a second time: give files"
+    path, state = tmp_path / "day.pcap", tmp_path / "state"
+    for day, word in enumerate(("pass", "unknown")):
+        wrpcap(str(path), stream(A, B, begin=86_400 * day))
+        result = tapsight.check({"here": str(path)}, policy=Policy.loads(EF), state=state)
+        assert told(result, "V7") == (word, 60, 60, 0)
+
+
+def test_v7_takes_code_points_of_six_bits() -> None:
     with pytest.raises(PolicyError, match="no code point of DSCP"):
         Policy.loads("[checks.V7]\nvoice = [184]\n")
 
@@ -479,6 +491,17 @@ def test_v8_codecs_and_packet_times(
     tmp_path: Path, policy: str, packets: list[Packet], expected: tuple[str, int, int, int]
 ) -> None:
     assert told(heard(tmp_path, policy, packets), "V8") == expected
+
+
+def test_v8_types_mean_what_their_receiver_says(tmp_path: Path) -> None:
+    turned = DYNAMIC[1].replace("rtpmap:96 AMR-WB/16000", "rtpmap:96 opus/48000/2")
+    turned = turned.replace("rtpmap:97 opus/48000/2", "rtpmap:97 AMR-WB/16000")
+    packets = [
+        *call(DYNAMIC[0], turned),
+        *stream(A, B, kind=97, step=320),
+        *stream(B, A, (30000, 20000), kind=96, step=320),
+    ]
+    assert told(heard(tmp_path, '[checks.V8]\ncodecs = ["AMR-WB"]\n', packets), "V8") == ("pass", 120, 120, 0)
 
 
 def test_v8_says_what_is_wrong(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ class V8(Check[V8Options]):
             flow_id=pl.struct("src", "src_port", "dst", "dst_port", "ssrc").hash(),
         )
         judged = rows.filter(pl.col("fits").is_not_null())
-        whole = packets(media_packets(rows))
+        whole = packets(rows) + int(rows["others"].sum())
         reason = (
             "calls that would say what payload types mean were not seen" if packets(judged) < whole else None
         )
@@ -140,11 +140,6 @@ class V8(Check[V8Options]):
         return Judgement(scope, findings, nothing="no media were seen", doubt=seen.heard.doubt)
 
 
-def media_packets(rows: pl.DataFrame) -> pl.DataFrame:
-    """The packets of each row, and those of payload types beyond the first eight once for each stream."""
-    return rows.select(packets=pl.col("packets") + pl.col("others"))
-
-
 def _types(media: pl.DataFrame, seen: Observed) -> pl.DataFrame:
     """A row for each payload type (``type``) of each stream: its ``packets``, its ``encoding`` if that is known, and whether its call should know it and does not.
 
@@ -161,22 +156,27 @@ def _types(media: pl.DataFrame, seen: Observed) -> pl.DataFrame:
         others=pl.when(is_first).then(pl.col("other_payload_type_packets").cast(pl.Int64)).otherwise(0),
     )
     described = (
-        seen.call_media.select(*CALL, "payloads")
+        seen.call_media.select(*CALL, "side", "payloads")
         .explode("payloads")
         .drop_nulls("payloads")
         .select(
             *CALL,
+            "side",
             type=pl.col("payloads").str.extract(r"^(\d+)").cast(pl.UInt8, strict=False),
             told=pl.col("payloads").str.extract(r"^\d+ ([^/ ]+)"),
         )
         .drop_nulls("type")
     )
-    meanings = described.group_by(*CALL, "type").agg(pl.col("told").drop_nulls().first())
+    # What a type means, who receives it says (RFC 3264, section 5.1); most take the other side's word for it.
+    first = pl.col("told").drop_nulls().first()
+    theirs = described.group_by(*CALL, "side", "type").agg(first.alias("theirs"))
+    meanings = described.group_by(*CALL, "type").agg(first)
     heard = described.select(CALL).unique().with_columns(heard=pl.lit(value=True))
+    rows = rows.join(theirs, on=[*CALL, "side", "type"], how="left", maintain_order="left")
     rows = rows.join(meanings, on=[*CALL, "type"], how="left", maintain_order="left")
     rows = rows.join(heard, on=CALL, how="left", maintain_order="left")
     static = pl.col("type").replace_strict(STATIC, default=None, return_dtype=pl.String)
-    rows = rows.with_columns(encoding=pl.coalesce("told", static))
+    rows = rows.with_columns(encoding=pl.coalesce("theirs", "told", static))
     unnamed = pl.col("encoding").is_null()
     # Those that are reserved or not assigned mean nothing, unless a call says so.
     is_unknown = unnamed & (pl.col("heard").fill_null(value=False) | (pl.col("type") < DYNAMIC))
