@@ -54,7 +54,7 @@ def test_nothing_is_a_policy_too() -> None:
         ("[sets]\na = [1]\n[checks.V1\n", 3, "not TOML"),
         ("a = [1\n", 1, "not TOML"),
         ("[set]\n", 1, 'unknown key "set"; did you mean "sets"?'),
-        ("[checks.V1]\npairs = []\n[checks.V9]\n", 3, 'unknown check "V9"'),
+        ("[checks.V1]\npairs = []\n[checks.V99]\n", 3, 'unknown check "V99"'),
         ("[checks.V1]\npairs = []\nseverty = 'low'\n", 3, 'did you mean "severity"?'),
         ("[checks.V1]\nseverity = 'hihg'\n", 2, 'did you mean "high"?'),
         ("[checks.V1]\n\nmin_coverage = 1.5\n", 3, "less than or equal to 1"),

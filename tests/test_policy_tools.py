@@ -54,7 +54,7 @@ def test_the_schema_accepts_the_policy_of_the_lab(mirrored: Generated) -> None:
     "text",
     [
         "[set]\n",
-        "[checks.V9]\n",
+        "[checks.V99]\n",
         "[checks.V1]\nseverty = 'low'\n",
         "[checks.V1]\nseverity = 'hihg'\n",
         "[checks.V1]\nmin_coverage = 1.5\n",
@@ -75,6 +75,9 @@ def test_a_first_policy_of_nothing_is_one() -> None:
     assert states["V2"] == "off"
     assert states["I6"] == "judges"
     assert states["C1"] == "needs set `allow` in [checks.C1]"
+    assert states["V9"] == 'not asked for: packs = ["carrier-voice"]'
+    states = {row.check: row.state for row in standings(Policy.loads('packs = ["carrier-voice"]'))}
+    assert (states["V9"], states["V4"]) == ("judges", "needs set `encrypted` in [checks.V4]")
 
 
 def test_a_first_policy_of_captures_lists_what_they_show(mirrored: Generated) -> None:

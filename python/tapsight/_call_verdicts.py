@@ -115,7 +115,7 @@ def judge_calls(
     return pa.Table.from_pylist(rows, schema=schema())
 
 
-_ABOUT = {"alone": _COPIES, "media": _MEDIA, "peers": ("B12", "V1"), "encrypted": ("B16",)}
+_ABOUT = {"alone": _COPIES, "media": _MEDIA, "peers": ("B12", "V1"), "encrypted": ("B16", "V5")}
 """The checks whose findings fail an aspect of the calls that they are of, or whose frames they name."""
 
 
@@ -158,7 +158,7 @@ def _said(
     elif row["encryption_lost"]:
         decide("encrypted", "fail", "encryption was offered or agreed, and then was not")
     elif touched["encrypted"]:
-        decide("encrypted", "fail", "see the findings of B16")
+        decide("encrypted", "fail", "see the findings of B16 and V5")
     elif row["encryption"] is None or row["encryption"] == "none":
         decide(
             "encrypted",

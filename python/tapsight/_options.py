@@ -290,6 +290,9 @@ Files = Annotated[tuple[str, ...], BeforeValidator(_files), _listed("string")]
 Ports = Annotated[tuple[int, ...], _numbers("port", 2**16 - 1), _listed("integer")]
 """Ports of TCP, UDP or SCTP."""
 
+CodePoints = Annotated[tuple[int, ...], _numbers("code point of DSCP", 63), _listed("integer")]
+"""Code points of differentiated services (RFC 2474)."""
+
 Labels = Annotated[tuple[int, ...], _numbers("MPLS label", 2**20 - 1), _listed("integer")]
 """MPLS labels (RFC 3032, section 2.1)."""
 

@@ -44,7 +44,7 @@ class Standing:
     check: str
     title: str
     state: str
-    """``judges``, ``off``, or what it needs."""
+    """``judges``, ``off``, what it needs, or the pack that it comes with."""
     said: str
     """What the policy says of it."""
 
@@ -52,10 +52,13 @@ class Standing:
 def standings(policy: Policy) -> list[Standing]:
     """What each check and detector does under this policy."""
     rows = []
+    in_force = policy.in_force()
     for id_ in (*DETECTORS, *CHECKS):
         options = policy.options(id_)
         missing = CHECKS[id_].missing(options, policy.network) if id_ in CHECKS else None
         state = "off" if options is not None and not options.enabled else missing or "judges"
+        if id_ in CHECKS and id_ not in in_force:
+            state = f'not asked for: packs = ["{CHECKS[id_].pack}"]'
         rows.append(Standing(id_, _title(id_), state, _said(options)))
     return rows
 
@@ -321,6 +324,6 @@ def summary(policy: Policy) -> str:
     """How many checks judge, and what others need, in a line."""
     rows = standings(policy)
     judging = [row.check for row in rows if row.state == "judges"]
-    others = [row.check for row in rows if row.state not in {"judges", "off"}]
+    others = [row.check for row in rows if row.state.startswith("needs")]
     text = f"{plural(len(judging), 'check')} and detectors judge"
     return text + (f"; {listing(others, 8)} need more" if others else "")

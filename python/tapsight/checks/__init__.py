@@ -22,13 +22,57 @@ from tapsight.checks.c3 import C3
 from tapsight.checks.c4 import C4
 from tapsight.checks.c5 import C5
 from tapsight.checks.i1 import I1
+from tapsight.checks.i2 import I2
+from tapsight.checks.i3 import I3
+from tapsight.checks.i4 import I4
 from tapsight.checks.i5 import I5
 from tapsight.checks.i6 import I6
 from tapsight.checks.v1 import V1
 from tapsight.checks.v2 import V2
+from tapsight.checks.v3 import V3
+from tapsight.checks.v4 import V4
+from tapsight.checks.v5 import V5
+from tapsight.checks.v6 import V6
+from tapsight.checks.v7 import V7
+from tapsight.checks.v8 import V8
+from tapsight.checks.v9 import V9
+from tapsight.checks.v10 import V10
 
 CHECKS: dict[str, type[Check[Any]]] = {
     check.id: check
-    for check in (A4, A8, B2, B3, B4, B12, B13, B14, B16, B19, B22, C1, C2, C3, C4, C5, V1, V2, I1, I5, I6)
+    for check in (
+        A4,
+        A8,
+        B2,
+        B3,
+        B4,
+        B12,
+        B13,
+        B14,
+        B16,
+        B19,
+        B22,
+        C1,
+        C2,
+        C3,
+        C4,
+        C5,
+        V1,
+        V2,
+        V3,
+        V4,
+        V5,
+        V6,
+        V7,
+        V8,
+        V9,
+        V10,
+        I1,
+        I2,
+        I3,
+        I4,
+        I5,
+        I6,
+    )
 }
 """Every check by its id, in the order of the catalogue."""

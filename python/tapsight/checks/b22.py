@@ -35,6 +35,9 @@ NO_HOST = (*GROUPS, "255.255.255.255")
 LSP_PING = 3503
 """UDP port of pings of label switched paths (RFC 8029)."""
 
+ONLY_BOGONS = "only bogons were looked for: the policy does not say what is the network's own, and what comes from inside"
+"""What a verdict says that rests on nothing but the registries."""
+
 NOT_PUBLIC = (*NETWORK, *BOGONS, *STAYS, *NO_HOST, "192.0.0.0/24")
 
 
@@ -105,9 +108,7 @@ class B22(Check[B22Options]):
         odd = odd[0] & ~agreed[0], odd[1] & ~agreed[1]
         rules = {"bogon": (odd[0] & public[1]) | (public[0] & odd[1])}
         in_scope = public[0] | public[1]
-        note: str | None = (
-            "only bogons were looked for: the policy does not say what is the network's own, and what comes from inside"
-        )
+        note: str | None = ONLY_BOGONS
         sides = options.inside_taps, options.inside_macs, options.inside_vlans
         unseen = sorted(set(options.inside_taps or ()) - set(flows["tap"].unique()))
         if options.own is not None and any(side is not None for side in sides):

@@ -1,0 +1,113 @@
+"""V4: signalling with peers that agreed on it is encrypted."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from tapsight._engine import inside
+from tapsight._options import Options, Prefixes, Severity, Taps
+from tapsight._text import listing, plural, span_text
+from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
+from tapsight.checks._labels import ONLY_PORT, is_proven
+from tapsight.checks._talks import end
+
+ESP = 50
+"""IP protocol of the Encapsulating Security Payload (RFC 4303)."""
+
+DIAMETERS = 5658
+"""Port of Diameter over TLS or DTLS (RFC 6733, section 11.4)."""
+
+USER_DATA = ("gtp-u",)
+"""Applications of mobile networks that signal nothing."""
+
+
+class V4Options(Options):
+    """What a policy may say under [checks.V4]."""
+
+    encrypted: Prefixes | None = None
+    """Those that agreed to encrypt all signalling with them: what signals there, and their IPsec gateways."""
+    taps: Taps | None = None
+    """The taps on links where it has to be encrypted; all, if not given."""
+
+
+class V4(Check[V4Options]):
+    """Signalling with peers that agreed on encryption cannot be read.
+
+    What it looks for:
+        SIP and other voice signalling, SIGTRAN, Diameter and GTP-C that can be read, recognised by what was sent, from or to an address in
+        ``encrypted``. SIP over TLS or DTLS (port 5061), Diameter over TLS (5658) and IPsec (ESP) with such an address pass.
+
+    Why it matters:
+        Who reads signalling knows who calls whom, and has the keys of media that are agreed in it (SDES).
+
+    Example that fails:
+        SIP over UDP between 198.51.100.10 and 203.0.113.11, with this policy::
+
+            [checks.V4]
+            encrypted = ["203.0.113.11"]
+
+    What to do:
+        Ask the peer since when; look at the trunk's transport on both sides. A fallback to UDP or TCP when TLS fails is a setting of most border
+        controllers: turn it off.
+
+    What it cannot see:
+        What is inside of TLS and IPsec: that ESP with a peer carries its signalling is taken for granted, and the verdict says so. A tap between
+        an IPsec gateway and what signals sees signalling in the clear: name the other taps in ``taps``. Packets that only their port makes look
+        like signalling are in scope but not judged, unless others of their conversation are recognised. Copies in mirror sessions listed under I6 are
+        left out. Whether certificates are right, and ciphers strong, is not judged here.
+
+    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12): end-to-end encrypted to the maximum
+    extent; RFC 3261, section 26.2; RFC 6733, section 13; RFC 4303.
+    """
+
+    id = "V4"
+    title = "Signalling with peers that agreed on it is encrypted"
+    severity = "high"
+    needs = ("encrypted",)
+    options = V4Options
+    pack = "carrier-voice"
+
+    def judge(self, seen: Observed, options: V4Options, severity: Severity) -> Judgement:
+        """Judges each flow of a peer by whether it can be read."""
+        peers = options.encrypted or ()
+        flows = seen.unlisted.filter(
+            inside(seen.unlisted["src"], peers) | inside(seen.unlisted["dst"], peers)
+        )
+        if options.taps is not None:
+            flows = flows.filter(pl.col("tap").is_in(list(options.taps)))
+        app = pl.col("app")
+        diameters = app.is_in(["tls", "dtls"]) & (
+            (pl.col("src_port") == DIAMETERS) | (pl.col("dst_port") == DIAMETERS)
+        )
+        esp = (pl.col("protocol") == ESP).fill_null(value=False)
+        signals = pl.col("traffic").is_in(["voice-signalling", "mobile-signalling"]) & ~app.is_in(USER_DATA)
+        flows = flows.with_columns(
+            in_esp=esp | (app == "esp").fill_null(value=False),
+            sealed=esp | (app.is_in(["esp", "sips"]) | diameters).fill_null(value=False),
+            signals=signals.fill_null(value=False),
+        ).filter(pl.col("sealed") | pl.col("signals"))
+        sure = is_proven(flows) | flows.select(esp).to_series()
+        judged = flows.filter(sure)
+        scope = Scope(packets(flows), packets(judged), ONLY_PORT if not sure.all() else None)
+        violations = judged.filter(~pl.col("sealed")).with_columns(*ordered_ends("src", "dst"))
+        findings = tuple(
+            self.finding(
+                row,
+                scope,
+                severity,
+                identity=(row["end_a"], row["end_b"]),
+                sentence=(
+                    f"{end(row['end_a'])} and {end(row['end_b'])} exchanged {plural(row['packets'], 'packet')} of signalling in the clear "
+                    f"({listing(row['apps'])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), "
+                    f"but the policy says that they encrypt it."
+                ),
+            )
+            for row in group(violations, ["end_a", "end_b"])
+        )
+        unread = packets(judged.filter("in_esp"))
+        note = (
+            f"that {plural(unread, 'packet')} of IPsec are signalling is taken for granted"
+            if unread
+            else None
+        )
+        return Judgement(scope, findings, nothing="no signalling of these peers was seen", note=note)
