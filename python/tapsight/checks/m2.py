@@ -61,6 +61,6 @@ class M2(Several[Options]):
             over="snmp",
             scope="addr in infrastructure",
             expect="version == 3",
-            says="of SNMP whose community string anybody can read (0 is version 1, 1 is version 2c)",
+            says="of SNMP whose community string anybody can read",
         ),
     )
