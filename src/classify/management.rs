@@ -6,7 +6,7 @@ use crate::wire::hep::Hep;
 /// SSH, RFC 4253 section 7.1: the lists of algorithms with which a key exchange begins, in a packet (section 6) of a length that is a multiple of 8. Odds
 /// of a chance match: less than 2^-40.
 pub(super) fn is_ssh_key_exchange(data: Data) -> bool {
-    let Some([0, 0, hi, lo, 4.., 20]) = data.array(0) else { return false };
+    let Some([0, 0, hi, lo, 4..=255, 20]) = data.array(0) else { return false };
     let length = usize::from(u16::from_be_bytes([hi, lo]));
     let (Some(first), Some([a, b])) = (data.be32(22), data.array(26)) else { return false };
     length % 8 == 4

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::columns::{Bool, Text, Texts, U8, U16s, U32, U64, table};
+use super::columns::{Bool, Texts, U8, U16s, U32, U64, table};
 use super::words::Words;
 use super::{Frame, Table};
 use crate::classify::{App, Basis};
@@ -54,34 +54,31 @@ impl Table for Ike {
 
 /// RFC 7296 section 3.1, and RFC 2408 section 3.1: both indices, next payload, version, exchange, flags, message, length. None of a
 /// keep-alive (RFC 3948 section 2.3).
-fn message(bytes: &[u8]) -> Option<Row<'_>> {
+fn message(bytes: &[u8]) -> Option<Row<'static>> {
     let mut words = Words(bytes);
-    let mut number = || words.array().map(u64::from_be_bytes);
-    let (initiator, responder) = (number()?, number()?);
+    let (initiator, responder) = (words.array()?, words.array()?);
     let (next, version, exchange, flags) = (words.u8()?, words.u8()? >> 4, words.u8()?, words.u8()?);
     let message_id = words.u32();
     words.u32();
-    let row = Row {
+    let mut row = Row {
         version: Some(version),
         exchange: Some(exchange),
         is_response: (version == 2).then_some(flags & 0x20 != 0),
         message_id,
-        initiator_spi: Some(initiator),
-        responder_spi: Some(responder),
+        initiator_spi: Some(u64::from_be_bytes(initiator)),
+        responder_spi: Some(u64::from_be_bytes(responder)),
         ..Row::default()
     };
     // Of version 1, a flag says that all behind the header is encrypted.
     let is_encrypted = version == 1 && flags & 0x01 != 0;
-    let proposed = if is_encrypted { None } else { association(next, version, words) };
-    Some(proposed.map_or_else(Row::default, Proposed::into_row).over(row))
-}
-
-impl<'a> Row<'a> {
-    /// The same of another header.
-    fn over(self, header: Row<'a>) -> Self {
-        let Self { proposals, encryption, integrity, prf, dh_groups, .. } = self;
-        Self { proposals, encryption, integrity, prf, dh_groups, ..header }
+    if let Some(proposed) = association(next, version, words).filter(|_| !is_encrypted) {
+        row.proposals = Some(proposed.count);
+        row.encryption = Some(proposed.encryption);
+        row.integrity = Some(proposed.integrity);
+        row.prf = Some(proposed.prf);
+        row.dh_groups = Some(proposed.groups);
     }
+    Some(row)
 }
 
 /// What all proposals of a message name, each once.
@@ -92,19 +89,6 @@ struct Proposed {
     integrity: Vec<Cow<'static, str>>,
     prf: Vec<Cow<'static, str>>,
     groups: Vec<u16>,
-}
-
-impl Proposed {
-    fn into_row(self) -> Row<'static> {
-        Row {
-            proposals: Some(self.count),
-            encryption: Some(self.encryption),
-            integrity: Some(self.integrity),
-            prf: Some(self.prf),
-            dh_groups: Some(self.groups),
-            ..Row::default()
-        }
-    }
 }
 
 fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
@@ -149,7 +133,9 @@ fn proposals_of_second(bytes: &[u8]) -> Proposed {
         proposal.bytes(spi.into());
         proposed.count = proposed.count.saturating_add(1);
         while let Some(mut transform) = part(&mut proposal) {
-            let (Some(kind), _, Some(id)) = (transform.u8(), transform.u8(), transform.u16()) else { continue };
+            let (Some(kind), _, Some(id)) = (transform.u8(), transform.u8(), transform.u16()) else {
+                continue;
+            };
             match kind {
                 1 => {
                     let bits = attributes(transform.0).find(|&(kind, _)| kind == 14).map(|(_, bits)| bits);

@@ -139,7 +139,8 @@ fn trailer(bytes: &[u8]) -> Option<(u32, Cow<'static, str>)> {
 /// ISO/IEC 10589 section 9, RFC 5304, RFC 5310: discriminator, length of the header, version, length of an identifier, type; behind the header
 /// elements of type, length and value, of which 10 begins with the kind of authentication.
 fn isis(bytes: &[u8]) -> Option<Row<'_>> {
-    let at = bytes.iter().position(|&byte| byte == 0x83)?;
+    // Behind an LLC header (fe fe 03), or none.
+    let at = bytes.iter().take(4).position(|&byte| byte == 0x83)?;
     let pdu = bytes.get(at..)?;
     let &[_, header_len, version, _, kind, ..] = pdu else { return None };
     let mut row = Row {
@@ -190,12 +191,8 @@ fn pdu_length(pdu: &[u8], kind: u8) -> Option<u16> {
 /// these; 2 is authentication: kind (2 MD5, 3 SHA-256), length of the digest, key.
 fn eigrp(bytes: &[u8]) -> Option<Row<'_>> {
     let mut words = Words(bytes);
-    let mut row = Row {
-        protocol: Some("eigrp".into()),
-        version: words.u8(),
-        type_: words.u8(),
-        ..Row::default()
-    };
+    let mut row =
+        Row { protocol: Some("eigrp".into()), version: words.u8(), type_: words.u8(), ..Row::default() };
     words.array::<18>()?;
     while !words.0.is_empty() {
         let (Some(kind), Some(length)) = (words.u16(), words.u16()) else { return Some(row) };
@@ -228,12 +225,8 @@ fn rip(bytes: &[u8], ports: Option<(u16, u16)>) -> Option<Row<'_>> {
     let mut words = Words(bytes);
     let (command, version) = (words.u8()?, words.u8()?);
     words.u16();
-    let mut row = Row {
-        protocol: Some("rip".into()),
-        version: Some(version),
-        type_: Some(command),
-        ..Row::default()
-    };
+    let mut row =
+        Row { protocol: Some("rip".into()), version: Some(version), type_: Some(command), ..Row::default() };
     let is_ng = ports.is_some_and(|(src, dst)| src == 521 || dst == 521);
     row.auth = match (version, words.u16(), words.u16()) {
         (2, Some(0xffff), Some(2)) if !is_ng => Some("text".into()),

@@ -85,7 +85,8 @@ fn packet(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 fn names<'a>(words: &mut Words<'a>) -> Option<Vec<Cow<'a, str>>> {
     let length = words.u32()? as usize;
     let list = words.bytes(length);
-    let text = std::str::from_utf8(list).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))?;
+    let text =
+        std::str::from_utf8(list).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_graphic()))?;
     let is_whole = list.len() == length;
     is_whole.then(|| text.split(',').filter(|name| !name.is_empty()).map(Cow::from).collect())
 }

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Frame, Kind, Table, columns, table};
 use super::{
-    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, ike, knock, neighbor, path_options, routing_auth, rtcp, rtp, sample,
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, ike, knock, neighbor, path_options, routing_auth, rtcp,
+    rtp, sample,
     signalling::{self, is_text},
     sip, snmp, ss7, ssh, tcp, tls, transfer, wccp,
 };

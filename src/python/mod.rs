@@ -74,7 +74,9 @@ mod _core {
     #[pymodule_export]
     use super::places::{Places, country_name, look_up_numbers};
     #[pymodule_export]
-    use super::stream::{Stream, column_names, column_words, filterable, schema, stage_schema, table_names, table_schema};
+    use super::stream::{
+        Stream, column_names, column_words, filterable, schema, stage_schema, table_names, table_schema,
+    };
     use pyo3::prelude::*;
 
     #[pymodule_init]
