@@ -77,7 +77,7 @@ class M12(Several[M12Options]):
             "ttl",
             over="flows",
             scope=(
-                "app == bgp and src in infrastructure and not dst in infrastructure and not dst in multihop "
+                "app == bgp and basis != 'port' and src in infrastructure and not dst in infrastructure and not dst in multihop "
                 "and (first_ttl == 255 or first_ttl <= 128)"
             ),
             expect="first_ttl == 255",
