@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from conftest import capture_index, captures_dir
 from make_corpus import EIGRP, HSRP, HSRP2, ISIS, OSPF, OSPF3, RIP, VRRP
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.inet6 import IPv6
@@ -735,3 +736,30 @@ def test_parts_of_a_check_have_names_of_their_own() -> None:
         if issubclass(check, Several):
             names = [part.name for part in check.parts]
             assert len(set(names)) == len(names)
+
+
+# --- Captures of others -----------------------------------------------------------------------------------------------
+
+# Who is taken for infrastructure, and what tshark shows of its messages.
+REAL = [
+    # 61 messages of OSPF version 3, all behind an authentication header.
+    ("tests__OSPFv3_with_AH", "fe80::/64", "M12", ("pass", 61, 61, 0)),
+    # 53 messages of two routers, none with authentication.
+    ("tests__EIGRP_adjacency", "10.0.0.0/24", "M12", ("fail", 53, 53, 2)),
+    # An identification and a list with group 18 only; and a list with group 14 among others.
+    ("ssh_kex_dh_group18", "192.168.249.1", "M10", ("pass", 2, 2, 0)),
+    ("ssh_kex_dh_group18", "192.168.249.130", "M10", ("fail", 2, 2, 1)),
+    # Three proposals of group 19 and SHA-256.
+    ("test__pcaps__ikev2_nat_t", "172.16.15.92", "M8", ("fail", 3, 3, 1)),
+]
+
+
+@pytest.mark.parametrize(("name", "infrastructure", "check", "expected"), REAL)
+def test_captures_of_others(name: str, infrastructure: str, check: str, expected: Any) -> None:
+    directory = captures_dir()
+    if directory is None:
+        pytest.skip("no captures of other projects: set TAPSIGHT_CAPTURES to a folder with an INDEX.tsv")
+    (file,) = [each["file"] for each in capture_index() if name in each["file"]]
+    policy = f'packs = ["router-hardening"]\n[network]\ninfrastructure = ["{infrastructure}"]\n'
+    result = tapsight.check({"a": [str(directory / file)]}, policy=Policy.loads(policy))
+    assert verdict(result, check) == expected
