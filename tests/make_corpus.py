@@ -7,7 +7,7 @@ from pathlib import Path
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 from scapy.layers.inet import ICMP, IP, TCP, UDP, IPOption_LSRR
 from scapy.layers.inet6 import IPv6, IPv6ExtHdrRouting
-from scapy.layers.l2 import ARP, GRE, Ether
+from scapy.layers.l2 import ARP, GRE, Dot3, Ether
 from scapy.layers.sctp import SCTP, SCTPChunkData
 from scapy.layers.vxlan import VXLAN
 from scapy.packet import Packet, Raw
@@ -105,6 +105,51 @@ SNMP = bytes.fromhex(
 )
 # draft-mclaggan-wccp-v2rev1 section 6: here I am, without security, for the standard service 0.
 WCCP = bytes.fromhex("0000000a 0200 0024 0000 0004 00000000 0001 0018 00000000") + bytes(20)
+# RFC 4253 section 4.2 and 7.1: identification, and lists of algorithms, of which all but the first four are empty; RFC 4419 section 3: a
+# group with a prime of 24 bits.
+KEX = b"".join(
+    len(names).to_bytes(4, "big") + names
+    for names in (
+        b"diffie-hellman-group16-sha512,curve25519-sha256",
+        b"ssh-ed25519",
+        b"aes256-ctr",
+        b"aes256-ctr",
+    )
+)
+SSH = (
+    b"SSH-2.0-OpenSSH_9.2p1 Debian\r\n"
+    + bytes.fromhex("00000094 07 14")
+    + bytes(range(16))
+    + KEX
+    + bytes(6 * 4 + 5 + 7)
+)
+SSH_GROUP = bytes.fromhex("00000014 05 1f 00000004 00ffffef 00000001 02 0000000000")
+# IKE_SA_INIT, RFC 7296 section 3.1 to 3.3: one proposal of AES-CBC with 256 bits, HMAC-SHA-384, its integrity of 192 bits, group 20.
+IKE = bytes.fromhex(
+    "0102030405060708 0000000000000000 21202208 00000000 0000004c 00000030 0000002c 01010004"
+    "0300000c 0100000c 800e0100 03000008 02000006 03000008 0300000d 00000008 04000014"
+)
+# Main mode, RFC 2408 section 3.4 to 3.6: 3DES, SHA-1, a shared key, group 2.
+IKE1 = bytes.fromhex(
+    "0102030405060708 0000000000000000 01100200 00000000 00000048 0000002c 00000001 00000001 00000020 01010001"
+    "00000018 01010000 80010005 80020002 80030001 80040002"
+)
+# Hello of OSPF version 2 (RFC 2328 section A.3.2) with a digest of key 7 that is behind it, and of version 3 with a trailer (RFC 7166 section 4.1).
+OSPF = bytes.fromhex("0201002c c0000201 00000000 0000 0002 0000 07 10 00000001") + bytes(20 + 16)
+OSPF3 = (
+    bytes.fromhex("03010024 c0000201 00000000 0000 0000")
+    + bytes(20)
+    + bytes.fromhex("0001 0030 0000 0009 0000000000000001")
+    + bytes(32)
+)
+# EIGRP (RFC 7868 section 6.6.1.1) with MD5; RIP (RFC 2453 section 4.1) with a password; BFD (RFC 5880 section 4.3) with MD5; an IS-IS hello (ISO/IEC
+# 10589 section 9.7) of which element 10 is a password.
+EIGRP = bytes.fromhex("02050000" + "00" * 12 + "00000001 0002 0028 0002 0010 00000005" + "00" * 28)
+RIP = bytes.fromhex(
+    "02020000 ffff0002 70617373 0000000000000000 00000000 0002 0000 0a000000 ffffff00 00000000 00000001"
+)
+BFD = bytes.fromhex("20c40330 00000001 00000002 000f4240 000f4240 00000000 02180300 00000001") + bytes(16)
+ISIS = bytes.fromhex("fefe03 83140100 11010000 03 020000000001 001e 001b 01 0a05 01 61626364")
 WEBSOCKET = b"\x81\xfe" + len(SIP).to_bytes(2, "big") + bytes(4) + SIP
 
 
@@ -176,6 +221,17 @@ def frames() -> list[Packet]:
         PACKET / UDP(sport=1812, dport=1812) / Raw(RADIUS),
         PACKET / TCP(sport=40000, dport=49, flags="PA") / Raw(TACACS),
         PACKET / UDP(sport=40000, dport=161) / Raw(SNMP),
+        PACKET / TCP(sport=22, dport=40000, flags="PA") / Raw(SSH),
+        PACKET / TCP(sport=22, dport=40000, flags="PA") / Raw(SSH_GROUP),
+        PACKET / UDP(sport=500, dport=500) / Raw(IKE),
+        PACKET / UDP(sport=4500, dport=4500) / Raw(bytes(4) + IKE),
+        PACKET / UDP(sport=500, dport=500) / Raw(IKE1),
+        ETHER / IP(src="192.0.2.1", dst="224.0.0.5", ttl=1, proto=89) / Raw(OSPF),
+        v6(89, OSPF3),
+        ETHER / IP(src="192.0.2.1", dst="224.0.0.10", ttl=2, proto=88) / Raw(EIGRP),
+        PACKET / UDP(sport=520, dport=520) / Raw(RIP),
+        PACKET / UDP(sport=49152, dport=3784) / Raw(BFD),
+        Dot3(src=ETHER.src, dst="01:80:c2:00:00:15") / Raw(ISIS),
         PACKET / ICMP(id=1) / Raw(bytes.fromhex("72550000 c0000209 01bb")),
         PACKET / UDP(sport=2048, dport=2048) / Raw(WCCP),
         PACKET / GRE(proto=0x883E) / Raw(bytes(4)) / INNER,

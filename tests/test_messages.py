@@ -428,6 +428,129 @@ PEERS = {
         },
         1,
     ),
+    "ssh": Peer(
+        {"ssh"},
+        "ssh.protocol",
+        {
+            "version": ("ssh.protocol", lambda text: text.split("-")[1]),
+            "software": ("ssh.protocol", lambda text: text.split("-", 2)[2].split(" ")[0]),
+        },
+        20,
+    ),
+    "ssh of group exchange": Peer(
+        {"ssh"},
+        "ssh.dh_gex.p",
+        {"group_bits": ("ssh.dh_gex.p", lambda text: int(text.replace(":", ""), 16).bit_length())},
+        1,
+    ),
+    "ike": Peer(
+        {"isakmp"},
+        "isakmp",
+        {
+            "version": ("isakmp.version", lambda text: number(text) >> 4),
+            "exchange": ("isakmp.exchangetype", number),
+            "is_response": ("isakmp.flag_r", truth),
+            "message_id": ("isakmp.messageid", number),
+            "initiator_spi": ("isakmp.ispi", lambda text: int(text.replace(":", ""), 16)),
+            "responder_spi": ("isakmp.rspi", lambda text: int(text.replace(":", ""), 16)),
+        },
+        100,
+    ),
+    "routing_auth of OSPF": Peer(
+        {"ospf"},
+        "ospf",
+        {
+            "version": ("ospf.version", number),
+            "type": ("ospf.msg", number),
+            "auth": ("ospf.auth.type", {"0": "none", "1": "text", "2": "md5"}.__getitem__),
+            "key_id": ("ospf.auth.crypt.key_id", number),
+            "ip_ttl": ("ip.ttl", number),
+        },
+        300,
+    ),
+    "routing_auth of OSPF's trailer": Peer(
+        {"ospf"},
+        "ospf.at.sa_id",
+        {
+            "key_id": ("ospf.at.sa_id", number),
+            "auth": (
+                "ospf.at.auth_data_len",
+                lambda text: {32: "sha1", 36: "sha1", 48: "sha256"}[number(text)],
+            ),
+        },
+        1,
+    ),
+    "routing_auth of IS-IS": Peer(
+        {"isis"},
+        "isis",
+        {"version": ("isis.version", number), "type": ("isis.type", number)},
+        100,
+    ),
+    "routing_auth of EIGRP": Peer(
+        {"eigrp"},
+        "eigrp",
+        {
+            "version": ("eigrp.version", number),
+            "type": ("eigrp.opcode", number),
+            "auth": ("eigrp.auth.type", {"2": "md5", "3": "sha256"}.__getitem__),
+            "key_id": ("eigrp.auth.keyid", number),
+        },
+        100,
+    ),
+    "routing_auth of RIP": Peer(
+        {"rip"},
+        "rip",
+        {
+            "version": ("rip.version", number),
+            "type": ("rip.command", number),
+            "auth": ("rip.auth.type", {"2": "text", "3": "cryptographic"}.__getitem__),
+        },
+        3,
+    ),
+    "routing_auth of BFD": Peer(
+        {"bfd"},
+        "bfd",
+        {
+            "version": ("bfd.version", number),
+            "type": ("bfd.sta", number),
+            "auth": (
+                "bfd.auth.type",
+                {"1": "text", "2": "md5", "3": "md5", "4": "sha1", "5": "sha1"}.__getitem__,
+            ),
+            "key_id": ("bfd.auth.key", number),
+        },
+        50,
+    ),
+    "routing_auth of VRRP": Peer(
+        {"vrrp"},
+        # CARP is as long as VRRP never is.
+        "vrrp and not ip.len == 56",
+        {
+            "version": ("vrrp.version", number),
+            "type": ("vrrp.type", number),
+            "auth": ("vrrp.auth_type", {"0": "none", "1": "text", "2": "ah"}.__getitem__),
+            "ip_ttl": ("ip.ttl", number),
+        },
+        50,
+    ),
+    "routing_auth of HSRP": Peer(
+        {"hsrp"},
+        "hsrp.version == 0",
+        {
+            "auth": ("hsrp.auth_data", lambda _: "text"),
+            "ip_ttl": ("ip.ttl", number),
+        },
+        20,
+    ),
+    "routing_auth of GLBP": Peer(
+        {"glbp"},
+        "glbp",
+        {
+            "type": ("glbp.type", number),
+            "auth": ("glbp.auth.authtype", {"0": "none", "1": "text", "2": "md5", "3": "md5"}.__getitem__),
+        },
+        1,
+    ),
     "transfer of TFTP": Peer(
         {"tftp"},
         "tftp.opcode == 1",
@@ -563,6 +686,129 @@ def test_names_in_quic_are_those_that_tshark_decrypts() -> None:
     assert wrong == []
     assert alike > 20
     assert missing < alike
+
+
+LISTS = {
+    "key_exchanges": "ssh.kex_algorithms",
+    "host_keys": "ssh.server_host_key_algorithms",
+    "ciphers_to_server": "ssh.encryption_algorithms_client_to_server",
+    "ciphers_to_client": "ssh.encryption_algorithms_server_to_client",
+}
+
+
+def test_lists_of_ssh_are_those_of_tshark() -> None:
+    """Lists that are whole in the segment in which they begin; tshark shows them where all of the message is."""
+    directory = captures_dir()
+    if directory is None or not is_available():
+        pytest.skip("needs captures of other projects and tshark")
+    peer = Peer({"ssh"}, "ssh.kex_algorithms", {name: (field, str) for name, field in LISTS.items()}, 0)
+    compared, missing = 0, 0
+    for capture in capture_index():
+        if "ssh" not in capture["tags"].split(",") or capture["file"] in NUMBERED_OTHERWISE:
+            continue
+        # Made by hand: its packets are of no length that RFC 4253 section 6 allows.
+        if "kex-quadratic-1000" in capture["file"]:
+            continue
+        path = directory / capture["file"]
+        theirs = tshark_frames(path, peer)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tapsight.CaptureWarning)
+            try:
+                table = tapsight.open(str(path), table="ssh").to_pyarrow().drop_columns("ts")
+            except (tapsight.CaptureError, OSError):
+                continue
+        ours = {row["frame"]: row for row in table.to_pylist() if row["message"] == "key-exchange"}
+        for frame, lists in theirs.items():
+            row = ours.get(frame)
+            missing += row is None
+            for name, text in lists.items():
+                if row is not None and text and row[name] is not None:
+                    compared += 1
+                    assert ",".join(row[name]) == text, (capture["file"], frame, name)
+    assert (compared > 40, missing) == (True, 0)
+
+
+IKE_CIPHERS = {
+    "3": "3des",
+    "12": "aes-cbc",
+    "13": "aes-ctr",
+    "20": "aes-gcm-16",
+    "23": "camellia-cbc",
+    "18": "aes-gcm-8",
+    "19": "aes-gcm-12",
+}
+IKE_HASHES = {"1": "md5", "2": "sha1", "4": "sha256", "5": "sha384", "6": "sha512"}
+IKE_PRFS = {
+    "1": "md5",
+    "2": "sha1",
+    "4": "aes-xcbc",
+    "5": "sha256",
+    "6": "sha384",
+    "7": "sha512",
+    "8": "aes-cmac",
+}
+IKE_INTEGRITY = {"1": "md5", "2": "sha1", "5": "aes-xcbc", "12": "sha256", "13": "sha384", "14": "sha512"}
+IKE_FIRST_CIPHERS = {"1": "des", "5": "3des", "7": "aes-cbc"}
+
+
+def test_proposals_of_ike_are_those_of_tshark() -> None:
+    directory = captures_dir()
+    if directory is None or not is_available():
+        pytest.skip("needs captures of other projects and tshark")
+    fields = {
+        "dh": ("isakmp.tf.id.dh", {}), "encr": ("isakmp.tf.id.encr", IKE_CIPHERS), "prf": ("isakmp.tf.id.prf", IKE_PRFS),
+        "integ": ("isakmp.tf.id.integ", IKE_INTEGRITY), "bits": ("isakmp.ike2.attr.key_length", {}),
+        "dh1": ("isakmp.ike.attr.group_description", {}), "encr1": ("isakmp.ike.attr.encryption_algorithm", IKE_FIRST_CIPHERS),
+        "hash1": ("isakmp.ike.attr.hash_algorithm", IKE_HASHES), "bits1": ("isakmp.ike.attr.key_length", {}),
+    }  # fmt: skip
+    command = [
+        "-Y",
+        "isakmp.prop.protoid == 1",
+        "-Tfields",
+        "-Eoccurrence=a",
+        "-Eaggregator=,",
+        "-e",
+        "frame.number",
+    ]
+    for field, _ in fields.values():
+        command += ["-e", field]
+    compared = {1: 0, 2: 0}
+    for capture in capture_index():
+        if "isakmp" not in capture["tags"].split(",") or capture["file"] in NUMBERED_OTHERWISE:
+            continue
+        path = directory / capture["file"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", tapsight.CaptureWarning)
+            ours = our_frames(path, "ike")
+        done = subprocess.run(
+            ["tshark", "-n", "-r", str(path), *command], capture_output=True, text=True, check=False
+        )
+        for line in done.stdout.splitlines():
+            frame, *cells = line.split("\t")
+            row = ours.get(int(frame))
+            if row is None or row["proposals"] is None:
+                continue
+            said = {
+                name: {names.get(text, text) for text in cell.split(",") if text}
+                for cell, (name, (_, names)) in zip(cells, fields.items(), strict=True)
+            }
+            ciphers = [re.fullmatch(r"(.*?)(?:-(128|192|256))?", each) for each in row["encryption"]]
+            assert all(ciphers)
+            mine = {
+                "encr": {each[1] for each in ciphers if each},
+                "bits": {each[2] for each in ciphers if each and each[2]},
+                "dh": {str(each) for each in row["dh_groups"]},
+                "prf": set(row["prf"]),
+                "integ": set(row["integrity"]),
+            }
+            where = (capture["file"], frame)
+            if row["version"] == 2:
+                assert mine == {name: said[name] for name in mine}, where
+            else:
+                theirs = (said["encr1"], said["bits1"], said["dh1"], said["hash1"])
+                assert (mine["encr"], mine["bits"], mine["dh"], mine["integ"]) == theirs, where
+            compared[row["version"]] += 1
+    assert min(compared.values()) > 3, compared
 
 
 def one(data: bytes, table: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@
     app in (sip, rtp) and not vlan in voice_vlans
     addr in infrastructure and dst_port in (23, 80, 8000..8999)
     encap has erspan2 or (encap is null and ttl < 5)
+    dh_groups within (15, 16, 20)
 
 A condition is true, false or, where the packets do not tell, neither: null, which ``and``, ``or`` and ``not`` take as SQL does
 (ISO/IEC 9075-2, section 8.1). Names and types are checked without any packet.
@@ -201,7 +202,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _WORDS_OF_MARKS = {"&&": "and", "||": "or", "!": "not", "=": "=="}
-_RESERVED = frozenset({"and", "or", "not", "in", "has", "is", "matches", "null", "true", "false"})
+_RESERVED = frozenset({"and", "or", "not", "in", "has", "within", "is", "matches", "null", "true", "false"})
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -381,6 +382,8 @@ class _Reader:
                 return ~self._any(left, self._members(left))
             case "has":
                 return self._has(left, token)
+            case "within":
+                return self._within(left, token)
             case "matches":
                 return self._matches(left, token)
             case "is":
@@ -493,6 +496,14 @@ class _Reader:
             return self._any(left, members)
         return self._joined(left, [self._overlap(expr.str.split("/"), members) for expr in left.exprs])
 
+    def _within(self, left: _Operand, token: _Token) -> pl.Expr:
+        """That a list, or what stands between the slashes of a text, holds no value but these."""
+        if not left.is_list and left.kind != "text":
+            self._fail(f"{left.token.said} is {_a(left.kind)}, which holds nothing: use in", token)
+        members = self._members(left, is_part=not left.is_list)
+        lists = [expr if left.is_list else expr.str.split("/") for expr in left.exprs]
+        return self._joined(left, [~self._overlap(expr, members, is_other=True) for expr in lists])
+
     def _matches(self, left: _Operand, token: _Token) -> pl.Expr:
         import polars as pl
 
@@ -530,8 +541,8 @@ class _Reader:
         return functools.reduce(operator.or_, fits)
 
     @staticmethod
-    def _overlap(expr: pl.Expr, members: _Members) -> pl.Expr:
-        """That a list has a value that is a member."""
+    def _overlap(expr: pl.Expr, members: _Members, *, is_other: bool = False) -> pl.Expr:
+        """That a list has a value that is a member; or one that is none."""
         import polars as pl
 
         if not members.is_known:
@@ -539,7 +550,8 @@ class _Reader:
         element = pl.element()
         fits = [element.is_in(list(members.values))] if members.values or not members.ranges else []
         fits += [element.is_between(low, high) for low, high in members.ranges]
-        return expr.list.eval(functools.reduce(operator.or_, fits)).list.any()
+        fit = functools.reduce(operator.or_, fits)
+        return expr.list.eval(~fit if is_other else fit).list.any()
 
     @staticmethod
     def _inside(expr: pl.Expr, members: _Members) -> pl.Expr:

@@ -205,6 +205,14 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _words(value: object) -> tuple[str, ...]:
+    items: list[Any] = value if isinstance(value, list) else [value]
+    for item in items:
+        if not isinstance(item, str):
+            raise policy_error(f"must be a name in quotes, not {item!r}", item)
+    return tuple(items)
+
+
 REGIONS = ("AP", "EU")
 """What registries write where they know no single country."""
 
@@ -277,6 +285,9 @@ Macs = Annotated[tuple[bytes, ...], BeforeValidator(_macs), _listed("string")]
 
 Taps = Annotated[tuple[str, ...], BeforeValidator(_names), _listed("string")]
 """Names of taps."""
+
+Words = Annotated[tuple[str, ...], BeforeValidator(_words), _listed("string")]
+"""Names that protocols give to something."""
 
 Country = Annotated[str, BeforeValidator(check_country)]
 """The code of a country (ISO 3166-1 alpha-2)."""

@@ -3,7 +3,18 @@
 use super::data::Data;
 use crate::wire::hep::Hep;
 
-/// SSH, RFC 4253 section 4.2: the identification string. What follows it has no signature.
+/// SSH, RFC 4253 section 7.1: the lists of algorithms with which a key exchange begins, in a packet (section 6) of a length that is a multiple of 8. Odds
+/// of a chance match: less than 2^-40.
+pub(super) fn is_ssh_key_exchange(data: Data) -> bool {
+    let Some([0, 0, hi, lo, 4..=255, 20]) = data.array(0) else { return false };
+    let length = usize::from(u16::from_be_bytes([hi, lo]));
+    let (Some(first), Some([a, b])) = (data.be32(22), data.array(26)) else { return false };
+    length % 8 == 4
+        && (8..length as u64).contains(&u64::from(first))
+        && [a, b].iter().all(u8::is_ascii_lowercase)
+}
+
+/// SSH, RFC 4253 section 4.2: the identification string. What follows the key exchange has no signature.
 pub(super) fn is_ssh(data: Data) -> bool {
     matches!(data.bytes, [b'S', b'S', b'H', b'-', b'1' | b'2', b'.', b'0'..=b'9', ..])
 }

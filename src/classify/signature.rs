@@ -125,6 +125,7 @@ pub(super) fn tcp(data: Data<'_>) -> Option<App> {
         0..=3 if voice::is_stun(data) => Some(App::Stun),
         0 if internet::is_smb(data) => Some(App::Smb),
         0 if internet::is_pptp(data) => Some(App::Pptp),
+        0 if management::is_ssh_key_exchange(data) => Some(App::Ssh),
         3 if voice::is_h225(data) => Some(App::H225),
         3 if voice::is_h245(data) => Some(App::H245),
         b'<' if management::is_syslog_with_date(data) => Some(App::Syslog),

@@ -219,6 +219,8 @@ macro_rules! lists {
 lists! {
     /// Several small numbers.
     U8s = u8, UInt8Type;
+    /// Several numbers of two bytes.
+    U16s = u16, UInt16Type;
     /// Several numbers.
     U64s = u64, UInt64Type;
 }

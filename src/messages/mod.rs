@@ -13,9 +13,11 @@ pub(crate) mod dns;
 pub(crate) mod fhrp;
 pub(crate) mod gtp;
 pub(crate) mod icmp;
+pub(crate) mod ike;
 pub(crate) mod knock;
 pub(crate) mod neighbor;
 pub(crate) mod path_options;
+pub(crate) mod routing_auth;
 pub(crate) mod rtcp;
 pub(crate) mod rtp;
 pub(crate) mod sample;
@@ -24,6 +26,7 @@ pub(crate) mod signalling;
 pub(crate) mod sip;
 pub(crate) mod snmp;
 pub(crate) mod ss7;
+pub(crate) mod ssh;
 mod tables;
 pub(crate) mod tcp;
 pub(crate) mod tls;
@@ -92,6 +95,12 @@ named! {
         Wccp = "wccp",
         /// Packets that begin with the number some backdoor waits for.
         Knock = "knock",
+        /// SSH: identification, and lists of algorithms.
+        Ssh = "ssh",
+        /// IKE messages.
+        Ike = "ike",
+        /// How routing protocols are authenticated.
+        RoutingAuth = "routing_auth",
         /// Frames that may hold call signalling, as they are.
         Signalling = "signalling",
     }
@@ -164,6 +173,9 @@ fn table(kind: Kind) -> Box<dyn Table> {
         Kind::PathOptions => Box::<path_options::PathOptions>::default(),
         Kind::Wccp => Box::<wccp::Wccp>::default(),
         Kind::Knock => Box::<knock::Knock>::default(),
+        Kind::Ssh => Box::<ssh::Ssh>::default(),
+        Kind::Ike => Box::<ike::Ike>::default(),
+        Kind::RoutingAuth => Box::<routing_auth::RoutingAuth>::default(),
         Kind::Signalling => Box::<signalling::Signalling>::default(),
     }
 }

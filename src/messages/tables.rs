@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Frame, Kind, Table, columns, table};
 use super::{
-    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, knock, neighbor, path_options, rtcp, rtp, sample,
+    aaa, bgp, dhcp, diameter, dns, fhrp, gtp, icmp, ike, knock, neighbor, path_options, routing_auth, rtcp,
+    rtp, sample,
     signalling::{self, is_text},
-    sip, snmp, ss7, tcp, tls, transfer, wccp,
+    sip, snmp, ss7, ssh, tcp, tls, transfer, wccp,
 };
 use crate::capture::LinkType;
 use crate::classify::{App, Label};
@@ -80,7 +81,12 @@ impl Kinds {
             App::Dns | App::Mdns | App::Llmnr => Kind::Dns,
             App::Tls | App::Dtls | App::Quic => Kind::Tls,
             App::Rtcp => Kind::Rtcp,
-            App::Vrrp | App::Carp | App::Hsrp | App::Glbp => Kind::Fhrp,
+            App::Vrrp | App::Carp | App::Hsrp | App::Glbp => {
+                return Self::of(&[Kind::Fhrp, Kind::RoutingAuth]);
+            }
+            App::Ospf | App::IsIs | App::Eigrp | App::Rip | App::Bfd => Kind::RoutingAuth,
+            App::Ssh => Kind::Ssh,
+            App::Ike => Kind::Ike,
             App::Dhcp | App::Dhcpv6 => Kind::Dhcp,
             App::Bgp => Kind::Bgp,
             App::Radius | App::Tacacs => Kind::Aaa,
@@ -307,6 +313,7 @@ views! {
     dns: Dns, tls: Tls, tcp: Tcp, sip: Sip, rtp: Rtp, rtcp: Rtcp, icmp: Icmp, neighbor: Neighbor, fhrp: Fhrp, dhcp: Dhcp,
     bgp: Bgp, aaa: Aaa, diameter: Diameter, gtp: Gtp, ss7: Ss7, sample: Sample, transfer: Transfer,
     snmp: Snmp, path_options: PathOptions, wccp: Wccp, knock: Knock,
+    ssh: Ssh, ike: Ike, routing_auth: RoutingAuth,
     signalling: Signalling,
 }
 

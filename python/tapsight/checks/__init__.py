@@ -27,6 +27,20 @@ from tapsight.checks.i3 import I3
 from tapsight.checks.i4 import I4
 from tapsight.checks.i5 import I5
 from tapsight.checks.i6 import I6
+from tapsight.checks.m1 import M1
+from tapsight.checks.m2 import M2
+from tapsight.checks.m3 import M3
+from tapsight.checks.m4 import M4
+from tapsight.checks.m5 import M5
+from tapsight.checks.m6 import M6
+from tapsight.checks.m7 import M7
+from tapsight.checks.m8 import M8
+from tapsight.checks.m9 import M9
+from tapsight.checks.m10 import M10
+from tapsight.checks.m11 import M11
+from tapsight.checks.m12 import M12
+from tapsight.checks.m13 import M13
+from tapsight.checks.m14 import M14
 from tapsight.checks.v1 import V1
 from tapsight.checks.v2 import V2
 from tapsight.checks.v3 import V3
@@ -41,38 +55,10 @@ from tapsight.checks.v10 import V10
 CHECKS: dict[str, type[Check[Any]]] = {
     check.id: check
     for check in (
-        A4,
-        A8,
-        B2,
-        B3,
-        B4,
-        B12,
-        B13,
-        B14,
-        B16,
-        B19,
-        B22,
-        C1,
-        C2,
-        C3,
-        C4,
-        C5,
-        V1,
-        V2,
-        V3,
-        V4,
-        V5,
-        V6,
-        V7,
-        V8,
-        V9,
-        V10,
-        I1,
-        I2,
-        I3,
-        I4,
-        I5,
-        I6,
+        *(A4, A8, B2, B3, B4, B12, B13, B14, B16, B19, B22, C1, C2, C3, C4, C5),
+        *(V1, V2, V3, V4, V5, V6, V7, V8, V9, V10),
+        *(I1, I2, I3, I4, I5, I6),
+        *(M1, M2, M3, M4, M5, M6, M7, M8, M9, M10, M11, M12, M13, M14),
     )
 }
 """Every check by its id, in the order of the catalogue."""

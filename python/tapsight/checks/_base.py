@@ -123,6 +123,13 @@ class Observed:
         return outside_of(self.flows, self.authorised)
 
     @functools.cached_property
+    def conversations(self) -> pl.DataFrame:
+        """One row a conversation that took place: see :func:`tapsight.checks._talks.conversations`."""
+        from tapsight.checks import _talks
+
+        return _talks.conversations(self.unlisted)
+
+    @functools.cached_property
     def borders(self) -> Borders:
         """National traffic, and what shows that it left the country."""
         from tapsight.checks import _borders

@@ -35,7 +35,7 @@ O = TypeVar("O", bound=Options)
 ENDS = ("end_a", "end_b")
 """The two addresses of a row, in order, so that both directions are one."""
 
-_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol"})
+_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered"})
 """Columns of an expectation of which a finding need not show a value: it says them anyway, or in other words."""
 
 _KNOWN_OF_NETWORK = ("infrastructure", "gateways", "anycast")
@@ -49,7 +49,7 @@ class Rule(Check[O]):
     """
 
     over: ClassVar[str] = "flows"
-    """The table: flows, calls and media are known anyway, others are read from the captures once more."""
+    """The table: flows, conversations, calls and media are known anyway, others are read from the captures once more."""
     scope: ClassVar[str | pl.Expr | None] = None
     """What it is about; every row if not given."""
     expect: ClassVar[str | pl.Expr]
@@ -63,13 +63,16 @@ class Rule(Check[O]):
     uses: ClassVar[tuple[str, ...]] = ()
     """Options that are sets, by whose names conditions use them; those that a policy does not give are needed."""
     own_sets: ClassVar[Sets] = {}
-    """Names and members of sets beside those of the policy's [network] and of its options."""
+    """Names and members of sets beside those of the policy's [network]; of options, what they are where a policy does not give them."""
 
     @classmethod
     def sets(cls, options: Options | None, network: Network | None) -> Sets:
         """What names in its conditions stand for: its options, what the policy says of the network, and what addresses are for."""
         of_network = {name: getattr(network, name, None) or None for name in _KNOWN_OF_NETWORK}
-        of_options = {name: getattr(options, name, None) for name in cls.uses}
+        given = {name: getattr(options, name, None) for name in cls.uses}
+        of_options = {
+            name: cls.own_sets.get(name) if members is None else members for name, members in given.items()
+        }
         return {**SETS, **of_network, **cls.own_sets, **of_options}
 
     @classmethod
@@ -137,7 +140,13 @@ class Rule(Check[O]):
         """What a finding says; ``shown`` are values, in the first of its rows, of what the expectation is about."""
         when = f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])})"
         apps = f" ({listing(row['apps'])})" if row["apps"] else ""
-        said = listing([f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in shown.items()])
+        said = listing(
+            [
+                f"{name.replace('_', ' ')} {_value(name, value)}"
+                for name, value in shown.items()
+                if value is not None or name in NONE_IF_NULL
+            ]
+        )
         return (
             f"{_whose(row, self.by)} {plural(row['packets'], 'packet')}{apps}, {when}, "
             f"{self.says or 'which the policy does not allow'}{f'; the first with {said}' if said else ''}."

@@ -32,6 +32,7 @@ class About:
 
 HEARD: Mapping[str, About] = {
     "flows": About("first_ts", "last_ts", "packets", "frames"),
+    "conversations": About("first_ts", "last_ts", "packets", "frames"),
     "calls": About("began", "last", "messages", "frames"),
     "media": About("first_ts", "last_ts", "packets", "frames"),
 }
@@ -53,13 +54,39 @@ def table_columns(table: str) -> Mapping[str, Column]:
     """The columns of a table that conditions can use, by name."""
     import pyarrow as pa
 
-    if table in HEARD:
+    if table == "conversations":
+        schema = conversations_schema()
+    elif table in HEARD:
         schema = pa.schema(stage_schema("paths" if table == "flows" else table))
     else:
         schema = pa.schema(_core.schema() if table == "packets" else _core.table_schema(table))
     columns = dict(columns_of(schema))
     columns.setdefault("tap", Column("tap", "text"))
     return columns
+
+
+def conversations_schema() -> pa.Schema:
+    """The columns of conversations over TCP, UDP and SCTP: a row each and tap, of those that took place.
+
+    Client and server, with their ports, are null where nobody knows who of ``src`` and ``dst`` is which. ``answered`` is null where no answer was
+    seen; of TCP there was one as soon as either side said what it is. What is not known by more than its port has ``port`` as its ``basis``.
+    """
+    import pyarrow as pa
+
+    address, port, text = pa.binary(16), pa.uint16(), pa.string()
+    return pa.schema(
+        {
+            "tap": text,
+            "flow_id": pa.uint64(),
+            **dict.fromkeys(("src", "dst", "client", "server"), address),
+            **dict.fromkeys(("src_port", "dst_port", "client_port", "server_port"), port),
+            "protocol": pa.uint8(),
+            **dict.fromkeys(("app", "basis"), text),
+            "answered": pa.bool_(),
+            "packets": pa.uint64(),
+            **dict.fromkeys(("first_ts", "last_ts"), pa.timestamp("ns", "UTC")),
+        }
+    )
 
 
 class ReadOnceError(ValueError):

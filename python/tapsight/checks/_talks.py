@@ -98,6 +98,30 @@ def talks(flows: pl.DataFrame) -> pl.DataFrame:
 _FAR = 2**63 - 1
 
 
+def conversations(flows: pl.DataFrame) -> pl.DataFrame:
+    """The :func:`talks` that took place, with the columns of the table ``conversations``: the server answered, or what was said tells what it is.
+
+    What was only tried, as scanners do, is none.
+    """
+    found = talks(flows)
+    # Over TCP nobody says anything before the other side has answered.
+    answered = pl.col("answered") | (pl.col("is_proven") & (pl.col("protocol") == 6))
+    took_place = found.filter(pl.col("answered") | pl.col("is_proven") | ~pl.col("known"))
+    told = ("client", "server", "client_port", "server_port")
+    return took_place.with_columns(
+        src="client",
+        dst="server",
+        src_port="client_port",
+        dst_port="server_port",
+        basis=pl.when("is_proven")
+        .then(pl.lit("signature"))
+        .when(pl.col("app").is_not_null())
+        .then(pl.lit("port")),
+        answered=pl.when(answered).then(statement=True),
+        **{name: pl.when("known").then(name) for name in told},
+    ).drop("known", "is_proven", "rtt")
+
+
 def summed(found: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
     """Talks summed up by these columns, most packets first: what one finding is about.
 

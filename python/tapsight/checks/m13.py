@@ -1,0 +1,60 @@
+"""M13: no unlisted listener on infrastructure."""
+
+from __future__ import annotations
+
+from tapsight._options import Options, Ports
+from tapsight.checks._rule import Rule
+
+
+class M13Options(Options):
+    """What a policy may say under [checks.M13]."""
+
+    ports: Ports | None = None
+    """TCP ports on which devices may answer."""
+
+
+class M13(Rule[M13Options]):
+    """Devices of the network answer only on the TCP ports that are listed.
+
+    What it looks for:
+        An address of ``infrastructure`` that accepted a TCP connection on a port that is not among ``ports``.
+
+    Why it matters:
+        A port that nobody opened on purpose is a service that was forgotten, or one that an intruder left to come back.
+
+    Example that fails:
+        198.51.100.1 accepts a connection on port 22222, with this policy::
+
+            packs = ["router-hardening"]
+            [network]
+            infrastructure = ["198.51.100.0/28"]
+            [checks.M13]
+            ports = [22, 179, 830]
+
+        ``ports = []`` says that devices answer on none.
+
+    What to do:
+        Compare with the sockets that the device lists, and with its configuration: they may differ. C2 names ports that intruders are known for.
+
+    What it cannot see:
+        Services that nobody used while it looked. Of connections without low ports, it has to see the beginning to know who accepted them: they are in
+        scope but not judged. UDP has nothing that tells acceptance.
+
+    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Strengthening Visibility"; AA25-239A; ATT&CK
+    T1571 (Non-Standard Port).
+    """
+
+    id = "M13"
+    title = "No unlisted listener on infrastructure"
+    severity = "high"
+    pack = "router-hardening"
+    needs = ("ports",)
+    network_needs = ("infrastructure",)
+    options = M13Options
+    uses = ("ports",)
+    over = "conversations"
+    scope = "addr in infrastructure and protocol == tcp"
+    expect = "not server in infrastructure or server_port in ports"
+    by = ("server", "server_port")
+    says = "of a service that the policy does not list"
+    nothing = "no TCP conversation of infrastructure was seen"
