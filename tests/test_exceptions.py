@@ -675,6 +675,11 @@ def test_what_says_what_others_found_goes_by_what_counts() -> None:
     results = [judge(examination(flows=flows), Policy.loads(text), checks=[Both]) for text in policies]
     assert [verdict(result, "both")["verdict"] for result in results] == ["fail", "pass"]
     assert [result.exit_code for result in results] == [1, 0]
+    # So it is where the policy changes within the captures.
+    dated = PEERS.replace('"203.0.113.10"]', '{ member = "203.0.113.10", until = 2026-01-01T12:00:30Z }]')
+    for text, word in ((dated, "fail"), (dated + excepting(STRANGER), "pass")):
+        result = judge(examination(flows=flows), Policy.loads(text), checks=[Both])
+        assert verdict(result, "both")["verdict"] == word
 
 
 def test_what_says_what_others_found_has_no_findings_to_except(monkeypatch: pytest.MonkeyPatch) -> None:
