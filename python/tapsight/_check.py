@@ -577,7 +577,8 @@ def judge(
     judged: list[_Judged] = []
     for (each, options), mine in zip(seen, in_force, strict=True):
         # What a program brings along does not go by the policy, and is asked once.
-        done = {check_.id: judged[0].judgements[check_.id] for check_ in checks} if judged else {}
+        before = judged[0].judgements if judged else {}
+        done = {check_.id: before[check_.id] for check_ in checks if check_.id in before}
         judged.append(_judge_all(each, options, mine, done))
     changed = changes_text(policy, first, last) if len(parts) > 1 else ""
     agreed = agree(parts, [(each.findings, each.strikes) for each in judged], changed)
