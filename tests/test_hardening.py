@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,11 @@ from test_infrastructure import PA, RA, A, S, talk
 import tapsight
 from tapsight._check import Result, judge
 from tapsight._expressions import Column, ExpressionError, condition
+from tapsight._sources import Tap
 from tapsight.checks import CHECKS
 from tapsight.checks._base import flows_frame
 from tapsight.checks._several import Several
+from tapsight.checks._tables import Captures
 from tapsight.checks._talks import conversations
 from tapsight.policy import Policy
 
@@ -264,10 +267,16 @@ def test_m2_findings_of_two_tables_are_two(tmp_path: Path) -> None:
     assert len(set(result.findings["id"].to_pylist())) == len(result.findings)
 
 
-def test_m2_without_its_captures_does_not_pass() -> None:
-    # Hand-made flows have no captures from which versions could be read: what was seen of the flows alone passes.
-    result = of_flows("", talk(MANAGER, DEVICE, 22, **said("ssh")))
-    assert verdict(result, "M2")[0] == "pass"
+def test_m2_does_not_pass_if_captures_cannot_be_read_again(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    seen, policy = examination(flows=talk(MANAGER, DEVICE, 22, **said("ssh"))), Policy.loads(NETWORK)
+    result = judge(seen, policy, captures=Captures([Tap("a", (str(pipe),))]))
+    assert verdict(result, "M2") == ("unknown", 20, 20, 0)
+    assert reason(result, "M2") == "captures from a pipe cannot be read a second time: give files"
+    # What fails without them fails.
+    seen = examination(flows=talk(MANAGER, DEVICE, 23, **said("telnet")))
+    assert verdict(judge(seen, policy, captures=Captures([Tap("a", (str(pipe),))])), "M2")[0] == "fail"
 
 
 # --- M3 ---------------------------------------------------------------------------------------------------------------

@@ -460,9 +460,9 @@ mod tests {
         for at in [vec![], vec![25], vec![1, 2, 3, 30, 31]] {
             let captures = cut(&at);
             let expected = read(captures.iter().cloned().map(memory).collect(), Some("made"), 0);
-            assert_eq!(expected.0["packets"].len(), 50);
+            assert_eq!(expected.0["packets"].len(), 61);
             assert!(expected.0.len() > 10);
-            assert_eq!(expected.1.next_frame(), Some(8 + 50));
+            assert_eq!(expected.1.next_frame(), Some(8 + 61));
             for (batch_size, workers) in [(7, 0), (16_384, 2)] {
                 let digests: Vec<Source> =
                     captures.iter().map(|capture| memory(digest(capture.clone(), batch_size))).collect();
