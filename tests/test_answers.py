@@ -61,6 +61,13 @@ def test_no_says_which_rule() -> None:
     assert asked(AGREED, voice(vlan=999), "b.pcap: is empty")[0] == "no"
 
 
+def test_further_checks_of_voice_are_asked_where_there_is_something() -> None:
+    """V4, signalling with peers that agreed on it is encrypted: of two who did, and of one who is not there."""
+    assert asked(AGREED + '[checks.V4]\nencrypted = ["192.0.2.77"]\n', voice())[0] == "yes"
+    word, because = asked(AGREED + '[checks.V4]\nencrypted = ["192.0.2.10"]\n', voice(basis="signature"))
+    assert (word, because) == ("no", "call set-up in the clear (V4: 1 finding)")
+
+
 def test_without_a_policy_it_says_what_it_takes() -> None:
     for policy in (None, "", "[checks.V1]\n"):
         word, because = asked(policy, voice())
@@ -159,13 +166,15 @@ def test_what_could_not_be_shown_is_counted_by_what_it_takes() -> None:
     result = judge(examination(scopes=rows), policy)
     unknown = {row["check"] for row in result.verdicts.to_pylist() if row["verdict"] == "unknown"}
     by = dict(result.not_shown.by)
+    # Packs that nobody asked for are no questions that stay open.
+    always = len(DETECTORS) + sum(each.pack is None for each in CHECKS.values())
     assert sorted(id_ for ids in by.values() for id_ in ids) == sorted(unknown)
     assert by["a second tap"] == ("B1",)
     assert by["whole packets"] == ("A1",)
     assert "B9" in by["traffic that these captures do not have"]
     assert {"I6", "V2"} <= set(by["a policy that says more"])
     assert "V1" not in by["a policy that says more"]
-    assert result.not_shown.answer == f"{len(unknown)} of {len(CHECKS) + len(DETECTORS)} checks"
+    assert result.not_shown.answer == f"{len(unknown)} of {always} checks"
     assert result.to_dict()["not_shown"] == [
         {"settle": what, "checks": list(ids)} for what, ids in result.not_shown.by
     ]
@@ -175,8 +184,10 @@ def test_what_could_not_be_shown_is_counted_by_what_it_takes() -> None:
     )
     bare = judge(examination(scopes=rows), None).not_shown
     assert {"V1", "V2", "I6"} <= set(dict(bare.by)["a policy that says more"])
-    assert bare.checks == len(CHECKS) + len(DETECTORS)
+    assert bare.checks == always
 
 
 def test_every_check_says_in_short_what_would_settle_it() -> None:
-    assert {*CHECKS, *DETECTORS} <= set(settling()[1])
+    sentences, briefly = settling()
+    assert {*CHECKS, *DETECTORS} == set(briefly) == set(sentences)
+    assert all(len(words) < 40 for words in briefly.values())

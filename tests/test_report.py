@@ -144,6 +144,13 @@ def test_numbers_are_those_of_the_tables(page: Path, mirrored: tapsight.Result) 
     } <= set(figures)
 
 
+def test_pictures_are_the_same_each_time(mirrored: tapsight.Result) -> None:
+    first, second = Plot(mirrored), Plot(mirrored)
+    for name in ("prefixes", "traffic", "encryption", "countries", "call_countries", "calls", "verdicts"):
+        specs = [json.dumps(getattr(plot, name)().to_dict()["datasets"]) for plot in (first, second)]
+        assert specs[0] == specs[1], name
+
+
 def test_the_timeline_counts_every_packet_once(mirrored: tapsight.Result) -> None:
     """All packets of both taps; those sent there are the copies that the lab has made, as often as a tap saw them."""
     moments = mirrored.plot.moments

@@ -178,3 +178,17 @@ def test_the_command(tmp_path: Path) -> None:
     again = CliRunner().invoke(app, arguments)
     assert again.exit_code == 2
     assert f"{out}: is not empty, and tables overwrite nothing" in again.output
+
+
+def test_what_is_excepted_has_its_frames_and_claims(tmp_path: Path) -> None:
+    claims = [mirror(evidence=[{"tap": "outside", "frame": 7, "role": "copy"}])]
+    bare = judge(examination(claims=claims), Policy.loads(""))
+    (id_,) = bare.findings["id"].to_pylist()
+    exception = (
+        f'[[exceptions]]\ncheck = "A1"\nid = "{id_}"\nowner = "noc"\nreason = "CHG-1"\nexpires = 9999-12-31\n'
+    )
+    result = judge(examination(claims=claims), Policy.loads(exception))
+    assert (result.findings.num_rows, result.excepted["id"].to_pylist()) == (0, [id_])
+    tables = result.tables()
+    assert tables["frames"]["finding"].to_pylist() == [id_]
+    assert tables["claims"]["finding"].to_pylist() == [id_]

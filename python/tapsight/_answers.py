@@ -52,9 +52,21 @@ class Answer:
 # --- Did voice travel as agreed? --------------------------------------------------------------------------------------
 
 _VOICE = ("voice-media", "voice-signalling")
-_WRONG = {"V1": "call set-up without an agreement", "V2": "voice where it does not belong"}
-_RULES = tuple(_WRONG)
-"""The checks that say where voice belongs, both of which have to pass."""
+_RULES = ("V1", "V2")
+"""The checks that say with whom voice is and where it belongs, both of which have to pass."""
+_WRONG = {
+    "V1": "call set-up without an agreement",
+    "V2": "voice where it does not belong",
+    "V3": "voice on the public internet",
+    "V4": "call set-up in the clear",
+    "V5": "voice in the clear",
+    "V6": "voice where nobody signalled it",
+    "V7": "voice without its priority",
+    "V8": "codecs that were not agreed",
+    "V9": "voice with a third receiver",
+    "V10": "calls that left by others than agreed",
+}
+"""What it means that a check of voice fails. Those beyond the first two are asked where the policy has them and something was there."""
 _FAILS = {
     "path": "with voice where it does not belong",
     "peers": "without an agreement",
@@ -70,14 +82,19 @@ def agreed(
 ) -> tuple[AnswerWord, str]:
     """Whether voice travelled as the policy says: the answer, and what it rests on.
 
-    It is no if V1 or V2 or a call fails. It is yes if both pass, and at least half of the calls with media can be told to be as agreed:
+    It is no if a check of voice or a call fails. It is yes if V1 and V2 pass, and the others if they had something to judge, and at least half of the calls with media can be told to be as agreed:
     between ends that agreed, with media where voice belongs and where signalled. What is not encrypted is as agreed unless somebody
     demands or offers that.
     """
     from tapsight.checks import CHECKS
 
-    mine = {each.check: each for each in verdicts if each.check in _RULES}
-    rows = calls.select(["packets", "verdict", "path", "peers", "encrypted", "media", "alone"]).to_pylist()
+    mine = {
+        each.check: each
+        for each in verdicts
+        if each.check in _RULES or (each.check in _WRONG and (each.in_scope > 0 or each.verdict == "fail"))
+    }
+    names = ["packets", "encryption", "verdict", "path", "peers", "encrypted", "media", "alone"]
+    rows = calls.select(names).to_pylist()
     failed = [row for row in rows if row["verdict"] == "fail"]
     wrong = [
         f"{_WRONG[each.check]} ({each.check}: {plural(each.findings, 'finding')})"
@@ -120,14 +137,14 @@ def agreed(
         open_.append(f"{plural(len(problems), 'capture')} could not be read")
     if open_:
         return "cannot tell", "; ".join(open_)
-    least = min(mine.values(), key=lambda each: each.coverage or 0)
+    least = min((mine[id_] for id_ in _RULES), key=lambda each: each.coverage or 0)
     text = (
         "all signalling that could be judged was between ends that agreed, and all media where voice belongs "
         f"({percent(least.judged, least.in_scope)} of those in scope)"
     )
     if with_media:
         text += f"; {len(told):,} of {plural(len(with_media), 'call')} could be told in full"
-    clear = sum(row["encrypted"] != "pass" for row in with_media)
+    clear = sum(row["encryption"] == "none" for row in with_media)
     return "yes", text + (f", {clear:,} not encrypted, which nothing demands" if clear else "")
 
 

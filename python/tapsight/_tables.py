@@ -27,8 +27,8 @@ ABOUT = {
     "verdicts": "A row a detector and check: what it says, and how much it could judge.",
     "findings": "A row a thing that failed. `id` is what other tables know it by.",
     "excepted": "A row a finding that an exception of the policy covers: what happened, and somebody answers for.",
-    "frames": "A row a frame of the evidence of a finding.",
-    "claims": "A row a claim of a detector, also of what it only names. `finding` is the id of the finding that it became.",
+    "frames": "A row a frame of the evidence of a finding, excepted ones included.",
+    "claims": "A row a claim of a detector, also of what it only names. `finding` is the id of the finding that it became, excepted ones included.",
     "calls": "A row a call and tap, and whether it travelled as agreed. `findings` has ids.",
     "taps": "A row a tap, file and interface: what was captured there, and how well.",
     "taps_compared": "A row a class of traffic from one tap to the next: what became of its packets.",
@@ -234,12 +234,14 @@ def _named(table: pa.Table, name: str) -> pa.Table:
 
 
 def _frames(result: Result) -> pa.Table:
-    """The evidence of all findings, a row a frame."""
+    """The evidence of all findings, also of those that are excepted, a row a frame."""
     import polars as pl
     import pyarrow as pa
 
     frames = (
-        pl.DataFrame(result.findings.select(["id", "evidence"]))
+        pl.concat(
+            [pl.DataFrame(each.select(["id", "evidence"])) for each in (result.findings, result.excepted)]
+        )
         .explode("evidence")
         .drop_nulls("evidence")
         .unnest("evidence")
@@ -266,7 +268,7 @@ def _claims(result: Result) -> pa.Table:
     from tapsight.findings import ids_of_claims
 
     claims = read_claims(result.claims)
-    known = set(result.findings["id"].to_pylist())
+    known = {*result.findings["id"].to_pylist(), *result.excepted["id"].to_pylist()}
     ids = [
         id_ if claim.report and id_ in known else None
         for claim, id_ in zip(claims, ids_of_claims(claims), strict=True)

@@ -136,6 +136,7 @@ class Plot:
         head = self._head(finding)
         both = _of(self.moments.prefixes, head).group_by("prefix").agg(pl.col("packets", "copied").sum())
         rows = both.with_columns((pl.col("copied") / pl.max_horizontal("packets", "copied")).alias("share"))
+        rows = rows.sort("copied", "prefix", descending=[True, False])
         bars = alt.Chart(rows).encode(
             alt.Y("prefix:N", sort=alt.SortField("copied", "descending"), title=None)
         )
@@ -159,7 +160,7 @@ class Plot:
             _paths(self._result)
             .group_by("traffic", pl.col("app").fill_null("unrecognised"))
             .agg(pl.col("bytes").sum())
-            .sort("bytes", "app", descending=[True, False])
+            .sort("bytes", "app", "traffic", descending=[True, False, False])
         )
         rows = pl.concat(
             [
@@ -167,7 +168,8 @@ class Plot:
                 rows.slice(APPLICATIONS)
                 .group_by("traffic")
                 .agg(pl.lit("other").alias("app"), pl.col("bytes").sum())
-                .select("traffic", "app", "bytes"),
+                .select("traffic", "app", "bytes")
+                .sort("traffic"),
             ]
         )
         # The class stands in words, too: no colour has to be told from another.
@@ -255,7 +257,11 @@ class Plot:
             .unpivot(variable_name="about", value_name="verdict")
         )
         return self._verdict_bars(
-            calls.group_by("about", "verdict").len("calls"), "calls", "calls", by="about", order=ASPECTS
+            calls.group_by("about", "verdict").len("calls").sort("about", "verdict"),
+            "calls",
+            "calls",
+            by="about",
+            order=ASPECTS,
         )
 
     def _verdict_bars(

@@ -13,20 +13,21 @@ if TYPE_CHECKING:
     import altair as alt
 
 
+_LEAST = 480
+"""Pixels that a picture takes at least, if it is as wide."""
+
+
 def chart_svg(chart: alt.Chart | alt.LayerChart, label: str) -> str:
     """A chart as SVG, with a text for who does not see it."""
     import vl_convert
 
-    svg = vl_convert.vegalite_to_svg(chart.to_dict())
+    # Without a ground of its own, so that the page's shadows tell that there is more to the side.
+    svg = vl_convert.vegalite_to_svg({**chart.to_dict(), "background": "transparent"})
     # On a telephone it is scrolled rather than made so small that nobody can read it.
     found = re.search(r'<svg [^>]*?width="([\d.]+)"', svg)
     least = min(float(found[1]), _LEAST) if found else 0
     head = f'<svg role="img" aria-label="{_text(label)}" style="min-width: {least:.0f}px" '
     return svg.replace("<svg ", head, 1)
-
-
-_LEAST = 480
-"""Pixels that a chart takes at least, if it is as wide."""
 
 
 _BOX, _TALL, _GAP = 168, 64, 68
@@ -92,7 +93,7 @@ def way_svg(*, sender: str, receiver: str, what: str, way: str) -> str:
 def _picture(label: str, height: int, *parts: str) -> str:
     width = 3 * _BOX + 2 * _GAP
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{_text(label)}" viewBox="-2 0 {width + 4} {height}" width="{width}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="{_text(label)}" viewBox="-2 0 {width + 4} {height}" width="{width}" style="min-width: {_LEAST}px" '
         f'font-family="system-ui, DejaVu Sans, sans-serif" font-size="12">{"".join(parts)}</svg>'
     )
 
