@@ -45,7 +45,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 
 def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour: bool) -> str:
     """The messages of one call between the addresses that sent them, from top to bottom."""
-    rows = list(messages)
+    rows = sorted(messages, key=lambda row: row["ts"])
     ends: list[str] = []
     for row in rows:
         for name in ("src", "dst"):
