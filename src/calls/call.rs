@@ -543,6 +543,10 @@ impl Call {
 
     /// How long after its last message it is over.
     pub fn patience(&self, options: &Options) -> i64 {
+        let is_challenged = matches!(self.final_status, Some(401 | 407));
+        if self.state == Ending::Failed && is_challenged {
+            return options.challenged_ns.max(options.linger_ns);
+        }
         self.state.patience(options)
     }
 

@@ -54,6 +54,9 @@ pub struct Options {
     pub unanswered_ns: i64,
     /// How long after its last message an answered call is over, nanoseconds.
     pub answered_ns: i64,
+    /// How long after its last message a call is over that was asked to identify itself (401, 407), nanoseconds: whoever calls may have to type a
+    /// password first, and calls again under the same Call-ID (RFC 3261 section 22.2).
+    pub challenged_ns: i64,
     /// How long after its end messages still belong to a call, nanoseconds: 64 times T1, as long as messages are sent again (RFC 3261 section 17).
     pub linger_ns: i64,
 }
@@ -68,6 +71,7 @@ impl Default for Options {
             max_endpoints: 1 << 18,
             unanswered_ns: 300 * SECOND,
             answered_ns: 12 * 3600 * SECOND,
+            challenged_ns: 180 * SECOND,
             linger_ns: 32 * SECOND,
         }
     }

@@ -524,6 +524,25 @@ fn a_gap_in_a_connection() {
     }
 }
 
+/// Who has to type a password needs longer than messages are sent again: it is still the same Call-ID (RFC 3261 section 22.2).
+#[test]
+fn a_challenge_is_answered_late() {
+    let uri = "sip:bob@biloxi.example.com SIP/2.0";
+    for (status, wait, expected) in [
+        (401, 60, &["answered"][..]),
+        (407, 170, &["answered"]),
+        (407, 200, &["failed", "answered"]),
+        (486, 60, &["failed", "answered"]),
+    ] {
+        let mut frames = over_udp(&session()[..1]);
+        frames.udp(BOB, ALICE, &message(&format!("SIP/2.0 {status} No"), "1 INVITE", TAG, "", ""));
+        frames.wait(wait);
+        frames.udp(ALICE, BOB, &message(&format!("INVITE {uri}"), "2 INVITE", "", "", ""));
+        frames.udp(BOB, ALICE, &message("SIP/2.0 200 OK", "2 INVITE", TAG, "", ""));
+        assert_eq!(column(&frames.table(Table::Calls), "state"), expected, "{status} {wait}");
+    }
+}
+
 #[test]
 fn a_datagram_in_parts() {
     let session = session();
