@@ -550,9 +550,23 @@ impl Call {
         self.state.patience(options)
     }
 
-    /// Who sent a message: the tag of From is that of who sent the request.
+    /// Who sent the request that a message is, or responds to: its tag is that of From. Of a dialog that is not known, who has sent from that address.
+    fn requester(&self, told: &Told<'_>) -> Side {
+        if told.from_tag == self.caller_tag {
+            return Side::Caller;
+        }
+        if told.to_tag == self.caller_tag || self.to_tags.contains(&told.from_tag) {
+            return Side::Callee;
+        }
+        let place = told.arrived.place;
+        let addr = if told.method.is_some() { place.src } else { place.dst };
+        let has_sent = |side| self.senders.contains(&(side, addr));
+        if has_sent(Side::Caller) && !has_sent(Side::Callee) { Side::Caller } else { Side::Callee }
+    }
+
+    /// Who sent a message.
     fn side(&self, told: &Told<'_>) -> Side {
-        let requester = if told.from_tag == self.caller_tag { Side::Caller } else { Side::Callee };
+        let requester = self.requester(told);
         if told.method.is_some() { requester } else { requester.other() }
     }
 
@@ -614,7 +628,7 @@ impl Call {
         keep(&mut self.addresses, place.src);
         keep(&mut self.addresses, place.dst);
         // Tags of who was called stand in To of what the caller sends, and of responses to it.
-        let is_callers = told.from_tag == self.caller_tag;
+        let is_callers = self.requester(told) == Side::Caller;
         let callee_tag = if is_callers { &told.to_tag } else { &told.from_tag };
         if !callee_tag.is_empty() {
             keep_text(&mut self.to_tags, callee_tag);
@@ -760,7 +774,8 @@ impl Call {
                 (self.ended, self.ended_by) = (Some(ts), Some(side));
             }
         } else if told.is_request("BYE") {
-            let tag = if told.from_tag == self.caller_tag { &told.to_tag } else { &told.from_tag };
+            let is_callers = self.requester(told) == Side::Caller;
+            let tag = if is_callers { &told.to_tag } else { &told.from_tag };
             self.confirmed.retain(|confirmed| confirmed != tag);
             if self.confirmed.is_empty() && self.state != Ending::Ended {
                 self.state = Ending::Ended;

@@ -543,6 +543,20 @@ fn a_challenge_is_answered_late() {
     }
 }
 
+/// Tags that no message had before: a response is of who was sent the request (RFC 3261 section 8.2.6).
+#[test]
+fn sides_of_an_unknown_dialog() {
+    let other = |text: &str| text.replace("tag=9fxced76sl", "tag=a21d1d13").replace(TAG, "as14c4ea1b");
+    let mut messages = session();
+    messages.truncate(4);
+    let again = message("INVITE sip:bob@client.biloxi.example.com SIP/2.0", "2 INVITE", TAG, "", "");
+    messages.push((true, other(&again)));
+    messages.push((false, other(&message("SIP/2.0 200 OK", "2 INVITE", TAG, "", ""))));
+    messages.push((false, callee_says("BYE sip:alice@client.atlanta.example.com SIP/2.0", "1 BYE")));
+    let sides = column(&over_udp(&messages).table(Table::Messages), "side");
+    assert_eq!(sides, ["caller", "callee", "callee", "caller", "caller", "callee", "callee"]);
+}
+
 #[test]
 fn a_datagram_in_parts() {
     let session = session();
