@@ -146,7 +146,7 @@ impl Section {
             Line::Direction(direction) => direction.clone_into(&mut self.direction),
             Line::RtpMap(kind, encoding) => {
                 if let Some((_, known)) = self.payloads.iter_mut().find(|(known, _)| *known == kind) {
-                    *known = kept(encoding);
+                    *known = kept(&sdp::encoding(encoding));
                 }
             }
             Line::Ptime(ptime) => self.ptime = Some(kept(ptime)),
@@ -237,5 +237,19 @@ mod tests {
         for cut in 0..text.len() {
             Description::parse(&text.as_bytes()[..cut]);
         }
+    }
+
+    /// RFC 4855 section 3: names of encodings are case-insensitive; here they are as they are registered.
+    #[test]
+    fn names_of_encodings() {
+        let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8 96 97 98 99 100\r\na=rtpmap:8 pcma/8000\r\na=rtpmap:96 OPUS/48000/2\r\n\
+            a=rtpmap:97 ilbc/8000\r\na=rtpmap:98 amr-wb/16000\r\na=rtpmap:99 TELEPHONE-EVENT/8000\r\na=rtpmap:100 x-own/8000\r\n";
+        let description = Description::parse(text.as_bytes()).unwrap();
+        let names: Vec<_> = description.sections[0].payloads.iter().map(|(_, name)| &**name).collect();
+        assert_eq!(
+            names,
+            ["PCMA/8000", "opus/48000/2", "iLBC/8000", "AMR-WB/16000", "telephone-event/8000", "X-OWN/8000"]
+        );
+        assert_eq!(description.sections[0].codecs().count(), 5);
     }
 }
