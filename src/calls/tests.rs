@@ -557,6 +557,42 @@ fn sides_of_an_unknown_dialog() {
     assert_eq!(sides, ["caller", "callee", "callee", "caller", "caller", "callee", "callee"]);
 }
 
+/// An offer of RFC 5763 section 7.1 that is answered. Of both, what stands behind the profile was cut: nobody knows whether keys did.
+#[test]
+fn what_was_cut_is_not_in_clear() {
+    let keys = "a=fingerprint:sha-1 4A:AD:B9:B1:3F:82:18:3B:54:02:12:DF:3E:5D:49:6B:19:E5:7C:AB\r\na=setup:actpass\r\n";
+    let invite = |body: &str| message("INVITE sip:bob@biloxi.example.com SIP/2.0", "1 INVITE", "", "", body);
+    let answer = |body: &str| message("SIP/2.0 200 OK", "1 INVITE", TAG, "", body);
+    let secure = |addr, port| sdp(addr, port, keys).replace("RTP/AVP", "UDP/TLS/RTP/SAVP");
+    let (offer, told) = (invite(&secure("192.0.2.101", 49172)), answer(&secure("192.0.2.201", 3456)));
+    let cut = |text: &str| text[..text.find("a=fingerprint").unwrap() + 5].to_owned();
+    let bare = answer(&sdp("192.0.2.201", 3456, ""));
+    let names = "state encryption encryption_offered encryption_lost";
+    for (offer, answer, expected) in [
+        (
+            offer.clone(),
+            told.clone(),
+            "answered encryption=dtls-srtp encryption_offered=dtls-srtp encryption_lost=false",
+        ),
+        (offer.clone(), cut(&told), "answered encryption=- encryption_offered=dtls-srtp encryption_lost=-"),
+        (cut(&offer), told.clone(), "answered encryption=- encryption_offered=dtls-srtp encryption_lost=-"),
+        (cut(&offer), cut(&told), "answered encryption=- encryption_offered=- encryption_lost=-"),
+        (offer.clone(), bare, "answered encryption=none encryption_offered=dtls-srtp encryption_lost=true"),
+    ] {
+        let frames = over_udp(&[(true, offer), (false, answer)]);
+        assert_eq!(row(&frames.table(Table::Calls), 0, names), format!("state={expected}"));
+        assert_eq!(frames.table(Table::Changes).num_rows(), 0);
+    }
+    let frames = over_udp(&[(true, cut(&offer)), (false, cut(&told))]);
+    let media = frames.table(Table::Media);
+    assert_eq!(column(&media, "encryption"), ["-", "-"]);
+    assert_eq!(column(&media, "direction"), ["-", "-"]);
+    assert_eq!(column(&media, "port"), ["49172", "3456"]);
+    // A port of which digits are missing is none.
+    let half = offer[..offer.find("49172").unwrap() + 3].to_owned();
+    assert_eq!(over_udp(&[(true, half)]).table(Table::Media).num_rows(), 0);
+}
+
 #[test]
 fn a_datagram_in_parts() {
     let session = session();
