@@ -58,13 +58,16 @@ impl Voice {
         Arc::new(Schema::new_with_metadata(fields, media.metadata().clone()))
     }
 
-    /// The call that expects media at an address.
-    fn expects(&self, tap: &str, addr: &[u8], port: u16, times: [i64; 2]) -> Option<&Spot> {
-        let tap = self.calls.taps().iter().position(|known| known == tap)?;
-        let addr = Addr::try_from(addr).ok()?;
-        let find = |ts| self.calls.endpoints().find(tap as u16, addr, port, ts);
+    /// The call that expects media at this end of a stream, and all of which it is expected.
+    fn expect(&self, tap: &str, addr: &[u8], port: u16, times: [i64; 2]) -> (Option<&Spot>, Vec<&Spot>) {
+        let tap = self.calls.taps().iter().position(|known| known == tap);
+        let Some((tap, addr)) = tap.zip(Addr::try_from(addr).ok()) else { return (None, Vec::new()) };
+        let endpoints = self.calls.endpoints();
         let [first, last] = times;
-        find(first).or_else(|| find(last))
+        let find = |ts| endpoints.find(tap as u16, addr, port, ts);
+        let found = find(first).or_else(|| find(last));
+        let all = |ts| endpoints.find_all(tap as u16, addr, port, ts);
+        (found, found.into_iter().chain(all(first)).chain(all(last)).collect())
     }
 
     /// The rows with their calls.
@@ -85,13 +88,20 @@ impl Voice {
                 let tap = names.value(usize::from(taps.keys().value(row)));
                 let times = [first.value(row), last.value(row)];
                 let at = |(addr, port): (&arrow_array::FixedSizeBinaryArray, &arrow_array::UInt16Array)| {
-                    self.expects(tap, addr.value(row), port.value(row), times)
+                    self.expect(tap, addr.value(row), port.value(row), times)
                 };
-                match (at(dst), at(src)) {
-                    (Some(to), Some(from)) if from.call == to.call => Some((to.call, to.side, 0)),
-                    (Some(to), _) => Some((to.call, to.side, 1)),
-                    (None, Some(from)) => Some((from.call, from.side.other(), 2)),
-                    (None, None) => None,
+                let ((to, to_all), (from, from_all)) = (at(dst), at(src));
+                // An endpoint may be of several calls: those of both phones, or of both sides of what calls anew. The call that has described both
+                // ends is it; of several, the one that began last.
+                let is_both = |to: &Spot| from_all.iter().any(|from| from.call == to.call);
+                let both = to.filter(|to| is_both(to)).or_else(|| {
+                    to_all.iter().filter(|to| is_both(to)).max_by_key(|to| (to.since, to.call)).copied()
+                });
+                match (both, to, from) {
+                    (Some(to), ..) => Some((to.call, to.side, 0)),
+                    (None, Some(to), _) => Some((to.call, to.side, 1)),
+                    (None, None, Some(from)) => Some((from.call, from.side.other(), 2)),
+                    (None, None, None) => None,
                 }
             })
             .collect();
@@ -137,6 +147,9 @@ impl Stage for Voice {
 
     fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
         // Calls are not ended first: where their media are expected is known as long as they go on.
+        if is_end {
+            self.calls.flush();
+        }
         self.streams.take(is_end)?.map(|rows| self.join(&rows)).transpose()
     }
 

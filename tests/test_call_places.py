@@ -250,3 +250,12 @@ def test_skinny_agrees_with_tshark(captures: Path) -> None:
         ends[dst, port].add(number)
     assert ends["192.168.195.58", 32144] <= {1, 2}
     assert None not in ends["192.168.195.58", 32144]
+    # Both phones have described both ends of what they say to each other: whichever call it is, it has announced both.
+    both = {("192.168.195.58", 32144), ("192.168.195.50", 17718)}
+    assert both <= expected
+    of = streams.with_columns(
+        src=pl.Series(tapsight.addresses.to_text(streams["src"])),
+        dst=pl.Series(tapsight.addresses.to_text(streams["dst"])),
+    ).filter(pl.col("src_port").is_in([32144, 17718]) & pl.col("dst_port").is_in([32144, 17718]))
+    assert set(of.select("src", "src_port").rows()) == set(of.select("dst", "dst_port").rows()) == both
+    assert of["announced"].cast(str).to_list() == ["both"] * 2

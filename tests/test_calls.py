@@ -21,6 +21,7 @@ from namespaces import Network, captured, missing
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
+from tshark_peer import is_available
 from typer.testing import CliRunner
 
 import tapsight
@@ -32,6 +33,7 @@ HERE = Path(__file__).parent
 
 LACKING = missing("sipp")
 LACKING_BARESIP = missing("baresip")
+needs_tshark = pytest.mark.skipif(not is_available(), reason="needs tshark")
 needs_sipp = pytest.mark.skipif(bool(LACKING), reason=f"a real call needs {', '.join(LACKING)}")
 needs_baresip = pytest.mark.skipif(
     bool(LACKING_BARESIP), reason=f"a real call needs {', '.join(LACKING_BARESIP)}"
@@ -262,6 +264,83 @@ def test_ladders_stay_as_wide_whatever_a_capture_holds() -> None:
     # 2,001 addresses, 16 of which have a bar.
     assert text.splitlines()[-1] == "1,985 more addresses without a bar"
     assert "\x1b" not in text
+
+
+def test_a_ladder_is_in_the_order_of_time() -> None:
+    rows = [
+        {
+            "src": bytes(16), "dst": bytes([0] * 15 + [1]), "ts": at * 10**9, "method": name, "status": None,
+            "cseq_method": name, "is_retransmission": False, "is_complete": True, "sdp": None, "media": None,
+        }
+        for at, name in ((3, "BYE"), (1, "INVITE"), (2, "ACK"))
+    ]  # fmt: skip
+    lines = ladder("x", rows, 80, colour=False).splitlines()[2:]
+    assert [re.sub(r"[^A-Z0-9.]", "", line) for line in lines] == ["0.000INVITE", "1.000ACK", "2.000BYE"]
+
+
+HEPLIFY = "sipcapture__heplify/example__pcap__sip_tcp_websocket.pcap"
+NDPI = "ntop__nDPI/tests__cfgs__default__pcap__"
+
+
+def told(path: Path, condition: str, *names: str) -> list[list[str]]:
+    """Fields of the messages of a capture, as tshark has them."""
+    command = ["tshark", "-r", str(path), "-Y", condition, "-T", "fields", "-E", "occurrence=f"]
+    for name in names:
+        command += ["-e", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+@needs_tshark
+def test_messages_that_were_cut_are_neither_in_clear_nor_late(captures: Path) -> None:
+    path = captures / HEPLIFY
+    made = tables(path)
+    rows = told(path, "sip.Method == INVITE", "sip.Call-ID", "frame.time_epoch", "sip.CSeq.seq")
+    call_id = "kovfhoptshgn59q712sr"
+    call = made["calls"].row(by_predicate=pl.col("call_id") == call_id, named=True)
+    messages = made["call_messages"].filter(pl.col("call") == call["call"])
+    # tshark puts the segments on this port together: all profiles of this call are of DTLS-SRTP.
+    profiles = told(path, f'sip.Call-ID == "{call_id}" && sdp', "sdp.media.proto")
+    assert {profile for (profile,) in profiles} <= {"UDP/TLS/RTP/SAVPF", "RTP/SAVPF"}
+    assert (call["began_before"], call["encryption"], call["encryption_lost"]) == (False, "dtls-srtp", False)
+    assert [row[2] for row in rows if row[0] == call_id] == ["2206", "2207", "2207"]
+    # The first segment of an INVITE comes just before the one with which tshark has all of it.
+    first = float(next(row[1] for row in rows if row[0] == call_id))
+    assert 0 <= first - call["began"].timestamp() < 0.05
+    assert messages["ts"].is_sorted()
+    assert call["frames"] == sorted(call["frames"])
+    media = made["call_media"].filter(pl.col("call") == call["call"])
+    assert "none" not in media["encryption"].to_list()
+    cut = messages.filter(~pl.col("is_complete"))["frame"].to_list()
+    assert {16, 33} <= set(cut)
+    assert media.filter(pl.col("frame").is_in([16, 33]))["encryption"].null_count() > 1
+
+
+@needs_tshark
+def test_a_call_that_is_challenged_is_one(captures: Path) -> None:
+    path = captures / f"{NDPI}sip.pcap"
+    ids = {call_id for (call_id,) in told(path, "sip.CSeq.method == INVITE", "sip.Call-ID")}
+    finals = dict(
+        told(path, "sip.CSeq.method == INVITE && sip.Status-Code >= 300", "sip.Call-ID", "sip.Status-Code")
+    )
+    calls = tables(path)["calls"]
+    assert len(calls) == len(ids) == 4
+    assert {row["call_id"]: str(row["final_status"]) for row in calls.to_dicts()} == finals
+
+
+@needs_tshark
+def test_sides_are_those_of_who_sends(captures: Path) -> None:
+    """Of two calls between two hosts, one each way: requests of a dialog with tags that no message had before are no other side's."""
+    path = captures / "snort3__snort3_demo/tests__framework__classification_and_references__digium.pcap"
+    made = tables(path)
+    sent = told(path, "sip", "frame.number", "sip.Call-ID", "ip.src")
+    callers: dict[str, str] = {}
+    for _, call_id, src in sent:
+        callers.setdefault(call_id, src)
+    expected = {int(frame): "caller" if src == callers[call_id] else "callee" for frame, call_id, src in sent}
+    messages = made["call_messages"]
+    assert len(messages) > 15
+    assert messages["side"].to_list() == [expected[frame] for frame in messages["frame"]]
 
 
 def test_fields_say_what_they_mean() -> None:

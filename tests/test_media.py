@@ -75,7 +75,7 @@ def text(address: bytes) -> str:
 
 
 DIFFERENCES = {
-    "proof": "the first three packets of a stream that nobody announced, which prove that it is one;",
+    "proof": "the first three packets of a stream that nobody announced, which prove that it is one, with their copies;",
     "paths": "streams that were seen on several paths, which tshark counts together: we have a row for each, and the sum is its;",
     "short": "streams of fewer than four packets that nobody announced, and payload types that are not assigned (35 to 95), which are no rows here;",
     "padding": "packets whose padding is longer than they are, as of SRTP, where it is encrypted: tshark leaves them out;",
@@ -203,6 +203,55 @@ def test_what_a_stream_says() -> None:
     assert row["max_gap_ms"] == pytest.approx(20, abs=0.01)
     # 95 * 18.18 / (18.18 + 25.1) = 39.91 with 2 of 11 lost.
     assert row["rating"] == pytest.approx(93.2 - 39.91, abs=0.01)
+
+
+def test_of_packets_that_were_mirrored_twice_six_are_missing() -> None:
+    """Both copies of the three that prove it."""
+    twice = [(at + later, packet.copy()) for at, packet in series(list(range(20))) for later in (0.0, 0.0001)]
+    (row,) = rows(*twice)
+    assert (row["packets"], row["duplicates"], row["first_seq"]) == (34, 17, 3)
+
+
+def test_of_few_packets_nobody_can_tell_how_good_they_are() -> None:
+    for count, is_rated in ((12, False), (13, True)):
+        (row,) = rows(*series(list(range(count))))
+        assert row["expected"] == count - 3
+        assert (row["rating"] is not None, row["mos"] is not None) == (is_rated, is_rated)
+
+
+@pytest.mark.skipif(captures_dir() is None or not is_available(), reason="needs captures and tshark")
+def test_packet_times_of_what_is_silent() -> None:
+    """AMR-WB has frames of 20 ms (RFC 4867 section 4.1), of which most of this call describe silence, 160 ms apart."""
+    directory = captures_dir()
+    assert directory is not None
+    path = directory / "open5gs__open5gs/docs__assets__pcapng__nonipsec_to_ipsec_call.pcapng"
+    command = [
+        "tshark",
+        "-r",
+        str(path),
+        "-Y",
+        "rtp",
+        "-T",
+        "fields",
+        "-e",
+        "rtp.ssrc",
+        "-e",
+        "rtp.seq",
+        "-e",
+        "rtp.timestamp",
+    ]
+    done = subprocess.run([*command, "-E", "occurrence=l"], capture_output=True, text=True, check=False)
+    sent: dict[str, dict[int, int]] = defaultdict(dict)
+    for line in done.stdout.splitlines():
+        ssrc, seq, timestamp = line.split("\t")
+        sent[ssrc][int(seq)] = int(timestamp)
+    for times in sent.values():
+        steps = Counter(times[seq + 1] - times[seq] for seq in times if seq + 1 in times)
+        assert (steps.most_common(1)[0][0], min(steps)) == (2560, 320)
+    found = tapsight.media(path).to_polars().filter(pl.col("codec") == "AMR-WB")
+    assert len(found) > 0
+    assert set(found["packet_time_ms"]) == {20.0}
+    assert set(found["timestamp_step"]) == {2560}
 
 
 def test_a_copy_on_another_path_is_another_stream() -> None:

@@ -47,7 +47,7 @@ def _line(row: dict[str, Any]) -> tuple[str, ...]:
 
 def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour: bool) -> str:
     """The messages of one call between the addresses that sent them, from top to bottom."""
-    rows = list(messages)
+    rows = sorted(messages, key=lambda row: row["ts"])
     seen = dict.fromkeys(address_text(row[name]) for row in rows for name in ("src", "dst"))
     ends = list(seen)[:_MOST]
     gap = max(_LEAST, (width - _TIME - 16) // max(len(ends) - 1, 1))

@@ -194,8 +194,9 @@ impl<'a> Told<'a> {
 
     fn read_body(&mut self) {
         let body = self.arrived.bytes.get(self.message.head_len..).unwrap_or_default();
-        let len = self.message.content_length().map_or(body.len(), |len| body.len().min(len as usize));
-        let body = body.get(..len).unwrap_or_default();
+        let told = self.message.content_length().map(|len| len as usize);
+        let is_cut = told.map_or(!self.arrived.is_complete, |len| len > body.len());
+        let body = body.get(..told.unwrap_or(body.len())).unwrap_or(body);
         if body.is_empty() {
             return;
         }
@@ -203,7 +204,9 @@ impl<'a> Told<'a> {
         for part in sip::parts(&kind, body) {
             match &*part.kind {
                 "application/sdp" => {
-                    self.description = self.description.take().or_else(|| Description::parse(part.bytes));
+                    let is_cut = is_cut && !part.is_ended;
+                    let description = self.description.take();
+                    self.description = description.or_else(|| Description::parse(part.bytes, is_cut));
                 }
                 "application/isup" => self.isup = self.isup.take().or_else(|| numbers(part.bytes)),
                 "application/rs-metadata" | "application/rs-metadata+xml" => self.is_siprec = true,
@@ -363,6 +366,8 @@ pub(super) struct Call {
     caller_agent: Option<String>,
     callee_agent: Option<String>,
     codecs_offered: Vec<String>,
+    /// Whether these are of a description that was cut.
+    is_offer_cut: bool,
     codecs_agreed: Vec<String>,
     offers: Vec<Offered>,
     known: Vec<Known>,
@@ -481,6 +486,7 @@ impl Call {
             caller_agent: None,
             callee_agent: None,
             codecs_offered: Vec::new(),
+            is_offer_cut: false,
             codecs_agreed: Vec::new(),
             offers: Vec::new(),
             known: Vec::new(),
@@ -543,12 +549,30 @@ impl Call {
 
     /// How long after its last message it is over.
     pub fn patience(&self, options: &Options) -> i64 {
+        let is_challenged = matches!(self.final_status, Some(401 | 407));
+        if self.state == Ending::Failed && is_challenged {
+            return options.challenged_ns.max(options.linger_ns);
+        }
         self.state.patience(options)
     }
 
-    /// Who sent a message: the tag of From is that of who sent the request.
+    /// Who sent the request that a message is, or responds to: its tag is that of From. Of a dialog that is not known, who has sent from that address.
+    fn requester(&self, told: &Told<'_>) -> Side {
+        if told.from_tag == self.caller_tag {
+            return Side::Caller;
+        }
+        if told.to_tag == self.caller_tag || self.to_tags.contains(&told.from_tag) {
+            return Side::Callee;
+        }
+        let place = told.arrived.place;
+        let addr = if told.method.is_some() { place.src } else { place.dst };
+        let has_sent = |side| self.senders.contains(&(side, addr));
+        if has_sent(Side::Caller) && !has_sent(Side::Callee) { Side::Caller } else { Side::Callee }
+    }
+
+    /// Who sent a message.
     fn side(&self, told: &Told<'_>) -> Side {
-        let requester = if told.from_tag == self.caller_tag { Side::Caller } else { Side::Callee };
+        let requester = self.requester(told);
         if told.method.is_some() { requester } else { requester.other() }
     }
 
@@ -610,7 +634,7 @@ impl Call {
         keep(&mut self.addresses, place.src);
         keep(&mut self.addresses, place.dst);
         // Tags of who was called stand in To of what the caller sends, and of responses to it.
-        let is_callers = told.from_tag == self.caller_tag;
+        let is_callers = self.requester(told) == Side::Caller;
         let callee_tag = if is_callers { &told.to_tag } else { &told.from_tag };
         if !callee_tag.is_empty() {
             keep_text(&mut self.to_tags, callee_tag);
@@ -691,11 +715,14 @@ impl Call {
         if sets_target && let Some(contact) = told.contacts.first() {
             self.fact("target", side, &tag, hop, &contact.place(), changes);
         }
-        if sets_target && !told.record_route.is_empty() {
+        // Of a header that was cut, fields may be missing.
+        let is_whole = told.message.has_whole_head;
+        if sets_target && is_whole && !told.record_route.is_empty() {
             let kind = if told.method.is_some() { "route" } else { "route " };
             self.fact(kind, side, &tag, hop, &told.record_route.join(" "), changes);
         }
-        if matches!(told.method.as_deref(), Some("INVITE" | "UPDATE" | "BYE")) && !told.vias.is_empty() {
+        let is_sent = matches!(told.method.as_deref(), Some("INVITE" | "UPDATE" | "BYE"));
+        if is_sent && is_whole && !told.vias.is_empty() {
             let via: Vec<_> = told.vias.iter().map(|via| &*via.sent_by).collect();
             self.fact("via", side, &tag, hop, &via.join(" "), changes);
         }
@@ -756,7 +783,8 @@ impl Call {
                 (self.ended, self.ended_by) = (Some(ts), Some(side));
             }
         } else if told.is_request("BYE") {
-            let tag = if told.from_tag == self.caller_tag { &told.to_tag } else { &told.from_tag };
+            let is_callers = self.requester(told) == Side::Caller;
+            let tag = if is_callers { &told.to_tag } else { &told.from_tag };
             self.confirmed.retain(|confirmed| confirmed != tag);
             if self.confirmed.is_empty() && self.state != Ending::Ended {
                 self.state = Ending::Ended;
@@ -847,7 +875,9 @@ impl Call {
             keep_text(&mut self.encryption_offered, way);
         }
         let Some((offer_hop, offer)) = answered else {
-            if self.codecs_offered.is_empty() {
+            if self.codecs_offered.is_empty() || self.is_offer_cut {
+                self.codecs_offered.clear();
+                self.is_offer_cut = description.is_cut;
                 for codec in description.sections.iter().flat_map(Section::codecs) {
                     keep_text(&mut self.codecs_offered, codec);
                 }
@@ -869,8 +899,17 @@ impl Call {
 
     /// What offer and answer have in common.
     fn agree(&mut self, offer: &Description, answer: &Description, hop: Hop, changes: &mut Changes<'_, '_>) {
-        self.codecs_agreed.clear();
+        if !(offer.is_cut || answer.is_cut) {
+            self.codecs_agreed.clear();
+        }
         let mut agreed: Option<&str> = None;
+        // Of what was not captured, nobody knows whether it is in clear.
+        let mut is_known = match (offer.is_cut, answer.is_cut) {
+            (false, false) => true,
+            // An answer has as many sections as its offer (RFC 3264 section 6).
+            (true, false) | (false, true) => offer.sections.len() == answer.sections.len(),
+            (true, true) => false,
+        };
         let mut is_lost = false;
         for (asked, told) in offer.sections.iter().zip(&answer.sections) {
             if told.port == 0 {
@@ -881,16 +920,21 @@ impl Call {
                     keep_text(&mut self.codecs_agreed, codec);
                 }
             }
+            if !(asked.is_protection_known() && told.is_protection_known()) {
+                is_known = false;
+                continue;
+            }
             let way = if asked.encryption == told.encryption { &*told.encryption } else { "none" };
             is_lost |= asked.encryption != "none" && way == "none";
             // One medium in the clear makes all of it so.
             agreed = if way == "none" { Some(way) } else { agreed.or(Some(way)) };
         }
-        if agreed != Some("none") && (offer.is_cut || answer.is_cut) {
+        if agreed != Some("none") && (offer.leaves_out || answer.leaves_out) {
             // Of the media that were left out, nobody knows.
             self.encryption = None;
             return;
         }
+        let agreed = agreed.filter(|way| is_known || *way == "none");
         let Some(agreed) = agreed else { return };
         let is_it = |fact: &&mut Fact| fact.what == "encryption" && fact.hop == hop;
         match self.facts.iter_mut().find(is_it) {
@@ -932,27 +976,33 @@ impl Call {
         let here = self.known.iter().find(|known| is_mine(known) && known.hop == hop);
         let there = self.known.iter().find(is_mine).filter(|_| here.is_none());
         let before = here.or(there).map(|known| known.description.clone());
+        let is_cut = before.as_ref().is_some_and(|before| before.is_cut);
         let is_relayed = here.is_none();
         for (at, section) in description.sections.iter().enumerate() {
             let old = before.as_ref().and_then(|before| before.sections.get(at));
             let medium = Some(&*section.medium);
             if let Some(old) = old {
                 let what = if is_relayed { "relayed" } else { "media" };
-                changes.compare(what, medium, &old.endpoint(), &section.endpoint());
+                let is_cut = old.is_cut || section.is_cut;
+                if !is_cut || old.addr.is_some() && section.addr.is_some() {
+                    changes.compare(what, medium, &old.endpoint(), &section.endpoint());
+                }
                 changes.compare("profile", medium, &old.profile, &section.profile);
-                changes.compare("direction", medium, &old.direction, &section.direction);
+                changes.compare_known("direction", medium, &old.direction, &section.direction);
                 if is_relayed {
-                    changes.compare("encryption", medium, &old.encryption, &section.encryption);
+                    changes.compare_known("encryption", medium, &old.encryption, &section.encryption);
                 }
                 let codecs = |section: &Section| section.codecs().collect::<Vec<_>>().join(" ");
-                changes.compare("codecs", medium, &codecs(old), &codecs(section));
-            } else if before.is_some() && !is_relayed {
+                if !is_cut {
+                    changes.compare("codecs", medium, &codecs(old), &codecs(section));
+                }
+            } else if before.is_some() && !is_relayed && !is_cut {
                 changes.push("media", medium, None, &section.endpoint());
             }
             self.keep_medium(place, side, tag, at, section, endpoints);
         }
         match self.known.iter_mut().find(|known| known.side == side && known.tag == tag && known.hop == hop) {
-            Some(known) => known.description = description.clone(),
+            Some(known) => known.description = description.completed(Some(&known.description)),
             None => keep_many_by(
                 &mut self.known,
                 Known { side, tag: tag.to_owned(), hop, description: description.clone() },
@@ -1220,6 +1270,13 @@ impl Changes<'_, '_> {
     fn compare(&mut self, change: &str, medium: Option<&str>, old: &str, new: &str) {
         if old != new {
             self.push(change, medium, Some(old), new);
+        }
+    }
+
+    /// As [`Self::compare`], of what is empty where it is not known.
+    fn compare_known(&mut self, change: &str, medium: Option<&str>, old: &str, new: &str) {
+        if !old.is_empty() && !new.is_empty() {
+            self.compare(change, medium, old, new);
         }
     }
 

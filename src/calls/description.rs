@@ -15,6 +15,8 @@ const MAX_FORMATS: usize = 16;
 pub(super) struct Description {
     pub sections: Vec<Section>,
     /// Whether there are more media than are kept.
+    pub leaves_out: bool,
+    /// Whether more stood behind it that was not captured.
     pub is_cut: bool,
 }
 
@@ -27,7 +29,9 @@ pub(super) struct Section {
     pub port: u16,
     pub rtcp: Option<(Addr, u16)>,
     pub profile: String,
+    /// Empty if it may stand in what was not captured.
     pub direction: String,
+    /// Likewise.
     pub encryption: String,
     pub suites: Vec<String>,
     /// Payload types and encodings.
@@ -35,22 +39,28 @@ pub(super) struct Section {
     pub ptime: Option<String>,
     pub label: Option<String>,
     pub candidates: Vec<(Addr, u16)>,
+    /// Whether more stood in it that was not captured.
+    pub is_cut: bool,
 }
 
 impl Description {
-    /// What these lines describe; none if there is no medium.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
+    /// What these lines describe; none if there is no medium. `is_cut` says that more stood behind them, so that what is not told of the last
+    /// medium is not known.
+    pub fn parse(bytes: &[u8], is_cut: bool) -> Option<Self> {
         let start = sdp::start(bytes)?;
         let mut addr = None;
         let mut direction = "sendrecv";
         let mut has_fingerprint = false;
         let mut has_zrtp = false;
-        let mut is_cut = false;
+        let mut leaves_out = false;
+        let mut is_cut = is_cut;
         let mut sections: Vec<(Section, Marks)> = Vec::new();
         for line in sdp::lines(bytes.get(start..).unwrap_or_default()) {
             if let Line::Media(section) = line {
                 if sections.len() == MAX_SECTIONS {
-                    is_cut = true;
+                    leaves_out = true;
+                    // Of those that are kept, all was read.
+                    is_cut = false;
                     break;
                 }
                 // One that makes no sense keeps its place, so that what is said of it is not taken for that of the one before.
@@ -77,13 +87,36 @@ impl Description {
         if sections.is_empty() {
             return None;
         }
-        let sections = sections.into_iter().map(|(section, marks)| section.finished(&marks)).collect();
-        Some(Self { sections, is_cut })
+        let last = sections.len().saturating_sub(1);
+        let finished = |(at, (section, marks)): (usize, (Section, Marks))| {
+            let mut section = section.finished(&marks);
+            if is_cut && at == last {
+                section.cut(&marks);
+            }
+            section
+        };
+        Some(Self { sections: sections.into_iter().enumerate().map(finished).collect(), leaves_out, is_cut })
+    }
+
+    /// The same, with what was not captured as it was told before.
+    pub fn completed(&self, before: Option<&Self>) -> Self {
+        let mut all = self.clone();
+        let Some(before) = before.filter(|_| self.is_cut) else { return all };
+        let at = all.sections.len().saturating_sub(1);
+        if let (Some(last), Some(known)) = (all.sections.get_mut(at), before.sections.get(at)) {
+            last.complete(known);
+        }
+        all.sections.extend(before.sections.iter().skip(at.saturating_add(1)).cloned());
+        all.leaves_out = before.leaves_out;
+        all.is_cut = before.is_cut;
+        all
     }
 
     /// The ways of encryption that it offers or agrees to, for media that are not refused.
     pub fn encryptions(&self) -> impl Iterator<Item = &str> {
-        self.sections.iter().filter(|section| section.port != 0).map(|section| &*section.encryption)
+        let sections =
+            self.sections.iter().filter(|section| section.port != 0 && section.is_protection_known());
+        sections.map(|section| &*section.encryption)
     }
 }
 
@@ -97,6 +130,9 @@ struct Marks {
     has_zrtp: bool,
     has_mux: bool,
     rtcp: Option<(u16, Option<Addr>)>,
+    has_direction: bool,
+    /// Whether the place of its address has been passed: `c=` stands before `a=` (RFC 8866 section 5).
+    has_place: bool,
 }
 
 fn kept(text: &str) -> String {
@@ -143,12 +179,16 @@ fn payloads(section: &sdp::Section<'_>) -> Vec<(u8, String)> {
 
 impl Section {
     fn read(&mut self, marks: &mut Marks, line: Line<'_>) {
+        marks.has_place = true;
         match line {
             Line::Connection(addr) => self.addr = addr,
-            Line::Direction(direction) => direction.clone_into(&mut self.direction),
+            Line::Direction(direction) => {
+                marks.has_direction = true;
+                direction.clone_into(&mut self.direction);
+            }
             Line::RtpMap(kind, encoding) => {
                 if let Some((_, known)) = self.payloads.iter_mut().find(|(known, _)| *known == kind) {
-                    *known = kept(encoding);
+                    *known = kept(&sdp::encoding(encoding));
                 }
             }
             Line::Ptime(ptime) => self.ptime = Some(kept(ptime)),
@@ -187,6 +227,45 @@ impl Section {
         self
     }
 
+    /// Forgets what may stand otherwise in what was not captured. What it is encrypted by was told if anything was.
+    fn cut(&mut self, marks: &Marks) {
+        self.is_cut = true;
+        if self.encryption == "none" {
+            self.encryption.clear();
+        }
+        if !marks.has_direction {
+            self.direction.clear();
+        }
+        if !marks.has_place {
+            self.addr = None;
+        }
+        if marks.rtcp.is_none() && !marks.has_mux || self.addr.is_none() {
+            self.rtcp = None;
+        }
+    }
+
+    /// Takes what was not captured from what was told before.
+    fn complete(&mut self, known: &Self) {
+        for (mine, known) in
+            [(&mut self.direction, &known.direction), (&mut self.encryption, &known.encryption)]
+        {
+            if mine.is_empty() {
+                mine.clone_from(known);
+            }
+        }
+        self.addr = self.addr.or(known.addr);
+        let kinds = |section: &Self| section.payloads.iter().map(|(kind, _)| *kind).collect::<Vec<_>>();
+        if kinds(self) == kinds(known) {
+            self.payloads.clone_from(&known.payloads);
+            self.is_cut = known.is_cut;
+        }
+    }
+
+    /// Whether what was captured tells how it is encrypted, or that it is not.
+    pub fn is_protection_known(&self) -> bool {
+        !self.encryption.is_empty()
+    }
+
     /// Address and port.
     pub fn endpoint(&self) -> String {
         let addr = self.addr.map_or_else(|| "?".to_owned(), address_text);
@@ -195,7 +274,8 @@ impl Section {
 
     /// In one line.
     pub fn summary(&self) -> String {
-        format!("{} {} {} {}", self.medium, self.endpoint(), self.profile, self.direction)
+        let text = format!("{} {} {} {}", self.medium, self.endpoint(), self.profile, self.direction);
+        text.trim_end().to_owned()
     }
 
     /// Encodings but for what is no voice or picture of its own.
@@ -219,7 +299,7 @@ mod tests {
             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20\r\n\
             m=audio 6056 UDP/TLS/RTP/SAVPF 8\r\nc=IN IP6 2001:db8::1\r\na=fingerprint:sha-1 4A:AD\r\na=sendrecv\r\na=rtcp-mux\r\n\
             m=video 0 RTP/AVP 31\r\na=zrtp-hash:1.10 fe30\r\nm=image 5000 udptl t38\r\n";
-        let Description { sections, .. } = Description::parse(text.as_bytes()).unwrap();
+        let Description { sections, .. } = Description::parse(text.as_bytes(), false).unwrap();
         let told: Vec<_> = sections.iter().map(|section| (section.summary(), &*section.encryption)).collect();
         assert_eq!(
             told,
@@ -235,9 +315,9 @@ mod tests {
         assert!(!format!("{sections:?}").contains("WVNf"));
         let rtcp: Vec<_> = sections.iter().map(|section| section.rtcp.map(|(_, port)| port)).collect();
         assert_eq!(rtcp, [Some(49171), Some(6056), None, None]);
-        assert_eq!(Description::parse(b"v=0\r\nc=IN IP4 192.0.2.1\r\n"), None);
+        assert_eq!(Description::parse(b"v=0\r\nc=IN IP4 192.0.2.1\r\n", false), None);
         for cut in 0..text.len() {
-            Description::parse(&text.as_bytes()[..cut]);
+            Description::parse(&text.as_bytes()[..cut], cut % 2 == 0);
         }
     }
 
@@ -247,15 +327,60 @@ mod tests {
     fn what_is_said_of_a_line_that_makes_no_sense_is_not_of_the_one_before() {
         let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 99999 RTP/AVP 0\r\nc=IN IP4 192.0.2.66\r\na=inactive\r\n\
             m=video 4002 RTP/AVP 31\r\n";
-        let Description { sections, is_cut } = Description::parse(text.as_bytes()).unwrap();
+        let Description { sections, leaves_out, .. } = Description::parse(text.as_bytes(), false).unwrap();
         let told: Vec<_> = sections.iter().map(Section::summary).collect();
         assert_eq!(
             (&*told[0], &*told[2]),
             ("audio 192.0.2.1:4000 RTP/AVP sendrecv", "video 192.0.2.1:4002 RTP/AVP sendrecv")
         );
-        assert_eq!((sections.len(), sections[1].port, is_cut), (3, 0, false));
+        assert_eq!((sections.len(), sections[1].port, leaves_out), (3, 0, false));
         let many = ["v=0\r\n", &"m=audio 4000 RTP/AVP 0\r\n".repeat(9)].concat();
-        let many = Description::parse(many.as_bytes()).unwrap();
-        assert_eq!((many.sections.len(), many.is_cut), (8, true));
+        let many = Description::parse(many.as_bytes(), false).unwrap();
+        assert_eq!((many.sections.len(), many.leaves_out), (8, true));
+    }
+
+    /// The offer of RFC 5763 section 7.1, cut behind each of its lines: what was not read is not known, and nothing is in clear.
+    #[test]
+    fn what_a_cut_description_says() {
+        let text = "v=0\r\no=- 1181923068 1181923196 IN IP4 ua1.example.com\r\ns=example1\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\n\
+            m=audio 6056 RTP/SAVP 0\r\na=sendonly\r\na=rtcp-mux\r\na=fingerprint:sha-1 4A:AD\r\n\
+            m=video 6058 RTP/SAVP 31\r\nc=IN IP4 192.0.2.2\r\na=label:v\r\n";
+        let ends: Vec<_> = text.match_indices("\r\n").map(|(at, _)| at + 2).collect();
+        let told = |lines: usize| {
+            let description = Description::parse(text[..ends[lines - 1]].as_bytes(), true)?;
+            let section = description.sections.last().cloned()?;
+            let port = section.rtcp.map_or(0, |(_, port)| port);
+            Some(format!("{} {port} {:?}", section.summary(), section.encryption))
+        };
+        assert_eq!(told(5), None);
+        // The address of the session may be followed by one of the medium.
+        assert_eq!(told(6).unwrap(), "audio ?:6056 RTP/SAVP 0 \"\"");
+        assert_eq!(told(7).unwrap(), "audio 192.0.2.1:6056 RTP/SAVP sendonly 0 \"\"");
+        assert_eq!(told(8).unwrap(), "audio 192.0.2.1:6056 RTP/SAVP sendonly 6056 \"\"");
+        assert_eq!(told(9).unwrap(), "audio 192.0.2.1:6056 RTP/SAVP sendonly 6056 \"dtls-srtp\"");
+        assert_eq!(told(12).unwrap(), "video 192.0.2.2:6058 RTP/SAVP 0 \"\"");
+        // What stands before the last medium is whole.
+        let cut = Description::parse(text[..ends[9]].as_bytes(), true).unwrap();
+        assert_eq!((cut.sections[0].is_cut, cut.sections[1].is_cut), (false, true));
+        // What was told before still holds.
+        let whole = Description::parse(text.as_bytes(), false).unwrap();
+        let first = Description::parse(text[..ends[5]].as_bytes(), true).unwrap().completed(Some(&whole));
+        assert_eq!((first.sections.len(), first.is_cut), (2, false));
+        assert_eq!(first.sections[0].summary(), "audio 192.0.2.1:6056 RTP/SAVP sendonly");
+        assert_eq!(first.sections[0].encryption, "dtls-srtp");
+    }
+
+    /// RFC 4855 section 3: names of encodings are case-insensitive; here they are as they are registered.
+    #[test]
+    fn names_of_encodings() {
+        let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 8 96 97 98 99 100\r\na=rtpmap:8 pcma/8000\r\na=rtpmap:96 OPUS/48000/2\r\n\
+            a=rtpmap:97 ilbc/8000\r\na=rtpmap:98 amr-wb/16000\r\na=rtpmap:99 TELEPHONE-EVENT/8000\r\na=rtpmap:100 x-own/8000\r\n";
+        let description = Description::parse(text.as_bytes(), false).unwrap();
+        let names: Vec<_> = description.sections[0].payloads.iter().map(|(_, name)| &**name).collect();
+        assert_eq!(
+            names,
+            ["PCMA/8000", "opus/48000/2", "iLBC/8000", "AMR-WB/16000", "telephone-event/8000", "X-OWN/8000"]
+        );
+        assert_eq!(description.sections[0].codecs().count(), 5);
     }
 }

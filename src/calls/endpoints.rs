@@ -82,17 +82,21 @@ impl Endpoints {
     /// The call that expects media at this address and port at this time on this tap, numbered as [`super::Calls::taps`] are: of several, the one
     /// whose description came last before.
     pub fn find(&self, tap: u16, addr: Addr, port: u16, ts: i64) -> Option<&Spot> {
-        let spots = self.spots.get(&(tap, addr, port))?;
-        let is_in = |spot: &&Spot| {
-            spot.since.saturating_sub(EARLY) <= ts
-                && spot.until.is_none_or(|until| ts <= until.saturating_add(LATE))
-        };
         // A later description counts from its time on; media that are early for it belong to it only if no other has them.
-        let open = || spots.iter().filter(is_in);
+        let open = || self.find_all(tap, addr, port, ts);
         open()
             .filter(|spot| spot.since <= ts)
             .max_by_key(|spot| spot.since)
             .or_else(|| open().min_by_key(|spot| spot.since))
+    }
+
+    /// All calls that do.
+    pub fn find_all(&self, tap: u16, addr: Addr, port: u16, ts: i64) -> impl Iterator<Item = &Spot> {
+        let spots = self.spots.get(&(tap, addr, port)).into_iter().flatten();
+        spots.filter(move |spot| {
+            spot.since.saturating_sub(EARLY) <= ts
+                && spot.until.is_none_or(|until| ts <= until.saturating_add(LATE))
+        })
     }
 
     /// Endpoints, payload types and encodings that were described since this was asked last.

@@ -16,7 +16,7 @@ mod references;
 mod rows;
 mod streams;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, SchemaRef};
@@ -33,12 +33,13 @@ use crate::packets::{BATCH_SIZE, Batch, Column, Packet, Packets};
 use crate::places::Located;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
+use crate::wire::sip::Message;
 use call::{Call, Told};
 use framed::{Framed, Protocol};
 use joins::Joins;
 use lines::{Line, Seized};
 use rows::Rows;
-use streams::{Arrived, Payload, Place, Streams};
+use streams::{Arrived, Moment, Payload, Place, Streams};
 
 /// How calls are put together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +55,9 @@ pub struct Options {
     pub unanswered_ns: i64,
     /// How long after its last message an answered call is over, nanoseconds.
     pub answered_ns: i64,
+    /// How long after its last message a call is over that was asked to identify itself (401, 407), nanoseconds: whoever calls may have to type a
+    /// password first, and calls again under the same Call-ID (RFC 3261 section 22.2).
+    pub challenged_ns: i64,
     /// How long after its end messages still belong to a call, nanoseconds: 64 times T1, as long as messages are sent again (RFC 3261 section 17).
     pub linger_ns: i64,
 }
@@ -68,6 +72,7 @@ impl Default for Options {
             max_endpoints: 1 << 18,
             unanswered_ns: 300 * SECOND,
             answered_ns: 12 * 3600 * SECOND,
+            challenged_ns: 180 * SECOND,
             linger_ns: 32 * SECOND,
         }
     }
@@ -87,6 +92,13 @@ pub struct State {
     options: Options,
     taps: Vec<String>,
     streams: Streams,
+    /// Messages that wait for one that was seen before them, by when they were seen.
+    held: BTreeMap<(Moment, u64), Held>,
+    held_bytes: usize,
+    /// When the oldest message was seen of which a part is missing.
+    oldest: Option<Moment>,
+    /// How many messages have waited.
+    count: u64,
     calls: HashMap<u64, Call>,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
@@ -102,6 +114,18 @@ pub struct State {
     endpoints: Endpoints,
 }
 
+/// Bytes of messages that wait for one that was seen before them.
+const MAX_HELD: usize = 1 << 24;
+
+/// A message that waits.
+#[derive(Debug, Serialize, Deserialize)]
+struct Held {
+    place: Place,
+    transport: String,
+    bytes: Vec<u8>,
+    is_complete: bool,
+}
+
 impl Calls {
     /// The side tables that are read.
     pub const TABLES: Kinds = Kinds::of(&[messages::Kind::Signalling, messages::Kind::Ss7]);
@@ -112,6 +136,10 @@ impl Calls {
             options,
             taps: Vec::new(),
             streams: Streams::new(options.max_streams),
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            oldest: None,
+            count: 0,
             calls: HashMap::new(),
             numbers: HashMap::new(),
             joins: Joins::default(),
@@ -164,11 +192,20 @@ impl Calls {
         self.rows.finish(table)
     }
 
+    /// Takes what there is of messages that are not whole: nothing comes any more.
+    pub fn flush(&mut self) {
+        let mut streams = std::mem::take(&mut self.state.streams);
+        let mut last = Moment::default();
+        while streams.end(&mut |message| self.state.hold(&message, &mut last)) {
+            last = Moment::default();
+        }
+        self.state.streams = streams;
+        self.state.release(None, &mut self.rows);
+    }
+
     /// Ends all calls.
     pub fn end(&mut self) {
-        let mut streams = std::mem::take(&mut self.state.streams);
-        streams.end(&mut |message| self.state.message(message, &mut self.rows));
-        self.state.streams = streams;
+        self.flush();
         let mut framed = std::mem::take(&mut self.state.framed);
         framed.end(&mut |protocol, place, message| {
             self.state.referenced(protocol, place, message, &mut self.rows);
@@ -259,7 +296,7 @@ impl State {
             };
             // All are in the order of frames.
             while let Some(packet) = packets.get(at).filter(|packet| packet.frame() < frame) {
-                self.pass(packet.ts(), rows);
+                self.go_on(&mut streams, packet.ts(), rows);
                 if rows.located.is_some() {
                     self.hear(packets, &packet);
                 }
@@ -268,7 +305,7 @@ impl State {
             let packet = packets.get(at).filter(|packet| packet.frame() == frame);
             let place = packet.and_then(|packet| self.place(packets, &packet));
             if let Some(place) = &place {
-                self.pass(place.ts, rows);
+                self.go_on(&mut streams, place.ts, rows);
             }
             if let Some((view, _)) = sip_next.filter(|next| next.1 == frame) {
                 if let Some(place) = &place {
@@ -277,7 +314,7 @@ impl State {
                     let payload =
                         Payload { transport: transport.as_deref(), ..payload(view, sip_row, &bytes) };
                     match view.protocol(sip_row).as_deref().and_then(Protocol::of) {
-                        None => streams.take(place, payload, &mut |message| self.message(message, rows)),
+                        None => self.signalling(&mut streams, place, payload, rows),
                         Some(protocol) => self.framed(protocol, place, payload, rows),
                     }
                 }
@@ -289,16 +326,75 @@ impl State {
                 isup_row += 1;
             }
         }
-        self.streams = streams;
         // Time goes on with every packet, so that it is the same however batches end.
         while let Some(ts) = packets.ts(at) {
-            self.pass(ts, rows);
+            self.go_on(&mut streams, ts, rows);
             if rows.located.is_some()
                 && let Some(packet) = packets.get(at)
             {
                 self.hear(packets, &packet);
             }
             at += 1;
+        }
+        self.streams = streams;
+    }
+
+    /// Takes a payload of SIP.
+    fn signalling(&mut self, streams: &mut Streams, place: &Place, payload: Payload<'_>, rows: &mut Rows) {
+        // Of datagrams, most need not wait.
+        let is_next = payload.transport == Some("udp") && payload.fragment.is_none();
+        if is_next && self.oldest.is_none() && self.held.is_empty() {
+            streams.take(place, payload, &mut |message| self.message(message, rows));
+            return;
+        }
+        let mut last = Moment::default();
+        streams.take(place, payload, &mut |message| self.hold(&message, &mut last));
+        self.release(streams.oldest(), rows);
+    }
+
+    /// Time goes on: nothing waits for ever, and calls end of which nothing comes any more.
+    fn go_on(&mut self, streams: &mut Streams, now: i64, rows: &mut Rows) {
+        let mut last = Moment::default();
+        let mut is_any = false;
+        while streams.expire(now, &mut |message| self.hold(&message, &mut last)) {
+            (last, is_any) = (Moment::default(), true);
+        }
+        if is_any {
+            self.release(streams.oldest(), rows);
+        }
+        self.pass(now, rows);
+    }
+
+    /// Keeps a message until all are known that were seen before it. `last` is when the one before it in a connection was seen: it is not taken
+    /// before that one, though segments may come in any order.
+    fn hold(&mut self, arrived: &Arrived<'_>, last: &mut Moment) {
+        *last = arrived.place.moment().max(*last);
+        self.held_bytes = self.held_bytes.saturating_add(arrived.bytes.len());
+        let held = Held {
+            place: arrived.place.clone(),
+            transport: arrived.transport.to_owned(),
+            bytes: arrived.bytes.to_vec(),
+            is_complete: arrived.is_complete,
+        };
+        self.count += 1;
+        self.held.insert((*last, self.count), held);
+    }
+
+    /// Takes the messages before `oldest`, which is when the oldest one was seen of which a part is missing; of more than there is room for, the
+    /// oldest ones as well.
+    fn release(&mut self, oldest: Option<Moment>, rows: &mut Rows) {
+        self.oldest = oldest;
+        while let Some(entry) = self.held.first_entry()
+            && (oldest.is_none_or(|oldest| entry.key().0 < oldest) || self.held_bytes > MAX_HELD)
+        {
+            let (((ts, _), _), held) = entry.remove_entry();
+            self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
+            self.pass(ts, rows);
+            let Held { place, transport, bytes, is_complete } = &held;
+            if let Some(message) = Message::parse(bytes) {
+                let is_complete = *is_complete;
+                self.message(Arrived { place, transport, message: &message, bytes, is_complete }, rows);
+            }
         }
     }
 
@@ -351,6 +447,9 @@ impl State {
 
     /// Ends calls of which nothing comes any more.
     fn pass(&mut self, now: i64, rows: &mut Rows) {
+        // What waits, or is not whole, may belong to them.
+        let held = self.held.first_key_value().map(|((moment, _), _)| *moment);
+        let now = held.into_iter().chain(self.oldest).fold(now, |now, (ts, _)| now.min(ts));
         while let Some(&(end, number)) = self.ends.first()
             && end < now
         {
@@ -430,10 +529,13 @@ impl State {
     /// Takes a message of a line.
     fn line(&mut self, told: &lines::Told<'_>, rows: &mut Rows) {
         if let Some(&number) = self.lines.get(&told.line)
-            && let Some(seized) = self.seized.get(&number).filter(|seized| seized.is_over(told))
+            && let Some(seized) = self.seized.get(&number)
         {
-            self.ends.remove(&(seized.end_at, number));
-            self.close(number, false, rows);
+            let is_timeout = seized.end_at < told.place.ts;
+            if is_timeout || seized.is_over(told) {
+                self.ends.remove(&(seized.end_at, number));
+                self.close(number, is_timeout, rows);
+            }
         }
         let number = match self.lines.get(&told.line) {
             Some(&number) => number,

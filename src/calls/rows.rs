@@ -182,7 +182,7 @@ rows! {
         caller_agent: Text as "text",
         /// User-Agent or Server of who was called.
         callee_agent: Text as "text",
-        /// Encodings that the first description offers.
+        /// Encodings that the first description offers, with names as they are registered (RFC 4855), others in capitals.
         codecs_offered: Texts,
         /// Encodings in the last answer that are in its offer.
         codecs_agreed: Texts,
@@ -191,7 +191,7 @@ rows! {
         /// Media endpoints that who was called has described.
         callee_media: Texts as "text",
         /// How media are encrypted as last agreed: `none`, `sdes` (RFC 4568), `dtls-srtp` (RFC 5763), `zrtp` (RFC 6189). None where no answer to an offer
-        /// was seen.
+        /// was seen, or offer or answer was cut before it says.
         encryption: Text,
         /// The ways that were offered.
         encryption_offered: Texts,
@@ -355,9 +355,9 @@ rows! {
         is_candidate: Bool,
         /// Profile, such as `RTP/AVP`.
         profile: Text,
-        /// `sendrecv`, `sendonly`, `recvonly`, `inactive`.
+        /// `sendrecv`, `sendonly`, `recvonly`, `inactive`; null if the message was cut before it says.
         direction: Text,
-        /// `none`, `sdes`, `dtls-srtp`, `zrtp`.
+        /// `none`, `sdes`, `dtls-srtp`, `zrtp`; null if the message was cut before it says.
         encryption: Text,
         /// Suites of keys that the description holds (RFC 4568); never keys.
         suites: Texts,

@@ -1,6 +1,6 @@
 //! Whole messages out of datagrams, fragments and segments, in bounded memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub(super) struct Payload<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Arrived<'a> {
     pub place: &'a Place,
-    pub transport: &'static str,
+    pub transport: &'a str,
     pub message: &'a Message<'a>,
     pub bytes: &'a [u8],
     pub is_complete: bool,
@@ -64,12 +64,22 @@ const MAX_HELD: usize = 1 << 26;
 /// How long segments wait for one before them, nanoseconds: one that was lost is sent again after a second, and after two more (RFC 6298
 /// sections 2.1 and 5.5).
 const PATIENCE: i64 = 3_000_000_000;
-/// How long parts of a datagram wait for others, nanoseconds (RFC 8200 section 4.5 has a minute, Linux half of it).
+/// How long parts of a datagram wait for the first one, nanoseconds (RFC 8200 section 4.5 has a minute, Linux half of it).
 const PATIENCE_FOR_PARTS: i64 = 30_000_000_000;
 /// A segment so far from the one that comes next belongs elsewhere, unless another follows it.
 const WINDOW: u32 = 1 << 20;
 /// Parts of one datagram.
 const MAX_PARTS: usize = 64;
+
+/// When a message was seen, or the part of it that is there: time and frame.
+pub(super) type Moment = (i64, u64);
+
+/// What is not there as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Part {
+    Stream(Connection),
+    Datagram(u64),
+}
 
 /// What is put together, and what found no room.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -79,6 +89,8 @@ pub(super) struct Streams {
     /// Streams by when they were used, to forget the oldest.
     order: BTreeMap<u64, Connection>,
     datagrams: BTreeMap<u64, Datagram>,
+    /// What may be handed over later, though it was seen before other messages.
+    parts: BTreeSet<(Moment, Part)>,
     clock: u64,
     /// Bytes that streams hold.
     held: usize,
@@ -88,7 +100,7 @@ pub(super) struct Streams {
     pub gaps: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Connection {
     tap: u16,
     is_sctp: bool,
@@ -124,6 +136,8 @@ struct Stream {
     place: Place,
     /// A message in WebSocket frames of which the last was not seen yet.
     pieces: Vec<u8>,
+    /// Where it stands among the parts.
+    since: Option<Moment>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -172,18 +186,74 @@ impl Streams {
         }
     }
 
-    /// Hands over what is left of messages that will never be complete.
-    pub fn end(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
-        for datagram in std::mem::take(&mut self.datagrams).into_values() {
+    /// Hands over what is left of one that will never be complete; whether there was one.
+    pub fn end(&mut self, found: &mut impl FnMut(Arrived<'_>)) -> bool {
+        self.parts.clear();
+        if let Some((_, datagram)) = self.datagrams.pop_first() {
             datagram.give_up(found);
+            return true;
         }
-        let order = std::mem::take(&mut self.order);
-        for connection in order.into_values() {
-            if let Some(stream) = self.open.remove(&connection) {
-                self.held = self.held.saturating_sub(stream.held());
-                self.gaps += stream.give_up(found);
+        let Some((_, connection)) = self.order.pop_first() else { return false };
+        if let Some(stream) = self.open.remove(&connection) {
+            self.held = self.held.saturating_sub(stream.held());
+            self.gaps += stream.give_up(found);
+        }
+        true
+    }
+
+    /// When the oldest message was seen of which a part is missing: what was seen before is all handed over.
+    pub fn oldest(&self) -> Option<Moment> {
+        self.parts.first().map(|(moment, _)| *moment)
+    }
+
+    /// Hands over what has waited for too long, of one connection or datagram; whether there was one.
+    pub fn expire(&mut self, now: i64, found: &mut impl FnMut(Arrived<'_>)) -> bool {
+        let is_due = |(ts, _): Moment| now.saturating_sub(ts) > PATIENCE;
+        if !self.oldest().is_some_and(is_due) {
+            return false;
+        }
+        match self.parts.pop_first() {
+            Some((_, Part::Stream(connection))) => {
+                if let Some(stream) = self.open.get_mut(&connection) {
+                    stream.since = None;
+                    let before = stream.held();
+                    self.gaps += stream.give_way(found);
+                    let after = stream.held();
+                    self.held = (self.held + after).saturating_sub(before);
+                }
+                self.place(connection);
             }
+            Some((_, Part::Datagram(key))) => {
+                if let Some(datagram) = self.datagrams.remove(&key) {
+                    datagram.give_up(found);
+                }
+            }
+            None => {}
         }
+        true
+    }
+
+    /// Puts a stream where it belongs among the parts.
+    fn place(&mut self, connection: Connection) {
+        let Some(stream) = self.open.get_mut(&connection) else { return };
+        let since = stream.part();
+        if since != stream.since {
+            let of = |moment| (moment, Part::Stream(connection));
+            if let Some(before) = stream.since {
+                self.parts.remove(&of(before));
+            }
+            self.parts.extend(since.map(of));
+            stream.since = since;
+        }
+    }
+
+    /// Takes a datagram out.
+    fn remove(&mut self, key: u64) -> Option<Datagram> {
+        let datagram = self.datagrams.remove(&key)?;
+        if let Some(first) = &datagram.first {
+            self.parts.remove(&(first.moment(), Part::Datagram(key)));
+        }
+        Some(datagram)
     }
 
     fn fragment(&mut self, place: &Place, payload: Payload<'_>, found: &mut impl FnMut(Arrived<'_>)) {
@@ -198,7 +268,7 @@ impl Streams {
         while let Some((&oldest, datagram)) = self.datagrams.first_key_value()
             && place.ts.saturating_sub(datagram.ts) > PATIENCE_FOR_PARTS
         {
-            if let Some(datagram) = self.datagrams.remove(&oldest) {
+            if let Some(datagram) = self.remove(oldest) {
                 datagram.give_up(found);
             }
         }
@@ -217,8 +287,9 @@ impl Streams {
             end: None,
             first: None,
         });
-        if is_first {
+        if is_first && datagram.first.is_none() {
             datagram.first = Some(place.clone());
+            self.parts.insert((place.moment(), Part::Datagram(key)));
         }
         if !more {
             // What was not captured of it is missing.
@@ -234,11 +305,13 @@ impl Streams {
             // The frame that completes it is where it is.
             let place = Place { frame: place.frame, ts: place.ts, ..first.clone() };
             self::datagram(&place, "udp", &bytes, true, found);
-            self.datagrams.remove(&key);
+            self.remove(key);
         }
-        if self.datagrams.len() > self.limit.min(1024) {
+        if self.datagrams.len() > self.limit.min(1024)
+            && let Some((&oldest, _)) = self.datagrams.first_key_value()
+        {
             self.evicted += 1;
-            if let Some((_, oldest)) = self.datagrams.pop_first() {
+            if let Some(oldest) = self.remove(oldest) {
                 oldest.give_up(found);
             }
         }
@@ -273,6 +346,7 @@ impl Streams {
                     stream.pieces = bytes.get(..MAX_MESSAGE).unwrap_or(bytes).to_vec();
                     stream.next = Some(number.wrapping_add(1));
                     self.held += bytes.len().min(MAX_MESSAGE);
+                    self.place(connection);
                     self.make_less(found);
                 }
             } else if let Some(stream) = self.open.get_mut(&connection)
@@ -287,6 +361,7 @@ impl Streams {
                     self.held = self.held.saturating_sub(message.len());
                     datagram(place, "sctp", &message, is_whole, found);
                 }
+                self.place(connection);
             }
         }
     }
@@ -310,8 +385,16 @@ impl Streams {
         if let Some((_, oldest)) = self.order.pop_first()
             && let Some(stream) = self.open.remove(&oldest)
         {
+            self.forget(&stream, oldest);
             self.held = self.held.saturating_sub(stream.held());
             self.gaps += stream.give_up(found);
+        }
+    }
+
+    /// Takes a stream that is no more out of the parts.
+    fn forget(&mut self, stream: &Stream, connection: Connection) {
+        if let Some(since) = stream.since {
+            self.parts.remove(&(since, Part::Stream(connection)));
         }
     }
 
@@ -340,9 +423,10 @@ impl Streams {
         let seq = if is_syn { payload.seq.wrapping_add(1) } else { payload.seq };
         // Of a connection that began elsewhere, this is a new one with the same ports.
         if is_syn && stream.start != Some(seq) {
-            gaps += std::mem::take(stream).give_up(found);
-            stream.used = clock;
+            let old = std::mem::take(stream);
+            (stream.used, stream.since) = (clock, old.since);
             (stream.start, stream.next) = (Some(seq), Some(seq));
+            gaps += old.give_up(found);
         }
         if payload.wire_len > 0 {
             gaps += stream.take(seq, payload, place, found);
@@ -353,9 +437,11 @@ impl Streams {
             && let Some(stream) = self.open.remove(&connection)
         {
             self.order.remove(&stream.used);
+            self.forget(&stream, connection);
             self.held = self.held.saturating_sub(after);
             gaps += stream.give_up(found);
         }
+        self.place(connection);
         self.gaps += gaps;
         self.make_less(found);
     }
@@ -371,10 +457,21 @@ fn connection(place: &Place, is_sctp: bool) -> Connection {
     }
 }
 
+impl Place {
+    pub fn moment(&self) -> Moment {
+        (self.ts, self.frame)
+    }
+}
+
+/// What there is of a message that was cut, without the line that it was cut in: half of an address or a port is another one.
+fn whole_lines(bytes: &[u8]) -> &[u8] {
+    memchr::memrchr(b'\n', bytes).and_then(|last| bytes.get(..=last)).unwrap_or_default()
+}
+
 /// A message by itself.
 fn datagram(
     place: &Place,
-    transport: &'static str,
+    transport: &str,
     bytes: &[u8],
     is_whole: bool,
     found: &mut impl FnMut(Arrived<'_>),
@@ -385,9 +482,25 @@ fn datagram(
     }
     if let Some(message) = Message::parse(bytes) {
         let body = bytes.len().saturating_sub(message.head_len);
-        let has_body = message.content_length().is_none_or(|length| length as usize <= body);
-        let is_complete = is_whole && message.has_whole_head && has_body;
-        found(Arrived { place, transport, message: &message, bytes, is_complete });
+        let length = message.content_length().map(|length| length as usize);
+        let has_body = length.map_or(is_whole, |length| length <= body);
+        // What its sender has left out of a whole datagram is no cut in a line, unless it says that there is more.
+        if has_body && (is_whole || message.has_whole_head) {
+            let is_complete = is_whole && message.has_whole_head;
+            found(Arrived { place, transport, message: &message, bytes, is_complete });
+        } else {
+            cut(place, transport, bytes, found);
+        }
+    }
+}
+
+/// What there is of a message that was cut.
+fn cut(place: &Place, transport: &str, bytes: &[u8], found: &mut impl FnMut(Arrived<'_>)) {
+    let bytes = whole_lines(bytes);
+    if is_message(bytes)
+        && let Some(message) = Message::parse(bytes)
+    {
+        found(Arrived { place, transport, message: &message, bytes, is_complete: false });
     }
 }
 
@@ -417,6 +530,28 @@ impl Stream {
     /// How many bytes it holds.
     fn held(&self) -> usize {
         self.bytes.len() + self.pieces.len() + self.waiting_bytes
+    }
+
+    /// When it was seen what may be handed over later: what there is of a message, or what waits.
+    fn part(&self) -> Option<Moment> {
+        let waiting = self.waiting.iter().map(|waiting| waiting.place.moment()).min();
+        let has_begun =
+            !self.pieces.is_empty() || self.is_websocket && !self.bytes.is_empty() || is_message(&self.bytes);
+        waiting.into_iter().chain(has_begun.then(|| self.place.moment())).min()
+    }
+
+    /// Waits no longer for what comes next; returns how many gaps were passed over.
+    fn give_way(&mut self, found: &mut impl FnMut(Arrived<'_>)) -> u64 {
+        if !self.waiting.is_empty() {
+            self.jump(found);
+            return 1;
+        }
+        if !self.pieces.is_empty() && !self.is_websocket {
+            // The next part of a message in DATA chunks goes on with none.
+            self.next = None;
+        }
+        self.lose(found);
+        0
     }
 
     /// Takes a segment, and what waited for it; returns how many gaps were passed over.
@@ -547,11 +682,7 @@ impl Stream {
         }
         let place = &std::mem::take(&mut self.place);
         for bytes in [&*bytes, &*pieces] {
-            if is_message(bytes)
-                && let Some(message) = Message::parse(bytes)
-            {
-                found(Arrived { place, transport, message: &message, bytes, is_complete: false });
-            }
+            cut(place, transport, bytes, found);
         }
     }
 

@@ -11,11 +11,13 @@ pub(super) fn is_diameter(data: Data) -> bool {
     }) && data.byte(4).is_some_and(|flags| flags.trailing_zeros() >= 4)
 }
 
-/// GTP-C: version 1 (TS 29.060 section 6) or 2 (TS 29.274 section 5.1), and its length.
+/// GTP-C: version 1 (TS 29.060 section 6) or 2 (TS 29.274 section 5.1), and its length, which counts what the flags say that the header has: of
+/// version 1 a sequence number, with two bytes behind it, of version 2 a tunnel endpoint identifier and a sequence number.
 pub(super) fn is_gtpc(data: Data) -> bool {
     let (Some(first), Some(length)) = (data.byte(0), data.be16(2)) else { return false };
     match first >> 5 {
-        1 => first & 0x18 == 0x10 && length + 8 == data.len,
+        1 => first & 0x1a == 0x12 && length >= 4 && length + 8 == data.len,
+        2 if length < if first & 0x08 == 0 { 4 } else { 8 } => false,
         // A second message may follow if the P flag says so ("piggybacking").
         2 if first & 0x10 != 0 => length + 4 < data.len,
         2 => first.trailing_zeros() >= 2 && length + 4 == data.len,

@@ -120,6 +120,24 @@ fn on_any_port() -> Vec<(Vec<u8>, App)> {
     ]
 }
 
+/// What TS 29.060 section 6 and TS 29.274 section 5.1 do not allow: lengths too short for what the flags say that the header has, and version 1 without a
+/// sequence number.
+#[test]
+fn no_control_plane_of_gtp() {
+    let of = |payload: &[u8]| classify(&udp(2123, 2123, payload)).basis;
+    assert_eq!(of(&[0x32, 1, 0, 4, 0, 0, 0, 0, 0, 1, 0, 0]), Some(Basis::Signature));
+    assert_eq!(of(&[0x40, 1, 0, 4, 0, 0, 1, 0]), Some(Basis::Signature));
+    for wrong in [
+        &[0x37, 3, 0, 0, 0x42, 0, 0, 0][..],
+        &[0x32, 1, 0, 0, 0, 0, 0, 0],
+        &[0x30, 1, 0, 4, 0, 0, 0, 0, 0, 1, 0, 0],
+        &[0x40, 1, 0, 0],
+        &[0x48, 1, 0, 4, 0, 0, 0, 0],
+    ] {
+        assert_eq!(of(wrong), Some(Basis::Port), "{wrong:?}");
+    }
+}
+
 /// Payloads whose form counts only together with the port.
 fn with_port() -> Vec<(Vec<u8>, App)> {
     let dns =

@@ -61,7 +61,8 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         payload_bytes = counts(each().map(|stream| stream.payload_bytes));
         /// The payload type that most packets have.
         payload_type = numbers::<UInt8Type>(main().map(|main| main.map(|main| main.number)));
-        /// Its encoding name (RFC 3551 tables 4 and 5); null of dynamic ones, which only signalling names.
+        /// Its encoding name (RFC 3551 tables 4 and 5); null of dynamic ones, which only signalling names. As registered, `opus` or `PCMA`, whatever its
+        /// case was (RFC 4855 section 3); others in capitals.
         codec = texts(main().map(|main| main.and_then(Type::codec)));
         /// Its timestamps in a second; null of dynamic ones.
         clock_rate = numbers::<UInt32Type>(main().map(|main| main.and_then(Type::clock_rate)));
@@ -101,7 +102,8 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         max_talk_gap_ms = numbers::<Float64Type>(each().map(|stream| (stream.packets > 1).then(|| ms(stream.max_talk_gap))));
         /// How far the timestamp goes on from packet to packet most often.
         timestamp_step = numbers::<UInt32Type>(each().map(Stream::step));
-        /// The same in milliseconds: how much a packet holds. Null if the clock rate is not known.
+        /// How much a packet holds, milliseconds: the least of the steps that are at least a tenth as frequent as that one, since a packet holds no
+        /// more than the time to the next one, and after a description of silence that is longer. Null if the clock rate is not known.
         packet_time_ms = numbers::<Float64Type>(each().map(Stream::packet_time_ms));
         /// Jitter (RFC 3550 section 6.4.1) after the last packet, milliseconds; null if the clock rate is not known. Telephone events and
         /// duplicates are left out.
@@ -137,7 +139,8 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         /// Transmission rating of the E-model, ITU-T G.107 with its defaults: R = 93.2 - Idd - Ie,eff. Ie,eff = Ie + (95 - Ie) Ppl / (Ppl + Bpl), with
         /// Ppl = 100 `lost` / `expected`, and of ITU-T G.113 appendix I: PCMU and PCMA with concealment Ie 0, Bpl 25.1; G729 (annex A) 11, 19;
         /// G723 (6.3 kbit/s) 15, 16.1; GSM-EFR 5, 10. Idd is that of a delay of half of `round_trip_ms`; where that is not known, of 100 ms or less,
-        /// which is 0. Null of other codecs.
+        /// which is 0. Null of other codecs, and of fewer than 10 `expected` packets, of
+        /// which one that is lost would be more than a tenth.
         rating = numbers::<Float64Type>(rating());
         /// The mean opinion score that `rating` stands for, 1 to 4.5 (ITU-T G.107 annex B). What a receiver discards as too late is not in it.
         mos = numbers::<Float64Type>(rating().map(|rating| rating.map(codec::opinion)));

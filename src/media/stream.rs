@@ -10,8 +10,14 @@ use crate::wire::ip::Addr;
 /// Payload types that are counted by themselves: more than a stream of RTP has reason for.
 const TYPES: usize = 8;
 
-/// Steps of the timestamp that are counted, of which the most frequent one is the packet time.
+/// Steps of the timestamp that are counted.
 const STEPS: usize = 4;
+
+/// A step that is more rare than the most frequent one by this much is an exception.
+const RARE: u64 = 10;
+
+/// Of fewer packets, one that was lost would be more than a tenth of all, and none that was would say nothing.
+const MIN_RATED: u64 = 10;
 
 const MS: f64 = 1e6;
 
@@ -321,9 +327,14 @@ impl Stream {
         seen.max_by_key(|(step, count)| (*count, u32::MAX - step)).map(|(step, _)| *step)
     }
 
+    /// How much a packet holds: no more than the time to the next one, which is longer where nothing is sent of silence.
     pub fn packet_time_ms(&self) -> Option<f64> {
         let rate = self.main_type()?.clock_rate()?;
-        Some(1000.0 * f64::from(self.step()?) / f64::from(rate))
+        let most = self.steps.iter().map(|(_, count)| *count).max()?;
+        let frequent =
+            self.steps.iter().filter(|(_, count)| *count > 0 && count.saturating_mul(RARE) >= most);
+        let step = frequent.map(|(step, _)| *step).min()?;
+        Some(1000.0 * f64::from(step) / f64::from(rate))
     }
 
     pub fn comfort_noise(&self) -> u64 {
@@ -340,7 +351,10 @@ impl Stream {
     /// The rating R, as far as loss and round trips tell.
     pub fn rating(&self, reports: &Reports) -> Option<f64> {
         let expected = self.sequence.expected();
-        let lost = if expected > 0 { self.sequence.lost() as f64 / expected as f64 } else { 0.0 };
+        if expected < MIN_RATED {
+            return None;
+        }
+        let lost = self.sequence.lost() as f64 / expected as f64;
         let delay = reports.round_trip_ms().map_or(0.0, |round_trip| round_trip / 2.0);
         codec::rating(self.main_type()?.codec()?, lost, delay)
     }
@@ -417,7 +431,36 @@ mod tests {
         assert_eq!((it.comfort_noise(), it.events()), (1, Some(0)));
         assert_eq!((it.dscp, it.ttl, it.frames()), (1 << 46, Some((64, 64)), &[1, 2, 3, 4, 5][..]));
         assert_eq!(it.main_type().and_then(Type::codec), Some("PCMA"));
-        // One in six lost: 95 * 16.67 / (16.67 + 25.1) = 37.91.
-        assert!((it.rating(&Reports::default()).unwrap() - 55.29).abs() < 0.01);
+        // Of six packets nobody can tell.
+        assert_eq!(it.rating(&Reports::default()), None);
+    }
+
+    #[test]
+    fn few_packets_have_no_rating() {
+        let sent = |numbers: std::ops::Range<u16>| {
+            let all: Vec<_> =
+                numbers.filter(|n| *n != 4).map(|n| (i64::from(n) * 20, n, u32::from(n) * 160, 8)).collect();
+            stream(&all, None).rating(&Reports::default())
+        };
+        assert_eq!(sent(0..9), None);
+        // One in ten lost: 95 * 10 / (10 + 25.1) = 27.07.
+        assert!((sent(0..10).unwrap() - 66.13).abs() < 0.01);
+    }
+
+    /// AMR-WB of 20 ms a frame, clock 16 kHz (RFC 4867 section 4.1): in silence a frame describes it every eighth (3GPP TS 26.193 section 5.1.2).
+    #[test]
+    fn silence_does_not_count_for_packet_times() {
+        let mut all = Vec::new();
+        let mut frame = 0;
+        for seq in 0..200_u16 {
+            all.push((i64::from(frame) * 20, seq, frame * 320, 97));
+            frame += if seq % 4 == 0 { 1 } else { 8 };
+        }
+        let it = stream(&all, Some(("AMR-WB", 16_000)));
+        assert_eq!((it.step(), it.packet_time_ms()), (Some(2560), Some(20.0)));
+        // One step that is an exception is none.
+        all.push((i64::from(frame) * 20, 200, frame * 320, 97));
+        all.push((i64::from(frame) * 20 + 10, 201, frame * 320 + 160, 97));
+        assert_eq!(stream(&all, Some(("AMR-WB", 16_000))).packet_time_ms(), Some(20.0));
     }
 }

@@ -96,6 +96,112 @@ fn attribute(rest: &[u8]) -> Option<Line<'_>> {
     })
 }
 
+/// Names of encodings as they are registered (IANA, RTP payload format media types), which have no case of their own (RFC 4855 section 3), and some that
+/// are in use without.
+const NAMES: [&str; 70] = [
+    "AMR",
+    "AMR-WB",
+    "AMR-WB+",
+    "AV1",
+    "BV16",
+    "BV32",
+    "CN",
+    "CelB",
+    "DV",
+    "DVI4",
+    "EVRC",
+    "EVRC0",
+    "EVRC1",
+    "EVRCB",
+    "EVRCB0",
+    "EVRCB1",
+    "EVRCNW",
+    "EVRCWB",
+    "EVS",
+    "G719",
+    "G722",
+    "G7221",
+    "G723",
+    "G726-16",
+    "G726-24",
+    "G726-32",
+    "G726-40",
+    "G728",
+    "G729",
+    "G7291",
+    "G729D",
+    "G729E",
+    "GSM",
+    "GSM-EFR",
+    "GSM-HR-08",
+    "H261",
+    "H263",
+    "H263-1998",
+    "H263-2000",
+    "H264",
+    "H264-SVC",
+    "H265",
+    "H266",
+    "JPEG",
+    "L16",
+    "L24",
+    "L8",
+    "LPC",
+    "MELP",
+    "MP2T",
+    "MP4A-LATM",
+    "MP4V-ES",
+    "MPA",
+    "MPV",
+    "PCMA",
+    "PCMA-WB",
+    "PCMU",
+    "PCMU-WB",
+    "QCELP",
+    "SILK",
+    "SMV",
+    "VC1",
+    "VDVI",
+    "VMR-WB",
+    "VP8",
+    "VP9",
+    "iLBC",
+    "iSAC",
+    "nv",
+    "opus",
+];
+
+/// Those in small letters.
+const SMALL: [&str; 19] = [
+    "ac3",
+    "clearmode",
+    "eac3",
+    "encaprtp",
+    "flexfec",
+    "flexfec-03",
+    "jpeg2000",
+    "mpa-robust",
+    "mpeg4-generic",
+    "parityfec",
+    "raw",
+    "red",
+    "rtp-midi",
+    "rtx",
+    "speex",
+    "t140",
+    "telephone-event",
+    "tone",
+    "ulpfec",
+];
+
+/// An encoding, such as `PCMU/8000`, with its name as it is registered, or in capitals: names that only differ by case are one.
+pub fn encoding(text: &str) -> String {
+    let (name, rest) = text.split_at(memchr::memchr(b'/', text.as_bytes()).unwrap_or(text.len()));
+    let known = NAMES.iter().chain(&SMALL).find(|known| known.eq_ignore_ascii_case(name));
+    let name = known.map_or_else(|| name.to_ascii_uppercase(), |known| (*known).to_owned());
+    name + rest
+}
+
 fn words(line: &[u8]) -> impl Iterator<Item = &str> {
     line.split(|byte| matches!(byte, b' ' | b'\t')).filter_map(|word| str::from_utf8(word).ok())
 }

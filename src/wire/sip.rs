@@ -353,6 +353,8 @@ pub struct Part<'a> {
     pub kind: String,
     /// What it holds.
     pub bytes: &'a [u8],
+    /// Whether a delimiter stands behind it.
+    pub is_ended: bool,
 }
 
 /// Parts that are looked at in one body.
@@ -364,7 +366,7 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Vec<Part<'a>> {
     let kind = kind.trim().to_ascii_lowercase();
     let boundary = parameter(parameters, "boundary").filter(|boundary| !boundary.is_empty());
     let Some(boundary) = boundary.filter(|_| kind.starts_with("multipart/")) else {
-        return vec![Part { kind, bytes: body }];
+        return vec![Part { kind, bytes: body, is_ended: false }];
     };
     let delimiter = format!("--{boundary}");
     let mut starts = memchr::memmem::find_iter(body, delimiter.as_bytes())
@@ -399,7 +401,7 @@ pub fn parts<'a>(content_type: &str, body: &'a [u8]) -> Vec<Part<'a>> {
         let kind =
             named.filter(|(name, _)| name.is("Content-Type", "c")).map(|(_, value)| text(value)).next();
         let kind = kind.unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        parts.push(Part { kind, bytes });
+        parts.push(Part { kind, bytes, is_ended: next.is_some() });
     }
     parts
 }
