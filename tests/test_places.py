@@ -280,3 +280,32 @@ def test_prefixes_of_checks_are_those_of_the_registries() -> None:
     assert set(special.PRIVATE) == {
         "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "169.254.0.0/16", "fe80::/10",
     }  # fmt: skip
+
+
+def test_places_are_given_as_files_too(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("prefix,country\n8.1.0.0/24,NO\n")
+    other = tmp_path / "other.csv"
+    other.write_text("prefix,country\n8.1.0.0/24,SE\n")
+    path = tmp_path / "a.pcap"
+    macs = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
+    wrpcap(str(path), [Ether(**macs) / IP(src="8.1.0.1", dst="8.1.0.2") / UDP(sport=5060, dport=4000)])
+    for known, country in (
+        (str(table), "NO"),
+        (table, "NO"),
+        ([table, str(other)], "SE"),
+        (Places(table), "NO"),
+    ):
+        rows = tapsight.flows(path, places=known, home="NO").to_polars()  # type: ignore[arg-type]
+        assert rows["src_country"].to_list() == [country]
+        assert tapsight.calls(path, places=known).places is not None  # type: ignore[arg-type]
+    for make in (tapsight.flows, tapsight.calls):
+        for wrong in (7, [7], {"a": 1}):
+            with pytest.raises(TypeError, match=r"tapsight\.places\.Places, or the path of a file"):
+                make(path, places=wrong)
+        with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+            make(path, places=str(tmp_path / "none.csv"))
+        with pytest.raises(
+            ValueError, match=r"give places too, such as tapsight\.places\.Places\(\), or the path of a file"
+        ):
+            make(path, home="NO")
