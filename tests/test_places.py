@@ -309,3 +309,39 @@ def test_places_are_given_as_files_too(tmp_path: Path) -> None:
             ValueError, match=r"give places too, such as tapsight\.places\.Places\(\), or the path of a file"
         ):
             make(path, home="NO")
+
+
+def test_several_countries_may_be_home(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("prefix,country\n8.1.0.0/16,MX\n8.2.0.0/16,BE\n8.3.0.0/16,NL\n")
+    path = tmp_path / "a.pcap"
+    macs = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
+    hosts = ("8.1.0.1", "8.2.0.1", "8.3.0.1")
+    wrpcap(
+        str(path),
+        [Ether(**macs) / IP(src="8.1.0.1", dst=host) / UDP(sport=1000, dport=2000) for host in hosts],
+    )
+
+    def scopes(*homes: str) -> list[str]:
+        options = [each for home in homes for each in ("--home", home)]
+        command = ["flows", str(path), "--places", str(table), *options, "--columns", "flow,scope"]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.stderr
+        lines = sorted(line.split(",") for line in done.stdout.replace('"', "").splitlines()[1:])
+        return [scope for _, scope in lines]
+
+    assert scopes("MX") == ["national", "international", "international"]
+    assert scopes("BE") == ["transit", "international", "transit"]
+    # Whichever comes first, and in small letters, as in a policy.
+    for homes in (("MX", "BE"), ("BE", "mx")):
+        assert scopes(*homes) == ["national", "national", "international"]
+    for code in ("XX", "UK", "BEL", "EU", ""):
+        wrong = ["flows", str(path), "--places", str(table), "--home", "BE", "--home", code]
+        done = CliRunner().invoke(app, wrong)
+        assert done.exit_code == 2
+        assert "not a country's code of two letters, such as DE" in done.stderr
+        for make in (tapsight.flows, tapsight.calls):
+            with pytest.raises(ValueError, match="not a country's code of two letters"):
+                make(path, places=table, home=["BE", code])
+        with pytest.raises(ValueError, match="country's code of two letters"):
+            Policy.loads(f'[network]\nhome = ["BE", "{code}"]\n')

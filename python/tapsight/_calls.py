@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tapsight import _core
-from tapsight._located import Known, checked_places
+from tapsight._located import Known, checked_homes, checked_places
 from tapsight._scan import Rows, Source, checked_threads, expand
 
 if TYPE_CHECKING:
@@ -109,12 +109,12 @@ def calls(
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: There is no such table; or ``home`` is given without ``places``; or a file of these is not understood.
+        ValueError: There is no such table; or ``home`` is none, or given without ``places``; or a file of these is not understood.
         TypeError: ``places`` are none.
     """
     if table not in CALL_TABLES:
         raise ValueError(f"no table of calls is named {table!r}; there are: {', '.join(CALL_TABLES)}")
-    homes = (home,) if isinstance(home, str) else tuple(home or ())
+    homes = checked_homes(home)
     known = checked_places(places)
     if homes and known is None:
         raise ValueError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tapsight import _core
-from tapsight._located import Known, checked_places
+from tapsight._located import Known, checked_homes, checked_places
 from tapsight._scan import Rows, Source, checked_threads, expand
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def flows(
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: A timeout is not above 0, or longer than a century; or ``home`` is given without ``places``; or a file of these is not understood.
+        ValueError: A timeout is not above 0, or longer than a century; or ``home`` is none, or given without ``places``; or a file of these is not understood.
         TypeError: ``places`` are none.
     """
     for name, seconds in (("idle_timeout", idle_timeout), ("active_timeout", active_timeout)):
@@ -92,7 +92,7 @@ def flows(
             raise ValueError(f"{name} is a number of seconds above 0, and not {seconds}")
     if not 0 < memory < 1 << 60:
         raise ValueError(f"memory is a number of bytes, and no machine has {memory}")
-    homes = (home,) if isinstance(home, str) else tuple(home or ())
+    homes = checked_homes(home)
     known = checked_places(places)
     if homes and known is None:
         raise ValueError(

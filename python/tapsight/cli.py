@@ -69,9 +69,11 @@ Located = Annotated[
     bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
 ]
 Home = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="CODE", help="The country whose traffic is national, such as DE; else what the policy has."
+        "--home",
+        metavar="CODE",
+        help="The country whose traffic is national, such as DE; can be given several times. Else what the policy has.",
     ),
 ]
 MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one finding the evidence has.")]
@@ -801,7 +803,7 @@ def _write(
 
 
 def _known_places(
-    files: PlacesFiles, policy: PolicyFile, home: str | None, *, located: bool
+    files: PlacesFiles, policy: PolicyFile, home: list[str] | None, *, located: bool
 ) -> tuple[Any, list[str]]:
     """What ends are looked up in, if anything asks for it, and which countries are home."""
     if not (located or files or policy or home):
@@ -810,7 +812,7 @@ def _known_places(
     from tapsight.policy import Policy
 
     agreed = Policy.load(policy) if policy else None
-    return load_places(files, agreed), [home] if home else list(agreed.network.home if agreed else ())
+    return load_places(files, agreed), home or list(agreed.network.home if agreed else ())
 
 
 def _show_calls(
