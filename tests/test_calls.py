@@ -198,6 +198,23 @@ def test_a_ladder(tmp_path: Path) -> None:
     assert run("calls", str(path), "--ladder", "77").exit_code == 2
 
 
+def test_a_call_that_began_before_the_capture_has_no_time(tmp_path: Path) -> None:
+    within = invite().replace(b"5550199@192.0.2.2>", b"5550199@192.0.2.2>;tag=b")
+    ack = within.replace(b"INVITE sip", b"ACK sip").replace(b"CSeq: 1 INVITE", b"CSeq: 1 ACK")
+    bye = within.replace(b"INVITE sip", b"BYE sip").replace(b"CSeq: 1 INVITE", b"CSeq: 2 BYE")
+    for payloads, began, state in (
+        ((ack, bye), "before", "ended"),
+        # Messages within a call alone, of which none ends it.
+        ((within, ack), "before", "unknown"),
+        ((invite(), bye), "2023-11-14 22:13:20", "ended"),
+    ):
+        text = run("calls", str(capture(tmp_path / "a.pcap", *payloads))).stdout
+        head, line = text.splitlines()
+        # 1,700,000,000 s after 1970; the last message comes a second later.
+        assert line[head.index("began") :].startswith(f"{began}  "), text
+        assert line[head.index("state") :].startswith(state), text
+
+
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
     bad = invite().replace(b"1@192.0.2.1", b"1\x1b[2J@x").replace(b"m=audio", b"m=au\x1b[31mdio")
     path = capture(tmp_path / "a.pcap", bad.replace(b"INVITE sip:+3225550199", b"INVITE sip:%1b]0;x"))

@@ -7,6 +7,9 @@ from typing import Any
 
 from tapsight._text import address_text, duration, safe, time_text
 
+BEFORE = "before"
+"""What stands for the time of a call that began before the capture."""
+
 _TIME = 11
 _LEAST = 22
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[1m"}
@@ -26,11 +29,10 @@ def calls_text(rows: list[dict[str, Any]], width: int) -> str:
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    began = row["began"] if row["began"] is not None else row["last"]
     state = row["state"] + (f" {row['final_status']}" if row["state"] in {"failed", "redirected"} else "")
     cells = (
         str(row["call"]),
-        time_text(began).removesuffix(" UTC"),
+        BEFORE if row["began"] is None else time_text(row["began"]).removesuffix(" UTC"),
         row["caller"] or "?",
         row["callee"] or "?",
         state,
