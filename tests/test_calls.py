@@ -24,7 +24,7 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight._calls import hidden_user
-from tapsight._ladder import ladder
+from tapsight._ladder import calls_text, ladder
 from tapsight.cli import app
 
 HERE = Path(__file__).parent
@@ -213,6 +213,24 @@ def test_a_call_that_began_before_the_capture_has_no_time(tmp_path: Path) -> Non
         # 1,700,000,000 s after 1970; the last message comes a second later.
         assert line[head.index("began") :].startswith(f"{began}  "), text
         assert line[head.index("state") :].startswith(state), text
+
+
+def test_why_a_call_failed_is_told_if_it_is_known() -> None:
+    row = {
+        "call": 1, "began": 0, "caller": None, "callee": None, "talk_ms": None, "codecs_agreed": None, "encryption": None,
+        "tap": "a", "src": bytes(16), "dst": bytes(16), "final_status": None, "cause": None,
+    }  # fmt: skip
+    for state, status, cause, told in (
+        ("failed", 486, None, "failed 486"),
+        ("failed", 486, 17, "failed 486"),
+        ("failed", None, 17, "failed, cause 17"),
+        ("failed", None, None, "failed"),
+        ("redirected", 302, None, "redirected 302"),
+        ("ended", 200, 16, "ended"),
+    ):
+        text = calls_text([{**row, "state": state, "final_status": status, "cause": cause}], None)
+        assert re.search(rf" {told}  ", text), text
+        assert "None" not in text
 
 
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ _LEAST = 22
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[1m"}
 
 
-def calls_text(rows: list[dict[str, Any]], width: int) -> str:
+def calls_text(rows: list[dict[str, Any]], width: int | None) -> str:
     """The calls as a table, one line each, as wide as the terminal."""
     if not rows:
         return "no calls: no SIP that calls somebody was seen\n"
@@ -29,7 +29,12 @@ def calls_text(rows: list[dict[str, Any]], width: int) -> str:
 
 
 def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    state = row["state"] + (f" {row['final_status']}" if row["state"] in {"failed", "redirected"} else "")
+    state = row["state"]
+    if state in {"failed", "redirected"}:
+        # A status of SIP, or a cause of Q.850; some have neither.
+        status = row["final_status"] if row["final_status"] is not None else row["cause"]
+        if status is not None:
+            state += f" {status}" if row["final_status"] is not None else f", cause {status}"
     cells = (
         str(row["call"]),
         BEFORE if row["began"] is None else time_text(row["began"]).removesuffix(" UTC"),
