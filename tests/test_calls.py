@@ -233,6 +233,12 @@ def test_why_a_call_failed_is_told_if_it_is_known() -> None:
         assert "None" not in text
 
 
+def test_a_capture_without_calls_says_what_was_looked_for(tmp_path: Path) -> None:
+    text = run("calls", str(capture(tmp_path / "a.pcap", b"hello"))).stdout
+    assert text.startswith("no calls: ")
+    assert all(name in text for name in ("SIP", "ISUP", "BICC", "H.323", "Skinny"))
+
+
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
     bad = invite().replace(b"1@192.0.2.1", b"1\x1b[2J@x").replace(b"m=audio", b"m=au\x1b[31mdio")
     path = capture(tmp_path / "a.pcap", bad.replace(b"INVITE sip:+3225550199", b"INVITE sip:%1b]0;x"))

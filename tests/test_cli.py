@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import ROOT
 from tables import (
     ADDRESS,
     LABEL,
@@ -37,6 +39,7 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight import _engine
+from tapsight._links import is_unread
 from tapsight._sources import SourceError, Tap, read_sources
 from tapsight.checks import CHECKS
 from tapsight.cli import app
@@ -357,6 +360,27 @@ def test_info(engine: Engine, capture: str) -> None:
     (row,) = json.loads(run("info", capture, "--format", "json").stdout)
     assert row["duration_ns"] == 60_000_000_000
     assert row["apps"] == [{"app": "sip", "basis": "signature", "packets": 7}]
+
+
+def test_info_tells_a_link_type_that_is_not_read(captures: Path) -> None:
+    """By tshark, these are frames of ZigBee and of D-Bus."""
+    for name, link in (
+        ("secdev__scapy/test__pcaps__zigbee-join-authenticate.pcap", "link type 230"),
+        ("the-tcpdump-group__tcpdump/tests__unsupported-link-type-dbus.pcap", "dbus (231)"),
+    ):
+        text = run("info", captures / name).stdout
+        assert f"link type  {link}" in text
+        assert "this link type is not read: nothing is known of what its" in text
+        assert "malformed" not in text
+        assert f"its link type is not read ({link})" in run("check", captures / name).stdout
+    documented = re.findall(r"^\| `\w+` \| (\d+) \|", (ROOT / "docs/protocols.md").read_text(), re.MULTILINE)
+    assert len(documented) > 20
+    assert {number for number in range(400) if not is_unread(f"link type {number}")} == {
+        *map(int, documented),
+        12,
+        14,
+    }
+    assert not is_unread(None)
 
 
 def test_explain() -> None:

@@ -18,7 +18,9 @@ _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[1m"}
 def calls_text(rows: list[dict[str, Any]], width: int | None) -> str:
     """The calls as a table, one line each, as wide as the terminal."""
     if not rows:
-        return "no calls: no SIP that calls somebody was seen\n"
+        return (
+            "no calls: nothing that calls somebody was seen, of SIP, ISUP, BICC, H.323 (H.225.0) or Skinny\n"
+        )
     head = ("call", "began", "caller", "callee", "state", "talk", "codec", "encryption", "tap", "from → to")
     lines = [head, *(_line(row) for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
