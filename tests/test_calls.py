@@ -239,6 +239,45 @@ def test_a_capture_without_calls_says_what_was_looked_for(tmp_path: Path) -> Non
     assert all(name in text for name in ("SIP", "ISUP", "BICC", "H.323", "Skinny"))
 
 
+def test_the_table_is_cut_only_to_a_width_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = "+32" + "4" * 90
+    path = capture(tmp_path / f"{'long' * 20}.pcap", invite(caller=caller))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    head, line = run("calls", str(path), "--show-numbers").stdout.splitlines()
+    assert len(line) > 200
+    assert "192.0.2.1 → 192.0.2.2" in line
+    assert line.endswith(path.name)
+    assert "…" not in line
+    # Where a call went comes before how it was coded and where it was seen.
+    assert " ".join(head.split()) == "call began caller callee state talk from → to encryption codec tap"
+    monkeypatch.setenv("COLUMNS", "60")
+    for each in run("calls", str(path)).stdout.splitlines():
+        assert len(each) == 60
+        assert each.endswith("…")
+    monkeypatch.setenv("COLUMNS", "what")
+    assert "…" not in run("calls", str(path)).stdout
+
+
+def test_the_table_says_where_calls_are(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("prefix,country\n192.0.2.1/32,BE\n192.0.2.2/32,NL\n")
+    path = capture(tmp_path / "a.pcap", invite(number="+3225550199", caller="+4930123456"))
+    for options in (("--places", str(table)), ("--places", str(table), "--home", "BE")):
+        head, line = run("calls", str(path), *options).stdout.splitlines()
+        # +49 is Germany's and +32 Belgium's (E.164); media are announced at 192.0.2.1.
+        for name, cell in (
+            ("numbers", "DE → BE"),
+            ("signalling", "BE,NL"),
+            ("media", "BE"),
+            ("disagrees", "signalling NL"),
+        ):
+            assert re.split(r"  +", line[head.index(name) :])[0] == cell, name
+    assert "disagrees" not in run("calls", str(path)).stdout
+    assert run("calls", str(path), "--located", "-o", "-").stdout.startswith('"call",')
+
+
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:
     bad = invite().replace(b"1@192.0.2.1", b"1\x1b[2J@x").replace(b"m=audio", b"m=au\x1b[31mdio")
     path = capture(tmp_path / "a.pcap", bad.replace(b"INVITE sip:+3225550199", b"INVITE sip:%1b]0;x"))

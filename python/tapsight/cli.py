@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -284,10 +285,10 @@ def calls(
             )
 
         if ladder is None and (
-            output is not None or form is not None or columns is not None or table != "calls" or known
+            output is not None or form is not None or columns is not None or table != "calls"
         ):
             _write(captures, rows, columns, output, form)
-        _show_calls(captures, rows, ladder, output)
+        _show_calls(captures, rows, ladder, output, located=known is not None)
 
 
 @app.command()
@@ -739,6 +740,15 @@ def _to_terminal(output: str | None) -> bool:
     return output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty()
 
 
+def _width(*, to_terminal: bool) -> int | None:
+    """How wide text may be: as COLUMNS says, else as wide as the terminal; none if it goes elsewhere."""
+    if to_terminal:
+        # This goes by COLUMNS first.
+        return shutil.get_terminal_size().columns
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and int(told) > 0 else None
+
+
 def _end(problems: Sequence[str], code: int = 0) -> None:
     for problem in problems:
         _complain(problem)
@@ -816,7 +826,12 @@ def _known_places(
 
 
 def _show_calls(
-    captures: list[str], rows: Callable[[Tap, str], Any], wanted: str | None, output: str | None
+    captures: list[str],
+    rows: Callable[[Tap, str], Any],
+    wanted: str | None,
+    output: str | None,
+    *,
+    located: bool,
 ) -> None:
     """Shows all calls, or the ladder of one, and exits."""
     import pyarrow as pa
@@ -840,13 +855,13 @@ def _show_calls(
         read_sources(captures), lambda path: problem_with(path) or format_problem(path), problems
     )
     to_terminal = _to_terminal(output)
-    width = os.get_terminal_size().columns if to_terminal else 120
+    width = _width(to_terminal=to_terminal)
     colour = to_terminal and "NO_COLOR" not in os.environ
     all_calls = [
         (tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])
     ]
     if wanted is None:
-        text = _ladder.calls_text([row for _, row in all_calls], width)
+        text = _ladder.calls_text([row for _, row in all_calls], width, located=located)
     else:
         chosen = [(tap, row) for tap, row in all_calls if wanted in {str(row["call"]), row["call_id"]}]
         if not chosen:
@@ -855,7 +870,9 @@ def _show_calls(
         for tap, row in chosen:
             title = f"call {row['call']} at {row['tap']}: {row['caller'] or '?'} → {row['callee'] or '?'}, {row['state']}"
             parts.append(
-                _ladder.ladder(title, read(tap, "call_messages", call=row["call"]), width, colour=colour)
+                _ladder.ladder(
+                    title, read(tap, "call_messages", call=row["call"]), width or 120, colour=colour
+                )
             )
         text = "\n".join(parts)
     with _files.output(output) as file:
