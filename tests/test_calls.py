@@ -260,7 +260,8 @@ def test_the_table_is_cut_only_to_a_width_and_says_so(
     assert "…" not in run("calls", str(path)).stdout
 
 
-def test_the_table_says_where_calls_are(tmp_path: Path) -> None:
+def test_the_table_says_where_calls_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     table = tmp_path / "own.csv"
     table.write_text("prefix,country\n192.0.2.1/32,BE\n192.0.2.2/32,NL\n")
     path = capture(tmp_path / "a.pcap", invite(number="+3225550199", caller="+4930123456"))
@@ -276,6 +277,20 @@ def test_the_table_says_where_calls_are(tmp_path: Path) -> None:
             assert re.split(r"  +", line[head.index(name) :])[0] == cell, name
     assert "disagrees" not in run("calls", str(path)).stdout
     assert run("calls", str(path), "--located", "-o", "-").stdout.startswith('"call",')
+
+
+def test_a_hidden_call_id_finds_its_call(tmp_path: Path) -> None:
+    call_id = "105090259-446faf7a@192.0.2.1"
+    path = capture(tmp_path / "a.pcap", invite(call_id="other@x"), invite(call_id=call_id))
+    done = run("calls", str(path), "--ladder", call_id)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(f"call 2 at {path.name}: ")
+    assert done.stdout.count("INVITE") == 1
+    # Whoever knows the Call-ID learns nothing else by it.
+    for secret in ("105090259", "470123456", "25550199"):
+        assert secret not in done.stdout
+    assert call_id not in run("calls", str(path), "--format", "csv").stdout
+    assert run("calls", str(path), "--ladder", "105090259").exit_code == 2
 
 
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:

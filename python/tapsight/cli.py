@@ -273,12 +273,12 @@ def calls(
 
         known, homes = _known_places(places, policy, home, located=located)
 
-        def rows(tap: Tap, of: str = table) -> Any:
+        def rows(tap: Tap, of: str = table, *, hides: bool = not show_numbers) -> Any:
             return _engine.open_calls(
                 tap.paths,
                 table=of,
                 tap=tap.name,
-                show_numbers=show_numbers,
+                show_numbers=not hides,
                 threads=threads,
                 places=known,
                 home=homes,
@@ -288,7 +288,14 @@ def calls(
             output is not None or form is not None or columns is not None or table != "calls"
         ):
             _write(captures, rows, columns, output, form)
-        _show_calls(captures, rows, ladder, output, located=known is not None)
+        _show_calls(
+            captures,
+            rows,
+            ladder,
+            output,
+            lambda tap: rows(tap, "calls", hides=False),
+            located=known is not None,
+        )
 
 
 @app.command()
@@ -740,6 +747,18 @@ def _to_terminal(output: str | None) -> bool:
     return output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty()
 
 
+def _calls_named(rows: Any, call_id: str) -> list[int]:
+    """The numbers of the calls with a Call-ID, in rows that show it."""
+    import pyarrow.compute as pc
+
+    # Warnings were told when the same calls were read before.
+    return [
+        number
+        for batch in rows.read(str)
+        for number in batch.filter(pc.equal(batch["call_id"], call_id))["call"].to_pylist()
+    ]
+
+
 def _width(*, to_terminal: bool) -> int | None:
     """How wide text may be: as COLUMNS says, else as wide as the terminal; none if it goes elsewhere."""
     if to_terminal:
@@ -830,6 +849,7 @@ def _show_calls(
     rows: Callable[[Tap, str], Any],
     wanted: str | None,
     output: str | None,
+    shown: Callable[[Tap], Any],
     *,
     located: bool,
 ) -> None:
@@ -864,6 +884,12 @@ def _show_calls(
         text = _ladder.calls_text([row for _, row in all_calls], width, located=located)
     else:
         chosen = [(tap, row) for tap, row in all_calls if wanted in {str(row["call"]), row["call_id"]}]
+        if not chosen:
+            # A Call-ID that looks like a number is hidden in the tables: whoever knows it may find its call, and learns no other.
+            named = {
+                (at, number) for at, tap in enumerate(taps) for number in _calls_named(shown(tap), wanted)
+            }
+            chosen = [(tap, row) for tap, row in all_calls if (taps.index(tap), row["call"]) in named]
         if not chosen:
             raise ValueError(f"no call has the number or the Call-ID {wanted}: tapsight calls lists them")
         parts = []
