@@ -39,6 +39,7 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight import _engine
+from tapsight._files import write_table
 from tapsight._links import is_unread
 from tapsight._sources import SourceError, Tap, read_sources
 from tapsight.checks import CHECKS
@@ -284,11 +285,11 @@ def test_classify_writes_csv_that_is_safe_in_a_spreadsheet(engine: Engine, captu
         "ts": "2026-01-01T12:00:00.000000001Z",
         "tap": "'+1+1\\x1b[2J",
         "eth_src": "02:00:00:00:00:01",
-        "mpls": "16/17",
+        "mpls": "[16,17]",
         "src": "192.0.2.1",
         "app": "sip",
     }
-    assert (rows[1]["src"], rows[1]["eth_src"], rows[1]["mpls"]) == ("2001:db8::1", "", "")
+    assert (rows[1]["src"], rows[1]["eth_src"], rows[1]["mpls"]) == ("2001:db8::1", "", "[]")
 
 
 def test_classify_by_ending_and_columns(engine: Engine, capture: str) -> None:
@@ -308,6 +309,30 @@ def test_classify_by_ending_and_columns(engine: Engine, capture: str) -> None:
         "out.ndjson",
         "out.parquet",
     ]
+
+
+def test_lists_can_be_told_apart_whatever_they_hold() -> None:
+    texts = [["pcmu/8000", "a,b", 'q"q', "\x1b[2J", "=1+1"], [], None]
+    table = pa.table(
+        {
+            "codecs": pa.array(texts, pa.list_(pa.string())),
+            "mpls": pa.array([[16, 17], [], None], pa.list_(pa.uint32())),
+        }
+    )
+    harmless = [["pcmu/8000", "a,b", 'q"q', "\\x1b[2J", "=1+1"], [], None]
+    written = {}
+    for form in ("csv", "ndjson"):
+        file = io.BytesIO()
+        write_table(iter(table.to_batches()), table.schema, file, form)  # type: ignore[arg-type]
+        written[form] = file.getvalue().decode()
+        assert "\x1b" not in written[form]
+    lines = [json.loads(line) for line in written["ndjson"].splitlines()]
+    assert [line["codecs"] for line in lines] == harmless
+    assert [line["mpls"] for line in lines] == [[16, 17], [], None]
+    cells = list(csv.DictReader(io.StringIO(written["csv"])))
+    for name, expected in (("codecs", harmless), ("mpls", [[16, 17], [], None])):
+        assert [json.loads(cell[name]) if cell[name] else None for cell in cells] == expected
+        assert all(cell[name][:1] in {"", "["} for cell in cells)
 
 
 def test_classify_leaves_nothing_half_written(
