@@ -126,13 +126,13 @@ def calls(
 def hidden_user(user: str, key: bytes = _KEY) -> str:
     """A number or a name, as it is shown to whoever need not know it: ``+32~5d41402a``.
 
-    Of an international number (with a plus sign or two zeros) the country code is left. The same number has the same hash
-    with a plus sign, with two zeros and without.
+    Of an international number (with a plus sign) the country code is left; of one with two zeros, which lead abroad in most countries and not
+    in all, it is not. The same number has the same hash with a plus sign, with two zeros and without.
     """
     digits = re.sub(r"[-.() ]", "", user)
     prefix = ""
     if _NUMBER.fullmatch(digits):
-        is_international = digits.startswith(("+", "00"))
+        is_international = digits.startswith("+")
         digits = digits.removeprefix("+").removeprefix("00")
         if is_international:
             code = _CALLING_CODE.match(digits)
