@@ -345,3 +345,28 @@ def test_several_countries_may_be_home(tmp_path: Path) -> None:
                 make(path, places=table, home=["BE", code])
         with pytest.raises(ValueError, match="country's code of two letters"):
             Policy.loads(f'[network]\nhome = ["BE", "{code}"]\n')
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        ("0032470123456", "a telephone number begins with a plus sign"),
+        ("0470 12-34-56", "a telephone number begins with a plus sign"),
+        ("193.0.0.0/24", "ask for one address of a prefix, such as 193.0.0.0"),
+        ("2a00:1::/32", "ask for one address of a prefix, such as 2a00:1::"),
+        ("example.org", "write an IP address, such as 193.0.0.1, or a telephone number with a plus sign"),
+        ("1.2.3", "write an IP address"),
+        ("", "write an IP address"),
+    ],
+)
+def test_where_says_what_to_write(thing: str, said: str) -> None:
+    done = CliRunner().invoke(app, ["where", "8.8.8.8", thing])
+    assert done.exit_code == 2
+    assert f'"{thing}" is no address: {said}' in done.stderr
+
+
+def test_where_reads_addresses_and_numbers() -> None:
+    done = CliRunner().invoke(app, ["where", "192.0.2.1", "2001:db8::1", "+32 470 12 34 56"])
+    assert done.exit_code == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert "Belgium" in done.stdout
