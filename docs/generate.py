@@ -201,7 +201,8 @@ def messages() -> None:
         "tapsight classify capture.pcap --table sip -o sip.parquet\n"
         "```\n\n"
         "All begin with `frame`, `ts`, `src`, `dst`, `src_port`, `dst_port`. Each frame is read by itself: a message that goes on in "
-        "another TCP segment is read as far as its first one holds it. Text is as captured. Made by `make docs` from the code.\n"
+        "another TCP segment is read as far as its first one holds it. Text is as captured: **numbers and names are shown**, and are personal data. "
+        "`tapsight calls`, which puts such messages together, hides them unless `--show-numbers` is given. Made by `make docs` from the code.\n"
     )
     parts = [head]
     for name in tapsight.TABLES[1:]:
