@@ -288,6 +288,7 @@ def flows() -> None:
         "tapsight flows capture.pcap                          # CSV; or -o flows.parquet, .arrow, .ndjson\n"
         "tapsight flows inside=a.pcap outside=b.pcap --columns tap,src,dst,app,bytes,reverse_bytes\n"
         "tapsight flows capture.pcap --located                # with countries, networks and zones: see places.md\n"
+        "tapsight flows capture.pcap --format eve             # as Suricata's flow events; zeek: as conn.log: see formats.md\n"
         "```\n\n"
         "```python\n"
         'tapsight.flows("capture.pcap").to_polars().filter(pl.col("conn_state") == "REJ")\n'
