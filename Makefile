@@ -27,7 +27,7 @@ test-python: build ## run the package's tests
 
 build: $(STAMP) ## build the extension into .venv
 	@echo "== building the engine (optimised; the first build takes a few minutes)"
-	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
+	@PIP_QUIET=1 PIP_DISABLE_PIP_VERSION_CHECK=1 VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/maturin develop --release --locked --quiet
 	@touch $(STAMP)
 
 install: $(STAMP) ## make .venv with all that is needed

@@ -201,7 +201,8 @@ def messages() -> None:
         "tapsight classify capture.pcap --table sip -o sip.parquet\n"
         "```\n\n"
         "All begin with `frame`, `ts`, `src`, `dst`, `src_port`, `dst_port`. Each frame is read by itself: a message that goes on in "
-        "another TCP segment is read as far as its first one holds it. Text is as captured. Made by `make docs` from the code.\n"
+        "another TCP segment is read as far as its first one holds it. Text is as captured: **numbers and names are shown**, and are personal data. "
+        "`tapsight calls`, which puts such messages together, hides them unless `--show-numbers` is given. Made by `make docs` from the code.\n"
     )
     parts = [head]
     for name in tapsight.TABLES[1:]:
@@ -287,6 +288,7 @@ def flows() -> None:
         "tapsight flows capture.pcap                          # CSV; or -o flows.parquet, .arrow, .ndjson\n"
         "tapsight flows inside=a.pcap outside=b.pcap --columns tap,src,dst,app,bytes,reverse_bytes\n"
         "tapsight flows capture.pcap --located                # with countries, networks and zones: see places.md\n"
+        "tapsight flows capture.pcap --format eve             # as Suricata's flow events; zeek: as conn.log: see formats.md\n"
         "```\n\n"
         "```python\n"
         'tapsight.flows("capture.pcap").to_polars().filter(pl.col("conn_state") == "REJ")\n'

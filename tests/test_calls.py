@@ -26,8 +26,9 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight._calls import _pattern, hidden_user
-from tapsight._ladder import ladder
+from tapsight._ladder import calls_text, ladder
 from tapsight.cli import app
+from tapsight.places import country_of_number
 
 HERE = Path(__file__).parent
 
@@ -113,7 +114,9 @@ def test_numbers_are_hidden_unless_asked_for(tmp_path: Path) -> None:
 
 def test_one_number_has_one_hash_in_one_run() -> None:
     assert hidden_user("+32 470 12-34-56") == hidden_user("+32470123456")
-    assert hidden_user("0032470123456") == hidden_user("+32470123456")
+    assert hidden_user("0032470123456") == hidden_user("+32470123456").removeprefix("+32")
+    # Where it was dialled, 00 may lead abroad or not: as tapsight.places has it.
+    assert country_of_number("0032470123456") is None
     # Without a mark that it is international, nobody knows what its first digits are.
     assert hidden_user("32470123456") == hidden_user("+32470123456").removeprefix("+32")
     assert hidden_user("+32470123456", b"k" * 16) != hidden_user("+32470123456", b"l" * 16)
@@ -125,7 +128,8 @@ def test_one_number_has_one_hash_in_one_run() -> None:
         ("+12125551212", "+1"),
         ("+442079460000", "+44"),
         ("+3530000000", "+353"),
-        ("0079001234567", "+7"),
+        ("0079001234567", ""),
+        ("+79001234567", "+7"),
     ):
         assert hidden_user(number).split("~")[0] == code
 
@@ -219,6 +223,101 @@ def test_a_ladder(tmp_path: Path) -> None:
     assert run("calls", str(path), "--ladder", "77").exit_code == 2
     piped = run("calls", "-", "--ladder", "1")
     assert (piped.exit_code, "name a file" in piped.output) == (2, True)
+
+
+def test_a_call_that_began_before_the_capture_has_no_time(tmp_path: Path) -> None:
+    within = invite().replace(b"5550199@192.0.2.2>", b"5550199@192.0.2.2>;tag=b")
+    ack = within.replace(b"INVITE sip", b"ACK sip").replace(b"CSeq: 1 INVITE", b"CSeq: 1 ACK")
+    bye = within.replace(b"INVITE sip", b"BYE sip").replace(b"CSeq: 1 INVITE", b"CSeq: 2 BYE")
+    for payloads, began, state in (
+        ((ack, bye), "before", "ended"),
+        # Messages within a call alone, of which none ends it.
+        ((within, ack), "before", "unknown"),
+        ((invite(), bye), "2023-11-14 22:13:20", "ended"),
+    ):
+        text = run("calls", str(capture(tmp_path / "a.pcap", *payloads))).stdout
+        head, line = text.splitlines()
+        # 1,700,000,000 s after 1970; the last message comes a second later.
+        assert line[head.index("began") :].startswith(f"{began}  "), text
+        assert line[head.index("state") :].startswith(state), text
+
+
+def test_why_a_call_failed_is_told_if_it_is_known() -> None:
+    row = {
+        "call": 1, "began": 0, "caller": None, "callee": None, "talk_ms": None, "codecs_agreed": None, "encryption": None,
+        "tap": "a", "src": bytes(16), "dst": bytes(16), "final_status": None, "cause": None,
+    }  # fmt: skip
+    for state, status, cause, told in (
+        ("failed", 486, None, "failed 486"),
+        ("failed", 486, 17, "failed 486"),
+        ("failed", None, 17, "failed, cause 17"),
+        ("failed", None, None, "failed"),
+        ("redirected", 302, None, "redirected 302"),
+        ("ended", 200, 16, "ended"),
+    ):
+        text = calls_text([{**row, "state": state, "final_status": status, "cause": cause}], None)
+        assert re.search(rf" {told}  ", text), text
+        assert "None" not in text
+
+
+def test_a_capture_without_calls_says_what_was_looked_for(tmp_path: Path) -> None:
+    text = run("calls", str(capture(tmp_path / "a.pcap", b"hello"))).stdout
+    assert text.startswith("no calls: ")
+    assert all(name in text for name in ("SIP", "ISUP", "BICC", "H.323", "Skinny"))
+
+
+def test_the_table_is_cut_only_to_a_width_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caller = "+32" + "4" * 90
+    path = capture(tmp_path / f"{'long' * 20}.pcap", invite(caller=caller))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    head, line = run("calls", str(path), "--show-numbers").stdout.splitlines()
+    assert len(line) > 200
+    assert "192.0.2.1 → 192.0.2.2" in line
+    assert line.endswith(path.name)
+    assert "…" not in line
+    # Where a call went comes before how it was coded and where it was seen.
+    assert " ".join(head.split()) == "call began caller callee state talk from → to encryption codec tap"
+    monkeypatch.setenv("COLUMNS", "60")
+    for each in run("calls", str(path)).stdout.splitlines():
+        assert len(each) == 60
+        assert each.endswith("…")
+    monkeypatch.setenv("COLUMNS", "what")
+    assert "…" not in run("calls", str(path)).stdout
+
+
+def test_the_table_says_where_calls_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    table = tmp_path / "own.csv"
+    table.write_text("prefix,country\n192.0.2.1/32,BE\n192.0.2.2/32,NL\n")
+    path = capture(tmp_path / "a.pcap", invite(number="+3225550199", caller="+4930123456"))
+    for options in (("--places", str(table)), ("--places", str(table), "--home", "BE")):
+        head, line = run("calls", str(path), *options).stdout.splitlines()
+        # +49 is Germany's and +32 Belgium's (E.164); media are announced at 192.0.2.1.
+        for name, cell in (
+            ("numbers", "DE → BE"),
+            ("signalling", "BE,NL"),
+            ("media", "BE"),
+            ("disagrees", "signalling NL"),
+        ):
+            assert re.split(r"  +", line[head.index(name) :])[0] == cell, name
+    assert "disagrees" not in run("calls", str(path)).stdout
+    assert run("calls", str(path), "--located", "-o", "-").stdout.startswith('"call",')
+
+
+def test_a_hidden_call_id_finds_its_call(tmp_path: Path) -> None:
+    call_id = "105090259-446faf7a@192.0.2.1"
+    path = capture(tmp_path / "a.pcap", invite(call_id="other@x"), invite(call_id=call_id))
+    done = run("calls", str(path), "--ladder", call_id)
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith(f"call 2 at {path.name}: ")
+    assert done.stdout.count("INVITE") == 1
+    # Whoever knows the Call-ID learns nothing else by it.
+    for secret in ("105090259", "470123456", "25550199"):
+        assert secret not in done.stdout
+    assert call_id not in run("calls", str(path), "--format", "csv").stdout
+    assert run("calls", str(path), "--ladder", "105090259").exit_code == 2
 
 
 def test_text_of_captures_does_not_steer_terminals(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import ROOT
 from tables import (
     ADDRESS,
     LABEL,
@@ -37,6 +39,8 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight import _engine
+from tapsight._files import write_table
+from tapsight._links import is_unread
 from tapsight._sources import SourceError, Tap, read_sources
 from tapsight.checks import CHECKS
 from tapsight.cli import app
@@ -282,11 +286,11 @@ def test_classify_writes_csv_that_is_safe_in_a_spreadsheet(engine: Engine, captu
         "ts": "2026-01-01T12:00:00.000000001Z",
         "tap": "'+1+1\\x1b[2J",
         "eth_src": "02:00:00:00:00:01",
-        "mpls": "16/17",
+        "mpls": "[16,17]",
         "src": "192.0.2.1",
         "app": "sip",
     }
-    assert (rows[1]["src"], rows[1]["eth_src"], rows[1]["mpls"]) == ("2001:db8::1", "", "")
+    assert (rows[1]["src"], rows[1]["eth_src"], rows[1]["mpls"]) == ("2001:db8::1", "", "[]")
 
 
 def test_classify_by_ending_and_columns(engine: Engine, capture: str) -> None:
@@ -306,6 +310,30 @@ def test_classify_by_ending_and_columns(engine: Engine, capture: str) -> None:
         "out.ndjson",
         "out.parquet",
     ]
+
+
+def test_lists_can_be_told_apart_whatever_they_hold() -> None:
+    texts = [["pcmu/8000", "a,b", 'q"q', "\x1b[2J", "=1+1"], [], None]
+    table = pa.table(
+        {
+            "codecs": pa.array(texts, pa.list_(pa.string())),
+            "mpls": pa.array([[16, 17], [], None], pa.list_(pa.uint32())),
+        }
+    )
+    harmless = [["pcmu/8000", "a,b", 'q"q', "\\x1b[2J", "=1+1"], [], None]
+    written = {}
+    for form in ("csv", "ndjson"):
+        file = io.BytesIO()
+        write_table(iter(table.to_batches()), table.schema, file, form)  # type: ignore[arg-type]
+        written[form] = file.getvalue().decode()
+        assert "\x1b" not in written[form]
+    lines = [json.loads(line) for line in written["ndjson"].splitlines()]
+    assert [line["codecs"] for line in lines] == harmless
+    assert [line["mpls"] for line in lines] == [[16, 17], [], None]
+    cells = list(csv.DictReader(io.StringIO(written["csv"])))
+    for name, expected in (("codecs", harmless), ("mpls", [[16, 17], [], None])):
+        assert [json.loads(cell[name]) if cell[name] else None for cell in cells] == expected
+        assert all(cell[name][:1] in {"", "["} for cell in cells)
 
 
 def test_classify_leaves_nothing_half_written(
@@ -358,6 +386,27 @@ def test_info(engine: Engine, capture: str) -> None:
     (row,) = json.loads(run("info", capture, "--format", "json").stdout)
     assert row["duration_ns"] == 60_000_000_000
     assert row["apps"] == [{"app": "sip", "basis": "signature", "packets": 7}]
+
+
+def test_info_tells_a_link_type_that_is_not_read(captures: Path) -> None:
+    """By tshark, these are frames of ZigBee and of D-Bus."""
+    for name, link in (
+        ("secdev__scapy/test__pcaps__zigbee-join-authenticate.pcap", "link type 230"),
+        ("the-tcpdump-group__tcpdump/tests__unsupported-link-type-dbus.pcap", "dbus (231)"),
+    ):
+        text = run("info", captures / name).stdout
+        assert f"link type  {link}" in text
+        assert "this link type is not read: nothing is known of what its" in text
+        assert "malformed" not in text
+        assert f"its link type is not read ({link})" in run("check", captures / name).stdout
+    documented = re.findall(r"^\| `\w+` \| (\d+) \|", (ROOT / "docs/protocols.md").read_text(), re.MULTILINE)
+    assert len(documented) > 20
+    assert {number for number in range(400) if not is_unread(f"link type {number}")} == {
+        *map(int, documented),
+        12,
+        14,
+    }
+    assert not is_unread(None)
 
 
 def test_explain() -> None:

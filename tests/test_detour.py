@@ -558,6 +558,33 @@ def test_i1_shows_each_way_once_and_is_surer_of_what_the_policy_says(folder: Pat
     assert severities(run(folder, flows[:1], NETWORK + zones + NONE), "I1") == ["low"]
 
 
+@pytest.mark.parametrize(
+    ("encap", "ids", "count"),
+    [
+        # A TEID is chosen by who receives (3GPP TS 29.281, section 5.1), so the way back has another one.
+        ("gtpu", (1, 2), 1),
+        ("gtpu", (1, 1), 1),
+        ("l2tp", (1, 2), 1),
+        # Keys and network identifiers are the same both ways, and others are other tunnels.
+        ("gre", (7, 7), 1),
+        ("gre", (7, 8), 2),
+        ("vxlan", (7, 8), 2),
+        ("gre", (None, None), 1),
+    ],
+)
+def test_i1_shows_a_tunnel_once_whatever_the_ids_of_its_ways(
+    folder: Path, encap: str, ids: tuple[int | None, int | None], count: int
+) -> None:
+    there = {**GRE_ABROAD, "encap": encap, "tunnel_id": ids[0]}
+    back = {**there, "outer_src": "30.0.0.1", "outer_dst": "20.0.9.9", "tunnel_id": ids[1]}
+    flows = [flow("20.0.0.1", "20.0.1.1", **there), flow("20.0.1.1", "20.0.0.1", **back)]
+    told = findings(run(folder, flows), "I1")
+    assert len(told) == count
+    assert sum(row["packets"] for row in told) == 200
+    if count == 1:
+        assert told[0]["flows"] == 1
+
+
 def test_i1_does_not_judge_tunnels_whose_ends_lie_nowhere(folder: Path) -> None:
     flows = [
         flow("20.0.0.1", "20.0.1.1", packets=70),

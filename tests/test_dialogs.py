@@ -469,6 +469,51 @@ def test_a_peer_that_never_encrypts_while_others_do(tmp_path: Path) -> None:
 # --- What is not known ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("name", "policy", "judged", "reasons"),
+    [
+        # Q.931 is read of H.225.0, and neither H.245 nor anything that leads calls elsewhere; it has three calls by tshark (q931.call_ref).
+        (
+            "h323",
+            NET,
+            (3, 0, 0),
+            ("calls of H.323, of which targets", "calls of H.323, of which media addresses"),
+        ),
+        ("h323", None, (3, 0, 0), ("calls of H.323, of which targets", "calls of H.323, of which changes")),
+        # Of the two sides of a call of Skinny, media addresses are read and compared with a list.
+        ("skinny", NET, (2, 0, 2), ("calls of Skinny, of which targets", "")),
+        (
+            "skinny",
+            None,
+            (2, 0, 0),
+            ("calls of Skinny, of which targets", "calls of Skinny, of which changes"),
+        ),
+    ],
+)
+def test_calls_of_which_nothing_can_be_read_are_not_judged(
+    captures: Path,
+    tmp_path: Path,
+    name: str,
+    policy: str | None,
+    judged: tuple[int, int, int],
+    reasons: tuple[str, str],
+) -> None:
+    path = captures / f"ntop__nDPI/tests__cfgs__default__pcap__{name}.pcap"
+    rules = tmp_path / "policy.toml"
+    rules.write_text(policy or "")
+    result = tapsight.check(path, policy=rules, threads=1)
+    count, *each = judged
+    for check, number, reason in zip(("B12", "B13"), each, reasons, strict=True):
+        row = verdict(result, check)
+        assert (row["in_scope"], row["judged"]) == (count, number), check
+        assert row["verdict"] == ("fail" if number else "unknown"), check
+        assert reason in (row["reason"] or ""), check
+    for check in ("A4", "B14", "B16"):
+        assert verdict(result, check)["judged"] == 0, check
+    for aspect in ("encrypted", "media", "alone", "path"):
+        assert "pass" not in result.calls[aspect].to_pylist(), aspect
+
+
 def test_rows_that_found_no_room_are_a_doubt(tmp_path: Path) -> None:
     path = write(tmp_path / "t.pcap", clear_calls(24, keys=24))
     examined = examine_readable(read_sources(path), threads=1).examination

@@ -580,6 +580,8 @@ def test_what_does_not_exist_is_named(tmp_path: Path, capsys: pytest.CaptureFixt
         (Scenario(implants=(Implant("mirror", tunnel="x"),)), "no tunnel 'x'"),
         (Scenario(implants=(Implant("knock", via="x"),)), "no variant 'x'"),
         (Scenario(confounders=(Confounder("x"),)), "no confounder 'x'"),
+        # Without calls that are encrypted there would be nothing in the captures to find.
+        (Scenario(implants=(Implant("downgrade"),)), "give --secure 24"),
     ]:
         with pytest.raises(ValueError, match=message):
             generate(scenario, tmp_path)

@@ -280,3 +280,93 @@ def test_prefixes_of_checks_are_those_of_the_registries() -> None:
     assert set(special.PRIVATE) == {
         "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7", "169.254.0.0/16", "fe80::/10",
     }  # fmt: skip
+
+
+def test_places_are_given_as_files_too(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("prefix,country\n8.1.0.0/24,NO\n")
+    other = tmp_path / "other.csv"
+    other.write_text("prefix,country\n8.1.0.0/24,SE\n")
+    path = tmp_path / "a.pcap"
+    macs = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
+    wrpcap(str(path), [Ether(**macs) / IP(src="8.1.0.1", dst="8.1.0.2") / UDP(sport=5060, dport=4000)])
+    for known, country in (
+        (str(table), "NO"),
+        (table, "NO"),
+        ([table, str(other)], "SE"),
+        (Places(table), "NO"),
+    ):
+        rows = tapsight.flows(path, places=known, home="NO").to_polars()  # type: ignore[arg-type]
+        assert rows["src_country"].to_list() == [country]
+        assert tapsight.calls(path, places=known).places is not None  # type: ignore[arg-type]
+    for make in (tapsight.flows, tapsight.calls):
+        for wrong in (7, [7], {"a": 1}):
+            with pytest.raises(TypeError, match=r"tapsight\.places\.Places, or the path of a file"):
+                make(path, places=wrong)
+        with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+            make(path, places=str(tmp_path / "none.csv"))
+        with pytest.raises(
+            ValueError, match=r"give places too, such as tapsight\.places\.Places\(\), or the path of a file"
+        ):
+            make(path, home="NO")
+
+
+def test_several_countries_may_be_home(tmp_path: Path) -> None:
+    table = tmp_path / "own.csv"
+    table.write_text("prefix,country\n8.1.0.0/16,MX\n8.2.0.0/16,BE\n8.3.0.0/16,NL\n")
+    path = tmp_path / "a.pcap"
+    macs = {"src": "02:00:00:00:00:01", "dst": "02:00:00:00:00:02"}
+    hosts = ("8.1.0.1", "8.2.0.1", "8.3.0.1")
+    wrpcap(
+        str(path),
+        [Ether(**macs) / IP(src="8.1.0.1", dst=host) / UDP(sport=1000, dport=2000) for host in hosts],
+    )
+
+    def scopes(*homes: str) -> list[str]:
+        options = [each for home in homes for each in ("--home", home)]
+        command = ["flows", str(path), "--places", str(table), *options, "--columns", "flow,scope"]
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code == 0, done.stderr
+        lines = sorted(line.split(",") for line in done.stdout.replace('"', "").splitlines()[1:])
+        return [scope for _, scope in lines]
+
+    assert scopes("MX") == ["national", "international", "international"]
+    assert scopes("BE") == ["transit", "international", "transit"]
+    # Whichever comes first, and in small letters, as in a policy.
+    for homes in (("MX", "BE"), ("BE", "mx")):
+        assert scopes(*homes) == ["national", "national", "international"]
+    for code in ("XX", "UK", "BEL", "EU", ""):
+        wrong = ["flows", str(path), "--places", str(table), "--home", "BE", "--home", code]
+        done = CliRunner().invoke(app, wrong)
+        assert done.exit_code == 2
+        assert "not a country's code of two letters, such as DE" in done.stderr
+        for make in (tapsight.flows, tapsight.calls):
+            with pytest.raises(ValueError, match="not a country's code of two letters"):
+                make(path, places=table, home=["BE", code])
+        with pytest.raises(ValueError, match="country's code of two letters"):
+            Policy.loads(f'[network]\nhome = ["BE", "{code}"]\n')
+
+
+@pytest.mark.parametrize(
+    ("thing", "said"),
+    [
+        ("0032470123456", "a telephone number begins with a plus sign"),
+        ("0470 12-34-56", "a telephone number begins with a plus sign"),
+        ("193.0.0.0/24", "ask for one address of a prefix, such as 193.0.0.0"),
+        ("2a00:1::/32", "ask for one address of a prefix, such as 2a00:1::"),
+        ("example.org", "write an IP address, such as 193.0.0.1, or a telephone number with a plus sign"),
+        ("1.2.3", "write an IP address"),
+        ("", "write an IP address"),
+    ],
+)
+def test_where_says_what_to_write(thing: str, said: str) -> None:
+    done = CliRunner().invoke(app, ["where", "8.8.8.8", thing])
+    assert done.exit_code == 2
+    assert f'"{thing}" is no address: {said}' in done.stderr
+
+
+def test_where_reads_addresses_and_numbers() -> None:
+    done = CliRunner().invoke(app, ["where", "192.0.2.1", "2001:db8::1", "+32 470 12 34 56"])
+    assert done.exit_code == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3
+    assert "Belgium" in done.stdout

@@ -89,7 +89,13 @@ def test_safe_text_is_printable(text: str) -> None:
     shown = safe(text)
     assert not any(ord(char) < 0x20 or 0x7F <= ord(char) < 0xA0 for char in shown)
     assert safe(shown) == shown
-    assert safe_cell(text)[:1] not in {"=", "+", "-", "@"}
+    assert safe_cell(text)[:1] not in {"=", "+", "-", "@"} or re.fullmatch(r"\+[0-9]+", text)
+
+
+def test_international_numbers_are_no_formulas() -> None:
+    assert safe_cell("+390612345678") == "+390612345678"
+    for text in ("+1+1", "+", "+39~5d41402a", "+3\n", "+\u0663", "-39", "=39", "+39 06", "+A1"):
+        assert safe_cell(text)[0] == "'", text
 
 
 def test_values_as_text() -> None:

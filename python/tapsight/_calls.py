@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from tapsight import _core
+from tapsight._located import Known, checked_homes, checked_places
 from tapsight._scan import Rows, Source, checked_threads, expand
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def calls(
     show_numbers: bool = False,
     tap: str | None = None,
     threads: int | None = None,
-    places: Places | None = None,
+    places: Known | None = None,
     home: str | Sequence[str] | None = None,
 ) -> Calls:
     """Open a capture as calls: one row a call, put together from SIP, ISUP, BICC, H.225.0 and Skinny.
@@ -102,34 +103,36 @@ def calls(
         show_numbers: Show numbers and names as they are.
         tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
         threads: How many threads to use; all processors by default. The rows are the same.
-        places: What is known of addresses. With it, rows of calls say the countries of numbers, signalling, media and tunnels, which borders
+        places: What is known of addresses, or the path of a file that says so, or several. With it, rows of calls say the countries of numbers, signalling, media and tunnels, which borders
             they cross, and where these disagree; rows of media endpoints where these are.
         home: Code of the country, or of the countries, that are home, for ``scope``. Without one, ends in the same country are national.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: There is no such table; or ``home`` is given without ``places``.
+        ValueError: There is no such table; or ``home`` is none, or given without ``places``; or a file of these is not understood.
+        TypeError: ``places`` are none.
     """
     if table not in CALL_TABLES:
         raise ValueError(f"no table of calls is named {table!r}; there are: {', '.join(CALL_TABLES)}")
-    homes = (home,) if isinstance(home, str) else tuple(home or ())
-    if homes and places is None:
+    homes = checked_homes(home)
+    known = checked_places(places)
+    if homes and known is None:
         raise ValueError(
-            "home says whose traffic it is by places: give places, such as tapsight.places.Places()"
+            "home says whose traffic it is by places: give places too, such as tapsight.places.Places(), or the path of a file"
         )
-    return Calls(expand(source), table, show_numbers, tap, checked_threads(threads), places, homes)
+    return Calls(expand(source), table, show_numbers, tap, checked_threads(threads), known, homes)
 
 
 def hidden_user(user: str, key: bytes = _KEY) -> str:
     """A number or a name, as it is shown to whoever need not know it: ``+32~5d41402a``.
 
-    Of an international number (with a plus sign or two zeros) the country code is left. The same number has the same hash
-    with a plus sign, with two zeros and without.
+    Of an international number (with a plus sign) the country code is left; of one with two zeros, which lead abroad in most countries and not
+    in all, it is not. The same number has the same hash with a plus sign, with two zeros and without.
     """
     digits = re.sub(r"[-.() ]", "", user)
     prefix = ""
     if _NUMBER.fullmatch(digits):
-        is_international = digits.startswith(("+", "00"))
+        is_international = digits.startswith("+")
         digits = digits.removeprefix("+").removeprefix("00")
         if is_international:
             code = _CALLING_CODE.match(digits)

@@ -59,7 +59,7 @@ def output(path: str | None) -> Iterator[IO[bytes]]:
 def write_table(
     batches: Iterator[pa.RecordBatch], schema: pa.Schema, file: IO[bytes], form: TableFormat
 ) -> None:
-    """Writes batches as they come. CSV and NDJSON have addresses, times and label stacks as text."""
+    """Writes batches as they come. CSV and NDJSON have addresses and times as text; a list is an array of NDJSON, and in a cell of CSV one of JSON."""
     import pyarrow as pa
 
     sink = pa.PythonFile(file, mode="w")
@@ -72,10 +72,10 @@ def write_table(
     elif form == "csv":
         import pyarrow.csv as pcsv
 
-        empty = readable(pa.Table.from_batches([], schema), safe_cell)
+        empty = readable(pa.Table.from_batches([], schema), safe_cell, as_cells=True)
         with pcsv.CSVWriter(sink, empty.schema) as writer:
             for batch in batches:
-                writer.write_table(readable(pa.Table.from_batches([batch]), safe_cell))
+                writer.write_table(readable(pa.Table.from_batches([batch]), safe_cell, as_cells=True))
     else:
         import polars as pl
 
@@ -109,8 +109,13 @@ def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, sink: An
             writer.write_table(pa.Table.from_batches(group), row_group_size=rows)
 
 
-def readable(table: pa.Table, escape: Callable[[str], str]) -> pa.Table:
-    """The table with addresses, MACs, times and lists as text; text that comes from captures goes through ``escape``."""
+def readable(table: pa.Table, escape: Callable[[str], str], *, as_cells: bool = False) -> pa.Table:
+    """The table with addresses, MACs and times as text; text that comes from captures goes through ``escape``.
+
+    With ``as_cells``, a list is one text, an array of JSON: whatever its members hold, they can be told apart.
+    """
+    import json
+
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -134,7 +139,27 @@ def readable(table: pa.Table, escape: Callable[[str], str]) -> pa.Table:
             )
         elif pa.types.is_timestamp(kind):
             column = pc.strftime(column, format="%Y-%m-%dT%H:%M:%SZ")
-        elif pa.types.is_list(kind):
-            column = escaped(pc.binary_join(column.cast(pa.list_(pa.string())), "/"))
+        elif pa.types.is_list(kind) and as_cells and not pa.types.is_string(kind.value_type):
+            joined = pc.binary_join(column.cast(pa.list_(pa.string())), ",")
+            column = pc.binary_join_element_wise("[", joined, "]", "")
+        elif pa.types.is_list(kind) and as_cells:
+            # Text is escaped by JSON itself but for what steers terminals; a cell that begins with a bracket is no formula.
+            cells = [
+                None
+                if row is None
+                else json.dumps(
+                    [safe(each) if isinstance(each, str) else each for each in row],
+                    ensure_ascii=False,
+                    separators=(",", ":"),
+                )
+                for row in column.to_pylist()
+            ]
+            column = pa.array(cells, pa.string())
+        elif pa.types.is_list(kind) and pa.types.is_string(kind.value_type):
+            rows = [
+                None if row is None else [None if each is None else escape(each) for each in row]
+                for row in column.to_pylist()
+            ]
+            column = pa.array(rows, kind)
         table = table.set_column(at, field.name, column)
     return table

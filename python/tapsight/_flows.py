@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tapsight import _core
+from tapsight._located import Known, checked_homes, checked_places
 from tapsight._scan import Rows, Source, checked_threads, expand
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def flows(
     active_timeout: float | None = None,
     memory: int = MEMORY,
     threads: int | None = None,
-    places: Places | None = None,
+    places: Known | None = None,
     home: str | Sequence[str] | None = None,
 ) -> Flows:
     """Open a capture as conversations: one row a flow, both directions together.
@@ -76,25 +77,27 @@ def flows(
         memory: About how many bytes to use for flows that are going on. If there are too many, those that were silent for longest end
             (``lack-of-resources``), and a :class:`CaptureWarning` says how many.
         threads: How many threads to use; all processors by default. The rows are the same.
-        places: What is known of addresses. With it, rows say the countries, networks and zones of both ends, the countries of a tunnel's
+        places: What is known of addresses, or the path of a file that says so, or several. With it, rows say the countries, networks and zones of both ends, the countries of a tunnel's
             ends, and which of those are of neither end (``crosses``).
         home: Code of the country, or of the countries, that are home, for the column ``scope``. Without one, ends in the same country are
             national.
 
     Raises:
         FileNotFoundError: A file is missing, or a glob matches nothing.
-        ValueError: A timeout is not above 0, or longer than a century; or ``home`` is given without ``places``.
+        ValueError: A timeout is not above 0, or longer than a century; or ``home`` is none, or given without ``places``; or a file of these is not understood.
+        TypeError: ``places`` are none.
     """
     for name, seconds in (("idle_timeout", idle_timeout), ("active_timeout", active_timeout)):
         if seconds is not None and not 0 < seconds <= 3_155_760_000:
             raise ValueError(f"{name} is a number of seconds above 0, and not {seconds}")
     if not 0 < memory < 1 << 60:
         raise ValueError(f"memory is a number of bytes, and no machine has {memory}")
-    homes = (home,) if isinstance(home, str) else tuple(home or ())
-    if homes and places is None:
+    homes = checked_homes(home)
+    known = checked_places(places)
+    if homes and known is None:
         raise ValueError(
-            "home says whose traffic it is by places: give places, such as tapsight.places.Places()"
+            "home says whose traffic it is by places: give places too, such as tapsight.places.Places(), or the path of a file"
         )
     return Flows(
-        expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads), places, homes
+        expand(source), tap, idle_timeout, active_timeout, memory, checked_threads(threads), known, homes
     )

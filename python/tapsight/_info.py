@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from tapsight._check import plain_rows
 from tapsight._engine import Examination
+from tapsight._links import is_unread
 from tapsight._text import duration, plural, safe
 from tapsight.checks._base import flows_frame
 
@@ -50,12 +51,7 @@ def info_text(rows: list[dict[str, Any]]) -> str:
             ("time", _span(row)),
             ("snaplen", _snaplen(row)),
             ("drops", _drops(row)),
-            (
-                "issues",
-                f"{plural(row['issues'], 'frame')} with malformed or cut headers"
-                if row["issues"]
-                else "none",
-            ),
+            ("issues", _issues(row)),
             ("tunnels", _counts(row["encaps"], "encap")),
             ("apps", _counts(row["apps"], "app")),
             ("traffic", _counts(row["traffic"], "traffic")),
@@ -65,6 +61,16 @@ def info_text(rows: list[dict[str, Any]]) -> str:
         lines += [f"  {label:<10} {safe(str(value))}" for label, value in pairs if value]
         lines.append("")
     return "\n".join(lines)
+
+
+def _issues(row: dict[str, Any]) -> str:
+    if not row["issues"]:
+        return "none"
+    if is_unread(row["link_type"]):
+        return (
+            f"this link type is not read: nothing is known of what its {plural(row['frames'], 'frame')} carry"
+        )
+    return f"{plural(row['issues'], 'frame')} with malformed or cut headers"
 
 
 def _span(row: dict[str, Any]) -> str:

@@ -7,6 +7,9 @@ from typing import Any
 
 from tapsight._text import address_text, duration, plural, safe, time_text
 
+BEFORE = "before"
+"""What stands for the time of a call that began before the capture."""
+
 _TIME = 11
 _LEAST = 22
 _MOST = 16
@@ -14,35 +17,68 @@ _MOST = 16
 _COLOURS = {"good": "\x1b[32m", "bad": "\x1b[31m", "ask": "\x1b[1m"}
 
 
-def calls_text(rows: list[dict[str, Any]], width: int) -> str:
-    """The calls as a table, one line each, as wide as the terminal."""
+def calls_text(rows: list[dict[str, Any]], width: int | None, *, located: bool = False) -> str:
+    """The calls as a table, one line each: what matters most comes first. Lines longer than ``width`` are cut, and end in ``…``."""
     if not rows:
-        return "no calls: no SIP that calls somebody was seen\n"
-    head = ("call", "began", "caller", "callee", "state", "talk", "codec", "encryption", "tap", "from → to")
-    lines = [head, *(_line(row) for row in rows)]
+        return (
+            "no calls: nothing that calls somebody was seen, of SIP, ISUP, BICC, H.323 (H.225.0) or Skinny\n"
+        )
+    places = _PLACES if located else ()
+    head = (
+        *("call", "began", "caller", "callee", "state", "talk", "from → to"),
+        *places,
+        *("encryption", "codec", "tap"),
+    )
+    lines = [head, *(_line(row, located=located) for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
-    return "".join(
-        "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()[:width] + "\n"
+    made = (
+        "  ".join(cell.ljust(size) for cell, size in zip(line, widths, strict=True)).rstrip()
         for line in lines
     )
+    return "".join(_cut(line, width) + "\n" for line in made)
 
 
-def _line(row: dict[str, Any]) -> tuple[str, ...]:
-    began = row["began"] if row["began"] is not None else row["last"]
-    state = row["state"] + (f" {row['final_status']}" if row["state"] in {"failed", "redirected"} else "")
-    cells = (
+_PLACES = ("numbers", "signalling", "media", "disagrees")
+"""Countries: of both numbers, of signalling, of media as announced and as sent; and where ways lead to one that neither number is of."""
+
+
+def _cut(line: str, width: int | None) -> str:
+    return line if width is None or len(line) <= width else line[: max(width - 1, 0)] + "…"
+
+
+def _line(row: dict[str, Any], *, located: bool) -> tuple[str, ...]:
+    state = row["state"]
+    if state in {"failed", "redirected"}:
+        # A status of SIP, or a cause of Q.850; some have neither.
+        status = row["final_status"] if row["final_status"] is not None else row["cause"]
+        if status is not None:
+            state += f" {status}" if row["final_status"] is not None else f", cause {status}"
+    cells = [
         str(row["call"]),
-        time_text(began).removesuffix(" UTC"),
+        BEFORE if row["began"] is None else time_text(row["began"]).removesuffix(" UTC"),
         row["caller"] or "?",
         row["callee"] or "?",
         state,
         "" if row["talk_ms"] is None else duration(row["talk_ms"] * 1_000_000),
-        ",".join(row["codecs_agreed"] or ()),
-        row["encryption"] or "",
-        row["tap"],
-        f"{address_text(row['src'])} → {address_text(row['dst'])}",
-    )
+        f"{_address(row['src'])} → {_address(row['dst'])}",
+    ]
+    if located:
+        media = [row[f"{side}_{what}_countries"] or () for side in _SIDES for what in ("media", "sender")]
+        cells += [
+            f"{row['caller_country'] or '?'} → {row['callee_country'] or '?'}",
+            ",".join(row["signalling_countries"] or ()),
+            ",".join(dict.fromkeys(country for each in media for country in each)),
+            ", ".join(row["disagrees"] or ()),
+        ]
+    cells += [row["encryption"] or "", ",".join(row["codecs_agreed"] or ()), row["tap"]]
     return tuple(safe(cell) for cell in cells)
+
+
+_SIDES = ("caller", "callee")
+
+
+def _address(address: bytes | None) -> str:
+    return address_text(address) if address is not None else "?"
 
 
 def ladder(title: str, messages: Iterable[dict[str, Any]], width: int, *, colour: bool) -> str:

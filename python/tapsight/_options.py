@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationIn
 from pydantic_core import PydanticCustomError
 
 from tapsight import _core
+from tapsight._located import REGIONS
 from tapsight._text import address_text
 
 Severity = Literal["info", "low", "medium", "high", "critical"]
@@ -211,10 +212,6 @@ def _words(value: object) -> tuple[str, ...]:
         if not isinstance(item, str):
             raise policy_error(f"must be a name in quotes, not {item!r}", item)
     return tuple(items)
-
-
-REGIONS = ("AP", "EU")
-"""What registries write where they know no single country."""
 
 
 def check_country(value: object) -> str:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime
 import inspect
 import ipaddress
+import re
 import unicodedata
 from collections.abc import Iterable
 
 _ESCAPED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+_PLUS_DIGITS = re.compile(r"\+[0-9]+")
 _SHORT = {"\t": "\\t", "\n": "\\n", "\r": "\\r"}
 
 
@@ -38,9 +40,11 @@ def safe_cell(text: str) -> str:
     """The text as a cell of a spreadsheet: safe, and never a formula.
 
     A leading apostrophe keeps spreadsheets from running what begins with one of ``= + - @``, tab or return (OWASP,
-    "CSV Injection").
+    "CSV Injection"). A plus sign and digits alone are a number, by which others are joined: it stays as it is.
     """
-    return ("'" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else "") + safe(text)
+    if text[:1] not in {"=", "+", "-", "@", "\t", "\r"} or _PLUS_DIGITS.fullmatch(text):
+        return safe(text)
+    return "'" + safe(text)
 
 
 def address_text(address: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -43,9 +45,27 @@ def where_rows(things: list[str], places: Places) -> list[dict[str, Any]]:
         if thing.lstrip().startswith("+"):
             kind, known = "number", numbers([thing.strip()])
         else:
-            kind, known = "address", places.lookup([thing])
+            kind, known = "address", places.lookup([_address(thing)])
         rows.append({kind: thing, **known.to_pylist()[0]})
     return rows
+
+
+def _address(thing: str) -> str:
+    """The address that somebody asks for."""
+    text = thing.strip()
+    try:
+        ipaddress.ip_address(text)
+    except ValueError as error:
+        if re.fullmatch(r"[0-9][-() 0-9]*", text):
+            said = (
+                "a telephone number begins with a plus sign and the code of its country, such as +32470123456"
+            )
+        elif "/" in text:
+            said = f"ask for one address of a prefix, such as {text.partition('/')[0]}"
+        else:
+            said = "write an IP address, such as 193.0.0.1, or a telephone number with a plus sign, such as +32470123456"
+        raise ValueError(f'"{thing}" is no address: {said}') from error
+    return text
 
 
 def where_text(rows: list[dict[str, Any]]) -> str:

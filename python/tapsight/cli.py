@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -69,9 +70,11 @@ Located = Annotated[
     bool, typer.Option("--located", help="Say where ends are; --places, --policy and --home say so too.")
 ]
 Home = Annotated[
-    str | None,
+    list[str] | None,
     typer.Option(
-        metavar="CODE", help="The country whose traffic is national, such as DE; else what the policy has."
+        "--home",
+        metavar="CODE",
+        help="The country whose traffic is national, such as DE; can be given several times. Else what the policy has.",
     ),
 ]
 MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one finding the evidence has.")]
@@ -270,22 +273,29 @@ def calls(
 
         known, homes = _known_places(places, policy, home, located=located)
 
-        def rows(tap: Tap, of: str = table) -> Any:
+        def rows(tap: Tap, of: str = table, *, hides: bool = not show_numbers) -> Any:
             return _engine.open_calls(
                 tap.paths,
                 table=of,
                 tap=tap.name,
-                show_numbers=show_numbers,
+                show_numbers=not hides,
                 threads=threads,
                 places=known,
                 home=homes,
             )
 
         if ladder is None and (
-            output is not None or form is not None or columns is not None or table != "calls" or known
+            output is not None or form is not None or columns is not None or table != "calls"
         ):
             _write(captures, rows, columns, output, form)
-        _show_calls(captures, rows, ladder, output)
+        _show_calls(
+            captures,
+            rows,
+            ladder,
+            output,
+            lambda tap: rows(tap, "calls", hides=False),
+            located=known is not None,
+        )
 
 
 @app.command()
@@ -776,6 +786,27 @@ def _to_terminal(output: str | None) -> bool:
     return output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty()
 
 
+def _calls_named(rows: Any, call_id: str) -> list[int]:
+    """The numbers of the calls with a Call-ID, in rows that show it."""
+    import pyarrow.compute as pc
+
+    # Warnings were told when the same calls were read before.
+    return [
+        number
+        for batch in rows.read(str)
+        for number in batch.filter(pc.equal(batch["call_id"], call_id))["call"].to_pylist()
+    ]
+
+
+def _width(*, to_terminal: bool) -> int | None:
+    """How wide text may be: as COLUMNS says, else as wide as the terminal; none if it goes elsewhere."""
+    if to_terminal:
+        # This goes by COLUMNS first.
+        return shutil.get_terminal_size().columns
+    told = os.environ.get("COLUMNS", "")
+    return int(told) if told.isdecimal() and int(told) > 0 else None
+
+
 def _end(problems: Sequence[str], code: int = 0) -> None:
     for problem in problems:
         _complain(problem)
@@ -840,7 +871,7 @@ def _write(
 
 
 def _known_places(
-    files: PlacesFiles, policy: PolicyFile, home: str | None, *, located: bool
+    files: PlacesFiles, policy: PolicyFile, home: list[str] | None, *, located: bool
 ) -> tuple[Any, list[str]]:
     """What ends are looked up in, if anything asks for it, and which countries are home."""
     if not (located or files or policy or home):
@@ -849,11 +880,17 @@ def _known_places(
     from tapsight.policy import Policy
 
     agreed = Policy.load(policy) if policy else None
-    return load_places(files, agreed), [home] if home else list(agreed.network.home if agreed else ())
+    return load_places(files, agreed), home or list(agreed.network.home if agreed else ())
 
 
 def _show_calls(
-    captures: list[str], rows: Callable[[Tap, str], Any], wanted: str | None, output: str | None
+    captures: list[str],
+    rows: Callable[[Tap, str], Any],
+    wanted: str | None,
+    output: str | None,
+    shown: Callable[[Tap], Any],
+    *,
+    located: bool,
 ) -> None:
     """Shows all calls, or the ladder of one, and exits."""
     import pyarrow as pa
@@ -879,15 +916,21 @@ def _show_calls(
     if wanted is not None and any("-" in tap.paths for tap in taps):
         raise ValueError("--ladder reads the capture twice, and standard input can be read once: name a file")
     to_terminal = _to_terminal(output)
-    width = os.get_terminal_size().columns if to_terminal else 120
+    width = _width(to_terminal=to_terminal)
     colour = to_terminal and "NO_COLOR" not in os.environ
     all_calls = [
         (tap, row) for tap in taps for row in sorted(read(tap, "calls"), key=lambda row: row["call"])
     ]
     if wanted is None:
-        text = _ladder.calls_text([row for _, row in all_calls], width)
+        text = _ladder.calls_text([row for _, row in all_calls], width, located=located)
     else:
         chosen = [(tap, row) for tap, row in all_calls if wanted in {str(row["call"]), row["call_id"]}]
+        if not chosen:
+            # A Call-ID that looks like a number is hidden in the tables: whoever knows it may find its call, and learns no other.
+            named = {
+                (at, number) for at, tap in enumerate(taps) for number in _calls_named(shown(tap), wanted)
+            }
+            chosen = [(tap, row) for tap, row in all_calls if (taps.index(tap), row["call"]) in named]
         if not chosen:
             raise ValueError(f"no call has the number or the Call-ID {wanted}: tapsight calls lists them")
         # Of one Call-ID there may be many calls: each tap is read once for all of them.
@@ -902,7 +945,7 @@ def _show_calls(
         for tap, row in chosen:
             title = f"call {row['call']} at {row['tap']}: {row['caller'] or '?'} → {row['callee'] or '?'}, {row['state']}"
             told = messages.get((tap.name, row["call"]), [])
-            parts.append(_ladder.ladder(title, told, width, colour=colour))
+            parts.append(_ladder.ladder(title, told, width or 120, colour=colour))
         text = "\n".join(parts)
     with _files.output(output) as file:
         file.write(text.encode("utf-8", "backslashreplace"))

@@ -9,6 +9,7 @@ from typing import Any
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._exceptions import exception_lines
+from tapsight._links import is_unread
 from tapsight._text import duration, listing, percent, plural, safe
 from tapsight.checks._base import Lack
 
@@ -476,7 +477,10 @@ def quality_notes(row: Mapping[str, Any]) -> list[str]:
     """What is wrong with a capture, a row of ``Result.taps``; or that it is complete."""
     notes = [f"{row['dropped']:,} dropped"] if row["dropped"] else []
     notes += ["drops not told"] if row["dropped"] is None else []
-    notes += [f"{row['issues']:,} with malformed or cut headers"] if row["issues"] else []
+    if is_unread(row.get("link_type")):
+        notes.append(f"its link type is not read ({row['link_type']})")
+    elif row["issues"]:
+        notes.append(f"{row['issues']:,} with malformed or cut headers")
     notes += [f"{row['snapped']:,} captured in part"] if row["snapped"] else []
     notes += list(row["warnings"] or ())
     return notes or ["complete"]

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict
 
 from tapsight import _core
 from tapsight._engine import inside
-from tapsight._options import REGIONS, Countries, Pair
+from tapsight._located import REGIONS
+from tapsight._options import Countries, Pair
 from tapsight._text import address_text, listing
 from tapsight.checks._base import packets
 from tapsight.checks._paths import between_hosts, prefix_of

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from tapsight._engine import inside
-from tapsight._text import address_text
+from tapsight._text import address_text, listing
 from tapsight.checks._base import EVIDENCE, Observed, Scope
 from tapsight.checks._special import LOCAL, NOWHERE
 from tapsight.claims import Frame
@@ -180,11 +180,36 @@ def distinct(calls: pl.DataFrame) -> int:
     return calls.filter(is_sip)["call_id"].n_unique() + len(calls.filter(~is_sip))
 
 
-def scope_of_calls(seen: Observed) -> Scope:
-    """How many calls there were, and of how many of them all was seen."""
+_PROTOCOLS = {
+    "h225": "H.323",
+    "m3ua": "ISUP/BICC",
+    "m2ua": "ISUP/BICC",
+    "m2pa": "ISUP/BICC",
+    "skinny": "Skinny",
+}
+"""Names of the protocols of calls that are not SIP, by what carries them."""
+
+
+def scope_of_calls(seen: Observed, readable: pl.DataFrame, what: str) -> Scope:
+    """How many calls there were, and of how many of them all was seen that counts.
+
+    Of ``readable`` calls the tables have what a check judges by. Of others they do not: ``what`` says what that is.
+    """
     count = distinct(seen.calls) + encrypted_connections(seen)
-    whole = distinct(seen.calls.filter(~pl.col("began_before")))
-    return scope_of(count, whole, "calls that began before the capture, or whose signalling is encrypted")
+    judged = distinct(readable.filter(~pl.col("began_before")))
+    others = seen.calls.join(readable.select(CALL), on=CALL, how="anti")
+    names = {_PROTOCOLS.get(each, each) for each in others["transport"].drop_nulls().unique()}
+    reasons = []
+    if judged < count - distinct(others):
+        reasons.append("calls that began before the capture, or whose signalling is encrypted")
+    if len(others):
+        reasons.append(f"calls of {listing(sorted(names))}, of which {what} not read")
+    return scope_of(count, judged, "; ".join(reasons))
+
+
+def of_sip(calls: pl.DataFrame) -> pl.DataFrame:
+    """The calls of SIP."""
+    return calls.filter(pl.col("transport").is_in(list(SIP)).fill_null(value=True))
 
 
 def texts(values: Sequence[bytes]) -> list[str]:

@@ -16,6 +16,7 @@ from tapsight.checks._dialogs import (
     addresses,
     fresh,
     networks,
+    of_sip,
     scope_of_calls,
     summed,
     texts,
@@ -56,7 +57,8 @@ class B12(Check[B12Options]):
 
     What is counted:
         Calls, where other checks count packets: those of which the beginning was seen are judged, and one that several taps have seen is one. A
-        connection of SIP over TLS (port 5061) counts as a call that was not.
+        connection of SIP over TLS (port 5061) counts as a call that was not, and so does a call of H.323, ISUP, BICC or Skinny: where such
+        signalling leads is not read.
 
     Why it matters:
         Who is the target of a call gets its signalling, and can set where its media go. An answer to an INVITE can be forged by whoever sees
@@ -94,8 +96,9 @@ class B12(Check[B12Options]):
 
     def judge(self, seen: Observed, options: B12Options, severity: Severity) -> Judgement:
         """Judges each change within a call by who takes part in it."""
-        scope = scope_of_calls(seen)
-        whole = seen.calls.filter(~pl.col("began_before"))
+        sip = of_sip(seen.calls)
+        scope = scope_of_calls(seen, sip, "targets and routes are")
+        whole = sip.filter(~pl.col("began_before"))
         is_listed, fixed = options.peers is not None, options.severity is not None
         worst: Severity = severity if is_listed or fixed else "low"
         changes = with_call_ids(seen.call_changes, seen).filter(~pl.col("began_before"))

@@ -13,6 +13,7 @@ from tapsight.checks._dialogs import (
     addresses,
     is_mapped,
     networks,
+    of_sip,
     scope_of_calls,
     summed,
     texts,
@@ -47,7 +48,8 @@ class B13(Check[B13Options]):
 
     What is counted:
         Calls, where other checks count packets: those of which the beginning was seen are judged, and one that several taps have seen is one. A
-        connection of SIP over TLS (port 5061) counts as a call that was not.
+        connection of SIP over TLS (port 5061) counts as a call that was not, and so does a call of H.323, ISUP or BICC: media addresses of these
+        are not read. Those of Skinny are, but no changes of them: such a call is judged with ``media``, if it describes any.
 
     Why it matters:
         Whoever writes his address into a description gets the call's voice, and can pass it on so that nobody notices. Without keys
@@ -85,7 +87,8 @@ class B13(Check[B13Options]):
 
     def judge(self, seen: Observed, options: B13Options, severity: Severity) -> Judgement:
         """Judges each description by those before it, by those on other taps, and by the policy."""
-        scope = scope_of_calls(seen)
+        what = "changes of media are" if options.media is None else "media addresses are"
+        scope = scope_of_calls(seen, self._described(seen, options), what)
         media = with_call_ids(seen.call_media, seen).filter(
             ~pl.col("began_before"), ~pl.col("is_candidate"), pl.col("port") != 0
         )
@@ -161,6 +164,16 @@ class B13(Check[B13Options]):
         return Judgement(
             scope, tuple(findings), nothing="no calls were seen", note=note, doubt=seen.heard.doubt
         )
+
+    @staticmethod
+    def _described(seen: Observed, options: B13Options) -> pl.DataFrame:
+        """The calls of which it is read where media go: all of SIP, and by a list others too that describe any."""
+        sip = of_sip(seen.calls)
+        if options.media is None:
+            return sip
+        told = seen.call_media.filter(pl.col("addr").is_not_null())
+        others = seen.calls.join(sip.select(CALL), on=CALL, how="anti")
+        return pl.concat([sip, others.join(told, on=CALL, how="semi")])
 
     @staticmethod
     def _between(media: pl.DataFrame, options: B13Options) -> tuple[pl.DataFrame, pl.DataFrame]:

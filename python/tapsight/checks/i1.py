@@ -41,7 +41,7 @@ class I1(Check[I1Options]):
     What it looks for:
         Packets of which both ends are in the countries of ``home``, under [network], and that a tap saw on a way abroad: in a tunnel of
         which an end is in another country, or on a link (by its MAC addresses, labels, VLANs or tap) of a zone that is. Each tunnel and each
-        zone is one finding, unless ``allow`` lists it. B19 does not report what ``allow`` lists either. Copies count as well, unless they go to sinks
+        zone is one finding, unless ``allow`` lists it; of GTP-U, L2TP and ESP, whose ids are of one direction each, all between the same two ends is one. B19 does not report what ``allow`` lists either. Copies count as well, unless they go to sinks
         that I6 lists.
 
     Why it matters:
@@ -136,7 +136,9 @@ def _ways(abroad: pl.DataFrame) -> tuple[int, pl.DataFrame, list[str]]:
         where=pl.when(through).then("tunnel").otherwise("link").list.join(_AND),
         alone=pl.when(~through).then(pl.col("zones").list.join(_AND)),
     )
-    # Both directions of a tunnel are one.
+    # Both directions of a tunnel are one. Ids that the receiver chose are others on the way back, and nothing says which belong together.
+    one_way = pl.col("encap").str.split("/").list.eval(pl.element().is_in(_ONE_WAY)).list.any()
+    abroad = abroad.with_columns(tunnel_id=pl.when(~one_way.fill_null(value=False)).then("tunnel_id"))
     key = ["encap", "tunnel_id"]
     key += [f"outer_{end}{what}" for end in ("src", "dst") for what in ("", "_country", "_source")]
     swapped = pl.col("outer_src") > pl.col("outer_dst")
@@ -168,6 +170,9 @@ def _other(name: str) -> str:
     one, other = ("src", "dst") if "src" in name else ("dst", "src")
     return name.replace(one, other)
 
+
+_ONE_WAY = ["gtpu", "l2tp", "l2tpv3", "esp"]
+"""Tunnels whose id is of one direction: TEID (3GPP TS 29.281), tunnel and session (RFC 2661, RFC 3931), SPI (RFC 4303)."""
 
 _AND = "\x1f"
 """Between members of a list that is one text."""

@@ -152,6 +152,8 @@ class Tampering(Effect[Implant]):
     """What its dial ``via`` may be, the first by default."""
     uses: ClassVar[tuple[str, ...]] = ()
     """The dials that count for it."""
+    on_encrypted: ClassVar[bool] = False
+    """Whether it acts on calls that are encrypted, and on nothing else."""
 
     def __init__(self, dials: Implant, number: int, seed: int, end: int) -> None:
         """See :class:`Effect`."""

@@ -167,6 +167,10 @@ def effects(scenario: Scenario, end: int) -> tuple[list[Honest], list[Tampering]
     for implant in scenario.implants:
         if implant.kind not in IMPLANTS:
             raise ValueError(f"no implant {implant.kind!r}; there are {', '.join(IMPLANTS)}")
+        if IMPLANTS[implant.kind].on_encrypted and not scenario.secure:
+            raise ValueError(
+                f"{implant.kind} acts on calls that are encrypted, and there are none: give --secure 24 (Scenario(secure=24))"
+            )
         number = len(honest) + len(tampering)
         tampering.append(IMPLANTS[implant.kind](implant, number, scenario.seed, end))
     return honest, tampering

@@ -293,6 +293,7 @@ class Downgrade(Leading):
     expects = frozenset({"B16"})
     variants = ("crypto", "listed", "unlisted", "tls")
     uses = ("via", "share", "start", "count")
+    on_encrypted = True
 
     def prepare(self) -> None:
         """Begins in the middle, if it is not told when."""
