@@ -200,3 +200,10 @@ def test_what_q2_finds_can_be_excepted() -> None:
     assert "1 finding excepted: noc@example.net" in row["reason"]
     assert result.excepted["check"].to_pylist() == ["Q2"]
     assert [each["findings"] for each in result.exceptions] == [1]
+
+
+@pytest.mark.parametrize(("at", "expected"), [("inside", "pass"), ("outside", "fail")])
+def test_what_q1_finds_at_one_tap_is_not_excepted_at_another(at: str, expected: str) -> None:
+    exception = EXCEPTION.replace("Q2", "Q1").replace('id = "{id}"', f'tap = "{at}"')
+    rows = {"taps": [good(dropped=250)], "flows": both_ways()}
+    assert verdict(run(PACK + exception, **rows), "Q1")["verdict"] == expected

@@ -372,7 +372,7 @@ def _questions(packs: Iterable[Pack]) -> Iterator[str]:
             continue
         yield "# Until these are answered, verdicts are unknown. Take the # away and fill in what was agreed; [] says that there is none."
         for table, asked in wanted.items():
-            ids = ", ".join(id_ for id_, _ in asked)
+            ids = ", ".join(dict.fromkeys(id_ for id_, _ in asked))
             # TOML takes each table only once.
             there = " is above: add this there" if table in written else ""
             yield from ("", f"# [{table}]{there}  # for {ids}")

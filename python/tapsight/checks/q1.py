@@ -207,6 +207,7 @@ def _finding(answer: _Answer, taps: pl.DataFrame, scope: Scope, severity: Severi
         "first_ts": mine["first_ts"].min() or 0,
         "last_ts": mine["last_ts"].max() or 0,
         "evidence": (),
+        "taps": answer.taps,
     }
     return Q1.finding(
         row, scope, severity, identity=(answer.about, *sorted(answer.taps)), sentence=answer.text

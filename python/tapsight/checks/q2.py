@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import polars as pl
 from pydantic import Field
 
 from tapsight._options import Options, Severity
@@ -78,12 +77,16 @@ class Q2(Check[Q2Options]):
     def _finding(
         self, verdict: Verdict, seen: Observed, scope: Scope, options: Q2Options, severity: Severity
     ) -> Finding:
-        taps = (
-            seen.taps.select(pl.col("first_ts").min(), pl.col("last_ts").max()) if seen.taps.width else None
-        )
-        first, last = taps.row(0) if taps is not None and taps.height else (0, 0)
-        left = verdict.in_scope - verdict.judged
-        row = {"packets": left, "flows": 0, "first_ts": first or 0, "last_ts": last or 0, "evidence": ()}
+        taps, left = seen.taps.to_dicts(), verdict.in_scope - verdict.judged
+        times = [row[name] for row in taps for name in ("first_ts", "last_ts") if row[name] is not None]
+        row = {
+            "packets": left,
+            "flows": 0,
+            "first_ts": min(times, default=0),
+            "last_ts": max(times, default=0),
+            "evidence": (),
+            "taps": {row["tap"] for row in taps},
+        }
         return self.finding(
             row,
             scope,
