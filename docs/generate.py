@@ -7,6 +7,7 @@ at hand) agreement.md.
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import re
@@ -14,8 +15,13 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import tapsight
+from tapsight._about import PACKS, in_pack, meanings_of, needs
+from tapsight._options import Options
+from tapsight.checks._base import Check
+from tapsight.detectors import DETECTORS
 from tapsight.lab import Implant, Scenario, generate
 
 ROOT = Path(__file__).parents[1]
@@ -354,6 +360,104 @@ def media() -> None:
     (DOCS / "media.md").write_text(head + "".join(rows))
 
 
+def checks() -> None:
+    """checks.md: each check and detector as its docstring has it, by pack."""
+    groups: list[tuple[str, str, dict[str, Any]]] = [
+        (
+            "Checks that always judge",
+            "They are *unknown* until the policy says what they need.",
+            dict(in_pack(None)),
+        ),
+        *(
+            (
+                f"Pack {pack}",
+                f'On with `packs = ["{pack}"]` in the policy, or each by a table of its own, such as `[checks.{next(iter(in_pack(pack)))}]`.',
+                dict(in_pack(pack)),
+            )
+            for pack in PACKS
+            if in_pack(pack)
+        ),
+        (
+            "Detectors",
+            "They always look, with or without a policy, which may say what is agreed.",
+            dict(DETECTORS),
+        ),
+    ]
+    rows = [
+        (f"[{id_}](#{id_.lower()})", each.title, _pack(each), _needs(each))
+        for _, _, members in groups
+        for id_, each in members.items()
+    ]
+    parts = [
+        "# Checks and detectors\n\n"
+        "*What does each look for, why, and what can it not see?* The same text is in `tapsight explain ID`, which also has how often each was wrong "
+        "in the lab. How a policy is written: [policy](policy.md). Made by `make docs` from the code.\n\n"
+        "Each takes `severity` (of its findings, in place of the usual one), `min_coverage` (below this share of judged packets it is *unknown*, "
+        "unless something failed; 0.5 if not given), `enabled` and `ticket`.\n\n"
+        + table("id, title, pack, needs", rows)
+    ]
+    for title, about, members in groups:
+        parts.append(f"\n## {title}\n\n{about}\n")
+        for id_, each in members.items():
+            parts.append(f"\n### {id_}\n\n**{each.title}**\n\n{_markdown(inspect.getdoc(each) or '')}")
+            parts.append(_options(each.options))
+    (DOCS / "checks.md").write_text("".join(parts))
+
+
+def _pack(thing: Any) -> str:
+    """The pack that it comes with."""
+    if not issubclass(thing, Check):
+        return "(detector)"
+    return thing.pack or "(always)"
+
+
+def _needs(thing: Any) -> str:
+    """What a policy has to say so that a check judges."""
+    if not issubclass(thing, Check):
+        return ""
+    return ", ".join(map(str, needs(thing)))
+
+
+def _options(model: Any) -> str:
+    """A table of what a policy may say of a check, beside what all take."""
+    meanings, rows = meanings_of(model), []
+    for name, field in model.model_fields.items():
+        usual = Options.model_fields.get(name)
+        if usual is not None and field.default == usual.default:
+            continue
+        # Of lists that have to be given there is no usual value.
+        default = "" if field.default is None else json.dumps(field.default)
+        rows.append((f"`{name}`", meanings[name].replace("``", "`"), default))
+    return "\n" + table("option, meaning, if not given", rows) if rows else ""
+
+
+def _markdown(doc: str) -> str:
+    """A docstring of a check as Markdown: sections in bold, examples as code, classes of a detector as lists."""
+    made: list[str] = []
+    code = 0
+    """How far code is indented, while it lasts."""
+    for line in doc.replace("``", "`").splitlines():
+        text, indent = line.strip(), len(line) - len(line.lstrip())
+        if code and text and indent < code:
+            made += ["```", ""]
+            code = 0
+        if code:
+            # What is blank before the first line of code is none of it.
+            made += [line[code:]] if text or made[-1] != "```toml" else []
+        elif text.endswith("::"):
+            title = f"**{text[:-1]}**" if indent == 0 else text[:-1]
+            made += [title, "", "```toml"]
+            code = indent + 4
+        elif indent == 0:
+            title, colon, rest = text.partition(":")
+            made.append(f"**{title}:**{rest}" if colon and (not rest or title == "Source") else text)
+        else:
+            is_item = re.match(r"[A-Z]\d+\.[\w-]+(, [A-Z]\d+\.[\w-]+)*:", text)
+            made.append(f"- {text}" if is_item else text)
+    made += ["```"] if code else []
+    return "\n".join(made).replace("\n\n```\n", "\n```\n").strip() + "\n"
+
+
 def peers() -> None:
     """peers.md and images/peers.svg: what benches/peers/run.py recorded."""
     sys.path.insert(0, str(ROOT / "benches/peers"))
@@ -393,6 +497,7 @@ if __name__ == "__main__":
     schemas()
     protocols()
     messages()
+    checks()
     calls()
     flows()
     media()

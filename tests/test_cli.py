@@ -173,8 +173,8 @@ def test_check_with_a_policy(engine: Engine, capture: str) -> None:
     data = json.loads(result.stdout)
     assert data["schema"] == 1
     assert {"tapsight", "taps", "verdicts", "findings"} <= set(data)
-    in_force = [id_ for id_, check in CHECKS.items() if check.pack is None or id_ == "V1"]
-    assert [row["check"] for row in data["verdicts"]] == [*DETECTORS, *in_force]
+    always = [id_ for id_, check in CHECKS.items() if check.pack is None]
+    assert [row["check"] for row in data["verdicts"]] == [*DETECTORS, *always]
     assert data["findings"][0]["first_ts"] == "2026-01-01T12:00:00.000000001Z"
     assert data["findings"][0]["evidence"][0] == {
         "tap": "inside",
@@ -415,10 +415,49 @@ def test_explain() -> None:
         assert text.startswith(id_.upper().partition(".")[0])
         assert "What it cannot see" in text
         assert "Source:" in text
-    assert run("explain").stdout.count("\n") == len(DETECTORS) + len(CHECKS)
     unknown = run("explain", "V")
     assert unknown.exit_code == 2
     assert ", ".join([*DETECTORS, *CHECKS]) in unknown.stderr
+
+
+def test_explain_lists_by_pack() -> None:
+    every = run("explain").stdout
+    for id_, each in {**DETECTORS, **CHECKS}.items():
+        assert f"  {id_:<4} {each.title}\n" in every
+    pack = run("explain", "capture-quality")
+    assert (pack.exit_code, pack.stdout.splitlines()[1:3]) == (
+        0,
+        ["  Q1   Captures are fit for judging", "  Q2   What passes rests on enough of the traffic"],
+    )
+    # Under the heading of its pack, and of no other.
+    headings = [part.splitlines()[0] for part in every.split("\n\n") if "  Q1 " in part]
+    assert headings == [pack.stdout.splitlines()[0]]
+    typo = run("explain", "capture-qualty")
+    assert typo.exit_code == 2
+    assert 'did you mean "capture-quality"?' in typo.stderr
+
+
+def test_explain_knows_a_policys_own_checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("policy.toml").write_text(
+        '[checks.voice-vlan]\nscope = "app == sip"\nexpect = "vlan in (210, 211)"\ntitle = "Voice in\\u001b its VLANs"\n'
+    )
+    without = run("explain", "voice-vlan")
+    assert without.exit_code == 0
+    assert "a check of a policy's own" in without.stdout
+    assert "[checks.voice-vlan]" in without.stdout
+    text = run("explain", "voice-vlan", "--policy", "policy.toml").stdout
+    assert text.startswith("voice-vlan: Voice in\\x1b its VLANs\n")
+    for words in (
+        "A check of a policy's or a program's own",
+        "table flows where app == sip",
+        "vlan in (210, 211)",
+    ):
+        assert words in text
+    assert "False alarms measured" not in text
+    assert "  voice-vlan Voice in\\x1b its VLANs" in run("explain", "--policy", "policy.toml").stdout
+    other = run("explain", "voice-lan", "--policy", "policy.toml")
+    assert (other.exit_code, 'did you mean "voice-vlan"' in other.stderr) == (2, True)
 
 
 def command(*args: str, **options: Any) -> subprocess.CompletedProcess[str]:

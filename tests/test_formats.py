@@ -53,9 +53,17 @@ def nothing() -> tapsight.Result:
 
 @pytest.fixture(scope="module")
 def own() -> tapsight.Result:
-    """A check of the policy's own fails, and one passes."""
-    policy = '[checks.no-telnet]\nexpect = "app != telnet"\n[checks.no-ssh]\nexpect = "app != ssh"\n'
-    return judge(examination(flows=[flow(app="telnet", traffic="management")]), Policy.loads(policy))
+    """With a policy's own check, and a program's, that fail, beside a pack."""
+    policy = """
+        packs = ["mobile-signalling", "capture-quality"]
+        [checks.no-vlan]
+        title = "No VLANs\\u001b here"
+        expect = "vlan is null"
+        severity = "high"
+        ticket = "CHG-1"
+    """
+    further = tapsight.rule("few-bytes", expect="bytes < 10", title="Few bytes")
+    return judge(examination(flows=[flow(vlan=210)]), Policy.loads(policy), checks=[further])
 
 
 @pytest.fixture(params=["mirrored", "hostile", "nothing", "own"])
@@ -327,3 +335,25 @@ def test_columns_are_not_for_formats_that_have_their_own(tmp_path: Path) -> None
     done = CliRunner().invoke(app, ["flows", str(files.inside), "--format", "eve", "--columns", "src"])
     assert done.exit_code == 2
     assert "columns of its own" in done.output
+
+
+def test_own_checks_are_checks_in_every_format(own: tapsight.Result) -> None:
+    names = {"no-vlan": "No VLANs\x1b here", "few-bytes": "Few bytes"}
+    assert {row["check"] for row in plain_rows(own.findings)} >= set(names)
+    (run,) = json.loads(render(own, "sarif"))["runs"]
+    rules = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
+    for id_, title in names.items():
+        assert rules[id_]["shortDescription"]["text"] == title
+        assert "A check of a policy's or a program's own" in rules[id_]["help"]["text"]
+    assert "vlan is null" in rules["no-vlan"]["help"]["text"]
+    assert {each["ruleId"] for each in run["results"] if each["kind"] == "fail"} >= set(names)
+    objects = [json.loads(line) for line in render(own, "ocsf").splitlines()]
+    compliance = {each["finding_info"]["uid"]: each for each in objects if each["class_uid"] == 2003}
+    assert compliance["no-vlan"]["compliance"]["status"] == "Fail"
+    assert compliance["no-vlan"]["unmapped"]["ticket"] == "CHG-1"
+    assert {"few-bytes", "S3", "Q2", "V1"} <= set(compliance)
+    assert not {"A1", "B20"} & set(compliance)
+    titles = {each["finding_info"]["title"] for each in objects if each["class_uid"] == 2004}
+    assert set(names.values()) <= titles
+    assert "no-vlan" in render(own, "eve") and "no-vlan" in render(own, "stix")
+    assert "Tapsight::NoVlan" in render(own, "zeek")

@@ -14,8 +14,11 @@ from test_policy import GOOD
 from typer.testing import CliRunner
 
 import tapsight
-from tapsight._policy_tools import schema, standings, starter
+from tapsight._about import PACKS
+from tapsight._policy_tools import packs, schema, standings, starter
+from tapsight.checks import CHECKS
 from tapsight.cli import app
+from tapsight.detectors import DETECTORS
 from tapsight.lab import Implant, Scenario, generate
 from tapsight.lab.scenario import Generated
 from tapsight.policy import Policy, PolicyError
@@ -40,10 +43,56 @@ def _plain(text: str) -> Any:
     return json.loads(json.dumps(tomllib.loads(text), default=lambda value: value.isoformat()))
 
 
-@pytest.mark.parametrize("text", [GOOD, "", *_documented()])
+OWN = """
+packs = ["capture-quality", "mobile-signalling"]
+[sets]
+voice_vlans = [210]
+[checks.voice-vlan]
+title = "Voice in its VLANs"
+over = "flows"
+scope = "app in (sip, rtp)"
+expect = "vlan in voice_vlans"
+by = "tap"
+severity = "high"
+ticket = "CHG-1"
+[checks.few-questions]
+over = "dns"
+expect = "questions == 1"
+by = ["src", "dst"]
+[checks.S3]
+nodes = ["192.0.2.0/28"]
+[checks.I10]
+bands = [{ prefixes = "192.0.2.0/24", hops = [5, 9], rtt_ms = [0.5, 40] }]
+"""
+
+
+@pytest.mark.parametrize("text", [GOOD, "", OWN, *_documented()])
 def test_the_schema_accepts_what_is_a_policy(text: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema())
     jsonschema.validate(_plain(text), schema())
+
+
+@pytest.mark.parametrize("text", [each for each in (GOOD, OWN, *_documented()) if "peers.csv" not in each])
+def test_what_the_schema_accepts_is_a_policy(text: str, tmp_path: Path) -> None:
+    for name in ("places.csv", "dbip.mmdb"):
+        (tmp_path / name).write_text("")
+    Policy.loads(text, folder=tmp_path)
+
+
+def test_the_schema_lets_editors_complete() -> None:
+    made = schema()
+    checks = made["properties"]["checks"]
+    # The tables that ship, each with its title, and any other name with what an own check takes.
+    assert {*DETECTORS, *CHECKS} == set(checks["properties"])
+    assert checks["properties"]["S3"]["description"] == CHECKS["S3"].title
+    own = made["$defs"][checks["additionalProperties"]["$ref"].rpartition("/")[2]]
+    assert {"title", "over", "scope", "expect", "by", "severity"} <= set(own["properties"])
+    assert own["required"] == ["expect"]
+    assert {"flows", "packets", "dns"} <= set(own["properties"]["over"]["enum"])
+    assert "capture-quality" in made["properties"]["packs"]["items"]["enum"]
+    assert made["$defs"]["S3Options"]["properties"]["nodes"]["description"].startswith(
+        "The nodes that exchange GTP-U"
+    )
 
 
 def test_the_schema_accepts_the_policy_of_the_lab(mirrored: Generated) -> None:
@@ -60,6 +109,13 @@ def test_the_schema_accepts_the_policy_of_the_lab(mirrored: Generated) -> None:
         "[checks.V1]\nmin_coverage = 1.5\n",
         "[network]\nrouters = []\n",
         "[checks.V1]\npairs = [['a']]\n",
+        "packs = ['router']\n",
+        "[checks.no-telnet]\nscope = 'app == telnet'\n",
+        "[checks.no-telnet]\nexpect = 3\n",
+        "[checks.no-telnet]\nexpect = 'app != telnet'\nover = 'flowz'\n",
+        "[checks.no-telnet]\nexpect = 'app != telnet'\nexpected = 'x'\n",
+        "[checks.No-Telnet]\nexpect = 'app != telnet'\n",
+        "[checks.I10]\nbands = [{ prefixes = '192.0.2.0/24', hops = 7 }]\n",
     ],
 )
 def test_the_schema_refuses_what_is_none(text: str) -> None:
@@ -74,6 +130,7 @@ def test_a_first_policy_of_nothing_is_one() -> None:
     states = {row.check: row.state for row in standings(policy)}
     assert states["V2"] == "off"
     assert states["I6"] == "judges"
+    assert states["Q1"] == 'not asked for: packs = ["capture-quality"]'
     assert states["C1"] == "needs set `allow` in [checks.C1]"
     assert states["V9"] == 'not asked for: packs = ["carrier-voice"]'
     states = {row.check: row.state for row in standings(Policy.loads('packs = ["carrier-voice"]'))}
@@ -145,3 +202,88 @@ def test_commands(tmp_path: Path) -> None:
     out = tmp_path / "first.toml"
     assert CliRunner().invoke(app, ["policy", "init", "-o", str(out)]).exit_code == 0
     assert out.read_text() == starter()[0]
+
+
+# --- Packs and own checks ---------------------------------------------------------------------------------------------
+
+
+def test_packs_that_are_on_and_what_others_would_add() -> None:
+    policy = Policy.loads('packs = ["capture-quality"]\n[checks.S3]\nnodes = []\n')
+    said = {each.pack: str(each) for each in packs(policy)}
+    assert said["capture-quality"] == "on: Q1, Q2"
+    assert said["mobile-signalling"] == "off, but for S3; would add S1, S2"
+    states = {row.check: row.state for row in standings(policy)}
+    assert (states["S3"], states["Q1"], states["Q2"]) == ("judges", "judges", "judges")
+    assert states["S1"] == states["S2"] == 'not asked for: packs = ["mobile-signalling"]'
+
+
+@pytest.mark.parametrize("pack", PACKS)
+def test_a_first_policy_with_a_pack_asks_what_its_checks_need(pack: str) -> None:
+    text, _ = starter(None, [pack])
+    policy = Policy.loads(text)
+    assert policy.packs == [pack]
+    for id_, check in CHECKS.items():
+        if check.pack == pack:
+            assert f"# {id_:<4} {check.title}\n" in text
+    # Once the questions are answered by "there is none", nothing is missing any more.
+    answered = _answered(text)
+    left = {
+        row.check: row.state
+        for row in standings(Policy.loads(answered))
+        if row.check in CHECKS and CHECKS[row.check].pack == pack and row.state != "judges"
+    }
+    assert all("[network]" in state for state in left.values()), left
+
+
+def _answered(text: str) -> str:
+    """A first policy whose questions are no comments any more, but for those that belong to a table further up."""
+    lines, is_open = [], False
+    for line in text.splitlines():
+        if found := re.match(r"# \[([\w.]+)\](.*)", line):
+            is_open = "is above" not in found[2]
+        elif not re.match(r"# \w+ *= \[\]", line):
+            is_open = False
+        lines.append(line.removeprefix("# ") if is_open else line)
+    return "\n".join(lines)
+
+
+def test_packs_that_need_the_same_table_ask_once() -> None:
+    text, _ = starter(None, PACKS)
+    tables = re.findall(r"^# \[([\w.]+)\](?! is above)", text, re.MULTILINE)
+    assert len(tables) == len(set(tables))
+    Policy.loads(_answered(text))
+
+
+def test_commands_know_packs(tmp_path: Path) -> None:
+    out = tmp_path / "first.toml"
+    arguments = ["policy", "init", "--pack", "mobile-signalling", "--pack", "capture-quality", "-o", str(out)]
+    assert CliRunner().invoke(app, arguments).exit_code == 0
+    told = CliRunner().invoke(app, ["policy", "explain", str(out)]).output
+    assert re.search(r"^pack mobile-signalling +on: S1, S2, S3$", told, re.MULTILINE)
+    assert re.search(r"^pack carrier-internet +off; would add .*I7, I8, I9, I10", told, re.MULTILINE)
+    assert "S1   needs set `own` and `peers` in [checks.B20]" in told
+    assert not re.search(r"^I9 ", told, re.MULTILINE)
+    wrong = CliRunner().invoke(app, ["policy", "init", "--pack", "mobile"])
+    assert (wrong.exit_code, 'no pack is called "mobile"' in wrong.output) == (2, True)
+
+
+def test_own_checks_are_explained_and_compared(tmp_path: Path) -> None:
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.l2 import Ether
+    from scapy.utils import wrpcap
+
+    frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="192.0.2.1", dst="192.0.2.2")
+    wrpcap(str(tmp_path / "x.pcap"), [frame / UDP(sport=1000, dport=9) / b"x"])
+    before, after = tmp_path / "before.toml", tmp_path / "after.toml"
+    before.write_text('[checks.no-discard]\ntitle = "Nobody discards"\nexpect = "dst_port != 99"\n')
+    after.write_text('[checks.no-discard]\ntitle = "Nobody discards"\nexpect = "dst_port != 9"\n')
+    told = CliRunner().invoke(app, ["policy", "explain", str(after)]).output
+    assert "no-discard judges: Nobody discards" in told
+    arguments = ["policy", "diff", str(before), str(after), str(tmp_path / "x.pcap"), "-q"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 1, done.output
+    assert re.search(r"^no-discard  pass -> fail.*: Nobody discards$", done.output, re.MULTILINE)
+    # A check that only one of them has.
+    before.write_text("")
+    done = CliRunner().invoke(app, arguments)
+    assert re.search(r"^no-discard  - -> fail.*: Nobody discards$", done.output, re.MULTILINE)

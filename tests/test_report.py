@@ -292,6 +292,28 @@ def test_nothing_found_and_nothing_there(tmp_path: Path) -> None:
     assert "No frames." in (tmp_path / "empty.html").read_text("utf-8")
 
 
+def test_own_checks_and_packs_are_on_the_page(tmp_path: Path) -> None:
+    policy = """
+        packs = ["mobile-signalling", "capture-quality"]
+        [checks.no-vlan]
+        title = "No <b>VLANs</b>\\u001b here"
+        expect = "vlan is null"
+        [checks.few-questions]
+        over = "calls"
+        title = "Few calls"
+        expect = "messages < 9"
+    """
+    result = judge(examination(flows=[flow(vlan=210)]), Policy.loads(policy))
+    result.report(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    texts = Texts(page)
+    assert "b" not in texts.tags
+    for words in ("no-vlan", "No <b>VLANs</b>\\x1b here", "Few calls", "GTP-U only between listed nodes"):
+        assert words in texts.text
+    # What would settle a check that ships is known; of others, the policy tells.
+    assert "under `nodes` in [checks.S3]" in texts.text
+
+
 def test_the_command(tmp_path: Path) -> None:
     files = generate(Scenario(), tmp_path)
     arguments = [

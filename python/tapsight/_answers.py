@@ -198,7 +198,8 @@ def not_shown(verdicts: Sequence[Mapping[str, Any]], lacks: Mapping[str, Lack]) 
 
     _, briefly = settling()
     judged = {row["check"] for row in verdicts}
-    unasked = [id_ for id_, each in CHECKS.items() if each.pack is None and id_ not in judged]
+    # What comes with packs that nobody asked for is not missing.
+    unasked = [id_ for id_, check in CHECKS.items() if check.pack is None and id_ not in judged]
     by: dict[str, list[str]] = {_UNSAID: unasked} if unasked else {}
     for row in verdicts:
         if row["verdict"] == "unknown":

@@ -37,8 +37,7 @@ from tapsight._sources import (
 )
 from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
-from tapsight.checks._base import Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
-from tapsight.checks._composite import Composite
+from tapsight.checks._base import OFF, Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
 from tapsight.checks._custom import Custom, custom_check
 from tapsight.checks._tables import Captures
 from tapsight.checks.i6 import authorised, is_session
@@ -84,6 +83,8 @@ class Verdict:
     ticket: str | None
     lack: Lack | None = None
     """What is missing where nothing was in scope, if it is one of these."""
+    doubt: str | None = None
+    """Why it would not pass, had nothing failed."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -142,6 +143,8 @@ class Result:
     lacks: Mapping[str, Lack] = dataclasses.field(default_factory=dict)
     """Of those with nothing in scope, by their id in ``verdicts``: whether the policy does not say what they have to know, or nothing that they
     look at was seen. Those that give another reason are left out."""
+    checks: Mapping[str, type[Check[Any]]] = dataclasses.field(default_factory=dict)
+    """The checks that judged, by id: those that ship, and those of the policy's or the program's own."""
 
     places: Places | None = None
     """What the policy knows of addresses, if it says what is home; what :attr:`plot` goes by."""
@@ -585,7 +588,13 @@ def judge(
     excepting = except_from(agreed.findings, policy.exceptions if policy is not None else (), last)
     now_seen, options = seen[-1]
     verdicts = _verdicts(judged, agreed, excepting, changed)
-    verdicts += _composed(now_seen, options, in_force[-1], verdicts)
+    waivers = policy.exceptions if policy is not None else ()
+    later, found = _later(
+        now_seen, options, in_force[-1], verdicts, lambda each: except_from(each, waivers, last), excepting
+    )
+    verdicts += later
+    if found:
+        excepting = except_from([*agreed.findings, *found], waivers, last)
     order = {id_: at for at, id_ in enumerate((*DETECTORS, *in_force[-1]))}
     verdicts.sort(key=lambda each: order[each.check])
     demanded = {id_: (options[id_] or Options()).min_coverage for id_ in options}
@@ -617,6 +626,7 @@ def judge(
         excepted=excepted_table(excepting.excepted, numbers),
         exceptions=tuple(excepting.rows),
         lacks={each.check: each.lack for each in verdicts if each.lack is not None},
+        checks=in_force[-1],
     )
 
 
@@ -677,6 +687,7 @@ def _see(
         places=policy.known_places() if policy is not None and network.home else None,
         agreed=(crossings.allow or ()) if crossings is not None and crossings.enabled else (),
         captures=captures,
+        examined=(pa.table(examination.taps), pa.table(examination.compared)),
     )
     return seen, options
 
@@ -709,52 +720,67 @@ def _judge_all(
         said = options[id_] or detector.options()
         judgements[id_] = detector.title, _judge_detector(id_, seen, said), said.severity, said
     for id_, check_ in in_force.items():
-        if issubclass(check_, Composite):
+        if check_.turn:
             continue
-        judgements[id_] = done[id_] if id_ in done else _make(check_, seen, options[id_])
+        judgements[id_] = done[id_] if id_ in done else _make(check_, seen, options)
         _, judgement, severity, _ = judgements[id_]
         strikes[id_] = [Strike(severity or check_.severity, (each,)) for each in judgement.findings]
         findings += judgement.findings
+    return _Judged(judgements, _pointed(findings, options), strikes, live)
+
+
+def _pointed(findings: Iterable[Finding], options: Mapping[str, Any]) -> list[Finding]:
+    """The findings with the techniques that the policy says they point to."""
     techniques = {id_: each.attack for id_, each in options.items() if each is not None}
-    findings = [
+    return [
         dataclasses.replace(each, techniques=techniques[each.family])
         if techniques.get(each.family) is not None
         else each
         for each in findings
     ]
-    return _Judged(judgements, findings, strikes, live)
 
 
-def _make(check_: type[Check[Any]], seen: Observed, options: Options | None) -> _Made:
+def _make(check_: type[Check[Any]], seen: Observed, said: Mapping[str, Any]) -> _Made:
     """What a check makes of what was seen."""
+    options = said[check_.id]
     severity = (options.severity if options is not None else None) or check_.severity
-    judgement = _judge_check(check_(), seen, options, severity)
+    judgement = _judge_check(check_(), seen, said, severity)
     return check_.title, judgement, severity, options or check_.options()
 
 
-def _composed(
+def _later(
     seen: Observed,
     options: Mapping[str, Any],
     in_force: Mapping[str, type[Check[Any]]],
     verdicts: Sequence[Verdict],
-) -> list[Verdict]:
-    """The verdicts of checks that say what others found: by what counts of it."""
-    seen = dataclasses.replace(seen, verdicts={each.check: each for each in verdicts})
-    made = []
-    for id_, check_ in in_force.items():
-        if issubclass(check_, Composite):
-            title, judgement, severity, said = _make(check_, seen, options[id_])
+    excepted: Callable[[Sequence[Finding]], Excepting],
+    excepting: Excepting,
+) -> tuple[list[Verdict], list[Finding]]:
+    """The verdicts of checks that rest on those of others, by what counts of them; and what they find themselves."""
+    made: list[Verdict] = []
+    found: list[Finding] = []
+    for turn in sorted({each.turn for each in in_force.values()} - {0}):
+        known = {each.check: each for each in (*verdicts, *made)}
+        seen = dataclasses.replace(seen, verdicts=known, findings=excepting.findings)
+        for id_, check_ in in_force.items():
+            if check_.turn != turn:
+                continue
+            title, judgement, severity, said = _make(check_, seen, options)
+            mine = _pointed(judgement.findings, options)
+            counting = excepted(mine)
             made.append(
                 _settle(
                     id_,
                     title,
                     judgement,
-                    count=judgement.others,
+                    count=judgement.others + len(counting.findings),
                     severity=severity or check_.severity,
                     options=said,
+                    excepted=counting.note(mine),
                 )
             )
-    return made
+            found += mine
+    return made, found
 
 
 def _least(coverage: float | None) -> float:
@@ -806,7 +832,7 @@ def in_force_under(
         checks = {
             id_: each
             for id_, each in CHECKS.items()
-            if each.pack is None and each.missing(None, network) is None
+            if each.pack is None and each.missing_under(lambda _: None, network) is None
         }
     for each in further:
         if each.id in {*checks, *CHECKS, *DETECTORS}:
@@ -851,10 +877,10 @@ def _judge_detector(id_: str, seen: Observed, options: Options) -> Judgement:
 
 
 def _judge_check(
-    check_: Check[Any], seen: Observed, options: Options | None, severity: Severity
+    check_: Check[Any], seen: Observed, said: Mapping[str, Any], severity: Severity
 ) -> Judgement:
-    missing = check_.missing(options, seen.network)
-    options = options if options is not None else check_.options()
+    missing = check_.missing_under(said.get, seen.network)
+    options = said[check_.id] or check_.options()
     if not options.enabled:
         # What it would have judged keeps the questions open that it answers.
         judgement = Judgement(check_.judge(seen, options, severity).scope if check_.asks else Scope())
@@ -885,7 +911,7 @@ def _settle(
     lack: Lack | None = None
     reasons: list[str | None]
     if not options.enabled:
-        count, reasons = 0, ["switched off by the policy"]
+        count, reasons = 0, [OFF]
     elif count:
         word, reasons = "fail", [judgement.note, why and f"not judged: {why}"]
     elif coverage is None:
@@ -915,6 +941,7 @@ def _settle(
         count,
         options.ticket,
         lack,
+        judgement.doubt,
     )
 
 

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from tapsight._about import PACKS, Need, about, in_pack, meanings_of, needs, options_of
 from tapsight._exceptions import SOON, in_days
+from tapsight._options import did_you_mean
 from tapsight._text import address_text, listing, plural
 from tapsight.checks import CHECKS
+from tapsight.checks._base import Pack
+from tapsight.checks._own import NAME, OwnOptions
 from tapsight.detectors import DETECTORS
-from tapsight.policy import Checks, Policy
+from tapsight.policy import Checks, Network, PlaceFiles, Policy, Zone
 
 if TYPE_CHECKING:
     import polars as pl
@@ -19,16 +23,31 @@ if TYPE_CHECKING:
     from tapsight._sets import Members
     from tapsight._sources import Sources
 
+_SHIPPED: tuple[Any, ...] = (*DETECTORS.values(), *CHECKS.values())
+
 SUGGESTED = 50
 """Addresses, VLANs or tunnels of one kind that a first policy lists of a capture."""
 
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a policy file, for editors."""
-    made = Policy.model_json_schema()
-    checks = Checks.model_json_schema()
-    definitions = {**made.pop("$defs", {}), **checks.pop("$defs", {})}
+    made, checks, own = (model.model_json_schema() for model in (Policy, Checks, OwnOptions))
+    definitions = {**made.pop("$defs", {}), **checks.pop("$defs", {}), **own.pop("$defs", {})}
+    definitions[OwnOptions.__name__] = own
+    # A table by another name than those that ship is a check of the policy's own.
+    checks["additionalProperties"] = {"$ref": f"#/$defs/{OwnOptions.__name__}"}
+    checks["propertyNames"] = {
+        "anyOf": [{"enum": list(Checks.model_fields)}, {"pattern": f"^{NAME.pattern}$"}]
+    }
     made["properties"]["checks"] = {**checks, "default": {}}
+    titles = {id_: known.title for id_ in Checks.model_fields if (known := about(id_)) is not None}
+    for id_, table in made["properties"]["checks"]["properties"].items():
+        table["description"] = titles[id_]
+    for model in (Policy, Network, PlaceFiles, Zone, OwnOptions, *(each.options for each in _SHIPPED)):
+        fields = (made if model is Policy else definitions[model.__name__])["properties"]
+        for name, text in meanings_of(model).items():
+            if name in fields:
+                fields[name].setdefault("description", text.replace("``", "`"))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **made,
@@ -50,22 +69,57 @@ class Standing:
 
 
 def standings(policy: Policy) -> list[Standing]:
-    """What each check and detector does under this policy."""
+    """What each detector and check does under this policy, its own checks included."""
     rows = []
     in_force = policy.in_force()
-    for id_ in (*DETECTORS, *CHECKS):
+    for id_ in dict.fromkeys((*DETECTORS, *CHECKS, *in_force)):
+        check = in_force.get(id_)
+        known = about(id_, in_force)
+        assert known is not None  # noqa: S101 - it is one of these
         options = policy.options(id_)
-        missing = CHECKS[id_].missing(options, policy.network) if id_ in CHECKS else None
+        missing = check.missing_under(policy.options, policy.network) if check is not None else None
         state = "off" if options is not None and not options.enabled else missing or "judges"
-        if id_ in CHECKS and id_ not in in_force:
-            state = f'not asked for: packs = ["{CHECKS[id_].pack}"]'
-        rows.append(Standing(id_, _title(id_), state, _said(options)))
+        if known.kind == "check" and check is None:
+            state = f'{NOT_ASKED_FOR}: packs = ["{known.pack}"]'
+        rows.append(Standing(id_, known.title, state, _said(options)))
     return rows
 
 
-def _title(id_: str) -> str:
-    about = CHECKS.get(id_) or DETECTORS[id_]
-    return about.title
+NOT_ASKED_FOR = "not asked for"
+"""What is said of checks of packs that the policy does not have."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PackStanding:
+    """What a policy has of a pack of checks."""
+
+    pack: Pack
+    is_on: bool
+    """Whether the policy asks for all of it."""
+    checks: tuple[str, ...]
+    """The checks of it that the policy has in force."""
+    others: tuple[str, ...]
+    """Those that it would add."""
+
+    def __str__(self) -> str:
+        """In a line."""
+        if self.is_on:
+            return f"on: {', '.join(self.checks)}"
+        off = f"off, but for {', '.join(self.checks)}" if self.checks else "off"
+        return f"{off}; would add {', '.join(self.others)}" if self.others else off
+
+
+def packs(policy: Policy) -> list[PackStanding]:
+    """Which packs are on under this policy, and which checks the others would add."""
+    in_force = policy.in_force()
+    found = []
+    for pack in PACKS:
+        ids = in_pack(pack)
+        has = tuple(id_ for id_ in ids if id_ in in_force)
+        rest = tuple(id_ for id_ in ids if id_ not in in_force)
+        if ids:
+            found.append(PackStanding(pack, pack in policy.packs, has, rest))
+    return found
 
 
 def _said(options: Any) -> str:
@@ -111,14 +165,16 @@ def compare(
     results = _judged(sources, before, after, options)
     verdicts = [{row["check"]: row for row in result.verdicts.to_pylist()} for result in results]
     findings = [_by_check(result) for result in results]
+    known = {**results[0].checks, **results[1].checks}
     changes = []
     for id_ in dict.fromkeys([*verdicts[0], *verdicts[1]]):
+        told = about(id_, known)
         old, new = (_verdict_text(rows.get(id_)) for rows in verdicts)
         first, second = (rows.get(id_, {}) for rows in findings)
         came = tuple(sentence for key, sentence in second.items() if key not in first)
         went = tuple(sentence for key, sentence in first.items() if key not in second)
         if old != new or came or went:
-            title = next(rows[id_]["title"] for rows in verdicts if id_ in rows)
+            title = told.title if told is not None else id_
             changes.append(Change(id_, title, old, new, came, went))
     return changes, results[1].problems
 
@@ -227,8 +283,17 @@ _HEAD = """\
 """
 
 
-def starter(sources: Sources | None = None) -> tuple[str, tuple[str, ...]]:
-    """A first policy: empty, or with what captures show, to be gone through line by line; and which captures could not be read."""
+def starter(sources: Sources | None = None, packs: Iterable[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """A first policy: empty, or with what captures show, to be gone through line by line; and which captures could not be read.
+
+    Args:
+        sources: Captures of the network.
+        packs: Packs of checks that it is to ask for, with what they need as questions.
+
+    Raises:
+        ValueError: A pack is not there.
+    """
+    wanted = checked_packs(packs)
     seen, problems = _seen(sources) if sources is not None else ({}, ())
 
     def note(name: str) -> str:
@@ -242,6 +307,11 @@ def starter(sources: Sources | None = None) -> tuple[str, tuple[str, ...]]:
     peers, vlans, tunnels = (seen.get(name, ([], 0))[0] for name in ("peers", "vlans", "tunnels"))
     lines = [
         _HEAD,
+        *(
+            [f"packs = {_list(wanted)}  # checks that belong together; below is what they ask", ""]
+            if wanted
+            else []
+        ),
         "[sets]",
         f"voice_peers = {_list(peers)}{note('peers')}",
         f"voice_vlans = {_list(vlans)}{note('vlans')}",
@@ -268,8 +338,67 @@ def starter(sources: Sources | None = None) -> tuple[str, tuple[str, ...]]:
         "",
         "[checks.I6]  # no copies but to these",
         'sinks = "mirror_sinks"',
+        *_questions(wanted),
     ]
     return "\n".join(lines) + "\n", problems
+
+
+def checked_packs(names: Iterable[str]) -> list[Pack]:
+    """The packs with these names, each once.
+
+    Raises:
+        ValueError: One is not there.
+    """
+    for name in names:
+        if name not in PACKS:
+            raise ValueError(f'no pack is called "{name}"{did_you_mean(name, PACKS)} ({", ".join(PACKS)})')
+    return [pack for pack in PACKS if pack in set(names)]
+
+
+def _questions(packs: Iterable[Pack]) -> Iterator[str]:
+    """What the checks of packs need to know of the network, as lines that are comments."""
+    written: dict[str, set[str]] = {table: set() for table in _THERE}
+    for pack in packs:
+        checks = in_pack(pack)
+        yield from ("", f"# --- {pack} ---", "#")
+        yield from (f"# {id_:<4} {check.title}" for id_, check in checks.items())
+        wanted: dict[str, list[tuple[str, Need]]] = {}
+        for id_, check in checks.items():
+            for need in needs(check):
+                wanted.setdefault(need.table, []).append((id_, need))
+        yield "#"
+        if not wanted:
+            yield "# They need to know no more."
+            continue
+        yield "# Until these are answered, verdicts are unknown. Take the # away and fill in what was agreed; [] says that there is none."
+        for table, asked in wanted.items():
+            ids = ", ".join(dict.fromkeys(id_ for id_, _ in asked))
+            # TOML takes each table only once.
+            there = " is above: add this there" if table in written else ""
+            yield from ("", f"# [{table}]{there}  # for {ids}")
+            yield from _keys(table, [need for _, need in asked], written.setdefault(table, set()))
+
+
+def _keys(table: str, asked: list[Need], written: set[str]) -> Iterator[str]:
+    """The keys of a table that are needed, with what they mean."""
+    names = {name: need for need in asked for name in need.names if name not in written}
+    written.update(names)
+    meanings = meanings_of(_model(table))
+    width = max(map(len, names), default=0)
+    for name, need in names.items():
+        one = " (one of these suffices)" if need.one_suffices and len(need.names) > 1 else ""
+        yield f"# {name:<{width}} = []  # {meanings.get(name, '').replace('``', '')}{one}"
+
+
+_THERE = frozenset({"network", "checks.V1", "checks.V2", "checks.I5", "checks.I6"})
+"""Tables that a first policy has anyway."""
+
+
+def _model(table: str) -> Any:
+    """What holds the keys of a table."""
+    if table == "network":
+        return Network
+    return options_of(table.removeprefix("checks."))
 
 
 def _seen(sources: Sources) -> tuple[dict[str, tuple[list[Any], int]], tuple[str, ...]]:

@@ -536,26 +536,23 @@ def evidence(
 @app.command()
 def explain(
     id_: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="A check or detector, such as V2 or A5.")
+        str | None,
+        typer.Argument(
+            metavar="[ID]", help="A check or detector, such as V2 or A5, or a pack, such as carrier-voice."
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A policy, whose own checks are told as well.")
     ] = None,
 ) -> None:
-    """Say what a check or detector looks for, why, and what it cannot see. Without ID, list all."""
+    """Say what a check or detector looks for, why, and what it cannot see; or list a pack. Without ID, list all."""
     with _errors():
-        from tapsight._options import did_you_mean
-        from tapsight.checks import CHECKS
-        from tapsight.checks._base import Check
-        from tapsight.detectors import DETECTORS, Detector
+        from tapsight import _about
+        from tapsight.policy import Policy
 
-        known: dict[str, type[Detector | Check[Any]]] = {**DETECTORS, **CHECKS}
-        if id_ is None:
-            typer.echo("\n".join(f"{name}  {each.title}" for name, each in known.items()))
-            return
-        name = id_.partition(".")[0].upper()
-        if name not in known:
-            raise ValueError(
-                f'no check or detector is called "{id_}"{did_you_mean(name, known)} ({", ".join(known)})'
-            )
-        typer.echo(known[name].explain())
+        agreed = Policy.load(policy) if policy is not None else None
+        text = _about.listed(agreed) if id_ is None else _about.told(id_, agreed)
+        typer.echo("\n".join(map(safe, text.splitlines())))
 
 
 policies = typer.Typer(
@@ -584,14 +581,19 @@ def policy_check(file: PolicyArgument) -> None:
 
 @policies.command("explain")
 def policy_explain(file: PolicyArgument) -> None:
-    """Say what each check and detector does under a policy, what those that cannot judge need, and what sets and exceptions say."""
+    """Say which packs are on, what each check does under a policy, what those that cannot judge need, and what sets and exceptions say."""
     with _errors():
         from tapsight import _policy_tools
         from tapsight._sets import now
         from tapsight.policy import Policy
 
         policy = Policy.load(file)
+        for pack in _policy_tools.packs(policy):
+            typer.echo(f"pack {pack.pack:<17} {pack}")
         for row in _policy_tools.standings(policy):
+            if row.state.startswith(_policy_tools.NOT_ASKED_FOR):
+                # The line of its pack says so.
+                continue
             said = f" [{row.said}]" if row.said else ""
             typer.echo(safe(f"{row.check:<4} {row.state}: {row.title}{said}"))
         for line in (*_policy_tools.set_lines(policy, now()), *_policy_tools.exception_words(policy, now())):
@@ -606,13 +608,20 @@ def policy_init(
             metavar="[NAME=]CAPTURE...", help="Captures of the network, to begin with what they show."
         ),
     ] = None,
+    pack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Ask for this pack of checks, with what they need as questions; can be given several times. tapsight explain lists them.",
+        ),
+    ] = None,
     output: Output = None,
 ) -> None:
     """Write a first policy: empty, or with what captures show, to be gone through line by line."""
     with _errors():
         from tapsight import _files, _policy_tools
 
-        text, problems = _policy_tools.starter(captures or None)
+        text, problems = _policy_tools.starter(captures or None, pack or ())
         with _files.output(output) as file:
             file.write(text.encode())
         _end(problems)

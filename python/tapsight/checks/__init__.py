@@ -27,6 +27,10 @@ from tapsight.checks.i3 import I3
 from tapsight.checks.i4 import I4
 from tapsight.checks.i5 import I5
 from tapsight.checks.i6 import I6
+from tapsight.checks.i7 import I7
+from tapsight.checks.i8 import I8
+from tapsight.checks.i9 import I9
+from tapsight.checks.i10 import I10
 from tapsight.checks.m1 import M1
 from tapsight.checks.m2 import M2
 from tapsight.checks.m3 import M3
@@ -41,6 +45,11 @@ from tapsight.checks.m11 import M11
 from tapsight.checks.m12 import M12
 from tapsight.checks.m13 import M13
 from tapsight.checks.m14 import M14
+from tapsight.checks.q1 import Q1
+from tapsight.checks.q2 import Q2
+from tapsight.checks.s1 import S1
+from tapsight.checks.s2 import S2
+from tapsight.checks.s3 import S3
 from tapsight.checks.v1 import V1
 from tapsight.checks.v2 import V2
 from tapsight.checks.v3 import V3
@@ -57,8 +66,10 @@ CHECKS: dict[str, type[Check[Any]]] = {
     for check in (
         *(A4, A8, B2, B3, B4, B12, B13, B14, B16, B19, B22, C1, C2, C3, C4, C5),
         *(V1, V2, V3, V4, V5, V6, V7, V8, V9, V10),
-        *(I1, I2, I3, I4, I5, I6),
+        *(I1, I2, I3, I4, I5, I6, I7, I8, I9, I10),
         *(M1, M2, M3, M4, M5, M6, M7, M8, M9, M10, M11, M12, M13, M14),
+        *(S1, S2, S3),
+        *(Q1, Q2),
     )
 }
 """Every check by its id, in the order of the catalogue."""

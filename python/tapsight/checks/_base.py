@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from tapsight._engine import stage_schema
@@ -34,8 +34,15 @@ Pack = Literal[
 ]
 """Checks that belong together, so that a policy can ask for all of them at once."""
 
+Said = Callable[[str], Options | None]
+"""What a policy says of a check or detector, by its id; none if it does not mention it."""
+
 Lack = Literal["policy", "traffic"]
 """What is missing where nothing was in scope: the policy does not say what has to be known, or nothing of that kind was seen."""
+
+
+OFF = "switched off by the policy"
+"""The reason of verdicts of what does not judge."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -96,6 +103,20 @@ class Observed:
     """The captures, to be read once more."""
     verdicts: Mapping[str, Verdict] = dataclasses.field(default_factory=dict)
     """Those of other checks, by id, for those that rest on them."""
+    findings: Sequence[Finding] = ()
+    """What others found and what counts, for the same."""
+    examined: tuple[Any, Any] | None = None
+    """The engine's tables :attr:`taps` and :attr:`compared` are made of."""
+
+    @functools.cached_property
+    def taps(self) -> pl.DataFrame:
+        """One row a tap, file and interface: the columns of ``Result.taps``."""
+        return _examined_frame(self.examined, 0)
+
+    @functools.cached_property
+    def compared(self) -> pl.DataFrame:
+        """One row a class of traffic from one tap to the next: the columns of ``Result.taps_compared``."""
+        return _examined_frame(self.examined, 1)
 
     @functools.cached_property
     def calls(self) -> pl.DataFrame:
@@ -162,6 +183,12 @@ class Observed:
         from tapsight.checks import _paths
 
         return _paths.remote(self.unlisted)
+
+
+def _examined_frame(tables: tuple[Any, Any] | None, at: int) -> pl.DataFrame:
+    import polars as pl
+
+    return plain(pl.DataFrame(tables[at])) if tables is not None else pl.DataFrame()
 
 
 TUNNEL = ["encap", "outer_src", "outer_dst", "tunnel_id"]
@@ -242,6 +269,8 @@ class Check(ABC, Generic[O]):
     """The pack that it comes with, without which it only judges if the policy mentions it; none if it always judges."""
     asks: ClassVar[tuple[Question, ...]] = ()
     """The questions that cannot be answered with no while it could not judge what there was."""
+    turn: ClassVar[int] = 0
+    """0 if it judges by what was seen, 1 if by verdicts of those that do, 2 if by verdicts of all of these."""
 
     @abstractmethod
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
@@ -292,6 +321,11 @@ class Check(ABC, Generic[O]):
             return f"needs set {names} in [checks.{cls.id}]"
         unsaid = [name for name in cls.network_needs if not getattr(network, name)]
         return f"needs set {' and '.join(f'`{name}`' for name in unsaid)} in [network]" if unsaid else None
+
+    @classmethod
+    def missing_under(cls, said: Said, network: Network) -> str | None:
+        """:meth:`missing`, by what the policy says of each check and detector."""
+        return cls.missing(said(cls.id), network)
 
 
 def packets(frame: pl.DataFrame) -> int:

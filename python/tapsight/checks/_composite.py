@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 
 from tapsight._options import Options, Severity
 from tapsight._text import listing
-from tapsight.checks._base import Check, Judgement, Observed, Scope
+from tapsight.checks._base import Check, Judgement, Observed, Said, Scope
+
+if TYPE_CHECKING:
+    from tapsight._check import Verdict
+    from tapsight.findings import Finding
+    from tapsight.policy import Network
 
 O = TypeVar("O", bound=Options)
+
+
+class Part(NamedTuple):
+    """What counts of another's verdict."""
+
+    findings: int
+    doubt: str | None = None
+    """Why there may be more, if that is so."""
 
 
 class Composite(Check[O]):
@@ -17,28 +31,64 @@ class Composite(Check[O]):
     Findings are those of the others, and stay theirs.
     """
 
+    turn = 1
     of: ClassVar[tuple[str, ...]]
     """The ids of those: detectors, and checks that always judge."""
+    classes: ClassVar[frozenset[str]] = frozenset()
+    """The classes of the detectors' findings that count, such as ``A5.forked``; all if none is given."""
+    lists: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """What a policy has to say under [checks] of others, by their ids: it is their lists that this goes by."""
+
+    @classmethod
+    def missing_under(cls, said: Said, network: Network) -> str | None:
+        """What the policy does not say, of this check or of those that it rests on."""
+        if own := super().missing_under(said, network):
+            return own
+        for id_, names in cls.lists.items():
+            options = said(id_)
+            if unsaid := [f"`{name}`" for name in names if getattr(options, name, None) is None]:
+                return f"needs set {' and '.join(unsaid)} in [checks.{id_}]"
+        return None
+
+    def part(self, verdict: Verdict, seen: Observed, options: O) -> Part:
+        """What counts of the verdict of one of the others."""
+        del options
+        doubt = verdict.reason if verdict.verdict == "unknown" else verdict.doubt
+        if verdict.verdict != "fail":
+            return Part(0, doubt)
+        if not self.classes:
+            return Part(verdict.findings)
+        return Part(sum(each.detector in self.classes for each in found_by(verdict.check, seen)), doubt)
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges by the verdicts of the others."""
-        del options, severity
-        parts = [seen.verdicts[id_] for id_ in self.of]
-        if failed := [each for each in parts if each.verdict == "fail"]:
+        del severity
+        verdicts = [seen.verdicts[id_] for id_ in self.of]
+        parts = {each.check: self.part(each, seen, options) for each in verdicts}
+        if failed := [each for each in verdicts if parts[each.check].findings]:
             # What failed was judged, whatever else was not.
             scope = Scope(
                 max(1, *(each.in_scope for each in failed)), max(1, *(each.judged for each in failed))
             )
-            said = "; ".join(f"{each.check}: {each.findings} found" for each in failed)
-            return Judgement(scope, others=sum(each.findings for each in failed), note=said)
-        had = [each for each in parts if each.in_scope]
-        lacking = [each for each in parts if each.lack == "policy"]
+            said = "; ".join(f"{each.check}: {parts[each.check].findings} found" for each in failed)
+            return Judgement(scope, others=sum(part.findings for part in parts.values()), note=said)
+        had = [each for each in verdicts if each.in_scope]
+        lacking = [each for each in verdicts if each.lack == "policy"]
         if not had:
-            first = (lacking or parts)[0]
+            first = (lacking or verdicts)[0]
             return Judgement(Scope(), nothing=first.reason or "nothing was seen", lack=first.lack)
-        least = min(had, key=lambda each: each.coverage or 0)
-        blind = [*lacking, *(each for each in had if each.verdict == "unknown")]
-        doubt = "; ".join(f"{each.check}: {each.reason}" for each in blind)
-        idle = [each.check for each in parts if not each.in_scope and each not in lacking]
+        blind = [each for each in (*lacking, *had) if parts[each.check].doubt]
+        doubt = "; ".join(f"{each.check}: {parts[each.check].doubt}" for each in blind)
+        idle = [each.check for each in verdicts if not each.in_scope and each not in lacking]
         note = f"nothing for {listing(idle)} to judge" if idle else None
-        return Judgement(Scope(least.in_scope, least.judged), note=note, doubt=doubt or None)
+        return Judgement(self.covered(had), note=note, doubt=doubt or None)
+
+    def covered(self, had: Sequence[Verdict]) -> Scope:
+        """How much those that had something to judge could, all together: as much as the one that could judge least."""
+        least = min(had, key=lambda each: each.coverage or 0)
+        return Scope(least.in_scope, least.judged)
+
+
+def found_by(detector: str, seen: Observed) -> list[Finding]:
+    """What a detector reports by itself."""
+    return [each for each in seen.findings if each.check is None and each.family == detector]

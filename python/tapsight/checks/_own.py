@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import polars as pl
-from pydantic import BeforeValidator, ConfigDict
+from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
 from tapsight._options import Options, Severity, did_you_mean, policy_error
 from tapsight.checks._rule import ENDS, Rule
@@ -41,6 +41,9 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+_ONE_OR_MORE = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+
+
 class OwnOptions(Options):
     """What a policy may say under [checks.NAME] of a check of its own."""
 
@@ -48,13 +51,13 @@ class OwnOptions(Options):
 
     title: str | None = None
     """What it demands, for people; the expectation itself if not given."""
-    over: Annotated[str, BeforeValidator(_table)] = "flows"
+    over: Annotated[str, BeforeValidator(_table), WithJsonSchema({"enum": list(TABLES)})] = "flows"
     """The table: flows, calls, media, packets, or a side table such as dns."""
     scope: str | None = None
     """A condition: what it is about; all of the table if not given."""
     expect: str
     """A condition that has to be true of that."""
-    by: Annotated[list[str], BeforeValidator(_listed)] | None = None
+    by: Annotated[list[str], BeforeValidator(_listed), WithJsonSchema(_ONE_OR_MORE)] | None = None
     """The columns of which equal ones make one finding; the two addresses if not given."""
 
 
@@ -135,5 +138,15 @@ def _rule(name: str, *, by: tuple[str, ...] | None, over: str, sets: Sets, **mem
             hint = did_you_mean(column, columns) or f"; there are: {', '.join(columns)}"
             raise ValueError(f'no column is called "{column}"{hint}')
     about = {"id": name, "by": by, "over": over, "own_sets": dict(sets), **members}
-    about["__doc__"] = f"{members['title']}\n\nA check of the policy's own: {name}."
+    about["__doc__"] = _document(over, members["scope"], members["expect"], by)
     return type("OwnRule", (Rule,), about)
+
+
+def _document(over: str, scope: object, expect: object, by: Sequence[str]) -> str:
+    """What such a check is, as the docstrings of those that ship have it."""
+    where = f" where {scope}" if scope is not None else ""
+    ends = "its two addresses" if tuple(by) == ENDS else ", ".join(by)
+    return (
+        f"A check of a policy's or a program's own.\n\nWhat it looks at:\n    Rows of the table {over}{where}.\n\n"
+        f"What has to be true of them:\n    {expect}\n\nA finding is about all that have the same: {ends}."
+    )

@@ -79,6 +79,7 @@ class A3(Detector):
         salt = "a long random text"
         mediation = ["192.0.2.40", { device = "192.0.2.41", exporter = "192.0.2.1", ids = ["fc35fdda4a1c36c220e02ac96b1e5db0"] }]
 
+    About ids:
         Ids tell whom an order is about, so a policy holds hashes of them only; a salted one of an id is made by
         python -c 'from tapsight.detectors.a3 import hashed; print(hashed(17, "a long random text"))'
         Claims and the packets table show ids as they were captured: guard those like the orders themselves.

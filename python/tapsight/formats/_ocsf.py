@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tapsight._about import about
 from tapsight._check import as_json, version
-from tapsight.detectors import DETECTORS
 from tapsight.findings import attack, period, technique_names
 from tapsight.formats import _rows
 
@@ -34,8 +34,10 @@ def render(result: Result) -> str:
     objects = [_detection(row, metadata) for row in _rows.findings(result)]
     objects += [_suppressed(row, metadata) for row in _rows.excepted(result)]
     _, last = period(result.taps)
-    verdicts = (row for row in result.verdicts.to_pylist() if row["check"] not in DETECTORS)
-    objects += [_compliance(row, last, metadata) for row in verdicts]
+    for row in result.verdicts.to_pylist():
+        known = about(row["check"], result.checks)
+        if known is not None and known.kind == "check":
+            objects.append(_compliance(row, last, metadata))
     return "".join(as_json(each) + "\n" for each in objects)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from tapsight._about import about
 from tapsight._check import plain_rows
 from tapsight._text import time_text
 
@@ -16,27 +17,27 @@ if TYPE_CHECKING:
 
 def findings(result: Result) -> Iterator[dict[str, Any]]:
     """The findings as plain values, with ``name`` (who says it) and ``title``; times are integers, nanoseconds."""
-    return _rows(result.findings, result)
+    return _rows(result, result.findings)
 
 
 def excepted(result: Result) -> Iterator[dict[str, Any]]:
     """Those that an exception covers, as :func:`findings`, with ``owner``, ``reason`` and ``expires``."""
-    return _rows(result.excepted, result)
+    return _rows(result, result.excepted)
 
 
-def _rows(table: pa.Table, result: Result) -> Iterator[dict[str, Any]]:
+def _rows(result: Result, table: pa.Table) -> Iterator[dict[str, Any]]:
     import polars as pl
 
-    titles = {row["check"]: row["title"] for row in result.verdicts.select(["check", "title"]).to_pylist()}
     times = pl.DataFrame(table).select(pl.col("first_ts", "last_ts").dt.timestamp("ns"))
     for row, (first, last) in zip(plain_rows(table), times.iter_rows(), strict=True):
-        family = (row["check"] or row["detector"]).partition(".")[0]
         name = row["check"] or row["detector"]
+        known = about(name, result.checks)
+        family = known.id if known is not None else name
         yield {
             **row,
             "name": name,
             "family": family,
-            "title": titles.get(family, family),
+            "title": known.title if known is not None else name,
             "first_ns": first,
             "last_ns": last,
         }

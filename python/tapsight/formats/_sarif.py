@@ -10,9 +10,8 @@ import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tapsight._about import about
 from tapsight._check import as_json, version
-from tapsight.checks import CHECKS
-from tapsight.detectors import DETECTORS
 from tapsight.formats import _rows
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def render(result: Result) -> str:
             "driver": {
                 "name": "tapsight",
                 "semanticVersion": version(),
-                "rules": [_rule(row) for row in verdicts],
+                "rules": [_rule(row, result) for row in verdicts],
             }
         },
         "taxonomies": [taxonomy],
@@ -71,13 +70,12 @@ def render(result: Result) -> str:
     return as_json({"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
-def _rule(row: dict[str, Any]) -> dict[str, Any]:
-    about = CHECKS.get(row["check"]) or DETECTORS.get(row["check"])
+def _rule(row: dict[str, Any], result: Result) -> dict[str, Any]:
+    known = about(row["check"], result.checks)
     return {
         "id": row["check"],
         "shortDescription": {"text": row["title"]},
-        # A check of one's own has no other words than its title.
-        "help": {"text": about.explain() if about is not None else row["title"]},
+        "help": {"text": known.text if known is not None else row["title"]},
         "defaultConfiguration": {"level": LEVEL[row["severity"]]},
     }
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapsight import _files
+from tapsight._about import about
 from tapsight._answers import Answer, NotShown, settling
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
@@ -101,7 +102,6 @@ class _Page:
         self.title = title
         self.folder = Path(path).absolute().parent
         self.evidence = Path(evidence) if evidence is not None else None
-        self.titles = {row["check"]: row["title"] for row in result.verdicts.to_pylist()}
         self.charts: dict[str, alt.Chart | alt.LayerChart] = {}
         self.diagrams: dict[str, str] = {}
 
@@ -136,7 +136,7 @@ class _Page:
             "n_more": max(0, result.findings.num_rows - MOST),
             "left_out": left_out(result),
             "excepted": [
-                {**_named(row, self.titles), "by": f"{row['owner']}, {row['reason']}, until {row['expires']}"}
+                {**_named(row, result), "by": f"{row['owner']}, {row['reason']}, until {row['expires']}"}
                 for row in plain_rows(result.excepted.slice(0, MOST))
             ],
             "n_excepted": result.excepted.num_rows,
@@ -259,10 +259,10 @@ class _Page:
                     }
                 )
         return {
-            "first": _named(first, self.titles),
+            "first": _named(first, self.result),
             "facts": facts,
             "pictures": pictures,
-            "others": [_named(row, self.titles) for row in members[1:]],
+            "others": [_named(row, self.result) for row in members[1:]],
             "proof": self.proof(first),
         }
 
@@ -450,12 +450,12 @@ def left_out(result: Result) -> list[str]:
     return lines
 
 
-def _named(row: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, Any]:
-    family = (row["check"] or row["detector"]).partition(".")[0]
+def _named(row: Mapping[str, Any], result: Result) -> dict[str, Any]:
+    known = about(row["check"] or row["detector"], result.checks)
     return {
         "id": row["id"],
         "severity": row["severity"],
-        "title": titles.get(family, family),
+        "title": known.title if known is not None else row["check"],
         "name": " / ".join(filter(None, (row["check"], row["detector"]))),
         "sentence": row["sentence"],
     }

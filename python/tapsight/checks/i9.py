@@ -1,0 +1,162 @@
+"""I9: no copies of protected prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import polars as pl
+from pydantic import Field
+
+from tapsight._engine import inside
+from tapsight._options import Options, Prefixes, Severity, within
+from tapsight._text import plural
+from tapsight.checks._base import OFF, Judgement, Observed, Scope
+from tapsight.checks._composite import Composite, Part, found_by
+from tapsight.checks._tables import ReadOnceError
+from tapsight.claims import Frame
+
+if TYPE_CHECKING:
+    from tapsight._check import Verdict
+    from tapsight.findings import Finding
+
+
+class I9Options(Options):
+    """What a policy may say under [checks.I9]."""
+
+    protected: Prefixes | None = None
+    """Addresses and prefixes of whose packets there may be no copies."""
+    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Below this share of judged packets the verdict is unknown, unless something failed: more than is usual, since one copy is one too many."""
+
+
+class I9(Composite[I9Options]):
+    """Nobody receives copies of what those say whom the network has to protect.
+
+    What it looks for:
+        Copies that A1 (in a tunnel), A5 (to another next hop, late, readdressed, in a loop) and A7 (in a tunnel that cannot be read) report, and
+        that hold packets from or to ``protected``: a tunnel by what is inside of it, others by the frames that prove them.
+
+    Why it matters:
+        What the other checks find of anybody's traffic matters most for some: an embassy, a regulator, the network's own management. Of
+        these the answer has to be yes or no, and with how much of the traffic seen.
+
+    Example that fails:
+        Packets of 203.0.113.7 inside of ERSPAN to 198.51.100.66, with this policy::
+
+            packs = ["carrier-internet"]
+            [checks.I9]
+            protected = ["203.0.113.0/29"]
+            min_coverage = 0.99
+
+    What to do:
+        What the finding of A1, A5 or A7 says: find the mirror session, the policy route or the tunnel on the device named.
+
+    When it is unknown:
+        While A1 or A5 could judge less than ``min_coverage``: coverage is that of the one that judged least, of all traffic, less the packets of
+        tunnels that A7 could not judge. And where one of them found copies of which the frames that were kept do not show whether protected packets are
+        among them.
+
+    What it cannot see:
+        What A1, A5 and A7 cannot, and copies that other detectors report (A2, A3, A4, A6). Sessions listed under I6 are agreed.
+
+    Source: the question that the project is for; min_coverage of 0.9 is a proposal.
+    """
+
+    id = "I9"
+    title = "No copies of protected prefixes"
+    severity = "critical"
+    pack = "carrier-internet"
+    needs = ("protected",)
+    options = I9Options
+    of = ("A1", "A5", "A7")
+
+    def judge(self, seen: Observed, options: I9Options, severity: Severity) -> Judgement:
+        """Judges by the others if there is anything to protect."""
+        if seen.flows.filter(_is_protected(seen.flows, options)).is_empty():
+            return Judgement(Scope(), nothing="no packets from or to protected prefixes were seen")
+        return super().judge(seen, options, severity)
+
+    def part(self, verdict: Verdict, seen: Observed, options: I9Options) -> Part:
+        """The findings of which it is known that they are of protected prefixes; those of which that is not known leave doubt."""
+        if verdict.verdict != "fail":
+            part = super().part(verdict, seen, options)
+            # Tunnels that could not be judged are part of what is covered.
+            counted = verdict.check == "A7" and verdict.doubt is None and verdict.reason != OFF
+            return part._replace(doubt=None) if counted else part
+        flows = seen.flows.filter(_is_protected(seen.flows, options))
+        open_ = [each for each in found_by(verdict.check, seen) if _may_hold(each, flows)]
+        proven = [each for each in open_ if _holds(each, options)]
+        open_ = [each for each in open_ if not _holds(each, options)]
+        shown, why = _shown(seen, open_, options)
+        doubtful = 0
+        for each in open_:
+            if not shown.isdisjoint(_telling(each)):
+                proven.append(each)
+            elif why or len(_telling(each)) < each.packets:
+                doubtful += 1
+        doubt = None
+        if doubtful:
+            doubt = why or "the frames that were kept show none, and they are not all"
+            doubt = f"{plural(doubtful, 'finding')} may be of protected prefixes: {doubt}"
+        return Part(len(proven), "; ".join(filter(None, (doubt, verdict.doubt))) or None)
+
+    def covered(self, had: Sequence[Verdict]) -> Scope:
+        """What A1 and A5 could judge, less the tunnels that A7 could not."""
+        tunnels = sum(each.in_scope - each.judged for each in had if each.check == "A7")
+        scope = super().covered([each for each in had if each.check != "A7"] or had)
+        judged = max(0, scope.judged - tunnels)
+        why = f"{plural(tunnels, 'packet')} in tunnels that cannot be read" if tunnels else None
+        return Scope(scope.in_scope, judged, why)
+
+
+def _is_protected(flows: pl.DataFrame, options: I9Options) -> pl.Series:
+    prefixes = options.protected or ()
+    return inside(flows["src"], prefixes) | inside(flows["dst"], prefixes)
+
+
+def _may_hold(copy: Finding, protected: pl.DataFrame) -> bool:
+    """Whether any of the flows of protected prefixes took the way of a copy."""
+    way: dict[str, str | bytes | int | None]
+    if copy.family == "A1":
+        # Its stack may differ from packet to packet, as IPv4 and IPv6 in IP do.
+        way = {"outer_src": copy.tunnel.src, "outer_dst": copy.tunnel.dst, "tunnel_id": copy.tunnel.id}
+        protected = protected.filter(pl.col("encap").is_not_null())
+    elif copy.detector in {"A5.forked", "A5.late"}:
+        way = {"eth_dst": copy.collector_mac}
+        protected = protected.filter(pl.col("tap").is_in(sorted(copy.seen_at)))
+    else:
+        return True
+    return not protected.filter(*(pl.col(name).eq_missing(pl.lit(of)) for name, of in way.items())).is_empty()
+
+
+def _holds(copy: Finding, options: I9Options) -> bool:
+    """Whether it takes no frames to know that a copy which may hold protected packets does: by what is in its tunnel, or by its addresses."""
+    rewritten = copy.addresses if copy.detector == "A5.readdressed" else ()
+    return copy.family == "A1" or any(within(each, options.protected or ()) for each in rewritten)
+
+
+def _telling(copy: Finding) -> frozenset[Frame]:
+    """The frames of its evidence that tell whose packets were copied: of tunnels that cannot be read, the originals."""
+    is_original = copy.family == "A7"
+    return frozenset(frame for frame in copy.evidence if (frame.role == "original") == is_original)
+
+
+def _shown(
+    seen: Observed, copies: Iterable[Finding], options: I9Options
+) -> tuple[frozenset[Frame], str | None]:
+    """Which frames of the evidence are from or to protected prefixes; or why that could not be looked up."""
+    frames = frozenset(frame for copy in copies for frame in _telling(copy))
+    if not frames:
+        return frozenset(), None
+    if not seen.captures.is_whole:
+        return frozenset(), "the captures of earlier runs cannot be read again"
+    numbers = sorted({frame.frame for frame in frames})
+    hits: set[tuple[str, int]] = set()
+    try:
+        for batch in seen.captures.batches("packets", ["tap", "frame", "src", "dst"]):
+            rows = pl.DataFrame(batch).filter(pl.col("frame").is_in(numbers))
+            hits.update(rows.filter(_is_protected(rows, options)).select("tap", "frame").iter_rows())
+    except ReadOnceError as error:
+        return frozenset(), str(error)
+    return frozenset(frame for frame in frames if (frame.tap, frame.frame) in hits), None

@@ -1,0 +1,214 @@
+"""Q1: captures are fit for judging."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+import polars as pl
+from pydantic import Field
+
+from tapsight._options import Options, Severity
+from tapsight._text import duration, percent, plural
+from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
+from tapsight.findings import Finding
+
+ANSWERED = (6, 132)
+"""Protocols in which the other side always answers, if only to acknowledge: TCP and SCTP."""
+
+
+class Q1Options(Options):
+    """What a policy may say under [checks.Q1]."""
+
+    max_drops: Annotated[float, Field(ge=0, le=1)] = 0.001
+    """The largest share of packets that a tap may have dropped: 0.001 is one in a thousand."""
+    untold_drops: bool = False
+    """Whether captures that do not say how many packets were dropped are taken for complete."""
+    min_snaplen: Annotated[int, Field(ge=0)] = 128
+    """Bytes of each packet that captures have to hold at least."""
+    min_two_way: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """The least share of the packets of TCP and SCTP that have to be in conversations of which a tap shows both directions."""
+    max_offset_ms: Annotated[float, Field(ge=0)] = 10.0
+    """How far the clocks of two taps may be apart, in milliseconds."""
+
+
+class Q1(Check[Q1Options]):
+    """What was captured is good enough to be judged.
+
+    What it looks for:
+        Of each tap: packets dropped, as the capture itself counts them, of more than ``max_drops``; packets cut to less than ``min_snaplen`` bytes;
+        and TCP and SCTP of which one direction only was seen, for more than what ``min_two_way`` leaves. Of each pair of taps: clocks that
+        are more than ``max_offset_ms`` apart.
+
+    Why it matters:
+        What a tap drops, cuts or does not see can hold what is looked for. A pass rests on the capture that it was made of.
+
+    Example that fails:
+        A tap that dropped 1,200 of 100,000 packets, with this policy::
+
+            packs = ["capture-quality"]
+            [checks.Q1]
+            max_drops = 0.001
+            min_snaplen = 128
+            min_two_way = 0.9
+            max_offset_ms = 10
+
+    What to do:
+        Capture with larger buffers or to a faster disk; with ``-s 0``; on both fibres of a link, given as one tap
+        (``link=east.pcap link=west.pcap``); and set clocks by NTP or PTP.
+
+    When it is unknown:
+        Where a capture does not say what it dropped (pcap cannot, pcapng may), unless ``untold_drops = true``; where a tap has no TCP and no SCTP;
+        and where the clocks of two taps cannot be compared, because no traffic passed both, or in one direction only.
+
+    What it cannot see:
+        Losses before the capture counts: on a mirror port that has less room than what it mirrors, or in a tap. Counters of a capture that was cut into
+        several files may be of all of them. Packets that were cut later, by a tool that left the snap length as it was.
+
+    Source: own. pcapng, section 4.6 (Interface Statistics Block) for drops. The limits are proposals.
+    """
+
+    id = "Q1"
+    title = "Captures are fit for judging"
+    severity = "medium"
+    pack = "capture-quality"
+    options = Q1Options
+
+    def judge(self, seen: Observed, options: Q1Options, severity: Severity) -> Judgement:
+        """Judges each tap, and each pair of taps."""
+        taps = seen.taps.filter(pl.col("frames") > 0) if seen.taps.width else seen.taps
+        if taps.is_empty():
+            return Judgement(Scope(), nothing="no frames were captured")
+        answers = [
+            answer
+            for (tap,), rows in taps.group_by("tap", maintain_order=True)
+            for answer in (
+                _drops(str(tap), rows, options),
+                _cut(str(tap), rows, options),
+                _two_way(str(tap), seen, options),
+            )
+        ]
+        answers += _clocks(seen, taps, options)
+        frames = dict(taps.group_by("tap").agg(pl.col("frames").sum()).iter_rows())
+        untold = {tap for answer in answers if answer.is_fit is None for tap in answer.taps}
+        reasons = [answer.text for answer in answers if answer.is_fit is None]
+        total = sum(frames.values())
+        scope = Scope(total, total - sum(frames[tap] for tap in untold), "; ".join(reasons) or None)
+        findings = tuple(
+            _finding(answer, taps, scope, severity) for answer in answers if answer.is_fit is False
+        )
+        return Judgement(
+            scope, findings, doubt="not all that makes a capture fit is known" if untold else None
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answer:
+    """Whether taps are fit in one respect."""
+
+    taps: tuple[str, ...]
+    about: str
+    is_fit: bool | None
+    """None if nobody can tell."""
+    text: str = ""
+    """Why not; or why nobody can."""
+    packets: int = 0
+    """How many are concerned."""
+    flows: int = 0
+
+
+def _drops(tap: str, rows: pl.DataFrame, options: Q1Options) -> _Answer:
+    told = rows.filter(pl.col("dropped").is_not_null())
+    dropped = int(told["dropped"].sum())
+    whole = dropped + int(told["frames"].sum())
+    if dropped > options.max_drops * whole:
+        text = f"Tap {tap} dropped {dropped:,} of {plural(whole, 'packet')} ({percent(dropped, whole)}): more than {100 * options.max_drops:g} %."
+        return _Answer((tap,), "drops", is_fit=False, text=text, packets=dropped)
+    if len(told) < len(rows) and not options.untold_drops:
+        return _Answer((tap,), "drops", is_fit=None, text=f"{tap} does not say what it dropped")
+    return _Answer((tap,), "drops", is_fit=True)
+
+
+def _cut(tap: str, rows: pl.DataFrame, options: Q1Options) -> _Answer:
+    cut = rows.filter(pl.col("snapped") > 0)
+    short = cut.filter(pl.col("snaplen").fill_null(0).is_between(1, options.min_snaplen - 1))
+    if not short.is_empty():
+        snapped, least = int(short["snapped"].sum()), int(short["snaplen"].min())  # type: ignore[arg-type]
+        text = f"Tap {tap} captured only {plural(least, 'byte')} of {plural(snapped, 'packet')} that were longer: less than {options.min_snaplen:,}."
+        return _Answer((tap,), "snaplen", is_fit=False, text=text, packets=snapped)
+    if not cut.filter(pl.col("snaplen").fill_null(0) == 0).is_empty():
+        return _Answer(
+            (tap,), "snaplen", is_fit=None, text=f"{tap} does not say to how many bytes it cut packets"
+        )
+    return _Answer((tap,), "snaplen", is_fit=True)
+
+
+def _two_way(tap: str, seen: Observed, options: Q1Options) -> _Answer:
+    flows = seen.unlisted.filter(pl.col("tap") == tap, pl.col("protocol").is_in(ANSWERED))
+    ways = flows.group_by("flow_id").agg(
+        pl.col("packets").sum(), pl.struct("src", "src_port").n_unique().alias("ways")
+    )
+    whole, one = packets(ways), ways.filter(pl.col("ways") == 1)
+    if whole == 0:
+        return _Answer(
+            (tap,), "directions", is_fit=None, text=f"{tap} has no TCP or SCTP to tell directions by"
+        )
+    both = whole - packets(one)
+    if both < options.min_two_way * whole:
+        text = (
+            f"Tap {tap} saw both directions of only {percent(both, whole)} of TCP and SCTP ({both:,} of {plural(whole, 'packet')}): less than "
+            f"{100 * options.min_two_way:g} %."
+        )
+        return _Answer((tap,), "directions", is_fit=False, text=text, packets=whole - both, flows=len(one))
+    return _Answer((tap,), "directions", is_fit=True)
+
+
+def _clocks(seen: Observed, taps: pl.DataFrame, options: Q1Options) -> Iterator[_Answer]:
+    names = taps["tap"].unique(maintain_order=True).to_list()
+    known: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in seen.compared.to_dicts():
+        if row["offset_ns"] is not None and row["both_ways"]:
+            known.setdefault(tuple(sorted((row["from_tap"], row["to_tap"]))), row)
+    for at, one in enumerate(names):
+        for other in names[at + 1 :]:
+            yield _clock((one, other), known.get(tuple(sorted((one, other)))), options)
+
+
+def _clock(pair: tuple[str, str], row: dict[str, Any] | None, options: Q1Options) -> _Answer:
+    one, other = pair
+    if row is None:
+        return _Answer(
+            pair,
+            "clocks",
+            is_fit=None,
+            text=f"nothing tells how far the clocks of {one} and {other} are apart",
+        )
+    offset, give = abs(row["offset_ns"]), row["offset_uncertainty_ns"] or 0
+    limit = options.max_offset_ms * 1e6
+    steps = [abs(step["step_ns"]) for step in row["clock_steps"] or ()]
+    if offset - give > limit or any(step > limit for step in steps):
+        text = (
+            f"The clocks of {one} and {other} are {duration(offset)} apart (± {duration(give)})"
+            f"{f', and jumped by up to {duration(max(steps))}' if steps else ''}: more than {options.max_offset_ms:g} ms."
+        )
+        return _Answer(pair, "clocks", is_fit=False, text=text, packets=row["judged"])
+    if offset + give > limit:
+        text = f"the clocks of {one} and {other} are {duration(offset)} ± {duration(give)} apart, which may be more than {options.max_offset_ms:g} ms"
+        return _Answer(pair, "clocks", is_fit=None, text=text)
+    return _Answer(pair, "clocks", is_fit=True)
+
+
+def _finding(answer: _Answer, taps: pl.DataFrame, scope: Scope, severity: Severity) -> Finding:
+    mine = taps.filter(pl.col("tap").is_in(answer.taps))
+    row = {
+        "packets": answer.packets,
+        "flows": answer.flows,
+        "first_ts": mine["first_ts"].min() or 0,
+        "last_ts": mine["last_ts"].max() or 0,
+        "evidence": (),
+        "taps": answer.taps,
+    }
+    return Q1.finding(
+        row, scope, severity, identity=(answer.about, *sorted(answer.taps)), sentence=answer.text
+    )
