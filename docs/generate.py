@@ -10,6 +10,7 @@ import csv
 import inspect
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -244,7 +245,9 @@ def calls() -> None:
             "1",
             "--show-numbers",
         ]
-        drawn = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        # As wide wherever the page is made.
+        wide = {**os.environ, "COLUMNS": "120"}
+        drawn = subprocess.run(command, capture_output=True, text=True, check=True, env=wide).stdout
     parts = []
     for name in ("calls", "call_messages", "call_changes", "call_media"):
         schema = tapsight.calls(b"", table=name).schema
