@@ -347,7 +347,7 @@ mod tests {
             m=video 6058 RTP/SAVP 31\r\nc=IN IP4 192.0.2.2\r\na=label:v\r\n";
         let ends: Vec<_> = text.match_indices("\r\n").map(|(at, _)| at + 2).collect();
         let told = |lines: usize| {
-            let description = Description::parse(text[..ends[lines - 1]].as_bytes(), true)?;
+            let description = Description::parse(&text.as_bytes()[..ends[lines - 1]], true)?;
             let section = description.sections.last().cloned()?;
             let port = section.rtcp.map_or(0, |(_, port)| port);
             Some(format!("{} {port} {:?}", section.summary(), section.encryption))
@@ -360,11 +360,11 @@ mod tests {
         assert_eq!(told(9).unwrap(), "audio 192.0.2.1:6056 RTP/SAVP sendonly 6056 \"dtls-srtp\"");
         assert_eq!(told(12).unwrap(), "video 192.0.2.2:6058 RTP/SAVP 0 \"\"");
         // What stands before the last medium is whole.
-        let cut = Description::parse(text[..ends[9]].as_bytes(), true).unwrap();
+        let cut = Description::parse(&text.as_bytes()[..ends[9]], true).unwrap();
         assert_eq!((cut.sections[0].is_cut, cut.sections[1].is_cut), (false, true));
         // What was told before still holds.
         let whole = Description::parse(text.as_bytes(), false).unwrap();
-        let first = Description::parse(text[..ends[5]].as_bytes(), true).unwrap().completed(Some(&whole));
+        let first = Description::parse(&text.as_bytes()[..ends[5]], true).unwrap().completed(Some(&whole));
         assert_eq!((first.sections.len(), first.is_cut), (2, false));
         assert_eq!(first.sections[0].summary(), "audio 192.0.2.1:6056 RTP/SAVP sendonly");
         assert_eq!(first.sections[0].encryption, "dtls-srtp");
