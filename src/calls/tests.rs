@@ -732,7 +732,7 @@ fn segments_that_wait_take_more_room_than_they_have_bytes() {
     // 16,000 connections with up to 31 of them each, and 64 MiB for all.
     assert!(streams.held_bytes() <= 1 << 26, "{}", streams.held_bytes());
     assert!(streams.evicted > 0);
-    streams.end(&mut |_| count += 1);
+    while streams.end(&mut |_| count += 1) {}
     assert_eq!((streams.held_bytes(), count), (0, 0));
 }
 
