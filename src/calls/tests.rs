@@ -527,7 +527,8 @@ fn a_gap_in_a_connection() {
 /// Segments of which one was not captured: the INVITE's second. Messages are taken as they were seen, whatever is waited for.
 #[test]
 fn messages_are_in_order_whatever_is_missing() {
-    let cut = over_tcp(&[500], &[]);
+    let upto = session()[0].1.find("a=rtpmap").unwrap() + 5;
+    let cut = over_tcp(&[upto], &[]);
     // With the ACK, it is known that something is missing; or nothing comes any more.
     for (pause, upto) in [(0, usize::MAX), (4 * SECOND, usize::MAX), (0, 7), (4 * SECOND, 7)] {
         let left = cut.0.iter().enumerate().filter(|(at, _)| *at != 3).map(|(at, (ts, frame))| {
