@@ -105,6 +105,8 @@ fn tables_without_names_of_columns_are_known_by_their_shape() {
         ("8.8.0.0,8.8.255.255,US", "US"),
         ("134742016,134807551,US\n", "US"), // as tor-geoip has it
         ("8.8.0.0/16,US", "US"),
+        ("8.8.8.8,US\n8.8.8.0/24,NL\n", "US"),
+        ("8.8.8.0/24,NL\n8.8.8.8,US\n", "US"),
         ("8.8.0.0,8.8.255.255,64500,\"Example, Inc.\"", "64500 Example, Inc."),
     ] {
         assert_eq!(said(&read("csv", &[csv.as_bytes()]).unwrap(), "8.8.8.8"), place, "{csv}");

@@ -41,7 +41,8 @@ impl Columns {
         let begin = fields.first().map(|field| field.trim()).unwrap_or_default();
         if address(begin).is_some() || begin.contains('/') {
             match (fields.len(), begin.contains('/')) {
-                (2, true) => (columns.place, columns.country) = (Place::Prefix(0), Some(1)),
+                // An address by itself is a prefix of full length.
+                (2, _) => (columns.place, columns.country) = (Place::Prefix(0), Some(1)),
                 (3, false) => columns.country = Some(2),
                 (4, false) => (columns.asn, columns.name) = (Some(2), Some(3)),
                 _ => return Err(what_is_needed("the first row does not name the columns")),
