@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from tapsight._check import Result
 from tapsight.detectors import DETECTORS
 
 TS = pa.timestamp("ns", "UTC")
@@ -232,3 +233,25 @@ def examination(**rows: list[dict[str, Any]]) -> FakeExamination:
         taps=table(rows.get("taps", [tap()]), TAPS),
         files=table(rows.get("files", files), FILES),
     )
+
+
+def told(result: Result, check: str) -> tuple[str, int, int, int]:
+    """What a check says: its verdict, packets in scope, those judged, findings."""
+    row = _verdict(result, check)
+    return row["verdict"], row["in_scope"], row["judged"], row["findings"]
+
+
+def why(result: Result, check: str) -> str:
+    """Why a check says so; empty if it does not tell."""
+    return _verdict(result, check)["reason"] or ""
+
+
+def _verdict(result: Result, check: str) -> dict[str, Any]:
+    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
+    return row
+
+
+def sentences(result: Result, check: str) -> list[str]:
+    """What a check found."""
+    rows = result.findings.select(["check", "sentence"]).to_pylist()
+    return [row["sentence"] for row in rows if row["check"] == check]

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from tables import SECOND, address, examination, flow, mac
+from tables import SECOND, address, examination, flow, mac, sentences, told
 
 from tapsight._check import Result, judge
 from tapsight.checks._base import flows_frame
@@ -20,16 +20,6 @@ S, SA, A, RA, PA = 0x02, 0x12, 0x10, 0x14, 0x18
 
 def run(policy: str | None, *flows: dict[str, Any]) -> Result:
     return judge(examination(flows=list(flows)), Policy.loads(policy) if policy is not None else None)
-
-
-def told(result: Result, check: str) -> tuple[str, int, int, int]:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row["verdict"], row["in_scope"], row["judged"], row["findings"]
-
-
-def sentences(result: Result, check: str) -> list[str]:
-    rows = result.findings.select(["check", "sentence"]).to_pylist()
-    return [row["sentence"] for row in rows if row["check"] == check]
 
 
 def talk(

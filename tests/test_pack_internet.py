@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tables import examination, flow, mac
+from tables import examination, flow, mac, sentences, told, why
 
 import tapsight
 from tapsight._check import Result, judge
@@ -19,21 +19,6 @@ OURS, THEIRS, WRONG = "00:1b:54:00:00:01", "00:1b:54:00:00:02", "00:1b:54:00:00:
 
 def run(policy: str, *flows: dict[str, Any]) -> Result:
     return judge(examination(flows=list(flows)), Policy.loads(policy))
-
-
-def told(result: Result, check: str) -> tuple[str, int, int, int]:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row["verdict"], row["in_scope"], row["judged"], row["findings"]
-
-
-def why(result: Result, check: str) -> str:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row["reason"] or ""
-
-
-def sentences(result: Result, check: str) -> list[str]:
-    rows = result.findings.select(["check", "sentence"]).to_pylist()
-    return [row["sentence"] for row in rows if row["check"] == check]
 
 
 def frame(

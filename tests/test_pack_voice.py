@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from scapy.layers.rtp import RTP
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
-from tables import examination, flow, mac, rtp
+from tables import examination, flow, mac, rtp, sentences, told, why
 from tables import sip as sip_flow
 
 import tapsight
@@ -39,21 +39,6 @@ def heard(folder: Path, policy: str, *taps: list[Packet]) -> Result:
         wrpcap(str(path), sorted(packets, key=lambda each: each.time))
         sources[f"tap{number}"] = str(path)
     return tapsight.check(sources, policy=Policy.loads(policy), threads=1)
-
-
-def told(result: Result, check: str) -> tuple[str, int, int, int]:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row["verdict"], row["in_scope"], row["judged"], row["findings"]
-
-
-def why(result: Result, check: str) -> str:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row["reason"] or ""
-
-
-def sentences(result: Result, check: str) -> list[str]:
-    rows = result.findings.select(["check", "sentence"]).to_pylist()
-    return [row["sentence"] for row in rows if row["check"] == check]
 
 
 def packet(
