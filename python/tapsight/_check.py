@@ -585,10 +585,10 @@ def judge(
         judged.append(_judge_all(each, options, mine, done))
     changed = changes_text(policy, first, last) if len(parts) > 1 else ""
     agreed = agree(parts, [(each.findings, each.strikes) for each in judged], changed)
-    excepting = except_from(agreed.findings, policy.exceptions if policy is not None else (), last)
+    waivers = policy.exceptions if policy is not None else ()
+    excepting = except_from(agreed.findings, waivers, last)
     now_seen, options = seen[-1]
     verdicts = _verdicts(judged, agreed, excepting, changed)
-    waivers = policy.exceptions if policy is not None else ()
     later, found = _later(
         now_seen, options, in_force[-1], verdicts, lambda each: except_from(each, waivers, last), excepting
     )

@@ -73,11 +73,11 @@ def own_rule(
     """
     return _rule(
         name,
-        title=options.title or f"expect {options.expect}",
+        title=options.title,
         over=options.over,
         scope=options.scope,
         expect=options.expect,
-        by=tuple(options.by) if options.by is not None else None,
+        by=options.by,
         severity=options.severity or "medium",
         sets=sets,
         options=OwnOptions,
@@ -116,11 +116,11 @@ def rule(
         raise ValueError(f"no table is called {over!r}; there are: {', '.join(TABLES)}")
     made = _rule(
         name,
-        title=title or f"expect {expect}",
+        title=title,
         over=over,
         scope=scope,
         expect=expect,
-        by=tuple(by) if by is not None else None,
+        by=by,
         severity=severity,
         sets=sets,
         options=Options,
@@ -129,7 +129,9 @@ def rule(
     return made
 
 
-def _rule(name: str, *, by: tuple[str, ...] | None, over: str, sets: Sets, **members: Any) -> type[Rule[Any]]:
+def _rule(
+    name: str, *, title: str | None, by: Sequence[str] | None, over: str, sets: Sets, **members: Any
+) -> type[Rule[Any]]:
     columns = table_columns(over)
     if by is None:
         by = ENDS if {"src", "dst"} <= columns.keys() else ("tap",)
@@ -137,7 +139,8 @@ def _rule(name: str, *, by: tuple[str, ...] | None, over: str, sets: Sets, **mem
         if column not in columns and column not in ENDS:
             hint = did_you_mean(column, columns) or f"; there are: {', '.join(columns)}"
             raise ValueError(f'no column is called "{column}"{hint}')
-    about = {"id": name, "by": by, "over": over, "own_sets": dict(sets), **members}
+    title = title or f"expect {members['expect']}"
+    about = {"id": name, "title": title, "by": tuple(by), "over": over, "own_sets": dict(sets), **members}
     about["__doc__"] = _document(over, members["scope"], members["expect"], by)
     return type("OwnRule", (Rule,), about)
 

@@ -225,15 +225,12 @@ class _Sums:
             columns["end_a"], columns["end_b"] = ordered_ends("src", "dst")
         if "flow_id" not in frame.columns:
             ports = [name for name in ("src_port", "dst_port") if name in frame.columns]
-            sides = [pl.min_horizontal(ports), pl.max_horizontal(ports)] if ports else []
-            ends = (
-                [pl.min_horizontal("src", "dst"), pl.max_horizontal("src", "dst")]
-                if not ports
-                else list(ordered_ends("src", "dst"))
+            sides = (
+                [pl.min_horizontal(ports).alias("low"), pl.max_horizontal(ports).alias("high")]
+                if ports
+                else []
             )
-            columns["flow_id"] = pl.struct(
-                *ends, *(each.alias(f"side{n}") for n, each in enumerate(sides))
-            ).hash()
+            columns["flow_id"] = pl.struct(*ordered_ends("src", "dst"), *sides).hash()
         return frame.with_columns(**columns)
 
     def _summed(self, failed: pl.DataFrame) -> pl.DataFrame:
