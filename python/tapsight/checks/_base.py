@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from tapsight._engine import stage_schema
@@ -142,6 +142,18 @@ class Observed:
     def unlisted(self) -> pl.DataFrame:
         """The flows outside of mirror sessions that the policy lists: a listed mirror is not how traffic travels."""
         return outside_of(self.flows, self.authorised)
+
+    def read(self, table: str, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """Rows of a table, for which the captures are read once more; outside of listed mirror sessions, where columns tell.
+
+        Raises:
+            ReadOnceError: They cannot be read a second time.
+        """
+        import polars as pl
+
+        for batch in self.captures.batches(table, columns):
+            frame = plain(pl.DataFrame(batch))
+            yield outside_of(frame, self.authorised) if set(TUNNEL) <= set(frame.columns) else frame
 
     @functools.cached_property
     def conversations(self) -> pl.DataFrame:

@@ -20,9 +20,7 @@ from tapsight.checks._base import (
     Scope,
     group,
     ordered_ends,
-    outside_of,
     packets,
-    plain,
 )
 from tapsight.checks._special import SETS
 from tapsight.checks._tables import HEARD, About, ReadOnceError, about, doubt_about, table_columns
@@ -161,11 +159,7 @@ class Rule(Check[O]):
             frame = seen.unlisted if self.over == "flows" else getattr(seen, self.over)
             yield frame.select(name for name in frame.columns if name in wanted)
             return
-        for batch in seen.captures.batches(self.over, [name for name in columns if name in wanted]):
-            made = pl.from_arrow(batch)
-            assert isinstance(made, pl.DataFrame)  # noqa: S101 - a batch makes a frame
-            frame = plain(made)
-            yield outside_of(frame, seen.authorised) if set(TUNNEL) <= set(frame.columns) else frame
+        yield from seen.read(self.over, [name for name in columns if name in wanted])
 
 
 @dataclasses.dataclass

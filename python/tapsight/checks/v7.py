@@ -19,9 +19,7 @@ from tapsight.checks._base import (
     Scope,
     group,
     ordered_ends,
-    outside_of,
     packets,
-    plain,
 )
 from tapsight.checks._special import GROUPS
 from tapsight.checks._tables import ReadOnceError, doubt_about
@@ -161,10 +159,7 @@ def _names(codes: Iterable[int], between: str = ", ") -> str:
 
 
 def _batches(seen: Observed) -> Iterator[pl.DataFrame]:
-    for batch in seen.captures.batches("packets", _READ):
-        made = pl.from_arrow(batch)
-        assert isinstance(made, pl.DataFrame)  # noqa: S101 - a batch makes a frame
-        frame = outside_of(plain(made), seen.authorised)
+    for frame in seen.read("packets", _READ):
         yield frame.filter(
             pl.col("tos").is_not_null(), pl.col("src").is_not_null(), pl.col("dst").is_not_null()
         )
