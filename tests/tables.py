@@ -235,20 +235,26 @@ def examination(**rows: list[dict[str, Any]]) -> FakeExamination:
     )
 
 
+def verdict(result: Result, check: str) -> dict[str, Any]:
+    """The row of a check in the table of verdicts."""
+    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
+    return dict(row)
+
+
 def told(result: Result, check: str) -> tuple[str, int, int, int]:
     """What a check says: its verdict, packets in scope, those judged, findings."""
-    row = _verdict(result, check)
-    return row["verdict"], row["in_scope"], row["judged"], row["findings"]
+    return *covered(result, check), verdict(result, check)["findings"]
+
+
+def covered(result: Result, check: str) -> tuple[str, int, int]:
+    """The verdict of a check, packets in scope and those judged."""
+    row = verdict(result, check)
+    return row["verdict"], row["in_scope"], row["judged"]
 
 
 def why(result: Result, check: str) -> str:
     """Why a check says so; empty if it does not tell."""
-    return _verdict(result, check)["reason"] or ""
-
-
-def _verdict(result: Result, check: str) -> dict[str, Any]:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row
+    return verdict(result, check)["reason"] or ""
 
 
 def sentences(result: Result, check: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tables import NOON, SECOND, claim, examination, flow, mirror, rtp, scope, sip
+from tables import NOON, SECOND, claim, covered, examination, flow, mirror, rtp, scope, sip, verdict
 
 from tapsight._check import Result, judge, plain_rows
 from tapsight.findings import share_interval
@@ -23,22 +23,13 @@ def findings_of(result: Result) -> list[dict[str, Any]]:
     return plain_rows(result.findings)
 
 
-def verdict(result: Result, check: str) -> dict[str, Any]:
-    return next(row for row in result.verdicts.to_pylist() if row["check"] == check)
-
-
-def told(result: Result, check: str) -> tuple[str, int, int]:
-    row = verdict(result, check)
-    return row["verdict"], row["in_scope"], row["judged"]
-
-
 # --- V1 ---------------------------------------------------------------------------------------------------------------
 
 
 def test_v1_passes_agreed_pairs_in_both_directions() -> None:
     flows = [sip("192.0.2.10", "203.0.113.10"), sip("203.0.113.10", "192.0.2.10"), flow(packets=7)]
     result = run(PEERS, flows=flows)
-    assert told(result, "V1") == ("pass", 200, 200)
+    assert covered(result, "V1") == ("pass", 200, 200)
     assert result.exit_code == 0
 
 
@@ -49,7 +40,7 @@ def test_v1_fails_other_pairs_once_for_both_directions() -> None:
         sip("192.0.2.10", "203.0.113.10"),
     ]
     result = run(PEERS, flows=flows)
-    assert told(result, "V1") == ("fail", 300, 300)
+    assert covered(result, "V1") == ("fail", 300, 300)
     assert result.exit_code == 1
     (finding,) = findings_of(result)
     assert (finding["check"], finding["kind"], finding["packets"], finding["flows"]) == (
@@ -67,8 +58,8 @@ def test_v1_fails_other_pairs_once_for_both_directions() -> None:
 
 def test_v1_does_not_judge_guesses_unless_an_end_is_named() -> None:
     guess = sip("198.51.100.1", "198.51.100.2", basis="port")
-    assert told(run(PEERS, flows=[guess]), "V1") == ("unknown", 100, 0)
-    assert told(run(PEERS, flows=[sip("192.0.2.10", "198.51.100.2", basis="port")]), "V1") == (
+    assert covered(run(PEERS, flows=[guess]), "V1") == ("unknown", 100, 0)
+    assert covered(run(PEERS, flows=[sip("192.0.2.10", "198.51.100.2", basis="port")]), "V1") == (
         "fail",
         100,
         100,
@@ -94,7 +85,7 @@ def test_coverage_below_the_minimum_is_no_pass() -> None:
         sip("192.0.2.10", "203.0.113.10", packets=70),
         sip("198.51.100.1", "198.51.100.2", basis="port", packets=30),
     ]
-    assert told(run(PEERS, flows=flows), "V1") == ("pass", 100, 70)
+    assert covered(run(PEERS, flows=flows), "V1") == ("pass", 100, 70)
     row = verdict(run(PEERS + "min_coverage = 0.8\n", flows=flows), "V1")
     assert row["verdict"] == "unknown"
     assert row["reason"].startswith("only 70.0 % could be judged, less than the 80 % demanded")
@@ -138,7 +129,7 @@ def test_v2_one_of_what_is_given_suffices(option: str, path: dict[str, Any], exp
 def test_v2_untagged_media_fails_where_the_tap_shows_tags() -> None:
     flows = [rtp(), flow(vlan=5), rtp(tap="outside", packets=50)]
     result = run("[checks.V2]\nvlans = [210]\n", flows=flows)
-    assert told(result, "V2") == ("fail", 150, 100)
+    assert covered(result, "V2") == ("fail", 150, 100)
     assert "this tap shows no VLAN tags" in verdict(result, "V2")["reason"]
     assert result.findings["sentence"].to_pylist() == [
         (
@@ -183,7 +174,7 @@ def test_i5_counts_all_packets_and_groups_by_tunnel() -> None:
         ALLOW,
         flows=[flow(**GRE), flow(**other), flow("203.0.113.10", "192.0.2.10", **back), flow(packets=700)],
     )
-    assert told(result, "I5") == ("fail", 1_000, 1_000)
+    assert covered(result, "I5") == ("fail", 1_000, 1_000)
     (finding,) = findings_of(result)
     assert finding["sentence"].startswith(
         "A tunnel (gre) with id 99 between 192.0.2.1 and 198.51.100.1 carried 200 packets"
@@ -393,7 +384,7 @@ def test_what_is_odd_only_proves_nothing(severity: str, answer: str) -> None:
 def test_media_for_a_group_is_no_voice() -> None:
     policy = "[checks.V2]\nvlans = [210]\n"
     result = run(policy, flows=[rtp(vlan=100, dst="239.1.1.1"), rtp(vlan=210, dst="203.0.113.10")])
-    assert told(result, "V2") == ("pass", 100, 100)
+    assert covered(result, "V2") == ("pass", 100, 100)
 
 
 @pytest.mark.parametrize(

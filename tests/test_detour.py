@@ -15,7 +15,7 @@ from scapy.layers.inet import IP, TCP, UDP  # type: ignore[import-untyped]
 from scapy.layers.l2 import GRE, Dot1Q, Ether  # type: ignore[import-untyped]
 from scapy.packet import Raw  # type: ignore[import-untyped]
 from scapy.utils import wrpcap  # type: ignore[import-untyped]
-from tables import NOON, SECOND, claim, examination, flow, mac, mirror
+from tables import NOON, SECOND, claim, covered, examination, flow, mac, mirror, why
 from typer.testing import CliRunner
 
 import tapsight
@@ -46,16 +46,6 @@ def run(
     folder: Path, flows: list[dict[str, Any]], policy: str = NETWORK + ZONES + NONE, **more: Any
 ) -> Result:
     return judge(examination(flows=flows, **more), Policy.loads(policy, folder=folder))
-
-
-def told(result: Result, check: str) -> tuple[str, int, int]:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return row["verdict"], row["in_scope"], row["judged"]
-
-
-def reason(result: Result, check: str) -> str:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return str(row["reason"])
 
 
 def findings(result: Result, check: str) -> list[dict[str, Any]]:
@@ -133,20 +123,20 @@ def test_traffic_is_national_if_both_ends_are_known_to_be_at_home(
     assert severities(result, "B19") == severities(result, "I1") == ["low"] * abroad
     for check in ("B19", "I1"):
         verdict = "fail" if abroad else "unknown"
-        assert told(result, check) == (verdict, in_scope, 100 if abroad else 0)
+        assert covered(result, check) == (verdict, in_scope, 100 if abroad else 0)
     if in_scope and not abroad:
-        assert reason(result, "B19") == "nothing in scope could be judged; addresses without a country"
+        assert why(result, "B19") == "nothing in scope could be judged; addresses without a country"
     if not in_scope:
-        assert reason(result, "I1") == "no national traffic was seen"
+        assert why(result, "I1") == "no national traffic was seen"
 
 
 def test_without_a_home_nothing_is_known(folder: Path) -> None:
     flows = [flow("20.0.0.1", "20.0.1.1", **GRE_ABROAD)]
     result = run(folder, flows, "[places]\nfiles = ['places.csv']\n[checks.I1]\nallow = []\n")
     for check in ("B19", "I1"):
-        assert told(result, check) == ("unknown", 0, 0)
-        assert reason(result, check) == "needs set `home` in [network]"
-    assert reason(run(folder, flows, NETWORK), "I1") == "needs set `allow` in [checks.I1]"
+        assert covered(result, check) == ("unknown", 0, 0)
+        assert why(result, check) == "needs set `home` in [network]"
+    assert why(run(folder, flows, NETWORK), "I1") == "needs set `allow` in [checks.I1]"
     assert {"B19", "I1"}.isdisjoint(judge(examination(flows=flows), None).verdicts["check"].to_pylist())
 
 
@@ -154,7 +144,7 @@ def test_a_zone_of_the_policy_knows_better_than_files(folder: Path) -> None:
     # A private prefix, and one that the file has abroad.
     zones = '[zones]\nours = { prefixes = ["10.1.0.0/16", "30.7.0.0/16"], country = "NO" }\n'
     flows = [flow("10.1.0.1", "30.7.0.1", **GRE_ABROAD)]
-    assert told(run(folder, flows), "I1")[1] == 0
+    assert covered(run(folder, flows), "I1")[1] == 0
     (finding,) = findings(run(folder, flows, NETWORK + zones + NONE), "B19")
     assert finding["sentence"].startswith(
         "Traffic between 10.1.0.0/24 and 30.7.0.0/24, in NO by a zone of the policy, may have gone"
@@ -303,8 +293,8 @@ def test_the_severity_of_the_policy_is_in_place_of_the_usual_one(folder: Path, c
 def test_a_satellite_hides_a_detour_and_is_named(folder: Path) -> None:
     flows = numbered(connections([590.0, 640.0] * 6), connections(SOON, server="20.0.2.1"))
     result = run(folder, flows)
-    assert told(result, "B19") == ("pass", 960, 480)
-    assert reason(result, "B19") == (
+    assert covered(result, "B19") == ("pass", 960, 480)
+    assert why(result, "B19") == (
         "1 pair of prefixes as far as a satellite; not judged: national traffic of which nothing shows the way"
     )
 
@@ -516,8 +506,8 @@ def test_what_is_agreed_is_not_reported_by_either(folder: Path, allow: str, is_a
     # An agreed way may take longer, too.
     assert severities(result, "B19") == ["high"] * (not is_agreed)
     if is_agreed:
-        assert told(result, "I1") == told(result, "B19") == ("pass", 480, 480)
-        assert reason(result, "B19") == "480 packets went abroad as the policy allows"
+        assert covered(result, "I1") == covered(result, "B19") == ("pass", 480, 480)
+        assert why(result, "B19") == "480 packets went abroad as the policy allows"
 
 
 def test_a_way_over_two_countries_is_agreed_if_both_are(folder: Path) -> None:
@@ -592,13 +582,12 @@ def test_i1_does_not_judge_tunnels_whose_ends_lie_nowhere(folder: Path) -> None:
         flow("20.0.0.1", "10.0.1.1", packets=10),
     ]
     result = run(folder, flows)
-    assert told(result, "I1") == ("pass", 100, 70)
+    assert covered(result, "I1") == ("pass", 100, 70)
     assert (
-        reason(result, "I1")
-        == "not judged: addresses without a country; tunnels of which an end has no country"
+        why(result, "I1") == "not judged: addresses without a country; tunnels of which an end has no country"
     )
     # B19 knows nothing of any of them, but of those in the tunnel not even that.
-    assert told(result, "B19") == ("unknown", 100, 0)
+    assert covered(result, "B19") == ("unknown", 100, 0)
 
 
 # --- Coverage and bounds ----------------------------------------------------------------------------------------------
@@ -615,12 +604,12 @@ def test_traffic_is_judged_by_whatever_tells_of_its_way(folder: Path) -> None:
         flow("20.0.3.1", "10.0.6.1", packets=3),
     ]
     result = run(folder, flows)
-    assert told(result, "B19") == ("pass", 588, 575)
-    assert reason(result, "B19") == (
+    assert covered(result, "B19") == ("pass", 588, 575)
+    assert why(result, "B19") == (
         "not judged: addresses without a country; national traffic of which nothing shows the way"
     )
     demanding = NETWORK + ZONES + "[checks.B19]\nmin_coverage = 0.99\n"
-    assert told(run(folder, flows, demanding), "B19") == ("unknown", 588, 575)
+    assert covered(run(folder, flows, demanding), "B19") == ("unknown", 588, 575)
 
 
 def test_many_prefixes_and_tunnels_make_few_findings(folder: Path) -> None:
@@ -634,14 +623,14 @@ def test_many_prefixes_and_tunnels_make_few_findings(folder: Path) -> None:
         }
         flows.append(flow(f"20.1.{n & 255}.{n >> 8}", f"20.{2 + (n >> 8)}.{n & 255}.1", flow_id=n, **tunnel))
     result = run(folder, flows)
-    assert told(result, "B19") == told(result, "I1") == ("fail", 300_000, 300_000)
+    assert covered(result, "B19") == covered(result, "I1") == ("fail", 300_000, 300_000)
     for check, what in (("B19", "pairs of prefixes"), ("I1", "ways")):
-        assert f"only the first 256 {what} were looked into" in reason(result, check)
+        assert f"only the first 256 {what} were looked into" in why(result, check)
         assert len(findings(result, check)) == 51
     for count, is_all in ((256, True), (257, False)):
         result = run(folder, flows[:count])
         for check in ("B19", "I1"):
-            assert ("only the first 256" not in str(reason(result, check))) == is_all
+            assert ("only the first 256" not in str(why(result, check))) == is_all
             # 50, and one of the others.
             assert len(findings(result, check)) == 51
 
@@ -806,8 +795,8 @@ def test_packets_that_were_built(folder: Path, around: Any, rtt: float, severity
     assert [frame["frame"] for frame in finding["evidence"]] == list(range(1, 25))
     assert "through SE (Sweden)" in finding["sentence"]
     # The datagram is national, and nothing shows its way.
-    assert told(result, "B19") == ("fail", 25, 24)
-    assert told(result, "I1") == ("fail", 25, 25)
+    assert covered(result, "B19") == ("fail", 25, 24)
+    assert covered(result, "I1") == ("fail", 25, 25)
     (finding,) = findings(result, "I1")
     assert finding["packets"] == 24
     assert finding["severity"] == ("low" if around in (in_gre, in_ip) else "medium")
@@ -863,7 +852,7 @@ def test_a_detour_of_the_lab_is_found_as_it_was_made(tmp_path: Path, via: str) -
         mine = [row for row in mine if row["frame"] in labelled(files.outside)]
     if via == "beyond":
         # Half of the answers are soon, and nothing else tells one conversation from another.
-        assert severities(result, "B19") == [] and told(result, "B19")[0] == "pass"
+        assert severities(result, "B19") == [] and covered(result, "B19")[0] == "pass"
         return
     (finding,) = findings(result, "B19")
     assert finding["severity"] == "high"
@@ -940,7 +929,7 @@ def test_any_flows_are_judged(folder: Path, rows: list[dict[str, Any]], allow: s
     result = run(folder, flows, NETWORK + ZONES + f"[checks.I1]\nallow = {allow}\n")
     total = sum(row["packets"] for row in rows)
     for check in ("B19", "I1"):
-        _, in_scope, judged = told(result, check)
+        _, in_scope, judged = covered(result, check)
         assert judged <= in_scope <= total
         for finding in findings(result, check):
             assert 0 < finding["packets"] <= in_scope

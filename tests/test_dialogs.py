@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow.compute as pc
 import pytest
+from tables import verdict
 
 import tapsight
 from tapsight._check import examine_readable, judge, plain_rows
@@ -274,11 +275,6 @@ def test_without_a_list_it_is_not_known_who_may_redirect(tmp_path: Path) -> None
         "1 call redirected, transferred or in place of another, and no `peers` say"
     )
     assert verdict(tapsight.check(write(tmp_path / "u.pcap", begun()), threads=1), "B12")["verdict"] == "pass"
-
-
-def verdict(result: tapsight.Result, check: str) -> dict[str, Any]:
-    (row,) = (row for row in result.verdicts.to_pylist() if row["check"] == check)
-    return dict(row)
 
 
 @pytest.mark.parametrize("policy", [None, LISTED])

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 import sarif_pydantic
 from py_ocsf_models.events.findings.detection_finding import DetectionFinding
-from tables import NOON, SECOND, claim, examination, flow, mirror, sip, tap
+from tables import NOON, SECOND, claim, examination, flow, mirror, sip, tap, verdict
 from typer.testing import CliRunner
 
 import tapsight
@@ -49,10 +49,6 @@ def run(policy: str, **rows: Any) -> Result:
     return judge(examination(**rows), Policy.loads(policy))
 
 
-def verdict(result: Result, check: str = "V1") -> dict[str, Any]:
-    return next(row for row in result.verdicts.to_pylist() if row["check"] == check)
-
-
 def stranger(**other: Any) -> dict[str, Any]:
     return sip("192.0.2.10", "198.51.100.66", **other)
 
@@ -68,8 +64,8 @@ def ids(result: Result) -> list[str]:
 def test_a_finding_that_is_excepted_is_no_failure_and_still_there() -> None:
     flows = [sip("192.0.2.10", "203.0.113.10"), stranger()]
     plain, result = run(PEERS, flows=flows), run(PEERS + excepting(STRANGER), flows=flows)
-    assert (verdict(plain)["verdict"], plain.exit_code) == ("fail", 1)
-    row = verdict(result)
+    assert (verdict(plain, "V1")["verdict"], plain.exit_code) == ("fail", 1)
+    row = verdict(result, "V1")
     assert (row["verdict"], row["findings"], row["coverage"]) == ("pass", 0, 1.0)
     assert row["reason"] == "1 finding excepted: noc@example.net, migration, CHG-1234, until 2026-12-31"
     assert (result.exit_code, result.findings.num_rows) == (0, 0)
@@ -93,14 +89,14 @@ def test_a_finding_that_is_excepted_is_no_failure_and_still_there() -> None:
 def test_others_of_its_check_still_fail() -> None:
     flows = [stranger(), sip("192.0.2.10", "203.0.113.66")]
     result = run(PEERS + excepting(STRANGER), flows=flows)
-    row = verdict(result)
+    row = verdict(result, "V1")
     assert (row["verdict"], row["findings"], result.exit_code) == ("fail", 1, 1)
     assert row["reason"] == "1 finding excepted: noc@example.net, migration, CHG-1234, until 2026-12-31"
 
 
 def test_what_could_hardly_be_judged_does_not_pass_by_an_exception() -> None:
     flows = [stranger(packets=10), sip("198.51.100.1", "198.51.100.2", basis="port", packets=90)]
-    row = verdict(run(PEERS + excepting(STRANGER), flows=flows))
+    row = verdict(run(PEERS + excepting(STRANGER), flows=flows), "V1")
     assert row["verdict"] == "unknown"
     assert row["reason"].startswith("only 10.0 % could be judged, less than the 50 % demanded")
     assert row["reason"].endswith(
@@ -225,7 +221,7 @@ def test_many_of_a_kind_are_each_held_against_the_exception() -> None:
     flows = [sip("192.0.2.10", f"198.51.100.{host}") for host in range(1, 61)]
     flows += [sip("192.0.2.10", f"203.0.113.{host}") for host in range(20, 80)]
     result = run(PEERS + excepting(STRANGER), flows=flows)
-    row = verdict(result)
+    row = verdict(result, "V1")
     assert (row["verdict"], row["findings"]) == ("fail", 60)
     assert row["reason"].startswith("60 findings excepted")
     assert result.exceptions[0]["findings"] == 60
@@ -257,7 +253,7 @@ def test_it_counts_to_the_last_nanosecond_of_its_day_by_the_time_of_the_traffic(
     taps = [tap(first_ts=MIDNIGHT, last_ts=MIDNIGHT + 2 * DAY)]
     result = run(policy, flows=[stranger(first_ts=MIDNIGHT, last_ts=last)], taps=taps)
     assert result.excepted.num_rows == int(counts)
-    row = verdict(result)
+    row = verdict(result, "V1")
     assert row["verdict"] == ("pass" if counts else "fail")
     if not counts:
         (finding,) = plain_rows(result.findings)

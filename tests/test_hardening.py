@@ -16,7 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Dot3, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
-from tables import examination, flow, scope, sentences, told
+from tables import examination, flow, scope, sentences, told, why
 from test_infrastructure import PA, RA, A, S, talk
 
 import tapsight
@@ -33,11 +33,6 @@ from tapsight.policy import Policy
 DEVICE, OTHER, MANAGER = "198.51.100.1", "203.0.113.66", "192.0.2.14"
 NETWORK = 'packs = ["router-hardening"]\n[network]\ninfrastructure = ["198.51.100.0/28", "2001:db8::/64"]\n'
 PACK = [f"M{number}" for number in range(1, 15)]
-
-
-def reason(result: Result, check: str) -> str:
-    (row,) = [row for row in result.verdicts.to_pylist() if row["check"] == check]
-    return str(row["reason"])
 
 
 def of_flows(policy: str, flows: Iterable[dict[str, Any]]) -> Result:
@@ -97,7 +92,7 @@ def test_the_pack_is_whole_and_judges_only_if_asked_for() -> None:
 def test_without_what_it_needs_no_check_passes(check: str, needs: str) -> None:
     result = judge(examination(flows=talk(MANAGER, DEVICE, 22)), Policy.loads('packs = ["router-hardening"]'))
     assert told(result, check)[0] == "unknown"
-    assert needs in reason(result, check)
+    assert needs in why(result, check)
 
 
 @pytest.mark.parametrize("check", PACK)
@@ -263,7 +258,7 @@ def test_m2_does_not_pass_if_captures_cannot_be_read_again(tmp_path: Path) -> No
     seen, policy = examination(flows=talk(MANAGER, DEVICE, 22, **said("ssh"))), Policy.loads(NETWORK)
     result = judge(seen, policy, captures=Captures([Tap("a", (str(pipe),))]))
     assert told(result, "M2") == ("unknown", 20, 20, 0)
-    assert reason(result, "M2") == "captures from a pipe cannot be read a second time: give files"
+    assert why(result, "M2") == "captures from a pipe cannot be read a second time: give files"
     # What fails without them fails.
     seen = examination(flows=talk(MANAGER, DEVICE, 23, **said("telnet")))
     assert told(judge(seen, policy, captures=Captures([Tap("a", (str(pipe),))])), "M2")[0] == "fail"
@@ -313,7 +308,7 @@ def test_m4_is_what_b17_found(tmp_path: Path) -> None:
     routed = ether(IP(src=OTHER, dst=DEVICE, options=options), UDP(sport=5, dport=6))
     result = of_packets(tmp_path, "", routed)
     assert told(result, "M4")[0] == "fail"
-    assert reason(result, "M4") == "B17: 1 found"
+    assert why(result, "M4") == "B17: 1 found"
     assert sentences(result, "M4") == []
     assert told(of_packets(tmp_path, "", sent(OTHER, DEVICE, UDP(sport=5, dport=6))), "M4")[0] == "pass"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tables import NOON, SECOND, claim, flow, mirror, scope
-from test_checks import findings_of, run, told, verdict
+from tables import NOON, SECOND, claim, covered, flow, mirror, scope, verdict
+from test_checks import findings_of, run
 
 import tapsight
 from tapsight.detectors import DETECTORS
@@ -73,7 +73,7 @@ def test_exports(
 def test_exports_are_unknown_where_too_little_was_judged() -> None:
     scopes = [scope(id_, 100, 10) for id_ in DETECTORS]
     result = run(PACK + "[checks.A3]\nmediation = []\n", scopes=scopes)
-    assert told(result, "I7") == ("unknown", 100, 10)
+    assert covered(result, "I7") == ("unknown", 100, 10)
 
 
 # --- I9 ---------------------------------------------------------------------------------------------------------------
@@ -137,19 +137,19 @@ def test_i9_tells_whose_packets_were_copied(
 
 def test_i9_demands_coverage() -> None:
     scopes = [scope(id_, 100, 95 if id_ == "A5" else 100) for id_ in DETECTORS]
-    assert told(run(PROTECTED, flows=[VICTIM], scopes=scopes), "I9") == ("pass", 100, 95)
+    assert covered(run(PROTECTED, flows=[VICTIM], scopes=scopes), "I9") == ("pass", 100, 95)
     strict = run(PROTECTED + "min_coverage = 0.99\n", flows=[VICTIM], scopes=scopes)
-    assert told(strict, "I9") == ("unknown", 100, 95)
+    assert covered(strict, "I9") == ("unknown", 100, 95)
     assert "95.0 % could be judged, less than the 99 % demanded" in verdict(strict, "I9")["reason"]
     # More than is usual is demanded anyway.
     few = [scope(id_, 100, 100 if id_ == "A7" else 85) for id_ in DETECTORS]
-    assert told(run(PROTECTED, flows=[VICTIM], scopes=few), "I9") == ("unknown", 100, 85)
+    assert covered(run(PROTECTED, flows=[VICTIM], scopes=few), "I9") == ("unknown", 100, 85)
 
 
 def test_i9_counts_tunnels_that_a7_could_not_judge_as_not_judged() -> None:
     def judged(in_scope: int, policy: str = "") -> tuple[str, int, int]:
         scopes = [scope("A7", in_scope, 0) if id_ == "A7" else scope(id_, 1_000, 990) for id_ in DETECTORS]
-        return told(run(PROTECTED + policy, flows=[VICTIM], scopes=scopes), "I9")
+        return covered(run(PROTECTED + policy, flows=[VICTIM], scopes=scopes), "I9")
 
     assert judged(0) == ("pass", 1_000, 990)
     assert judged(5) == ("pass", 1_000, 985)
@@ -224,7 +224,7 @@ def host(ttl: int, last: int | None = None, number: int = 1, **other: Any) -> di
     ],
 )
 def test_i10_judges_hops(flows: list[dict[str, Any]], expected: tuple[str, int, int]) -> None:
-    assert told(run(HOPS, flows=flows), "I10") == expected
+    assert covered(run(HOPS, flows=flows), "I10") == expected
 
 
 def test_i10_says_how_far() -> None:
@@ -273,7 +273,7 @@ def connections(*milliseconds: float) -> list[dict[str, Any]]:
     ],
 )
 def test_i10_judges_times(times: list[float], expected: tuple[str, int, int]) -> None:
-    assert told(run(RTT, flows=connections(*times)), "I10") == expected
+    assert covered(run(RTT, flows=connections(*times)), "I10") == expected
 
 
 def test_i10_says_how_long_and_what_else_there_was() -> None:

@@ -16,7 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from scapy.all import DNS, DNSQR, DNSRR, IP, TCP, UDP, Dot1Q, Ether, Raw, wrpcap
-from tables import examination, flow, sip
+from tables import examination, flow, sip, verdict
 
 import tapsight
 from tapsight._check import judge, plain_rows
@@ -75,11 +75,6 @@ def capture(tmp_path: Path) -> str:
         packet.time = 1_700_000_000 + at
     wrpcap(str(path), packets)
     return str(path)
-
-
-def verdict(result: tapsight.Result, check: str) -> dict[str, Any]:
-    row: dict[str, Any] = next(row for row in result.verdicts.to_pylist() if row["check"] == check)
-    return row
 
 
 def found(result: tapsight.Result, check: str) -> list[dict[str, Any]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tables import flow, scope, sip, tap
-from test_checks import PEERS, findings_of, run, told, verdict
+from tables import covered, flow, scope, sip, tap, verdict
+from test_checks import PEERS, findings_of, run
 
 from tapsight.detectors import DETECTORS
 
@@ -79,7 +79,7 @@ TWO = {"taps": [good(), good("outside")], "flows": [*both_ways(), *both_ways("ou
     ],
 )
 def test_q1_judges_each_tap_and_each_pair(rows: dict[str, Any], expected: tuple[str, int, int]) -> None:
-    assert told(run(PACK, **rows), "Q1") == expected
+    assert covered(run(PACK, **rows), "Q1") == expected
 
 
 def test_q1_says_what_is_wrong() -> None:
@@ -102,12 +102,12 @@ def test_q1_says_what_is_not_known() -> None:
     rows = {"taps": [good(dropped=None)], "flows": both_ways()}
     assert "inside does not say what it dropped" in verdict(run(PACK, **rows), "Q1")["reason"]
     trusted = PACK + "[checks.Q1]\nuntold_drops = true\n"
-    assert told(run(trusted, **rows), "Q1") == ("pass", 1_000, 1_000)
+    assert covered(run(trusted, **rows), "Q1") == ("pass", 1_000, 1_000)
     # One of two taps that fits does not make the other fit.
     part = run(
         PACK, **{**TWO, "taps": [good(), good("outside", dropped=None, frames=10)], "compared": [compared()]}
     )
-    assert told(part, "Q1") == ("unknown", 1_010, 1_000)
+    assert covered(part, "Q1") == ("unknown", 1_010, 1_000)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_limits_of_q1_are_the_policys(option: str, rows: dict[str, Any]) -> None
 
 def test_captures_in_several_files_are_one_tap() -> None:
     files = [good(file="1.pcapng", dropped=1), good(file="2.pcapng", dropped=0)]
-    assert told(run(PACK, taps=files, flows=both_ways()), "Q1") == ("pass", 2_000, 2_000)
+    assert covered(run(PACK, taps=files, flows=both_ways()), "Q1") == ("pass", 2_000, 2_000)
 
 
 # --- Q2 ---------------------------------------------------------------------------------------------------------------

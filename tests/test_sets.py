@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tables import NOON, SECOND, address, claim, examination, flow, rtp, sip, tap
+from tables import NOON, SECOND, address, claim, examination, flow, rtp, sip, tap, verdict
 from typer.testing import CliRunner
 
 import tapsight
@@ -351,10 +351,6 @@ def run(policy: str, flows: list[dict[str, Any]], first: int, last: int, **rows:
     return judge(examination(flows=flows, taps=taps, **rows), Policy.loads(policy))
 
 
-def verdict(result: Result, check: str = "V1") -> dict[str, Any]:
-    return next(row for row in result.verdicts.to_pylist() if row["check"] == check)
-
-
 def signalling(first: int, last: int, dst: str = "203.0.113.10") -> dict[str, Any]:
     return sip("192.0.2.10", dst, first_ts=first, last_ts=last)
 
@@ -379,7 +375,7 @@ FROM_EVE_TO_NOON = (MIDNIGHT - DAY // 2, MIDNIGHT + DAY // 2)
 )
 def test_captures_are_judged_by_what_counted_then(policy: str, first: int, last: int, word: str) -> None:
     result = run(policy, [signalling(first, last)], first, last)
-    assert verdict(result)["verdict"] == word
+    assert verdict(result, "V1")["verdict"] == word
     assert "meanwhile" not in str(plain_rows(result.findings))
 
 
@@ -397,7 +393,7 @@ def test_traffic_of_one_side_of_a_change_is_judged_exactly(
     policy: str, first: int, last: int, word: str
 ) -> None:
     result = run(policy, [signalling(first, last)], *FROM_EVE_TO_NOON)
-    assert verdict(result)["verdict"] == word
+    assert verdict(result, "V1")["verdict"] == word
     assert result.findings.num_rows == int(word == "fail")
     assert "meanwhile" not in str(plain_rows(result.findings))
 
@@ -405,7 +401,7 @@ def test_traffic_of_one_side_of_a_change_is_judged_exactly(
 @pytest.mark.parametrize("policy", [UNTIL_NEW_YEAR, FROM_NEW_YEAR])
 def test_what_goes_on_beyond_an_agreement_fails_and_says_that_some_was_allowed(policy: str) -> None:
     result = run(policy, [signalling(MIDNIGHT - SECOND, MIDNIGHT + SECOND)], *FROM_EVE_TO_NOON)
-    assert verdict(result)["verdict"] == "fail"
+    assert verdict(result, "V1")["verdict"] == "fail"
     (finding,) = plain_rows(result.findings)
     when = "until 2025-12-31 (CHG-1)" if policy == UNTIL_NEW_YEAR else "from 2026-01-01"
     assert finding["sentence"].endswith(
@@ -422,7 +418,7 @@ GAP = (
 def test_what_may_have_paused_meanwhile_is_in_doubt() -> None:
     """Agreed before midnight and after six; signalling from evening to noon, of which nobody knows whether it was there at night."""
     result = run(GAP, [signalling(*FROM_EVE_TO_NOON)], *FROM_EVE_TO_NOON)
-    row = verdict(result)
+    row = verdict(result, "V1")
     assert row["verdict"] == "unknown"
     assert row["reason"].startswith(
         "1 finding in doubt, as the policy changed meanwhile (peers: 203.0.113.10 until 2025-12-31 and "
@@ -432,7 +428,7 @@ def test_what_may_have_paused_meanwhile_is_in_doubt() -> None:
     assert result.exit_code == 0
     # What is sure besides fails, and the doubt is told as well.
     flows = [signalling(*FROM_EVE_TO_NOON), signalling(*FROM_EVE_TO_NOON, dst="198.51.100.1")]
-    row = verdict(run(GAP, flows, *FROM_EVE_TO_NOON))
+    row = verdict(run(GAP, flows, *FROM_EVE_TO_NOON), "V1")
     assert (row["verdict"], row["findings"]) == ("fail", 1)
     assert row["reason"].startswith("1 finding in doubt")
 
@@ -484,10 +480,10 @@ def test_what_changes_too_often_is_judged_by_the_least_and_the_most_of_it() -> N
     span = (MIDNIGHT - DAY, MIDNIGHT + DAY)
     assert len(readings(Policy.loads(policy), *span)) == 2
     # Agreed all of the time; agreed at no time; agreed some of the time.
-    assert verdict(run(policy, [signalling(*span, dst="192.0.2.11")], *span))["verdict"] == "pass"
-    assert verdict(run(policy, [signalling(*span, dst="198.51.100.1")], *span))["verdict"] == "fail"
+    assert verdict(run(policy, [signalling(*span, dst="192.0.2.11")], *span), "V1")["verdict"] == "pass"
+    assert verdict(run(policy, [signalling(*span, dst="198.51.100.1")], *span), "V1")["verdict"] == "fail"
     late = signalling(MIDNIGHT + DAY - SECOND, MIDNIGHT + DAY, dst="203.0.113.1")
-    assert verdict(run(policy, [late], *span))["verdict"] == "unknown"
+    assert verdict(run(policy, [late], *span), "V1")["verdict"] == "unknown"
 
 
 @given(
@@ -503,7 +499,7 @@ def test_no_verdict_is_surer_than_the_packets_allow(times: list[tuple[int, int]]
     )
     policy = f"[sets]\npeers = ['192.0.2.10', {dated}]\n{PAIRS}"
     flows = [signalling(MIDNIGHT + at * SECOND, MIDNIGHT + at * SECOND) for at in packets]
-    row = verdict(run(policy, flows, MIDNIGHT, MIDNIGHT + 10 * SECOND))
+    row = verdict(run(policy, flows, MIDNIGHT, MIDNIGHT + 10 * SECOND), "V1")
     allowed = [any(first <= at < first + long for first, long in times) for at in packets]
     assert row["verdict"] in ({"pass", "unknown"} if all(allowed) else {"fail", "unknown"})
     if len(set(packets)) == 1:
@@ -559,7 +555,7 @@ def test_captures_are_judged_by_a_file_of_their_time(tmp_path: Path) -> None:
         rows = "".join(f"{peer},{until}\n" for peer in peers)
         (tmp_path / "peers.csv").write_text(f"member,until\n{rows}")
         result = tapsight.check(sources, policy=policy)
-        assert verdict(result)["verdict"] == word, until
+        assert verdict(result, "V1")["verdict"] == word, until
         # Of a call, too.
         assert set(result.calls["peers"].to_pylist()) == {word}
     manifest = result.evidence(tmp_path / "evidence")

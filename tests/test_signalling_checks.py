@@ -9,8 +9,8 @@ import pytest
 from messages_lab import ether
 from scapy.layers.inet import IP
 from scapy.utils import wrpcap
-from tables import examination, flow
-from test_checks import findings_of, run, told, verdict
+from tables import covered, examination, flow, verdict
+from test_checks import findings_of, run
 from test_mobile_peers import (
     ECHO,
     INNER,
@@ -114,7 +114,7 @@ def gtpu(src: str = PEER, dst: str = OWN, **other: Any) -> dict[str, Any]:
 def test_s3_passes_listed_nodes_in_both_directions_and_their_own_messages() -> None:
     echo = flow(OWN, PEER, app="gtp-u", basis="signature", packets=2)
     result = run(NODES, flows=[gtpu(), gtpu(OWN, PEER), echo, flow(packets=7)])
-    assert told(result, "S3") == ("pass", 202, 202)
+    assert covered(result, "S3") == ("pass", 202, 202)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_s3_passes_listed_nodes_in_both_directions_and_their_own_messages() -> N
 )
 def test_s3_fails_other_ends(odd: dict[str, Any]) -> None:
     result = run(NODES, flows=[gtpu(), odd])
-    assert told(result, "S3") == ("fail", 200, 200)
+    assert covered(result, "S3") == ("fail", 200, 200)
     (finding,) = findings_of(result)
     assert (finding["check"], finding["packets"], finding["attack"]) == ("S3", 100, ["T1572"])
     assert finding["sentence"] == (
@@ -143,7 +143,7 @@ def test_s3_fails_other_ends(odd: dict[str, Any]) -> None:
 )
 def test_s3_fails_gtp_inside_of_gtp(nested: dict[str, Any]) -> None:
     result = run(NODES, flows=[gtpu(), nested])
-    assert told(result, "S3") == ("fail", 105, 105)
+    assert covered(result, "S3") == ("fail", 105, 105)
     (finding,) = findings_of(result)
     assert "carried GTP inside of GTP-U, 5 packets such as from 10.0.0.1 to 10.0.0.2" in finding["sentence"]
 
@@ -162,7 +162,7 @@ def test_s3_fails_gtp_inside_of_gtp(nested: dict[str, Any]) -> None:
 def test_s3_does_not_judge_what_is_not_shown(
     flows: list[dict[str, Any]], expected: tuple[str, int, int]
 ) -> None:
-    assert told(run(NODES, flows=flows), "S3") == expected
+    assert covered(run(NODES, flows=flows), "S3") == expected
 
 
 def test_s3_without_its_list_is_unknown() -> None:
