@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 O = TypeVar("O", bound=Options)
 
 
-class Part(NamedTuple):
+class Counted(NamedTuple):
     """What counts of another's verdict."""
 
     findings: int
@@ -50,35 +50,35 @@ class Composite(Check[O]):
                 return f"needs set {' and '.join(unsaid)} in [checks.{id_}]"
         return None
 
-    def part(self, verdict: Verdict, seen: Observed, options: O) -> Part:
+    def counts_of(self, verdict: Verdict, seen: Observed, options: O) -> Counted:
         """What counts of the verdict of one of the others."""
         del options
         doubt = verdict.reason if verdict.verdict == "unknown" else verdict.doubt
         if verdict.verdict != "fail":
-            return Part(0, doubt)
+            return Counted(0, doubt)
         if not self.classes:
-            return Part(verdict.findings)
-        return Part(sum(each.detector in self.classes for each in found_by(verdict.check, seen)), doubt)
+            return Counted(verdict.findings)
+        return Counted(sum(each.detector in self.classes for each in found_by(verdict.check, seen)), doubt)
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges by the verdicts of the others."""
         del severity
         verdicts = [seen.verdicts[id_] for id_ in self.of]
-        parts = {each.check: self.part(each, seen, options) for each in verdicts}
-        if failed := [each for each in verdicts if parts[each.check].findings]:
+        counted = {each.check: self.counts_of(each, seen, options) for each in verdicts}
+        if failed := [each for each in verdicts if counted[each.check].findings]:
             # What failed was judged, whatever else was not.
             scope = Scope(
                 max(1, *(each.in_scope for each in failed)), max(1, *(each.judged for each in failed))
             )
-            said = "; ".join(f"{each.check}: {parts[each.check].findings} found" for each in failed)
-            return Judgement(scope, others=sum(part.findings for part in parts.values()), note=said)
+            said = "; ".join(f"{each.check}: {counted[each.check].findings} found" for each in failed)
+            return Judgement(scope, others=sum(each.findings for each in counted.values()), note=said)
         had = [each for each in verdicts if each.in_scope]
         lacking = [each for each in verdicts if each.lack == "policy"]
         if not had:
             first = (lacking or verdicts)[0]
             return Judgement(Scope(), nothing=first.reason or "nothing was seen", lack=first.lack)
-        blind = [each for each in (*lacking, *had) if parts[each.check].doubt]
-        doubt = "; ".join(f"{each.check}: {parts[each.check].doubt}" for each in blind)
+        blind = [each for each in (*lacking, *had) if counted[each.check].doubt]
+        doubt = "; ".join(f"{each.check}: {counted[each.check].doubt}" for each in blind)
         idle = [each.check for each in verdicts if not each.in_scope and each not in lacking]
         note = f"nothing for {listing(idle)} to judge" if idle else None
         return Judgement(self.covered(had), note=note, doubt=doubt or None)

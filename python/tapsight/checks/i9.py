@@ -12,7 +12,7 @@ from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity, within
 from tapsight._text import plural
 from tapsight.checks._base import OFF, Judgement, Observed, Scope
-from tapsight.checks._composite import Composite, Part, found_by
+from tapsight.checks._composite import Composite, Counted, found_by
 from tapsight.checks._tables import ReadOnceError
 from tapsight.claims import Frame
 
@@ -77,13 +77,13 @@ class I9(Composite[I9Options]):
             return Judgement(Scope(), nothing="no packets from or to protected prefixes were seen")
         return super().judge(seen, options, severity)
 
-    def part(self, verdict: Verdict, seen: Observed, options: I9Options) -> Part:
+    def counts_of(self, verdict: Verdict, seen: Observed, options: I9Options) -> Counted:
         """The findings of which it is known that they are of protected prefixes; those of which that is not known leave doubt."""
         if verdict.verdict != "fail":
-            part = super().part(verdict, seen, options)
+            counts = super().counts_of(verdict, seen, options)
             # Tunnels that could not be judged are part of what is covered.
-            counted = verdict.check == "A7" and verdict.doubt is None and verdict.reason != OFF
-            return part._replace(doubt=None) if counted else part
+            is_covered = verdict.check == "A7" and verdict.doubt is None and verdict.reason != OFF
+            return counts._replace(doubt=None) if is_covered else counts
         flows = seen.flows.filter(_is_protected(seen.flows, options))
         open_ = [each for each in found_by(verdict.check, seen) if _may_hold(each, flows)]
         proven = [each for each in open_ if _holds(each, options)]
@@ -99,7 +99,7 @@ class I9(Composite[I9Options]):
         if doubtful:
             doubt = why or "the frames that were kept show none, and they are not all"
             doubt = f"{plural(doubtful, 'finding')} may be of protected prefixes: {doubt}"
-        return Part(len(proven), "; ".join(filter(None, (doubt, verdict.doubt))) or None)
+        return Counted(len(proven), "; ".join(filter(None, (doubt, verdict.doubt))) or None)
 
     def covered(self, had: Sequence[Verdict]) -> Scope:
         """What A1 and A5 could judge, less the tunnels that A7 could not."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tapsight._options import Options
 from tapsight.checks._base import Observed
-from tapsight.checks._composite import Composite, Part
+from tapsight.checks._composite import Composite, Counted
 
 if TYPE_CHECKING:
     from tapsight._check import Verdict
@@ -49,7 +49,7 @@ class S2(Composite[Options]):
     classes = frozenset({"B20.category-1"})
     lists = {"B20": ("own",)}  # noqa: RUF012 - as the class that it is of has it
 
-    def part(self, verdict: Verdict, seen: Observed, options: Options) -> Part:
+    def counts_of(self, verdict: Verdict, seen: Observed, options: Options) -> Counted:
         """What B20 says of category 1: who is a peer does not matter to it, only what is the network's own."""
-        part = super().part(verdict, seen, options)
-        return part._replace(doubt=None) if verdict.doubt else part
+        counts = super().counts_of(verdict, seen, options)
+        return counts._replace(doubt=None) if verdict.doubt else counts
