@@ -6,8 +6,8 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._options import Options, Pair, Severity
-from tapsight._text import address_text, listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
+from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
+from tapsight.checks._exchanges import exchanges
 
 
 class V1Options(Options):
@@ -61,29 +61,21 @@ class V1(Check[V1Options]):
         judged = flows.with_columns(agreed=fits).filter(
             ~guessed & flows["src"].is_not_null() & flows["dst"].is_not_null()
         )
-        violations = judged.filter(~pl.col("agreed")).with_columns(*ordered_ends("src", "dst"))
+        violations = judged.filter(~pl.col("agreed"))
         scope = Scope(
             packets(flows),
             packets(judged),
             "only the port says that it is signalling" if guessed.any() else None,
         )
-        findings = []
-        for row in group(violations, ["end_a", "end_b"]):
-            ends = f"{address_text(row['end_a'])} and {address_text(row['end_b'])}"
-            findings.append(
-                self.finding(
-                    row,
-                    scope,
-                    severity,
-                    identity=(row["end_a"], row["end_b"]),
-                    sentence=(
-                        f"{ends} exchanged {plural(row['packets'], 'packet')} of call set-up ({listing(row['apps'])}), "
-                        f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), "
-                        f"but the policy knows no agreement between them."
-                    ),
-                )
-            )
-        return Judgement(scope, tuple(findings), nothing="no voice signalling was seen")
+        findings = exchanges(
+            self,
+            violations,
+            scope,
+            severity,
+            what="call set-up",
+            wrong="but the policy knows no agreement between them",
+        )
+        return Judgement(scope, findings, nothing="no voice signalling was seen")
 
 
 def agreed(frame: pl.DataFrame, options: V1Options) -> tuple[pl.Series, pl.Series]:

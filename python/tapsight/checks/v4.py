@@ -6,10 +6,10 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._options import Options, Prefixes, Severity, Taps
-from tapsight._text import listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
+from tapsight._text import plural
+from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
+from tapsight.checks._exchanges import exchanges
 from tapsight.checks._labels import ONLY_PORT, is_proven
-from tapsight.checks._talks import end
 
 ESP = 50
 """IP protocol of the Encapsulating Security Payload (RFC 4303)."""
@@ -89,20 +89,14 @@ class V4(Check[V4Options]):
         sure = is_proven(flows) | flows.select(esp).to_series()
         judged = flows.filter(sure)
         scope = Scope(packets(flows), packets(judged), ONLY_PORT if not sure.all() else None)
-        violations = judged.filter(~pl.col("sealed")).with_columns(*ordered_ends("src", "dst"))
-        findings = tuple(
-            self.finding(
-                row,
-                scope,
-                severity,
-                identity=(row["end_a"], row["end_b"]),
-                sentence=(
-                    f"{end(row['end_a'])} and {end(row['end_b'])} exchanged {plural(row['packets'], 'packet')} of signalling in the clear "
-                    f"({listing(row['apps'])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), "
-                    f"but the policy says that they encrypt it."
-                ),
-            )
-            for row in group(violations, ["end_a", "end_b"])
+        violations = judged.filter(~pl.col("sealed"))
+        findings = exchanges(
+            self,
+            violations,
+            scope,
+            severity,
+            what="signalling in the clear",
+            wrong="but the policy says that they encrypt it",
         )
         unread = packets(judged.filter("in_esp"))
         note = (

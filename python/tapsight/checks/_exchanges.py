@@ -1,0 +1,43 @@
+"""Findings about two addresses, by what they exchanged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from tapsight._text import listing, plural, span_text
+from tapsight.checks._base import Check, Scope, group, ordered_ends
+from tapsight.checks._talks import end
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from tapsight._options import Severity
+    from tapsight.findings import Finding
+
+
+def exchanges(
+    check: Check[Any], flows: pl.DataFrame, scope: Scope, severity: Severity, *, what: str, wrong: str
+) -> tuple[Finding, ...]:
+    """A finding for each two addresses between which flows went that should not have, or not so.
+
+    Args:
+        check: Whose findings they are.
+        flows: Those flows.
+        scope: What was judged.
+        severity: Of the findings.
+        what: What the packets are of, such as ``call set-up``.
+        wrong: What is wrong with it, as the end of a sentence.
+    """
+    return tuple(
+        check.finding(
+            row,
+            scope,
+            severity,
+            identity=(row["end_a"], row["end_b"]),
+            sentence=(
+                f"{end(row['end_a'])} and {end(row['end_b'])} exchanged {plural(row['packets'], 'packet')} of {what} "
+                f"({listing(row['apps'])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), {wrong}."
+            ),
+        )
+        for row in group(flows.with_columns(*ordered_ends("src", "dst")), ["end_a", "end_b"])
+    )
