@@ -12,7 +12,6 @@ from tapsight._expressions import NONE_IF_NULL, Condition, Sets, condition
 from tapsight._options import Options, Severity
 from tapsight._text import address_text, listing, mac_text, plural, span_text
 from tapsight.checks._base import (
-    EVIDENCE,
     TUNNEL,
     Check,
     Judgement,
@@ -23,6 +22,7 @@ from tapsight.checks._base import (
     packets,
 )
 from tapsight.checks._special import SETS
+from tapsight.checks._sums import Sums
 from tapsight.checks._tables import HEARD, About, ReadOnceError, about, doubt_about, table_columns
 
 if TYPE_CHECKING:
@@ -108,28 +108,28 @@ class Rule(Check[O]):
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges each row by its own columns, batch by batch."""
         scope, expect = self.conditions(options, seen.network)
-        sums = _Sums(self.by, about(self.over), sorted(expect.columns.difference(_SAID, self.by)))
+        tally = _Tally(self.by, about(self.over), sorted(expect.columns.difference(_SAID, self.by)))
         try:
             for frame in self._rows(seen, scope.columns | expect.columns):
-                sums.add(frame, scope, expect)
+                tally.add(frame, scope, expect)
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
-        reasons = ["only the port says what it is"] if sums.guessed else []
-        reasons += ["the packets do not tell"] if sums.judged + sums.guessed < sums.in_scope else []
-        total = Scope(sums.in_scope, sums.judged, "; ".join(reasons) or None)
+        reasons = ["only the port says what it is"] if tally.guessed else []
+        reasons += ["the packets do not tell"] if tally.judged + tally.guessed < tally.in_scope else []
+        total = Scope(tally.in_scope, tally.judged, "; ".join(reasons) or None)
         findings = tuple(
             self.finding(
                 row,
                 total,
                 severity,
                 identity=tuple(row[name] for name in self.by),
-                sentence=self.sentence(row, {name: row[name] for name in sums.examples}),
+                sentence=self.sentence(row, {name: row[name] for name in tally.examples}),
             )
-            for row in sums.failed()
+            for row in tally.failed()
         )
         note = (
-            f"of {plural(sums.open, 'packet')} it is not known whether they are in scope"
-            if sums.open
+            f"of {plural(tally.open, 'packet')} it is not known whether they are in scope"
+            if tally.open
             else None
         )
         return Judgement(total, findings, nothing=self.nothing, note=note, doubt=doubt_about(self.over, seen))
@@ -163,7 +163,7 @@ class Rule(Check[O]):
 
 
 @dataclasses.dataclass
-class _Sums:
+class _Tally:
     """What there was, batch by batch."""
 
     by: tuple[str, ...]
@@ -175,7 +175,14 @@ class _Sums:
     guessed: int = 0
     open: int = 0
     """Packets of which it is not known whether they are in scope."""
-    parts: list[pl.DataFrame] = dataclasses.field(default_factory=list)
+    failing: Sums = dataclasses.field(init=False)
+    """What failed, a row a conversation, tap and application of each finding to be."""
+
+    def __post_init__(self) -> None:
+        """Nothing has failed yet."""
+        keys = list(dict.fromkeys([*self.by, "flow_id", "tap", "app"]))
+        others = dict.fromkeys(("src", "dst", *self.examples))
+        self.failing = Sums(keys, [name for name in others if name not in keys])
 
     def add(self, frame: pl.DataFrame, scope: Condition, expect: Condition) -> None:
         """Judges the rows of a frame."""
@@ -194,15 +201,13 @@ class _Sums:
         judged = marked.filter(~pl.col("_guessed"), pl.col("_fits").is_not_null())
         self.judged += packets(judged)
         failed = judged.filter(~pl.col("_fits"))
-        if failed.is_empty():
-            return
-        self.parts.append(self._summed(failed))
-        if len(self.parts) == PARTS:
-            self.parts = [self._summed(pl.concat(self.parts))]
+        if not failed.is_empty():
+            self.failing.add(failed)
 
     def failed(self) -> list[dict[str, Any]]:
         """What did not fit, most packets first."""
-        return group(pl.concat(self.parts), self.by, self.examples) if self.parts else []
+        rows = self.failing.by_batch()
+        return group(rows, self.by, self.examples) if rows is not None else []
 
     def _like_flows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """The frame with the columns of flows that :func:`group` sums up."""
@@ -226,22 +231,6 @@ class _Sums:
             )
             columns["flow_id"] = pl.struct(*ordered_ends("src", "dst"), *sides).hash()
         return frame.with_columns(**columns)
-
-    def _summed(self, failed: pl.DataFrame) -> pl.DataFrame:
-        """What failed, a row a conversation, tap and application of each finding to be."""
-        keys = list(dict.fromkeys([*self.by, "flow_id", "tap", "app"]))
-        others = [name for name in ("src", "dst", *self.examples) if name not in keys]
-        return failed.group_by(keys, maintain_order=True).agg(
-            pl.col("packets").sum(),
-            pl.col("first_ts").min(),
-            pl.col("last_ts").max(),
-            *(pl.col(name).first() for name in dict.fromkeys(others)),
-            pl.col("frames").list.explode(keep_nulls=False, empty_as_null=False).head(EVIDENCE),
-        )
-
-
-PARTS = 64
-"""How many batches may leave something to sum up before it is."""
 
 
 def _whose(row: Mapping[str, Any], by: Sequence[str]) -> str:

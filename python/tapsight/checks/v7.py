@@ -11,7 +11,6 @@ from tapsight._engine import inside
 from tapsight._options import CodePoints, Options, Prefixes, Severity
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import (
-    EVIDENCE,
     TUNNEL,
     Check,
     Judgement,
@@ -22,6 +21,7 @@ from tapsight.checks._base import (
     packets,
 )
 from tapsight.checks._special import GROUPS
+from tapsight.checks._sums import Sums
 from tapsight.checks._tables import ReadOnceError, doubt_about
 from tapsight.checks._talks import end
 
@@ -32,9 +32,6 @@ NAMES = {46: "EF", 44: "VA", 0: "CS0", **{8 * n: f"CS{n}" for n in range(1, 8)}}
     8 * n + 2 * k: f"AF{n}{k}" for n in range(1, 5) for k in range(1, 4)
 }
 """What code points are called: RFC 2474, RFC 2597, RFC 3246, RFC 5865."""
-
-PARTS = 64
-"""How many batches are summed up at a time."""
 
 _STREAM = ["flow_id", "protocol", "src", "dst", "src_port", "dst_port"]
 _READ = ["ts", "frame", "tos", "traffic", "app", "basis", *_STREAM, *TUNNEL]
@@ -168,31 +165,20 @@ def _batches(seen: Observed) -> Iterator[pl.DataFrame]:
 def _summed(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """One row a direction of a conversation, tap, label and code point."""
     keys = ["tap", *_STREAM, "traffic", "app", "basis", "dscp"]
-    parts: list[pl.DataFrame] = []
-
-    def summed(rows: pl.DataFrame) -> pl.DataFrame:
-        return rows.group_by(keys, maintain_order=True).agg(
-            pl.col("packets").sum(),
-            pl.col("first_ts").min(),
-            pl.col("last_ts").max(),
-            pl.col("frames").list.explode(keep_nulls=False, empty_as_null=False).head(EVIDENCE),
-        )
-
+    sums = Sums(keys)
     for frame in frames:
-        rows = frame.select(
-            *keys[:-1],
-            dscp=pl.col("tos") // 4,
-            packets=pl.lit(1, pl.Int64),
-            first_ts=pl.col("ts"),
-            last_ts=pl.col("ts"),
-            frames=pl.concat_list("frame"),
+        sums.add(
+            frame.select(
+                *keys[:-1],
+                dscp=pl.col("tos") // 4,
+                packets=pl.lit(1, pl.Int64),
+                first_ts=pl.col("ts"),
+                last_ts=pl.col("ts"),
+                frames=pl.concat_list("frame"),
+            )
         )
-        parts.append(summed(rows))
-        if len(parts) == PARTS:
-            parts = [summed(pl.concat(parts))]
-    if not parts:
-        return pl.DataFrame(schema=_EMPTY)
-    return summed(pl.concat(parts))
+    found = sums.total()
+    return pl.DataFrame(schema=_EMPTY) if found is None else found
 
 
 _EMPTY: dict[str, Any] = {
