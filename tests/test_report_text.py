@@ -14,6 +14,7 @@ from tables import claim, examination, flow, mirror, scope, tap
 
 from tapsight._check import judge
 from tapsight._text import duration, iso_time, listing, percent, safe, safe_cell
+from tapsight.checks._needs import Need
 from tapsight.checks.v1 import V1
 from tapsight.detectors import DETECTORS
 from tapsight.policy import Policy
@@ -170,7 +171,8 @@ def test_what_is_missing_goes_by_what_is_known_of_it_and_not_by_its_words(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     policy = Policy.loads("[checks.C2]\nenabled = false\n")
-    monkeypatch.setattr(V1, "missing", classmethod(lambda *_: "nobody says who may talk to whom"))
+    unsaid = (Need("nobody's table", ("who may talk to whom",)),)
+    monkeypatch.setattr(V1, "missing", classmethod(lambda *_: unsaid))
     result = judge(
         examination(scopes=[scope("A1", 10, 0, "no luck"), scope("B1", 0, 0, "needs set taps")]), policy
     )

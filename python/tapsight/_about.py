@@ -6,7 +6,6 @@ import ast
 import dataclasses
 import functools
 import inspect
-import re
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -15,6 +14,7 @@ from tapsight._options import did_you_mean
 from tapsight._text import documentation
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Pack
+from tapsight.checks._needs import Need
 from tapsight.checks._own import NAME
 from tapsight.detectors import DETECTORS, Detector
 
@@ -68,28 +68,6 @@ def about(id_: str, checks: Mapping[str, type[Check[Any]]] = CHECKS) -> About | 
     return About(family, found.title, "check", is_own=family not in CHECKS, pack=found.pack, thing=found)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Need:
-    """What a policy has to say so that a check can judge."""
-
-    table: str
-    """Where: ``checks.V1``, or ``network``."""
-    names: tuple[str, ...]
-    """The keys there."""
-    one_suffices: bool = False
-    """Whether one of them is enough; else it takes all."""
-
-    def __str__(self) -> str:
-        """As people read it."""
-        return (" or " if self.one_suffices else " and ").join(
-            f"`{name}`" for name in self.names
-        ) + f" in [{self.table}]"
-
-
-_NEED = re.compile(r"((?:`\w+`(?: or | and )?)+) in \[([\w.]+)\]")
-"""How checks say what they need: see ``Check.missing``."""
-
-
 def needs(check: type[Check[Any]]) -> list[Need]:
     """What a policy that says nothing has to say so that this check can judge."""
     from tapsight.policy import Network
@@ -102,12 +80,8 @@ def needs(check: type[Check[Any]]) -> list[Need]:
         return options_of(id_).model_construct(**table) if table else None
 
     # Some say what else they need once the first is there.
-    while text := check.missing_under(said, Network.model_construct(**given.get("network", {}))):
-        new = [
-            Need(table, tuple(re.findall(r"`(\w+)`", names)), " or " in names)
-            for names, table in _NEED.findall(text)
-        ]
-        new = [need for need in new if need not in found]
+    while unsaid := check.missing_under(said, Network.model_construct(**given.get("network", {}))):
+        new = [need for need in unsaid if need not in found]
         if not new:
             break
         found += new

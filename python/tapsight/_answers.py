@@ -117,7 +117,7 @@ def agreed(
         if id_ not in mine or mine[id_].lack == "policy"
     ]
     if unsaid:
-        needs = " and ".join((each or "").removeprefix("needs set ") for each in unsaid)
+        needs = " and ".join(", ".join(map(str, each)) for each in unsaid)
         open_.append(f"nothing says what was agreed: it takes {needs}")
     if heard:
         open_ += [

@@ -195,12 +195,7 @@ def _paths(seen: Observed, streams: pl.DataFrame, options: Any) -> pl.DataFrame:
     from tapsight.checks.v2 import V2, where
 
     empty = {"tap": pl.String, "call": pl.UInt64, "path": pl.String}
-    if (
-        options is None
-        or not options.enabled
-        or V2.missing(options, seen.network) is not None
-        or streams.is_empty()
-    ):
+    if options is None or not options.enabled or V2.missing(options, seen.network) or streams.is_empty():
         return pl.DataFrame(schema=empty)
     place = where(seen, streams, options)
     word = pl.when(place.fits).then(pl.lit(0)).when(place.hidden).then(pl.lit(1)).otherwise(pl.lit(2))

@@ -39,6 +39,7 @@ from tapsight._text import iso_time, percent, plural, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import OFF, Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
 from tapsight.checks._custom import Custom, custom_check
+from tapsight.checks._needs import needs_text
 from tapsight.checks._tables import Captures
 from tapsight.checks.i6 import authorised, is_session
 from tapsight.claims import Claim, read_claims
@@ -832,7 +833,7 @@ def in_force_under(
         checks = {
             id_: each
             for id_, each in CHECKS.items()
-            if each.pack is None and each.missing_under(lambda _: None, network) is None
+            if each.pack is None and not each.missing_under(lambda _: None, network)
         }
     for each in further:
         if each.id in {*checks, *CHECKS, *DETECTORS}:
@@ -884,8 +885,8 @@ def _judge_check(
     if not options.enabled:
         # What it would have judged keeps the questions open that it answers.
         judgement = Judgement(check_.judge(seen, options, severity).scope if check_.asks else Scope())
-    elif missing is not None:
-        judgement = Judgement(Scope(), nothing=missing, lack="policy")
+    elif missing:
+        judgement = Judgement(Scope(), nothing=needs_text(missing), lack="policy")
     else:
         judgement = check_.judge(seen, options, severity)
     if check_.hears and not seen.heard.is_whole:

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tapsight._about import PACKS, Need, about, in_pack, meanings_of, needs, options_of
+from tapsight._about import PACKS, about, in_pack, meanings_of, needs, options_of
 from tapsight._exceptions import SOON, in_days
 from tapsight._options import did_you_mean
 from tapsight._text import address_text, listing, plural
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Pack
+from tapsight.checks._needs import Need, needs_text
 from tapsight.checks._own import NAME, OwnOptions
 from tapsight.detectors import DETECTORS
 from tapsight.policy import Checks, Network, PlaceFiles, Policy, Zone
@@ -66,6 +67,8 @@ class Standing:
     """``judges``, ``off``, what it needs, or the pack that it comes with."""
     said: str
     """What the policy says of it."""
+    needs: tuple[Need, ...] = ()
+    """What it needs, if that is why it does not judge."""
 
 
 def standings(policy: Policy) -> list[Standing]:
@@ -77,11 +80,13 @@ def standings(policy: Policy) -> list[Standing]:
         known = about(id_, in_force)
         assert known is not None  # noqa: S101 - it is one of these
         options = policy.options(id_)
-        missing = check.missing_under(policy.options, policy.network) if check is not None else None
-        state = "off" if options is not None and not options.enabled else missing or "judges"
+        missing = check.missing_under(policy.options, policy.network) if check is not None else ()
+        is_off = options is not None and not options.enabled
+        unmet = () if is_off else missing
+        state = "off" if is_off else needs_text(unmet) if unmet else "judges"
         if known.kind == "check" and check is None:
             state = f'{NOT_ASKED_FOR}: packs = ["{known.pack}"]'
-        rows.append(Standing(id_, known.title, state, _said(options)))
+        rows.append(Standing(id_, known.title, state, _said(options), unmet))
     return rows
 
 
@@ -453,6 +458,6 @@ def summary(policy: Policy) -> str:
     """How many checks judge, and what others need, in a line."""
     rows = standings(policy)
     judging = [row.check for row in rows if row.state == "judges"]
-    others = [row.check for row in rows if row.state.startswith("needs")]
+    others = [row.check for row in rows if row.needs]
     text = f"{plural(len(judging), 'check')} and detectors judge"
     return text + (f"; {listing(others, 8)} need more" if others else "")

@@ -12,6 +12,7 @@ from tapsight._engine import stage_schema
 from tapsight._explain import explanation
 from tapsight._options import Options, Severity
 from tapsight._text import plural
+from tapsight.checks._needs import Need
 from tapsight.checks._tables import Captures
 from tapsight.claims import Claim, Frame, Tunnel
 from tapsight.findings import Finding
@@ -326,16 +327,15 @@ class Check(ABC, Generic[O]):
         return explanation(cls, cls.id, cls.title)
 
     @classmethod
-    def missing(cls, options: Options | None, network: Network) -> str | None:
-        """What the policy does not say and the check has to know; ``None`` if it says all."""
+    def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
+        """What the policy does not say and the check has to know; empty if it says all. What else it takes may come up when this is said."""
         if cls.needs and (options is None or all(getattr(options, name) is None for name in cls.needs)):
-            names = " or ".join(f"`{name}`" for name in cls.needs)
-            return f"needs set {names} in [checks.{cls.id}]"
-        unsaid = [name for name in cls.network_needs if not getattr(network, name)]
-        return f"needs set {' and '.join(f'`{name}`' for name in unsaid)} in [network]" if unsaid else None
+            return (Need(f"checks.{cls.id}", cls.needs, one_suffices=True),)
+        unsaid = tuple(name for name in cls.network_needs if not getattr(network, name))
+        return (Need("network", unsaid),) if unsaid else ()
 
     @classmethod
-    def missing_under(cls, said: Said, network: Network) -> str | None:
+    def missing_under(cls, said: Said, network: Network) -> tuple[Need, ...]:
         """:meth:`missing`, by what the policy says of each check and detector."""
         return cls.missing(said(cls.id), network)
 

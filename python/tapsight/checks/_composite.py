@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, TypeVar
 from tapsight._options import Options, Severity
 from tapsight._text import listing
 from tapsight.checks._base import Check, Judgement, Observed, Said, Scope
+from tapsight.checks._needs import Need
 
 if TYPE_CHECKING:
     from tapsight._check import Verdict
@@ -40,15 +41,15 @@ class Composite(Check[O]):
     """What a policy has to say under [checks] of others, by their ids: it is their lists that this goes by."""
 
     @classmethod
-    def missing_under(cls, said: Said, network: Network) -> str | None:
+    def missing_under(cls, said: Said, network: Network) -> tuple[Need, ...]:
         """What the policy does not say, of this check or of those that it rests on."""
         if own := super().missing_under(said, network):
             return own
         for id_, names in cls.lists.items():
             options = said(id_)
-            if unsaid := [f"`{name}`" for name in names if getattr(options, name, None) is None]:
-                return f"needs set {' and '.join(unsaid)} in [checks.{id_}]"
-        return None
+            if unsaid := tuple(name for name in names if getattr(options, name, None) is None):
+                return (Need(f"checks.{id_}", unsaid),)
+        return ()
 
     def counts_of(self, verdict: Verdict, seen: Observed, options: O) -> Counted:
         """What counts of the verdict of one of the others."""

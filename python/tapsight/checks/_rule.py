@@ -21,6 +21,7 @@ from tapsight.checks._base import (
     ordered_ends,
     packets,
 )
+from tapsight.checks._needs import Need
 from tapsight.checks._special import SETS
 from tapsight.checks._sums import Sums
 from tapsight.checks._tables import HEARD, About, ReadOnceError, about, doubt_about, table_columns
@@ -94,16 +95,14 @@ class Rule(Check[O]):
         return condition(text, table_columns(cls.over), cls.sets(options, network))
 
     @classmethod
-    def missing(cls, options: Options | None, network: Network) -> str | None:
+    def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
         """What the policy does not say and the conditions use."""
         needs = set().union(*(each.needs for each in cls.conditions(options, network)))
         of_network = sorted(name for name in needs if name in _KNOWN_OF_NETWORK)
         of_options = sorted(needs.difference(of_network))
-        where = [(of_options, f"[checks.{cls.id}]"), (of_network, "[network]")]
-        said = [
-            f"{' and '.join(f'`{name}`' for name in names)} in {table}" for names, table in where if names
-        ]
-        return f"needs set {', '.join(said)}" if said else super().missing(options, network)
+        where = [(f"checks.{cls.id}", of_options), ("network", of_network)]
+        unsaid = tuple(Need(table, tuple(names)) for table, names in where if names)
+        return unsaid or super().missing(options, network)
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges each row by its own columns, batch by batch."""

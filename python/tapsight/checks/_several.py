@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tapsight._options import Options, Severity
 from tapsight.checks._base import Check, Judgement, Observed, Scope
+from tapsight.checks._needs import Need
 from tapsight.checks._rule import ENDS, Rule
 
 if TYPE_CHECKING:
@@ -65,10 +66,10 @@ class Several(Check[O]):
         ]
 
     @classmethod
-    def missing(cls, options: Options | None, network: Network) -> str | None:
-        """What the policy does not say and any of the rules has to know."""
-        said = (each.missing(options, network) for each in cls.rules())
-        return next((each for each in said if each is not None), None)
+    def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
+        """What the policy does not say and the first of the rules has to know that lacks anything."""
+        unsaid = (each.missing(options, network) for each in cls.rules())
+        return next(filter(None, unsaid), ())
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges by each rule; how much could be judged is what that could which could least."""

@@ -21,6 +21,7 @@ from tapsight.checks._dialogs import (
     summed,
     texts,
 )
+from tapsight.checks._needs import Need
 
 if TYPE_CHECKING:
     from tapsight.policy import Network
@@ -102,10 +103,10 @@ class V10(Check[V10Options]):
     pack = "carrier-voice"
 
     @classmethod
-    def missing(cls, options: Options | None, network: Network) -> str | None:
+    def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
         """What the policy does not say: both which numbers, and who may be handed them."""
         if isinstance(options, V10Options) and options.peers is None:
-            return f"needs set `peers` in [checks.{cls.id}]"
+            return (Need(f"checks.{cls.id}", ("peers",)),)
         return super().missing(options, network)
 
     def judge(self, seen: Observed, options: V10Options, severity: Severity) -> Judgement:
