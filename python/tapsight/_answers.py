@@ -13,8 +13,11 @@ from tapsight._text import percent, plural
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from tapsight._check import Verdict
+    from tapsight._exceptions import Excepting
+    from tapsight._judging import Verdict
     from tapsight.checks._base import Lack, Observed
+    from tapsight.detectors import Question
+    from tapsight.findings import Finding
 
 AnswerWord = Literal["yes", "no", "no sign", "cannot tell"]
 Subject = Literal["copied", "diverted", "agreed"]
@@ -47,6 +50,70 @@ class Answer:
     def tone(self) -> Tone:
         """Whether that is what one hopes for."""
         return _TONES.get((self.about, self.answer), "open")
+
+
+# --- Was traffic copied, was it diverted? ------------------------------------------------------------------------------
+
+QUESTIONS: dict[Question, tuple[str, frozenset[str], str]] = {
+    "copied": ("Was traffic copied?", frozenset({"copy"}), "copies"),
+    "diverted": ("Was traffic diverted?", frozenset({"diversion", "injection"}), "diversions"),
+}
+"""The questions, with the kinds of findings that answer them with yes."""
+
+
+def happened(
+    question: Question,
+    verdicts: list[Verdict],
+    demanded: Mapping[str, float],
+    findings: list[Finding],
+    problems: Sequence[str],
+    excepting: Excepting,
+) -> Answer:
+    """The answer that the verdicts of detectors and checks allow, with the coverage that is demanded of each.
+
+    What is excepted has happened all the same: the answer is still yes, and says who answers for it.
+    """
+    text, kinds, what = QUESTIONS[question]
+    signs = [each for each in findings if each.kind in kinds or (question == "copied" and each.check == "I6")]
+    # What is odd only, proves nothing.
+    proof = [each for each in signs if each.severity not in {"info", "low"}]
+    asked = [each for each in verdicts if _is_asked(each, question)]
+    # One that failed for another question may still have seen too little for this one.
+    blind = [
+        each for each in asked if each.verdict == "unknown" or (each.coverage or 0) < demanded[each.check]
+    ]
+    if proof:
+        most = max(each.packets for each in proof)
+        because = f"{plural(len(proof), 'finding')}, the largest of {plural(most, 'packet')}"
+        because = "; ".join(filter(None, [because, excepting.note(proof)]))
+        return Answer(question, text, "yes", because)
+    if problems or blind or not asked:
+        reasons = [f"{each.check}: {_briefly(each.reason)}" for each in blind]
+        reasons += [f"{plural(len(problems), 'capture')} could not be read"] if problems else []
+        return Answer(question, text, "cannot tell", "; ".join(reasons))
+    odd = f"; {plural(len(signs), 'finding')} of low severity" if signs else ""
+    least = min(asked, key=lambda each: each.coverage or 0)
+    share = percent(least.judged, least.in_scope)
+    because = f"no {what} among the packets that could be judged, {share} of those in scope{odd}"
+    return Answer(question, text, "no sign", because)
+
+
+def _is_asked(verdict: Verdict, question: Question) -> bool:
+    """Whether a question cannot be answered with no while this one could not judge.
+
+    Checks of calls are asked where there is something of that kind: where nobody speaks, nothing is missing.
+    """
+    from tapsight.checks import CHECKS
+    from tapsight.detectors import DETECTORS
+
+    if verdict.check in DETECTORS:
+        detector = DETECTORS[verdict.check]
+        return question in detector.asks and not (detector.optional and verdict.in_scope == 0)
+    return verdict.check in CHECKS and question in CHECKS[verdict.check].asks and verdict.in_scope > 0
+
+
+def _briefly(reason: str | None) -> str:
+    return (reason or "").partition("; ")[0] or "too little could be judged"
 
 
 # --- Did voice travel as agreed? --------------------------------------------------------------------------------------

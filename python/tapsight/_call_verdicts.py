@@ -10,7 +10,7 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import polars as pl
 
-    from tapsight._check import Verdict
+    from tapsight._judging import Verdict
     from tapsight.checks._base import Observed
     from tapsight.claims import Claim
     from tapsight.findings import Finding

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-    from tapsight._check import Verdict
+    from tapsight._judging import Verdict
     from tapsight.checks._borders import Borders, Crossing
     from tapsight.checks._paths import Changes
     from tapsight.detectors import Question

@@ -11,7 +11,7 @@ from tapsight.checks._base import Check, Judgement, Observed, Said, Scope
 from tapsight.checks._needs import Need
 
 if TYPE_CHECKING:
-    from tapsight._check import Verdict
+    from tapsight._judging import Verdict
     from tapsight.findings import Finding
     from tapsight.policy import Network
 

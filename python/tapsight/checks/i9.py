@@ -17,7 +17,7 @@ from tapsight.checks._tables import ReadOnceError
 from tapsight.claims import Frame
 
 if TYPE_CHECKING:
-    from tapsight._check import Verdict
+    from tapsight._judging import Verdict
     from tapsight.findings import Finding
 
 

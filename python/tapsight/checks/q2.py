@@ -11,7 +11,7 @@ from tapsight._text import percent, plural
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 
 if TYPE_CHECKING:
-    from tapsight._check import Verdict
+    from tapsight._judging import Verdict
     from tapsight.findings import Finding
 
 

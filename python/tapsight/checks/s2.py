@@ -9,7 +9,7 @@ from tapsight.checks._base import Observed
 from tapsight.checks._composite import Composite, Counted
 
 if TYPE_CHECKING:
-    from tapsight._check import Verdict
+    from tapsight._judging import Verdict
 
 
 class S2(Composite[Options]):
