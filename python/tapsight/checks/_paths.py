@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import polars as pl
 
@@ -91,6 +92,12 @@ class Change:
     def prefix_text(self) -> str:
         """The prefix as people write it."""
         return prefix_text(self.prefix)
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """What a finding about it is made of: see :meth:`tapsight.checks._base.Check.finding`."""
+        names = ("packets", "flows", "last_ts", "evidence")
+        return {"first_ts": self.ts, **{name: getattr(self, name) for name in names}}
 
     def together(self, others: Iterable[Change]) -> Change | None:
         """One of the others that is of the same prefix at the same time, on whatever tap."""

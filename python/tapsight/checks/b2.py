@@ -6,7 +6,6 @@ from tapsight._options import Options, Severity
 from tapsight._text import mac_text, plural, time_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._paths import Change
-from tapsight.findings import Finding
 
 
 class B2(Check[Options]):
@@ -41,6 +40,7 @@ class B2(Check[Options]):
     def judge(self, seen: Observed, options: Options, severity: Severity) -> Judgement:
         """Judges each prefix by the TTLs of its hosts."""
         changes = seen.hop_changes
+        scope = Scope(changes.in_scope, changes.judged, "prefixes with too few hosts or packets")
         findings = []
         for change in changes.all:
             owner = change.together(seen.owner_changes.all)
@@ -49,24 +49,16 @@ class B2(Check[Options]):
             if owner is not None and isinstance(owner.after, bytes):
                 more = f" Since then, {mac_text(owner.after)} brings its packets."
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
+                self.finding(
+                    change.row,
+                    scope,
+                    worse,
                     kind="diversion",
-                    severity=worse,
                     identity=(change.tap, change.prefix, change.before, change.after),
-                    packets=change.packets,
-                    in_scope=changes.in_scope,
-                    judged=changes.judged,
-                    first_ts=change.ts,
-                    last_ts=change.last_ts,
-                    flows=change.flows,
-                    evidence=change.evidence,
                     sentence=f"{plural(change.hosts, 'host')} of {change.prefix_text} became {_words(change)}, at {time_text(change.ts)} (on "
                     f"{change.tap}), for {plural(change.packets, 'packet')} since.{more}",
                 )
             )
-        scope = Scope(changes.in_scope, changes.judged, "prefixes with too few hosts or packets")
         return Judgement(
             scope, tuple(findings), nothing="no packets of remote hosts were seen", note=changes.note
         )

@@ -6,7 +6,6 @@ from tapsight._options import Options, Severity
 from tapsight._text import duration, mac_text, plural, time_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._paths import Change
-from tapsight.findings import Finding
 
 NANOSECONDS_A_KILOMETRE = 10_000
 """Light in fibre takes about 5 microseconds a kilometre, and goes there and back."""
@@ -44,29 +43,22 @@ class B3(Check[Options]):
     def judge(self, seen: Observed, options: Options, severity: Severity) -> Judgement:
         """Judges each prefix by its servers' answers to SYN."""
         changes = seen.rtt_changes
+        scope = Scope(changes.in_scope, changes.judged, "prefixes with too few connections")
         findings = []
         for change in changes.all:
             hops, owner = change.together(seen.hop_changes.all), change.together(seen.owner_changes.all)
             both = (hops or owner) is not None
             worse: Severity = "high" if both and options.severity is None else severity
             findings.append(
-                Finding(
-                    detector=None,
-                    check=self.id,
+                self.finding(
+                    change.row,
+                    scope,
+                    worse,
                     kind="diversion",
-                    severity=worse,
                     identity=(change.tap, change.prefix),
-                    packets=change.packets,
-                    in_scope=changes.in_scope,
-                    judged=changes.judged,
-                    first_ts=change.ts,
-                    last_ts=change.last_ts,
-                    flows=change.flows,
-                    evidence=change.evidence,
                     sentence=_sentence(change, hops, owner),
                 )
             )
-        scope = Scope(changes.in_scope, changes.judged, "prefixes with too few connections")
         return Judgement(
             scope, tuple(findings), nothing="no connections were seen to begin", note=changes.note
         )

@@ -72,19 +72,12 @@ class B4(Check[Options]):
         )
 
     def _finding(self, change: Change, scope: Scope, severity: Severity, sentence: str) -> Finding:
-        return Finding(
-            detector=None,
-            check=self.id,
+        return self.finding(
+            change.row,
+            scope,
+            severity,
             kind="diversion",
-            severity=severity,
             identity=(change.tap, change.vlan, change.prefix, change.before, change.after),
-            packets=change.packets,
-            in_scope=scope.in_scope,
-            judged=scope.judged,
-            first_ts=change.ts,
-            last_ts=change.last_ts,
-            flows=change.flows,
-            evidence=change.evidence,
             sentence=sentence,
         )
 
