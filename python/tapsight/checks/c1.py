@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from tapsight._engine import inside
 from tapsight._options import Options, Severity
-from tapsight._text import listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
-from tapsight.checks._talks import end
-from tapsight.checks.i5 import Allowed, are_listed, tunnels_in
-from tapsight.claims import Tunnel
+from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
+from tapsight.checks.i5 import Allowed, are_listed, tunnels_in, unlisted_tunnels
 
 
 class C1Options(Options):
@@ -65,23 +62,7 @@ class C1(Check[C1Options]):
         judged = tunnels.filter(~tunnels["guessed"])
         scope = Scope(packets(tunnels), packets(judged), "only the port says that it is a tunnel")
         violations = judged.filter(~are_listed(judged, options.allow or []))
-        findings = []
-        for row in group(
-            violations.with_columns(*ordered_ends("near", "far")), ["name", "end_a", "end_b", "tunnel_id"]
-        ):
-            tunnel = Tunnel(row["name"], row["end_a"], row["end_b"], row["tunnel_id"])
-            findings.append(
-                self.finding(
-                    row,
-                    scope,
-                    severity,
-                    identity=(tunnel.encap, tunnel.src, tunnel.dst, tunnel.id),
-                    sentence=(
-                        f"A {tunnel} between {end(tunnel.src)} and {end(tunnel.dst)}, of which one is a device of the network, carried "
-                        f"{plural(row['packets'], 'packet')}, {span_text(row['first_ts'], row['last_ts'])} (on "
-                        f"{listing(row['taps'])}); the policy does not list it."
-                    ),
-                    tunnel=tunnel,
-                )
-            )
-        return Judgement(scope, tuple(findings), nothing="no tunnels of infrastructure were seen")
+        findings = unlisted_tunnels(
+            self, violations, scope, severity, of_ends=", of which one is a device of the network,"
+        )
+        return Judgement(scope, findings, nothing="no tunnels of infrastructure were seen")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from tapsight._engine import inside
 from tapsight._options import Options, Pair, Severity, TunnelId
-from tapsight._text import address_text, listing, plural, span_text
+from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, ordered_ends, packets
+from tapsight.checks._talks import end
 from tapsight.claims import Tunnel
+from tapsight.findings import Finding
 
 OPAQUE_PROTOCOLS = {50: "esp", 51: "ah", 115: "l2tp"}
 """Tunnels that the engine does not look into, by IP protocol (IANA, Assigned Internet Protocol Numbers)."""
@@ -83,35 +86,14 @@ class I5(Check[I5Options]):
         guessed = packets(tunnels.filter("guessed"))
         tunnels = tunnels.filter(~pl.col("guessed"))
         listed = are_listed(tunnels, options.allow or [])
-        violations = tunnels.filter(~listed).with_columns(*ordered_ends("near", "far"))
         total = packets(seen.flows)
         headers = seen.scopes.get("A2", Scope())
         unread = min(headers.in_scope - headers.judged, total - guessed)
         reasons = [headers.reason or "headers that could not be read"] if unread else []
         reasons += ["only the port says that it is a tunnel"] if guessed else []
         scope = Scope(total, total - guessed - unread, "; ".join(reasons) or None)
-        findings = []
-        for row in group(violations, ["name", "end_a", "end_b", "tunnel_id"]):
-            tunnel = Tunnel(row["name"], row["end_a"], row["end_b"], row["tunnel_id"])
-            ends = [
-                address_text(end) if end is not None else "an unknown address"
-                for end in (tunnel.src, tunnel.dst)
-            ]
-            findings.append(
-                self.finding(
-                    row,
-                    scope,
-                    severity,
-                    identity=(tunnel.encap, tunnel.src, tunnel.dst, tunnel.id),
-                    sentence=(
-                        f"A {tunnel} between {ends[0]} and {ends[1]} carried {plural(row['packets'], 'packet')}, "
-                        f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}); "
-                        f"the policy does not list it."
-                    ),
-                    tunnel=tunnel,
-                )
-            )
-        return Judgement(scope, tuple(findings), nothing="no packets were seen")
+        findings = unlisted_tunnels(self, tunnels.filter(~listed), scope, severity)
+        return Judgement(scope, findings, nothing="no packets were seen")
 
 
 def tunnels_in(flows: pl.DataFrame) -> pl.DataFrame:
@@ -125,6 +107,31 @@ def tunnels_in(flows: pl.DataFrame) -> pl.DataFrame:
         near=pl.when(bare).then("src").otherwise("outer_src"),
         far=pl.when(bare).then("dst").otherwise("outer_dst"),
     ).filter(pl.col("name").is_not_null())
+
+
+def unlisted_tunnels(
+    check: Check[Any], flows: pl.DataFrame, scope: Scope, severity: Severity, *, of_ends: str = ""
+) -> tuple[Finding, ...]:
+    """A finding for each tunnel of :func:`tunnels_in` that nobody listed; ``of_ends`` says what else there is to say of its ends."""
+    findings = []
+    for row in group(
+        flows.with_columns(*ordered_ends("near", "far")), ["name", "end_a", "end_b", "tunnel_id"]
+    ):
+        tunnel = Tunnel(row["name"], row["end_a"], row["end_b"], row["tunnel_id"])
+        findings.append(
+            check.finding(
+                row,
+                scope,
+                severity,
+                identity=(tunnel.encap, tunnel.src, tunnel.dst, tunnel.id),
+                sentence=(
+                    f"A {tunnel} between {end(tunnel.src)} and {end(tunnel.dst)}{of_ends} carried {plural(row['packets'], 'packet')}, "
+                    f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}); the policy does not list it."
+                ),
+                tunnel=tunnel,
+            )
+        )
+    return tuple(findings)
 
 
 def are_listed(tunnels: pl.DataFrame, allow: Sequence[Allowed]) -> pl.Series:
