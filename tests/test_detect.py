@@ -124,6 +124,20 @@ def test_a_mirror_is_found_in_any_tunnel(lab: Range, tunnel: str, encap: str, ha
     assert result.exit_code == 1
 
 
+def test_mirror_sessions_that_were_cut_are_not_judged(lab: Range) -> None:
+    # 50 bytes: Ethernet, IPv4 and GRE, with a VLAN tag 4 more, and 8 of ERSPAN do not fit any more.
+    files, truth = lab(implants=(Implant("mirror", tunnel="erspan2"),), snaplen=50)
+    policy = files.policy.with_name("no-mirrors.toml")
+    policy.write_text("[checks.I6]\nsinks = []\n")
+    result = check(files, policy)
+    packets = tapsight.open(str(files.outside)).to_polars()
+    assert (packets["issue"] == "erspan-snapped").sum() == truth.packets("mirror")
+    rows = {row["check"]: row for row in result.verdicts.to_pylist()}
+    for each in ("A2", "I6"):
+        assert rows[each]["verdict"] == "unknown", rows[each]
+        assert rows[each]["judged"] <= rows[each]["in_scope"] - truth.packets("mirror")
+
+
 def test_a_mirror_is_found_on_one_tap(lab: Range) -> None:
     files, _ = lab(implants=(Implant("mirror", tunnel="vxlan"),))
     (finding,) = findings(tapsight.check(str(files.outside)), "A1")

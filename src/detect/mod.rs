@@ -129,7 +129,7 @@ pub struct Outcome<'a> {
 pub struct Counts {
     /// All.
     pub packets: u64,
-    /// Those whose headers could be read to the end, or as far as into an encapsulation.
+    /// Those whose headers could be read to the end; of whole frames, as far as into an encapsulation suffices.
     pub read: u64,
     /// Those with an innermost IP packet.
     pub ip: u64,
