@@ -147,6 +147,12 @@ def services(row: dict[str, Any]) -> str:
     return listing([f"{PORTED[each['protocol']]}/{each['server_port']}" for each in row["services"]])
 
 
+def to_many() -> pl.Expr:
+    """Whether frames go to a group or to all, which is no next hop: the lowest bit of the first byte (IEEE 802, section 8.2)."""
+    first = pl.col("eth_dst").bin.encode("hex").str.slice(1, 1)
+    return first.is_in(list("13579bdf")).fill_null(value=False)
+
+
 def end(address: bytes | None) -> str:
     """An address, or that there is none."""
     return address_text(address) if address is not None else "an unknown address"

@@ -17,6 +17,9 @@ from tapsight.findings import Finding
 TUNNEL = "gtpu"
 """GTP-U as columns of tunnels name it (3GPP TS 29.281)."""
 
+UDP = 17
+"""IP protocol of UDP."""
+
 MESSAGES = "gtp-u"
 """Its messages without a subscriber's packet in them, as the column ``app`` names them."""
 
@@ -78,23 +81,36 @@ class S3(Check[S3Options]):
             (tunnelled | (bare & (pl.col("app") == MESSAGES))).fill_null(value=False)
         )
         proven = pl.col("basis") != "port"
+        app_is_gtp = tunnelled & pl.col("app").is_in(GTP)
+        # Where the packet inside was cut away, or is none of IP, the row has the tunnel's own ends, ports and application.
+        shown = ((pl.col("src") != pl.col("outer_src")) | (pl.col("dst") != pl.col("outer_dst"))).fill_null(
+            value=False
+        )
+        # Of a subscriber's datagram of which the ports or what follows was cut, and of a message of GTP-U without its rest, nobody knows what it is.
+        is_cut = (pl.col("protocol") == UDP) & pl.col("src_port").is_null()
+        is_open = is_cut | (app_is_gtp & ~proven)
         # The ends that are shown are those of the outermost tunnel.
         outermost = stack.list.first() == TUNNEL
         flows = flows.with_columns(
             near=pl.when(bare).then("src").otherwise("outer_src"),
             far=pl.when(bare).then("dst").otherwise("outer_dst"),
             known=(pl.when(bare).then(proven).otherwise(outermost)).fill_null(value=False),
-            nested=(
-                (stack.list.count_matches(TUNNEL) > 1) | (tunnelled & pl.col("app").is_in(GTP) & proven)
-            ).fill_null(value=False),
+            nested=pl.when(stack.list.count_matches(TUNNEL) > 1)
+            .then(pl.lit(value=True))
+            .when(bare)
+            .then(pl.lit(value=False))
+            .when(shown & ~is_open.fill_null(value=False))
+            .then(app_is_gtp.fill_null(value=False)),
         )
         told = pl.col("known") & pl.col("near").is_not_null() & pl.col("far").is_not_null()
-        judged = flows.filter(told | pl.col("nested"))
         nodes = options.nodes or ()
-        listed = inside(judged["near"], nodes) & inside(judged["far"], nodes)
-        judged = judged.with_columns(listed=listed | ~pl.Series(judged.select(told).to_series()))
-        reasons = ["the ends of tunnels inside of others are not shown, or only the port says what it is"]
-        scope = Scope(packets(flows), packets(judged), reasons[0] if len(judged) < len(flows) else None)
+        listed = inside(flows["near"], nodes) & inside(flows["far"], nodes)
+        flows = flows.with_columns(listed=listed | ~pl.Series(flows.select(told).to_series()))
+        # What is wrong already is judged, whatever else may be.
+        is_wrong = ~pl.col("listed") | pl.col("nested").fill_null(value=False)
+        judged = flows.filter(is_wrong | (told & pl.col("nested").is_not_null()))
+        reason = "the ends of tunnels inside of others, or what is inside, are not shown, or only the port says what it is"
+        scope = Scope(packets(flows), packets(judged), reason if len(judged) < len(flows) else None)
         violations = judged.with_columns(*ordered_ends("near", "far"))
         findings = [
             _unlisted(row, scope, severity)
