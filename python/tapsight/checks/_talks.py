@@ -10,7 +10,7 @@ import polars as pl
 from tapsight._text import address_text, listing
 from tapsight.checks._base import EVIDENCE, with_evidence
 
-SYN, RST, ACK = 0x02, 0x04, 0x10
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 """TCP flags (RFC 9293, section 3.1)."""
 
 PORTED = {6: "tcp", 17: "udp", 132: "sctp"}

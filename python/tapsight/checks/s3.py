@@ -60,7 +60,8 @@ class S3(Check[S3Options]):
 
     What it cannot see:
         The ends of GTP-U inside of another tunnel, whose ends are shown instead: it is in scope but not judged, as is what only its
-        port makes look like GTP-U. Whether a tunnel was agreed on by signalling. Tunnels in IPsec.
+        port makes look like GTP-U, inside of a tunnel or not. Nor is a tunnel between listed nodes judged if the packet in it was cut before its ports,
+        as captures with a short snap length have it. Whether a tunnel was agreed on by signalling. Tunnels in IPsec.
 
     Source: 3GPP TS 29.281 for GTP-U; that its peers are listed and that it is not nested is general knowledge of GSMA FS.20 and IR.88,
     which are not public.
@@ -86,9 +87,11 @@ class S3(Check[S3Options]):
         shown = ((pl.col("src") != pl.col("outer_src")) | (pl.col("dst") != pl.col("outer_dst"))).fill_null(
             value=False
         )
-        # Of a subscriber's datagram of which the ports or what follows was cut, and of a message of GTP-U without its rest, nobody knows what it is.
-        is_cut = (pl.col("protocol") == UDP) & pl.col("src_port").is_null()
-        is_open = is_cut | (app_is_gtp & ~proven)
+        # Nobody knows what a datagram inside is of which the ports were cut away (0), or only these are known.
+        no_ports = (pl.col("protocol") == UDP) & (pl.max_horizontal("src_port", "dst_port").fill_null(0) == 0)
+        is_open = no_ports | (app_is_gtp & ~proven)
+        # At a tap that cuts packets, a message of GTP-U itself looks like a tunnel of which all that is inside was cut away.
+        cuts = seen.taps.filter(pl.col("snapped") > 0)["tap"].to_list() if seen.taps.width else []
         # The ends that are shown are those of the outermost tunnel.
         outermost = stack.list.first() == TUNNEL
         flows = flows.with_columns(
@@ -97,9 +100,9 @@ class S3(Check[S3Options]):
             known=(pl.when(bare).then(proven).otherwise(outermost)).fill_null(value=False),
             nested=pl.when(stack.list.count_matches(TUNNEL) > 1)
             .then(pl.lit(value=True))
-            .when(bare)
+            .when(bare & ~pl.col("tap").is_in(cuts))
             .then(pl.lit(value=False))
-            .when(shown & ~is_open.fill_null(value=False))
+            .when(tunnelled & shown & ~is_open.fill_null(value=False))
             .then(app_is_gtp.fill_null(value=False)),
         )
         told = pl.col("known") & pl.col("near").is_not_null() & pl.col("far").is_not_null()
