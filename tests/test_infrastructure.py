@@ -348,12 +348,15 @@ def test_b22_knows_what_comes_from_inside(
         (("192.0.2.1", "30.0.0.1"), MAC_OUT, "", []),
         (("30.0.0.1", "192.0.2.1"), MAC_OUT, "", []),
         (("198.51.100.1", "30.0.0.1"), MAC_OUT, "", ["medium"]),
+        # A link to another network that is numbered from one's own prefixes.
+        (("20.0.0.253", "20.0.0.252"), MAC_OUT, "", []),
+        (("20.0.0.254", "20.0.0.252"), MAC_OUT, "", ["medium"]),
     ],
 )
 def test_b22_knows_what_is_agreed(
     ends: tuple[str, str], source: str, policy: str, expected: list[str]
 ) -> None:
-    agreed = f'inside_macs = "{MAC_IN}"\nallow = ["10.0.0.0/24", "192.0.2.0/24"]\n'
+    agreed = f'inside_macs = "{MAC_IN}"\nallow = ["10.0.0.0/24", "192.0.2.0/24", "20.0.0.252/31"]\n'
     result = run(policy + OWN + agreed, flow(*ends, eth_src=mac(source)))
     assert result.findings["severity"].to_pylist() == expected
 

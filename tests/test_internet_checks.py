@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+from scapy.utils import wrpcap
 from tables import NOON, SECOND, claim, covered, flow, mirror, scope, verdict
 from test_checks import findings_of, run
 
@@ -126,6 +131,15 @@ def by_way_of(row: dict[str, Any], hop: str) -> dict[str, Any]:
         ),
         # Nobody to protect was seen.
         ([OTHER], [mirror()], "unknown"),
+        # A mirror, or an intercept, of which nobody saw the originals: by what is inside.
+        ([inside_of(VICTIM)], [mirror("A2.mirror-encapsulation")], "fail"),
+        ([VICTIM, inside_of(OTHER)], [mirror("A2.mirror-encapsulation")], "pass"),
+        ([inside_of(VICTIM)], [mirror("A3.intercept")], "fail"),
+        # Of one that cannot be read, nobody knows.
+        ([VICTIM], [mirror("A2.mirror-encapsulation")], "unknown"),
+        ([VICTIM, inside_of(flow("192.0.2.1", "198.51.100.7"))], [mirror("A2.mirror-encapsulation")], "unknown"),
+        # Of samples, captures tell.
+        ([VICTIM], [mirror("A6.full-copy", encap=None, tunnel_id=None)], "unknown"),
     ],
 )
 def test_i9_tells_whose_packets_were_copied(
@@ -133,6 +147,29 @@ def test_i9_tells_whose_packets_were_copied(
 ) -> None:
     row = verdict(run(PROTECTED, flows=flows, claims=claims), "I9")
     assert row["verdict"] == expected, row["reason"]
+
+
+@pytest.mark.parametrize(("host", "expected"), [("203.0.113.7", "fail"), ("198.51.100.9", "pass")])
+def test_i9_tells_whose_packets_were_sampled(host: str, expected: str, tmp_path: Path) -> None:
+    """sFlow of one packet in one (sFlow version 5, section 5): a raw header of 60 bytes, Ethernet, as it was on the wire."""
+    packets = []
+    for number in range(40):
+        inner = Ether(src=ROUTER, dst=SECOND_HOP) / IP(src=host, dst="198.51.100.10", id=1000 + number)
+        raw = bytes(inner / UDP(sport=5, dport=6) / Raw(bytes([number]) * 60))
+        header = raw[:60]
+        record = struct.pack(">IIIIII", 1, 16 + len(header), 1, len(raw) + 4, 4, len(header)) + header
+        sample = struct.pack(">IIIIIIII", number, 1, 1, number + 1, 0, 1, 2, 1) + record
+        datagram = struct.pack(">II4sIIII", 5, 1, bytes([192, 0, 2, 1]), 0, number, number * 10, 1)
+        datagram += struct.pack(">II", 1, len(sample)) + sample
+        export = Ether(src=ROUTER, dst=SECOND_HOP) / IP(src="192.0.2.1", dst="198.51.100.66") / UDP(sport=6343, dport=6343)
+        packets.append(export / Raw(datagram))
+    victim = Ether(src=ROUTER, dst=SECOND_HOP) / IP(src="203.0.113.7", dst="198.51.100.10") / UDP(sport=7, dport=8)
+    wrpcap(str(tmp_path / "x.pcap"), [victim / Raw(b"x" * 60), *packets])
+    policy = Policy.loads(f"{PROTECTED}[checks.A6]\ncollectors = []\n")
+    rows = tapsight.check(str(tmp_path / "x.pcap"), policy=policy).verdicts.to_pylist()
+    said = {row["check"]: (row["verdict"], row["reason"]) for row in rows}
+    assert said["A6"][0] == "fail"
+    assert said["I9"][0] == expected, said["I9"]
 
 
 def test_i9_demands_coverage() -> None:

@@ -70,12 +70,48 @@ ANY = f'[checks.I2]\nallow = [{{ prefixes = ["0.0.0.0/0"], macs = ["{WRONG}"] }}
         # Nothing is said of others, and what is for many has no next hop.
         (frame(OUTSIDE, INSIDE), "unknown"),
         (frame(dst="203.0.113.255", to="ff:ff:ff:ff:ff:ff"), "unknown"),
+        # What stays on its link: link-local addresses, and all of them.
+        (frame("fe80::1", "fe80::2", ip_version=6), "unknown"),
+        (frame(dst="255.255.255.255"), "unknown"),
         # The next hop of a tunnel is that of what is inside.
         (frame(to=WRONG, vlan=300, encap="gre", outer_src="192.0.2.1", outer_dst="198.51.100.1"), "fail"),
     ],
 )
 def test_i2_prefixes_leave_by_their_next_hops(seen: dict[str, Any], expected: str) -> None:
     assert told(run(WAYS, seen), "I2")[0] == expected
+
+
+DOCUMENTED = f"""[checks.I2]
+allow = [
+    {{ prefixes = ["203.0.113.0/24"], macs = ["{THEIRS}"], vlans = [300], taps = ["border"] }},
+    {{ prefixes = ["0.0.0.0/0"], macs = ["{WRONG}"], taps = ["border"] }},
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        # What a next hop sends comes in, whoever it is for; in the VLAN of its entry, and on its taps.
+        (frame("192.0.2.7", "198.51.100.10", by=WRONG, to=OURS), ("unknown", 0, 0, 0)),
+        (frame(OUTSIDE, "198.51.100.10", by=THEIRS, to=OURS, vlan=300), ("unknown", 0, 0, 0)),
+        (frame(OUTSIDE, "198.51.100.10", by=THEIRS, to=OURS, vlan=301), ("fail", 100, 100, 1)),
+        # A router of the network sends it to another one that no entry names.
+        (frame("198.51.100.10", "192.0.2.7", by=OURS, to="00:1b:54:00:00:77"), ("fail", 100, 100, 1)),
+        (frame("198.51.100.10", "192.0.2.7", by=OURS, to=WRONG), ("pass", 100, 100, 0)),
+    ],
+)
+def test_i2_does_not_judge_what_comes_in(seen: dict[str, Any], expected: tuple[str, int, int, int]) -> None:
+    assert told(run(DOCUMENTED, {**seen, "tap": "border"}), "I2") == expected
+
+
+def test_i2_is_told_of_routers_where_vlans_alone_tell_the_way() -> None:
+    way = '[checks.I2]\nallow = [{ prefixes = ["0.0.0.0/0"], vlans = [200] }]\n'
+    incoming = frame(OUTSIDE, "198.51.100.10", by=THEIRS, to=OURS, vlan=300)
+    outgoing = frame("198.51.100.10", OUTSIDE, vlan=300)
+    assert told(run(way, incoming), "I2")[0] == "fail"
+    assert told(run(f'{way}own_macs = ["{OURS}"]\n', incoming), "I2")[0] == "unknown"
+    assert told(run(f'{way}own_macs = ["{OURS}"]\n', incoming, outgoing), "I2") == ("fail", 100, 100, 1)
 
 
 def test_i2_limits_entries_to_sources_and_taps() -> None:
@@ -136,7 +172,9 @@ BY_MAC = (
         (PORT, frame(vlan=101), "pass"),
         (PORT, frame(vlan=7, vlan_inner=101), "pass"),
         (PORT, frame(vlan=102), "unknown"),
-        (PORT, frame("198.51.100.66", vlan=101), "fail"),
+        # A device that has sent nothing of the customer's may be a router of the network that talks to an address of the link.
+        (PORT, frame("198.51.100.66", vlan=101), "unknown"),
+        (PORT, flow("198.51.100.66", vlan=101), "fail"),
         # To the customer, or in his name to himself: without MAC addresses, nobody can tell.
         (PORT, frame("198.51.100.66", INSIDE, vlan=101), "unknown"),
         (KNOWN, frame("198.51.100.66", INSIDE, vlan=101), "unknown"),
@@ -151,6 +189,7 @@ BY_MAC = (
         (BY_MAC, frame("0.0.0.0", "255.255.255.255", by=THEIRS), "unknown"),
         (BY_MAC, frame("fe80::1", "ff02::1", by=THEIRS, ip_version=6), "unknown"),
         (BY_MAC, frame("198.51.100.66", "224.0.0.5", by=THEIRS), "unknown"),
+        (BY_MAC, frame("192.168.1.3", "192.168.1.255", by=THEIRS, to="ff:ff:ff:ff:ff:ff"), "unknown"),
         # The outermost source of a tunnel is what came in.
         (
             BY_MAC,
@@ -191,11 +230,43 @@ def test_i3_all_that_an_entry_says_has_to_fit() -> None:
 
 
 def test_i3_names_customers_and_says_what_it_could_not_judge() -> None:
-    flows = frame("198.51.100.66", vlan=101, packets=5), frame("198.51.100.66", INSIDE, vlan=101, packets=5)
+    flows = [
+        frame(vlan=101, packets=5),
+        frame("198.51.100.66", vlan=101, packets=5),
+        frame("198.51.100.66", INSIDE, vlan=101, packets=5),
+        # The router's ping to an address of the link, which is not the customer's.
+        frame("198.51.100.1", "198.51.100.2", by=WRONG, vlan=101, packets=5),
+    ]
     result = run(PORT, *flows)
-    assert told(result, "I3") == ("fail", 10, 5, 1)
+    assert told(result, "I3") == ("fail", 20, 10, 1)
     assert 'came from "bakery" with sources' in sentences(result, "I3")[0]
     assert why(result, "I3") == "not judged: nothing says whether packets come from the customer or go there"
+
+
+def test_i3_leaves_out_what_own_routers_send() -> None:
+    flows = [
+        frame(OUTSIDE, INSIDE, by=OURS, to=THEIRS, vlan=101),
+        *(frame(f"192.0.2.{host}", by=THEIRS, to=OURS, vlan=101) for host in (1, 2, 3)),
+    ]
+    assert told(run(KNOWN, *flows), "I3") == ("pass", 300, 300, 0)
+
+
+def test_i3_tells_many_customers_apart() -> None:
+    entries = ", ".join(
+        f'{{ name = "c{n}", vlans = [{n}, {n + 100}], taps = ["inside"], prefixes = ["10.0.{n}.0/24"] }}' for n in range(1, 101)
+    )
+    flows = [
+        # Its own in both VLANs; the neighbour's; in a VLAN of nobody; on another tap.
+        frame("10.0.1.1", by=THEIRS, vlan=1),
+        frame("10.0.100.1", by=THEIRS, vlan=9, vlan_inner=200),
+        frame("10.0.3.1", by=THEIRS, vlan=2, packets=7),
+        frame("10.0.3.1", by=THEIRS, vlan=300),
+        frame("10.0.3.1", by=THEIRS, vlan=2, tap="outside"),
+    ]
+    result = run(f'[checks.I3]\ncustomers = [{entries}]\nown_macs = ["{OURS}"]\n', *flows)
+    # VLAN 9 is of c9, and VLAN 200 of c100, whose it is.
+    assert told(result, "I3") == ("fail", 207, 207, 1)
+    assert 'came from "c2" with sources' in sentences(result, "I3")[0]
 
 
 def test_i3_refuses_customers_without_a_port() -> None:

@@ -214,7 +214,8 @@ ENCRYPTED = f'[checks.V4]\nencrypted = ["{B}"]\n'
         (flow(A, B, app="diameter", traffic="mobile-signalling", basis="signature", dst_port=3868), "fail"),
         (flow(A, B, app="tls", traffic="internet", basis="signature", dst_port=5658), "pass"),
         (flow(A, B, app="tls", traffic="internet", basis="signature", dst_port=443), "unknown"),
-        (flow(A, B, protocol=50), "pass"),
+        # IPsec may carry anything.
+        (flow(A, B, protocol=50), "unknown"),
         (rtp(src=A, dst=B), "unknown"),
     ],
 )
@@ -231,7 +232,9 @@ def test_v4_says_what_it_takes_for_granted() -> None:
 def test_v4_can_leave_out_taps_behind_the_gateway() -> None:
     flows = sip_flow(A, B), flow(A, B, protocol=50, tap="outside")
     assert told(run(ENCRYPTED, *flows), "V4") == ("fail", 200, 200, 1)
-    assert told(run(f'{ENCRYPTED}taps = ["outside"]\n', *flows), "V4") == ("pass", 100, 100, 0)
+    gateway = run(f'{ENCRYPTED}taps = ["outside"]\n', *flows)
+    assert told(gateway, "V4") == ("unknown", 100, 100, 0)
+    assert why(gateway, "V4") == "nothing but IPsec was seen, which may carry anything"
     (text,) = sentences(run(ENCRYPTED, *flows), "V4")
     assert text.startswith(f"{A} and {B} exchanged 100 packets of signalling in the clear (sip), from ")
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import struct
+from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.layers.inet import IP, TCP
+from scapy.layers.l2 import Ether
 from tables import covered, flow, scope, sip, tap, verdict
 from test_checks import PEERS, findings_of, run
 
+import tapsight
 from tapsight.detectors import DETECTORS
+from tapsight.policy import Policy
 
 PACK = 'packs = ["capture-quality"]\n'
 
@@ -18,6 +24,10 @@ PACK = 'packs = ["capture-quality"]\n'
 
 def tcp(src: str = "192.0.2.10", dst: str = "203.0.113.10", **other: Any) -> dict[str, Any]:
     return flow(src, dst, protocol=6, src_port=40_000, dst_port=443, **other)
+
+
+def scan(flags: int, dst: str = "203.0.113.9") -> dict[str, Any]:
+    return tcp(dst=dst, tcp_flags=flags)
 
 
 def both_ways(name: str = "inside") -> list[dict[str, Any]]:
@@ -57,6 +67,11 @@ TWO = {"taps": [good(), good("outside")], "flows": [*both_ways(), *both_ways("ou
         ({"taps": [good(snaplen=128, snapped=300)], "flows": both_ways()}, ("pass", 1_000, 1_000)),
         ({"taps": [good(snaplen=96, snapped=300)], "flows": both_ways()}, ("fail", 1_000, 1_000)),
         ({"taps": [good(snaplen=None, snapped=300)], "flows": both_ways()}, ("unknown", 1_000, 0)),
+        # What nobody answered, as in a scan, is no direction that was not seen: SYN, also with ECE and CWR; unless there was more (ACK, RST).
+        ({"taps": [good()], "flows": [*both_ways(), scan(0x02), scan(0xC2, "203.0.113.8")]}, ("pass", 1_000, 1_000)),
+        ({"taps": [good()], "flows": [*both_ways(), scan(0x12)]}, ("fail", 1_000, 1_000)),
+        ({"taps": [good()], "flows": [*both_ways(), scan(0x06)]}, ("fail", 1_000, 1_000)),
+        ({"taps": [good()], "flows": [scan(0x02)]}, ("unknown", 1_000, 0)),
         # One direction; and no protocol that always answers.
         ({"taps": [good()], "flows": [tcp()]}, ("fail", 1_000, 1_000)),
         ({"taps": [good()], "flows": [flow()]}, ("unknown", 1_000, 0)),
@@ -80,6 +95,27 @@ TWO = {"taps": [good(), good("outside")], "flows": [*both_ways(), *both_ways("ou
 )
 def test_q1_judges_each_tap_and_each_pair(rows: dict[str, Any], expected: tuple[str, int, int]) -> None:
     assert covered(run(PACK, **rows), "Q1") == expected
+
+
+@pytest.mark.parametrize(("size", "expected"), [(60, "fail"), (127, "fail"), (128, "pass"), (200, "pass")])
+def test_q1_goes_by_what_was_captured(size: int, expected: str, tmp_path: Path) -> None:
+    """Frames of 154 bytes in a capture that says 65,535 (pcap, sections 4 and 5), each with the length that it had on the wire."""
+    frames = b""
+    for number in range(20):
+        there = number % 2 == 0
+        ends = ("192.0.2.10", "203.0.113.10") if there else ("203.0.113.10", "192.0.2.10")
+        ports = (40_000, 443) if there else (443, 40_000)
+        whole = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=ends[0], dst=ends[1])
+        data = bytes(whole / TCP(sport=ports[0], dport=ports[1], flags="A") / (b"x" * 100))
+        frames += struct.pack("<IIII", 1_700_000_000, number, len(data[:size]), len(data)) + data[:size]
+    (tmp_path / "x.pcap").write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1) + frames)
+    policy = Policy.loads(f"{PACK}[checks.Q1]\nuntold_drops = true\n")
+    result = tapsight.check(tmp_path / "x.pcap", policy=policy)
+    assert verdict(result, "Q1")["verdict"] == expected
+    texts = [row["sentence"] for row in findings_of(result) if row["check"] == "Q1"]
+    assert texts == (
+        [f"Tap x.pcap captured only {size} bytes of 20 packets that were longer: less than 128."] if expected == "fail" else []
+    )
 
 
 def test_q1_says_what_is_wrong() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from messages_lab import ether
 from scapy.layers.inet import IP
+from scapy.layers.l2 import Ether
 from scapy.utils import wrpcap
 from tables import covered, examination, flow, verdict
 from test_checks import findings_of, run
@@ -107,7 +108,7 @@ def gtpu(src: str = PEER, dst: str = OWN, **other: Any) -> dict[str, Any]:
     return flow(
         "10.0.0.1",
         "10.0.0.2",
-        **{"encap": "gtpu", "outer_src": src, "outer_dst": dst, "tunnel_id": 7} | other,
+        **{"src_port": 40000, "dst_port": 443, "encap": "gtpu", "outer_src": src, "outer_dst": dst, "tunnel_id": 7} | other,
     )
 
 
@@ -154,7 +155,8 @@ def test_s3_fails_gtp_inside_of_gtp(nested: dict[str, Any]) -> None:
         # Whose ends another tunnel hides, and what only a port makes look like it.
         ([gtpu(encap="gre/gtpu")], ("unknown", 100, 0)),
         ([flow(STRANGER, OWN, app="gtp-u", basis="port")], ("unknown", 100, 0)),
-        ([gtpu(app="gtp-c", basis="port")], ("pass", 100, 100)),
+        ([gtpu(app="gtp-c", basis="port")], ("unknown", 100, 0)),
+        ([gtpu(STRANGER, app="gtp-c", basis="port")], ("fail", 100, 100)),
         ([gtpu(), gtpu(encap="gre/gtpu", packets=50)], ("pass", 150, 100)),
         ([flow()], ("unknown", 0, 0)),
     ],
@@ -176,6 +178,37 @@ def test_s3_reads_packets(tmp_path: Path) -> None:
     assert words([tunnelled(PEER, OWN, ECHO)], tmp_path, listed)["S3"][0] == "fail"
     within = mobile.gtpu("10.0.0.1", "10.0.0.2", 8, 1, INNER.encode())
     assert words([tunnelled(PEER, OWN, within)], tmp_path, listed)["S3"][0] == "fail"
+
+
+def cut(packets: list[Any], size: int) -> list[Any]:
+    """The packets with no more than so many bytes captured, of as many as there were."""
+    shown = []
+    for each in packets:
+        part = Ether(bytes(each)[:size])
+        part.wirelen = len(bytes(each))
+        shown.append(part)
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("size", "honest", "nested"),
+    [
+        # Ethernet 14, IPv4 20, UDP 8, GTP-U 8: 50. Inside IPv4 20 until 70, its UDP until 78, and GTP-U of the subscriber's behind.
+        (200, "pass", "fail"),
+        (76, "unknown", "unknown"),
+        (64, "unknown", "unknown"),
+        (50, "unknown", "unknown"),
+    ],
+)
+def test_s3_does_not_judge_what_was_cut_away(size: int, honest: str, nested: str, tmp_path: Path) -> None:
+    listed = f'[checks.S3]\nnodes = ["{OWN}", "{PEER}"]\n'
+    within = mobile.gtpu("10.0.0.1", "10.0.0.2", 8, 1, INNER.encode())
+    for inner, expected in ((INNER, honest), (within, nested)):
+        packets = cut([tunnelled(PEER, OWN, inner)], size)
+        assert words(packets, tmp_path, listed)["S3"][0] == expected
+        # Whose ends are wrong is wrong, whatever is inside.
+        strange = cut([tunnelled(STRANGER, OWN, inner)], size)
+        assert words(strange, tmp_path, listed)["S3"][0] == "fail"
 
 
 def test_the_pack_is_off_unless_asked_for() -> None:

@@ -26,6 +26,9 @@ NOWHERE = ("0.0.0.0/32", "::/128")
 GROUPS = ("224.0.0.0/4", "ff00::/8")
 """Groups of receivers: RFC 5771; RFC 4291, section 2.7."""
 
+NOT_ROUTED = (*LINK, *GROUPS, "255.255.255.255/32")
+"""Destinations of what stays on its link, or is for many."""
+
 SETS = {
     "private": NETWORK,
     "link_local": LINK,

@@ -10,7 +10,7 @@ import polars as pl
 from tapsight._text import address_text, listing
 from tapsight.checks._base import EVIDENCE, with_evidence
 
-SYN, RST, ACK = 0x02, 0x04, 0x10
+FIN, SYN, RST, ACK = 0x01, 0x02, 0x04, 0x10
 """TCP flags (RFC 9293, section 3.1)."""
 
 PORTED = {6: "tcp", 17: "udp", 132: "sctp"}
@@ -145,6 +145,12 @@ def summed(found: pl.DataFrame, by: Sequence[str]) -> list[dict[str, Any]]:
 def services(row: dict[str, Any]) -> str:
     """The ports of a row of :func:`summed` as people write them: ``tcp/22``."""
     return listing([f"{PORTED[each['protocol']]}/{each['server_port']}" for each in row["services"]])
+
+
+def to_many() -> pl.Expr:
+    """Whether frames go to a group or to all, which is no next hop: the lowest bit of the first byte (IEEE 802, section 8.2)."""
+    first = pl.col("eth_dst").bin.encode("hex").str.slice(1, 1)
+    return first.is_in(list("13579bdf")).fill_null(value=False)
 
 
 def end(address: bytes | None) -> str:

@@ -47,7 +47,8 @@ class B22Options(Options):
     own: Prefixes | None = None
     """What the network and its customers may use as a source."""
     allow: Prefixes | None = None
-    """Sources that are agreed though they are private, or for documentation: of an interconnection, or a laboratory."""
+    """Sources from outside that are agreed though they are private, for documentation, or one's own: of an interconnection that is numbered from
+    one's own prefixes, or a laboratory."""
     inside_taps: Taps | None = None
     """Taps of which all frames come from inside: those that see one direction only."""
     inside_macs: Macs | None = None
@@ -63,7 +64,7 @@ class B22(Check[B22Options]):
         Without a policy: packets between a public address and one that no router forwards (0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, addresses
         for documentation and benchmarking, 240.0.0.0/4, and those of IPv6), of low severity.
         With ``own``, and one of ``inside_taps``, ``inside_macs`` and ``inside_vlans``, which say what comes from inside: sources from inside
-        that are not in ``own``, and sources from outside that are (but for the network's ``infrastructure``), or that are private; of medium
+        that are not in ``own``, and sources from outside that are (but for the network's ``infrastructure``, and ``allow``), or that are private; of medium
         severity.
 
     Why it matters:
@@ -83,7 +84,8 @@ class B22(Check[B22Options]):
     What it cannot see:
         Forged sources that are plausible; what is inside of tunnels, which has addresses of its own. Private addresses towards public ones
         are normal before address translation, so they are reported only from outside. What went out and came back, as in a routing
-        loop, is of low severity. Sources in ``allow`` are agreed.
+        loop, is of low severity. Sources in ``allow`` are agreed wherever they come in: of a link that is numbered from one's own prefixes, list the address of the
+        other side only.
 
     Source: RFC 2827 (BCP 38); RFC 3704 (BCP 84); RFC 6890; ATT&CK T1557 (Adversary-in-the-Middle).
     """
@@ -117,7 +119,7 @@ class B22(Check[B22Options]):
             near |= _is(flows, pl.col("eth_src").is_in(pl.Series(macs, dtype=pl.Binary).implode()))
             near |= _is(flows, pl.col("vlan").is_in(vlans))
             owned, devices = inside(src, options.own), inside(src, seen.network.infrastructure)
-            own, ours = owned | devices, owned & ~devices
+            own, ours = owned | devices, owned & ~devices & ~agreed[0]
             # What went out, and comes back as it was.
             returned = flows["flow_id"].is_in(flows["flow_id"].filter(near).drop_nulls().unique().implode())
             # What stays on its link, and what is for many, has no part in this.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any
 
 import polars as pl
@@ -11,14 +12,11 @@ from tapsight._engine import inside
 from tapsight._options import Macs, Options, Prefixes, Severity, Taps, Vlans, policy_error
 from tapsight._text import listing, party, plural, safe, span_text
 from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets
-from tapsight.checks._special import GROUPS, LINK
-from tapsight.checks._talks import end
+from tapsight.checks._special import LINK, NOT_ROUTED
+from tapsight.checks._talks import end, to_many
 
 STAYS = ("0.0.0.0/8", *LINK, "::/128")
 """Sources of what stays on its link (RFC 1122, section 3.2.1.3; RFC 3927; RFC 4291, section 2.5)."""
-
-NOT_ROUTED = (*LINK, *GROUPS, "255.255.255.255/32")
-"""Destinations of what stays on its link, or is for many."""
 
 
 class Customer(BaseModel):
@@ -79,11 +77,11 @@ class I3(Check[I3Options]):
         Switch uRPF on at that port (strict, or feasible path where the customer has several), and ask the customer. If it has that prefix as well, list it.
 
     What it cannot see:
-        Forged sources within the customer's own prefixes. In which direction packets go, if neither ``macs`` nor ``own_macs`` says so: then those to the
-        customer's prefixes from elsewhere are in scope but not judged. What stays on its link (ARP, link-local addresses, DHCP, groups) is left out.
-        Packets that no entry is about are not in scope.
+        Forged sources within the customer's own prefixes. In which direction packets go, if neither ``macs`` nor ``own_macs`` says so: then those from elsewhere
+        to the customer's prefixes, or of a device that sent nothing of his to others, are in scope but not judged. What stays on its link (ARP, link-local
+        addresses, DHCP, groups, frames to all or to a group) is left out. Packets that no entry is about are not in scope.
 
-    Source: RFC 2827 (BCP 38); RFC 3704 (BCP 84); RFC 8704; MANRS, action 2 (anti-spoofing), by general knowledge.
+    Source: RFC 2827 (BCP 38); RFC 3704 (BCP 84); RFC 8704; RFC 1812, section 5.3.4 (frames for many are not forwarded); MANRS, action 2 (anti-spoofing), by general knowledge.
     """
 
     id = "I3"
@@ -98,21 +96,20 @@ class I3(Check[I3Options]):
         flows = seen.unlisted.with_columns(
             near=pl.coalesce("outer_src", "src"), far=pl.coalesce("outer_dst", "dst")
         )
-        flows = flows.filter(pl.col("near").is_not_null(), pl.col("far").is_not_null())
+        flows = flows.filter(pl.col("near").is_not_null(), pl.col("far").is_not_null(), ~to_many())
         flows = flows.filter(~inside(flows["near"], STAYS), ~inside(flows["far"], NOT_ROUTED))
-        ours = _is(
-            flows, pl.col("eth_src").is_in(pl.Series(options.own_macs or (), dtype=pl.Binary).implode())
-        )
-        flows = flows.filter(~ours)
-        flows = flows.filter(~ours).with_row_index("row")
+        ours = pl.col("eth_src").is_in(pl.Series(options.own_macs or (), dtype=pl.Binary).implode())
+        flows = flows.filter(~ours.fill_null(value=False)).with_row_index("row")
+        customers = options.customers or []
         parts = [flows.select("row", owner=pl.lit(None, pl.Int64), fits=True, hidden=False).clear()]
-        for at, customer in enumerate(options.customers or []):
-            part = flows.filter(_port(customer))
+        owned = flows.join(_owners(flows, customers), on="row", how="inner", maintain_order="left")
+        for part in owned.partition_by("owner", maintain_order=True):
+            customer = customers[part["owner"][0]]
             fits = inside(part["near"], customer.prefixes)
-            # Without a MAC address to tell by, what goes to the customer looks as if it came from him.
             is_told = customer.macs is not None or options.own_macs is not None
-            hidden = ~fits & inside(part["far"], () if is_told else customer.prefixes)
-            parts.append(part.select("row", owner=pl.lit(at, pl.Int64), fits=fits, hidden=hidden))
+            is_to_customer = inside(part["far"], () if is_told else customer.prefixes)
+            hidden = ~fits & (is_to_customer if is_told else _may_go_there(part, fits, is_to_customer))
+            parts.append(part.select("row", "owner", fits=fits, hidden=hidden))
         # What two entries are about is fine if one of them has it.
         told = pl.concat(parts).group_by("row").agg(pl.col("owner").min(), pl.col("fits", "hidden").any())
         flows = flows.join(told, on="row", how="inner", maintain_order="left")
@@ -143,24 +140,36 @@ class I3(Check[I3Options]):
         return Judgement(scope, findings, nothing="nothing came from the ports of customers")
 
 
-def _port(customer: Customer) -> pl.Expr:
-    """What the frames of a port show."""
-    fits = pl.lit(value=True)
-    if customer.vlans is not None:
-        vlans = list(customer.vlans)
-        fits &= pl.col("vlan").is_in(vlans).fill_null(value=False) | pl.col("vlan_inner").is_in(
-            vlans
-        ).fill_null(value=False)
-    if customer.macs is not None:
-        fits &= pl.col("eth_src").is_in(pl.Series(customer.macs, dtype=pl.Binary).implode())
-    if customer.taps is not None:
-        fits &= pl.col("tap").is_in(list(customer.taps))
-    return fits
+def _owners(flows: pl.DataFrame, customers: list[Customer]) -> pl.DataFrame:
+    """Which customers' ports each flow came from: their numbers (``owner``), by what the frames of the port show."""
+    names = ["vlan", "eth_src", "tap"]
+    schema = {"owner": pl.Int64, **{name: flows.schema[name] for name in names}}
+    # Entries that give the same things, VLANs and taps for instance, are looked up together.
+    given: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+    for at, each in enumerate(customers):
+        said = {"vlan": each.vlans, "eth_src": each.macs, "tap": each.taps}
+        has = {name: values for name, values in said.items() if values is not None}
+        given.setdefault(tuple(has), []).extend((at, *values) for values in product(*has.values()))
+    shown = flows.select("row", *names)
+    shown = pl.concat(
+        [shown, flows.select("row", vlan="vlan_inner", eth_src="eth_src", tap="tap")], how="vertical_relaxed"
+    )
+    parts = [shown.select(owner=pl.lit(None, pl.Int64), row="row").clear()]
+    for keys, rows in given.items():
+        entries = pl.DataFrame(rows, {name: schema[name] for name in ("owner", *keys)}, orient="row")
+        parts.append(shown.join(entries, on=list(keys), how="inner").select("owner", "row"))
+    return pl.concat(parts).unique().sort("row", "owner")
 
 
-def _is(flows: pl.DataFrame, condition: pl.Expr) -> pl.Series:
-    """Where a condition is true, and not null."""
-    return flows.with_columns(hit=condition.fill_null(value=False))["hit"]
+def _may_go_there(part: pl.DataFrame, fits: pl.Series, is_to_customer: pl.Series) -> pl.Series:
+    """Whether packets at a port may go to the customer, where no list of MAC addresses tells.
+
+    Those to his prefixes may, and so may all that a device brings which never sent any of his own to others: it may be a router of the network that
+    talks to an address of the link. Without MAC addresses, what is not to his prefixes is taken for his.
+    """
+    senders = part.filter(fits & ~is_to_customer)["eth_src"].drop_nulls().unique()
+    is_his = part["eth_src"].is_null() | part["eth_src"].is_in(senders.implode())
+    return is_to_customer | ~is_his
 
 
 def _name(row: dict[str, Any], options: I3Options) -> str:

@@ -29,8 +29,8 @@ class I8(Composite[Options]):
     What it cannot see:
         What A6 cannot: exports over TLS or DTLS. Records of flows hold no packets, and are not judged.
 
-    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), on monitoring of flows; sFlow
-    version 5; RFC 5477, RFC 7011.
+    Source: own. CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), asks to have exporters of flows; that
+    only listed collectors get samples is the project's own demand. sFlow version 5; RFC 5477, RFC 7011.
     """
 
     id = "I8"

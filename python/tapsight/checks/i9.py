@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from tapsight.findings import Finding
 
 
+READABLE = ("A2", "A3", "A6")
+"""Detectors of copies that need no original: what is copied is known by what is inside."""
+
+_SESSION = ["outer_src", "outer_dst", "tunnel_id"]
+
+
 class I9Options(Options):
     """What a policy may say under [checks.I9]."""
 
@@ -34,8 +40,9 @@ class I9(Composite[I9Options]):
     """Nobody receives copies of what those say whom the network has to protect.
 
     What it looks for:
-        Copies that A1 (in a tunnel), A5 (to another next hop, late, readdressed, in a loop) and A7 (in a tunnel that cannot be read) report, and
-        that hold packets from or to ``protected``: a tunnel by what is inside of it, others by the frames that prove them.
+        Copies that A1 (in a tunnel), A2 (in one made for mirroring), A3 (in the headers of lawful intercept), A5 (to another next hop, late, readdressed,
+        in a loop), A6 (in samples) and A7 (in a tunnel that cannot be read) report, and that hold packets from or to ``protected``: tunnels and samples by
+        what is inside of them, others by the frames that prove them.
 
     Why it matters:
         What the other checks find of anybody's traffic matters most for some: an embassy, a regulator, the network's own management. Of
@@ -50,15 +57,15 @@ class I9(Composite[I9Options]):
             min_coverage = 0.99
 
     What to do:
-        What the finding of A1, A5 or A7 says: find the mirror session, the policy route or the tunnel on the device named.
+        What the findings of the others say: find the mirror session, the policy route, the tunnel or the exporter on the device named.
 
     When it is unknown:
         While A1 or A5 could judge less than ``min_coverage``: coverage is that of the one that judged least, of all traffic, less the packets of
-        tunnels that A7 could not judge. And where one of them found copies of which the frames that were kept do not show whether protected packets are
-        among them.
+        tunnels that A7 could not judge. And where one of these found copies of which the frames that were kept, or what can be read inside, do not show whether
+        protected packets are among them. For samples, captures are read once more.
 
     What it cannot see:
-        What A1, A5 and A7 cannot, and copies that other detectors report (A2, A3, A4, A6). Sessions listed under I6 are agreed.
+        What those cannot, and copies that A4 reports. Sessions listed under I6 are agreed, and so are mediation listed under A3 and collectors under A6.
 
     Source: the question that the project is for; min_coverage of 0.9 is a proposal.
     """
@@ -69,7 +76,7 @@ class I9(Composite[I9Options]):
     pack = "carrier-internet"
     needs = ("protected",)
     options = I9Options
-    of = ("A1", "A5", "A7")
+    of = ("A1", "A2", "A3", "A5", "A6", "A7")
 
     def judge(self, seen: Observed, options: I9Options, severity: Severity) -> Judgement:
         """Judges by the others if there is anything to protect."""
@@ -84,6 +91,8 @@ class I9(Composite[I9Options]):
             # Tunnels that could not be judged are part of what is covered.
             is_covered = verdict.check == "A7" and verdict.doubt is None and verdict.reason != OFF
             return counts._replace(doubt=None) if is_covered else counts
+        if verdict.check in READABLE:
+            return self._inside(verdict, seen, options)
         flows = seen.flows.filter(_is_protected(seen.flows, options))
         open_ = [each for each in found_by(verdict.check, seen) if _may_hold(each, flows)]
         proven = [each for each in open_ if _holds(each, options)]
@@ -101,10 +110,27 @@ class I9(Composite[I9Options]):
             doubt = f"{plural(doubtful, 'finding')} may be of protected prefixes: {doubt}"
         return Counted(len(proven), "; ".join(filter(None, (doubt, verdict.doubt))) or None)
 
+    def _inside(self, verdict: Verdict, seen: Observed, options: I9Options) -> Counted:
+        """The findings that hold protected packets, by what is inside of them; those that cannot all be read leave doubt."""
+        copies = found_by(verdict.check, seen)
+        try:
+            told = _sampled(seen, options) if verdict.check == "A6" else _tunnelled(seen, options)
+        except ReadOnceError as error:
+            return Counted(0, f"{plural(len(copies), 'finding')} may be of protected prefixes: {error}")
+        whole = verdict.check != "A6" or seen.captures.is_whole
+        held = [_holds_inside(each, told, is_whole=whole) for each in copies]
+        unread = held.count(None)
+        doubt = (
+            f"{plural(unread, 'finding')} may be of protected prefixes: not all that is inside can be read"
+            if unread
+            else None
+        )
+        return Counted(held.count(True), "; ".join(filter(None, (doubt, verdict.doubt))) or None)
+
     def covered(self, had: Sequence[Verdict]) -> Scope:
         """What A1 and A5 could judge, less the tunnels that A7 could not."""
         tunnels = sum(each.in_scope - each.judged for each in had if each.check == "A7")
-        scope = super().covered([each for each in had if each.check != "A7"] or had)
+        scope = super().covered([each for each in had if each.check in {"A1", "A5"}] or had)
         judged = max(0, scope.judged - tunnels)
         why = f"{plural(tunnels, 'packet')} in tunnels that cannot be read" if tunnels else None
         return Scope(scope.in_scope, judged, why)
@@ -113,6 +139,43 @@ class I9(Composite[I9Options]):
 def _is_protected(flows: pl.DataFrame, options: I9Options) -> pl.Series:
     prefixes = options.protected or ()
     return inside(flows["src"], prefixes) | inside(flows["dst"], prefixes)
+
+
+def _tunnelled(seen: Observed, options: I9Options) -> pl.DataFrame:
+    """What is in each tunnel: whether any of it is protected (``hit``), and whether all of it can be read (``read``)."""
+    flows = seen.flows.with_columns(hit=_is_protected(seen.flows, options)).filter(
+        pl.col("encap").is_not_null()
+    )
+    # Where the packet inside was cut away, the row has the tunnel's own ends.
+    is_read = pl.col("src").ne_missing(pl.col("outer_src")) | pl.col("dst").ne_missing(pl.col("outer_dst"))
+    read = pl.col("src").is_not_null() & pl.col("dst").is_not_null() & is_read
+    return flows.select(*_SESSION, "hit", read=read)
+
+
+def _sampled(seen: Observed, options: I9Options) -> pl.DataFrame:
+    """The same of samples, by exporter and collector.
+
+    Raises:
+        ReadOnceError: Captures cannot be read a second time.
+    """
+    parts = [pl.DataFrame(schema={**dict.fromkeys(_SESSION[:2], pl.Binary), "hit": pl.Boolean, "read": pl.Boolean})]
+    prefixes = options.protected or ()
+    for frame in seen.read("sample", ["src", "dst", "sampled_src", "sampled_dst"]):
+        hit = inside(frame["sampled_src"], prefixes) | inside(frame["sampled_dst"], prefixes)
+        read = pl.col("sampled_src").is_not_null() & pl.col("sampled_dst").is_not_null()
+        parts.append(frame.select(outer_src="src", outer_dst="dst", hit=hit, read=read).unique())
+    return pl.concat(parts)
+
+
+def _holds_inside(copy: Finding, told: pl.DataFrame, *, is_whole: bool) -> bool | None:
+    """Whether a copy holds protected packets; none if what is inside is not all known."""
+    way = {"outer_src": copy.tunnel.src, "outer_dst": copy.tunnel.dst, "tunnel_id": copy.tunnel.id}
+    mine = told.filter(
+        *(pl.col(name).eq_missing(pl.lit(of)) for name, of in way.items() if name in told.columns)
+    )
+    if mine["hit"].any():
+        return True
+    return False if is_whole and len(mine) and mine["read"].all() else None
 
 
 def _may_hold(copy: Finding, protected: pl.DataFrame) -> bool:

@@ -12,9 +12,14 @@ from pydantic import Field
 from tapsight._options import Options, Severity
 from tapsight._text import duration, percent, plural
 from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
+from tapsight.checks._tables import ReadOnceError
+from tapsight.checks._talks import ACK, FIN, RST, SYN
 from tapsight.findings import Finding
 
-ANSWERED = (6, 132)
+TCP = 6
+"""IP protocol of TCP."""
+
+ANSWERED = (TCP, 132)
 """Protocols in which the other side always answers, if only to acknowledge: TCP and SCTP."""
 
 
@@ -38,7 +43,8 @@ class Q1(Check[Q1Options]):
 
     What it looks for:
         Of each tap: packets dropped, as the capture itself counts them, of more than ``max_drops``; packets cut to less than ``min_snaplen`` bytes;
-        and TCP and SCTP of which one direction only was seen, for more than what ``min_two_way`` leaves. Of each pair of taps: clocks that
+        and TCP and SCTP of which one direction only was seen, for more than what ``min_two_way`` leaves. TCP that nobody answered, nothing but SYN as scans
+        send it, does not count. Of each pair of taps: clocks that
         are more than ``max_offset_ms`` apart.
 
     Why it matters:
@@ -59,12 +65,13 @@ class Q1(Check[Q1Options]):
         (``link=east.pcap link=west.pcap``); and set clocks by NTP or PTP.
 
     When it is unknown:
-        Where a capture does not say what it dropped (pcap cannot, pcapng may), unless ``untold_drops = true``; where a tap has no TCP and no SCTP;
-        and where the clocks of two taps cannot be compared, because no traffic passed both, or in one direction only.
+        Where a capture does not say what it dropped (pcap cannot, pcapng may), unless ``untold_drops = true``; where a tap has no TCP and no SCTP; where a
+        capture does not say to how many bytes it cut packets, and cannot be read once more; and where the clocks of two taps cannot be compared, because no traffic passed both, or in one direction only.
 
     What it cannot see:
         Losses before the capture counts: on a mirror port that has less room than what it mirrors, or in a tap. Counters of a capture that was cut into
-        several files may be of all of them. Packets that were cut later, by a tool that left the snap length as it was.
+        several files may be of all of them. Packets that were cut by a tool that left no word of their length on the wire. To how many bytes others were cut, the
+        packets tell, since a tool may leave the snap length as it was: if any were, captures are read once more.
 
     Source: own. pcapng, section 4.6 (Interface Statistics Block) for drops. The limits are proposals.
     """
@@ -80,12 +87,13 @@ class Q1(Check[Q1Options]):
         taps = seen.taps.filter(pl.col("frames") > 0) if seen.taps.width else seen.taps
         if taps.is_empty():
             return Judgement(Scope(), nothing="no frames were captured")
+        cut = _cut_packets(seen, taps, options)
         answers = [
             answer
             for (tap,), rows in taps.group_by("tap", maintain_order=True)
             for answer in (
                 _drops(str(tap), rows, options),
-                _cut(str(tap), rows, options),
+                _cut(str(tap), rows, cut, options),
                 _two_way(str(tap), seen, options),
             )
         ]
@@ -130,25 +138,57 @@ def _drops(tap: str, rows: pl.DataFrame, options: Q1Options) -> _Answer:
     return _Answer((tap,), "drops", is_fit=True)
 
 
-def _cut(tap: str, rows: pl.DataFrame, options: Q1Options) -> _Answer:
-    cut = rows.filter(pl.col("snapped") > 0)
-    short = cut.filter(pl.col("snaplen").fill_null(0).is_between(1, options.min_snaplen - 1))
-    if not short.is_empty():
-        snapped, least = int(short["snapped"].sum()), int(short["snaplen"].min())  # type: ignore[arg-type]
-        text = f"Tap {tap} captured only {plural(least, 'byte')} of {plural(snapped, 'packet')} that were longer: less than {options.min_snaplen:,}."
-        return _Answer((tap,), "snaplen", is_fit=False, text=text, packets=snapped)
-    if not cut.filter(pl.col("snaplen").fill_null(0) == 0).is_empty():
+def _cut(tap: str, rows: pl.DataFrame, cut: pl.DataFrame | None, options: Q1Options) -> _Answer:
+    found = rows.filter(pl.col("snapped") > 0)
+    said = found["snaplen"].fill_null(0)
+    if cut is not None:
+        short = cut.filter(pl.col("tap") == tap)
+        packets_, least = int(short["packets"].sum()), short["least"].min()
+    else:
+        # Nothing but the word of the capture is left.
+        short = found.filter(said.is_between(1, options.min_snaplen - 1))
+        packets_, least = int(short["snapped"].sum()), short["snaplen"].min()
+    if packets_:
+        text = f"Tap {tap} captured only {plural(int(least), 'byte')} of {plural(packets_, 'packet')} that were longer: less than {options.min_snaplen:,}."  # type: ignore[arg-type]
+        return _Answer((tap,), "snaplen", is_fit=False, text=text, packets=packets_)
+    if cut is None and (said == 0).any():
         return _Answer(
             (tap,), "snaplen", is_fit=None, text=f"{tap} does not say to how many bytes it cut packets"
         )
     return _Answer((tap,), "snaplen", is_fit=True)
 
 
+def _cut_packets(seen: Observed, taps: pl.DataFrame, options: Q1Options) -> pl.DataFrame | None:
+    """How many packets each tap cut to less than it may (``packets``), and the least that it captured of one (``least``); none if nobody can look.
+
+    The snap length that a capture says is what it was made with: a tool may have cut it since.
+    """
+    empty = pl.DataFrame(schema={"tap": pl.String, "packets": pl.UInt32, "least": pl.UInt32})
+    if not taps["snapped"].sum():
+        return empty
+    if not seen.captures.is_whole or not seen.captures.taps:
+        return None
+    parts = [empty]
+    try:
+        for frame in seen.read("packets", ["cap_len", "wire_len"]):
+            is_short = (pl.col("cap_len") < pl.col("wire_len")) & (pl.col("cap_len") < options.min_snaplen)
+            short = frame.filter(is_short).group_by("tap")
+            parts.append(short.agg(packets=pl.len().cast(pl.UInt32), least=pl.col("cap_len").min()))
+    except ReadOnceError:
+        return None
+    return pl.concat(parts)
+
+
 def _two_way(tap: str, seen: Observed, options: Q1Options) -> _Answer:
     flows = seen.unlisted.filter(pl.col("tap") == tap, pl.col("protocol").is_in(ANSWERED))
+    # A filter drops what a scan asks for without a word: that is no direction that the tap did not see.
+    said = pl.col("tcp_flags").fill_null(ACK) & (SYN | ACK | RST | FIN)
     ways = flows.group_by("flow_id").agg(
-        pl.col("packets").sum(), pl.struct("src", "src_port").n_unique().alias("ways")
+        pl.col("packets").sum(),
+        pl.struct("src", "src_port").n_unique().alias("ways"),
+        ((pl.col("protocol") == TCP) & (said == SYN)).all().alias("asks"),
     )
+    ways = ways.filter(~pl.col("asks") | (pl.col("ways") > 1))
     whole, one = packets(ways), ways.filter(pl.col("ways") == 1)
     if whole == 0:
         return _Answer(

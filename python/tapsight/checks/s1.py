@@ -10,8 +10,8 @@ class S1(Composite[Options]):
     """Networks signal only with those that they agreed with, and each of these in its own name.
 
     What it looks for:
-        What B20 reports of peers: SIGTRAN, Diameter and GTP between the network's ``own`` nodes and an address that is not
-        among its ``peers`` (B20.unlisted-peer), a calling global title that none of the peer's ``titles`` begins
+        What B20 reports of peers: SIGTRAN, Diameter and GTP with an address that is neither one of the network's ``own`` nodes nor
+        among its ``peers`` (B20.unlisted-peer), also where the other end is a peer or unknown, too; a calling global title that none of the peer's ``titles`` begins
         (B20.gt-mismatch), and an origin realm of Diameter that is not at or below one of its ``realms`` (B20.realm-mismatch).
 
     Why it matters:

@@ -17,6 +17,9 @@ from tapsight.findings import Finding
 TUNNEL = "gtpu"
 """GTP-U as columns of tunnels name it (3GPP TS 29.281)."""
 
+UDP = 17
+"""IP protocol of UDP."""
+
 MESSAGES = "gtp-u"
 """Its messages without a subscriber's packet in them, as the column ``app`` names them."""
 
@@ -57,7 +60,8 @@ class S3(Check[S3Options]):
 
     What it cannot see:
         The ends of GTP-U inside of another tunnel, whose ends are shown instead: it is in scope but not judged, as is what only its
-        port makes look like GTP-U. Whether a tunnel was agreed on by signalling. Tunnels in IPsec.
+        port makes look like GTP-U, inside of a tunnel or not. Nor is a tunnel between listed nodes judged if the packet in it was cut before its ports,
+        as captures with a short snap length have it. Whether a tunnel was agreed on by signalling. Tunnels in IPsec.
 
     Source: 3GPP TS 29.281 for GTP-U; that its peers are listed and that it is not nested is general knowledge of GSMA FS.20 and IR.88,
     which are not public.
@@ -78,23 +82,38 @@ class S3(Check[S3Options]):
             (tunnelled | (bare & (pl.col("app") == MESSAGES))).fill_null(value=False)
         )
         proven = pl.col("basis") != "port"
+        app_is_gtp = tunnelled & pl.col("app").is_in(GTP)
+        # Where the packet inside was cut away, or is none of IP, the row has the tunnel's own ends, ports and application.
+        shown = ((pl.col("src") != pl.col("outer_src")) | (pl.col("dst") != pl.col("outer_dst"))).fill_null(
+            value=False
+        )
+        # Nobody knows what a datagram inside is of which the ports were cut away (0), or only these are known.
+        no_ports = (pl.col("protocol") == UDP) & (pl.max_horizontal("src_port", "dst_port").fill_null(0) == 0)
+        is_open = no_ports | (app_is_gtp & ~proven)
+        # At a tap that cuts packets, a message of GTP-U itself looks like a tunnel of which all that is inside was cut away.
+        cuts = seen.taps.filter(pl.col("snapped") > 0)["tap"].to_list() if seen.taps.width else []
         # The ends that are shown are those of the outermost tunnel.
         outermost = stack.list.first() == TUNNEL
         flows = flows.with_columns(
             near=pl.when(bare).then("src").otherwise("outer_src"),
             far=pl.when(bare).then("dst").otherwise("outer_dst"),
             known=(pl.when(bare).then(proven).otherwise(outermost)).fill_null(value=False),
-            nested=(
-                (stack.list.count_matches(TUNNEL) > 1) | (tunnelled & pl.col("app").is_in(GTP) & proven)
-            ).fill_null(value=False),
+            nested=pl.when(stack.list.count_matches(TUNNEL) > 1)
+            .then(pl.lit(value=True))
+            .when(bare & ~pl.col("tap").is_in(cuts))
+            .then(pl.lit(value=False))
+            .when(tunnelled & shown & ~is_open.fill_null(value=False))
+            .then(app_is_gtp.fill_null(value=False)),
         )
         told = pl.col("known") & pl.col("near").is_not_null() & pl.col("far").is_not_null()
-        judged = flows.filter(told | pl.col("nested"))
         nodes = options.nodes or ()
-        listed = inside(judged["near"], nodes) & inside(judged["far"], nodes)
-        judged = judged.with_columns(listed=listed | ~pl.Series(judged.select(told).to_series()))
-        reasons = ["the ends of tunnels inside of others are not shown, or only the port says what it is"]
-        scope = Scope(packets(flows), packets(judged), reasons[0] if len(judged) < len(flows) else None)
+        listed = inside(flows["near"], nodes) & inside(flows["far"], nodes)
+        flows = flows.with_columns(listed=listed | ~pl.Series(flows.select(told).to_series()))
+        # What is wrong already is judged, whatever else may be.
+        is_wrong = ~pl.col("listed") | pl.col("nested").fill_null(value=False)
+        judged = flows.filter(is_wrong | (told & pl.col("nested").is_not_null()))
+        reason = "the ends of tunnels inside of others, or what is inside, are not shown, or only the port says what it is"
+        scope = Scope(packets(flows), packets(judged), reason if len(judged) < len(flows) else None)
         violations = judged.with_columns(*ordered_ends("near", "far"))
         findings = [
             _unlisted(row, scope, severity)

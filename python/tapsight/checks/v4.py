@@ -35,7 +35,7 @@ class V4(Check[V4Options]):
 
     What it looks for:
         SIP and other voice signalling, SIGTRAN, Diameter and GTP-C that can be read, recognised by what was sent, from or to an address in
-        ``encrypted``. SIP over TLS or DTLS (port 5061), Diameter over TLS (5658) and IPsec (ESP) with such an address pass.
+        ``encrypted``. SIP over TLS or DTLS (port 5061) and Diameter over TLS (5658) with such an address pass, and so does IPsec (ESP) beside these.
 
     Why it matters:
         Who reads signalling knows who calls whom, and has the keys of media that are agreed in it (SDES).
@@ -51,7 +51,8 @@ class V4(Check[V4Options]):
         controllers: turn it off.
 
     What it cannot see:
-        What is inside of TLS and IPsec: that ESP with a peer carries its signalling is taken for granted, and the verdict says so. A tap between
+        What is inside of TLS and IPsec: beside signalling over TLS, that ESP with a peer carries its signalling too is taken for granted, and the verdict
+        says so. Where nothing but ESP was seen, which may carry anything, the verdict is unknown. A tap between
         an IPsec gateway and what signals sees signalling in the clear: name the other taps in ``taps``. Packets that only their port makes look
         like signalling are in scope but not judged, unless others of their conversation are recognised. Copies in mirror sessions listed under I6 are
         left out. Whether certificates are right, and ciphers strong, is not judged here.
@@ -99,9 +100,13 @@ class V4(Check[V4Options]):
             wrong="but the policy says that they encrypt it",
         )
         unread = packets(judged.filter("in_esp"))
-        note = (
-            f"that {plural(unread, 'packet')} of IPsec are signalling is taken for granted"
-            if unread
-            else None
+        # If nothing else was seen, perhaps no signalling was.
+        is_alone = 0 < unread == scope.judged
+        taken = f"that {plural(unread, 'packet')} of IPsec are signalling is taken for granted"
+        return Judgement(
+            scope,
+            findings,
+            nothing="no signalling of these peers was seen",
+            note=taken if unread and not is_alone else None,
+            doubt="nothing but IPsec was seen, which may carry anything" if is_alone else None,
         )
-        return Judgement(scope, findings, nothing="no signalling of these peers was seen", note=note)

@@ -80,14 +80,15 @@ class B20(Detector):
 
     What it looks for:
         B20.gtp-in-gtp: GTP inside of a tunnel of GTP-U, in which subscribers' packets travel. Medium, without any policy.
-        With ``own`` and ``peers`` in the policy, between the network's own nodes and others:
+        With ``own`` and ``peers`` in the policy, wherever one end, or both, is none of the network's own nodes. Who signals across its taps, and is neither
+        its own nor a peer, may be a node that nobody listed:
         B20.category-1: operations that should only be heard within a network: MAP anyTimeInterrogation (71), sendRoutingInfo (22),
         sendIMSI (58) and their like; Diameter of Cx, Sh, SLh. High.
         B20.category-2: operations that should only come from a subscriber's home, such as MAP insertSubscriberData (7) or cancelLocation
         (3), or S6a 317, 319, 320, from a peer that is not listed, or not for these (``categories``). Medium.
         B20.category-3: operations that should only come from where a subscriber is, such as MAP updateLocation (2) and
         sendAuthenticationInfo (56) or S6a 316 and 318, likewise. Medium.
-        B20.unlisted-peer: SIGTRAN, Diameter or GTP with somebody who is not among ``peers``. Medium.
+        B20.unlisted-peer: SIGTRAN, Diameter or GTP with somebody who is neither in ``own`` nor among ``peers``. Medium.
         B20.gt-mismatch, B20.realm-mismatch: a calling global title, or a Diameter origin realm, that is not among those of the peer
         it came from. High.
 
