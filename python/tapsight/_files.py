@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -54,6 +55,25 @@ def output(path: str | None) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def read_whole(path: str | os.PathLike[str], most: int, what: str) -> bytes:
+    """The bytes of a file that somebody wrote, such as a policy, if they are no more than fits; also of a pipe into which somebody writes.
+
+    Raises:
+        ValueError: It is longer, or a pipe into which nobody writes.
+        OSError: It cannot be read.
+    """
+    name = os.fspath(path)
+    # To open a named pipe would wait until somebody writes into it; to read it does not, if nobody does.
+    with open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:  # noqa: PTH123
+        os.set_blocking(file.fileno(), True)
+        data = file.read(most + 1)
+        if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{name}: is a pipe into which nobody writes: name a file")
+    if len(data) > most:
+        raise ValueError(f"{name}: is longer than {most >> 20} MiB, the most that a {what} may be")
+    return data
 
 
 def write_table(

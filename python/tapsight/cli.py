@@ -385,6 +385,8 @@ def check(
         if tables is not None:
             _tables.require_room(tables)
         earlier = read_baseline(baseline) if baseline is not None else None
+        for line in earlier.notes if earlier is not None else ():
+            _complain(f"{baseline}: {line}")
         result = _run_check(captures, policy, window, memory, threads, quiet=quiet, state=state)
         if earlier is not None:
             result = result.since(earlier)
