@@ -479,10 +479,16 @@ def examine_readable(
     except (OSError, ValueError) as error:
         # Find out which captures it was, and go on without them.
         count = len(problems)
+        if state is not None and str(error).startswith(_OF_STATE):
+            raise SourceError(f"{os.fspath(state)}: {str(error).removeprefix(_OF_STATE)}") from error
         taps = readable_taps(taps, format_problem, problems)
         if len(problems) == count:
             raise SourceError(str(error)) from error
     return Examined(examine(), problems, taps)
+
+
+_OF_STATE = "the saved state "
+"""What the engine's errors about a state begin with: it does not know its name."""
 
 
 def read_state(path: str | os.PathLike[str]) -> bytes | None:
@@ -492,6 +498,8 @@ def read_state(path: str | os.PathLike[str]) -> bytes | None:
         SourceError: It cannot be read.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise SourceError(f"{os.fspath(path)}: is no file: a state is read and written anew")
         return Path(path).read_bytes()
     except FileNotFoundError:
         return None

@@ -86,6 +86,11 @@ def read_sources(sources: Sources) -> list[Tap]:
     return taps + [Tap(name, tuple(files)) for name, files in named.items()]
 
 
+def captures_read(taps: Iterable[Tap]) -> list[tuple[str, str]]:
+    """The captures of taps and what they are, for :func:`tapsight._files.require_other`."""
+    return [(path, "one of the captures") for tap in taps for path in tap.paths]
+
+
 def _file_name(path: str) -> str:
     return "stdin" if path == STDIN else Path(path).name
 
