@@ -100,6 +100,37 @@ def test_a_full_device_is_named(inputs: Path) -> None:
     assert done.stderr == "tapsight: /dev/full: No space left on device\n"
 
 
+# --- Names --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["check", "info", "classify", "digest"])
+def test_a_name_that_is_no_text_is_told(capture: str, command: str, tmp_path: Path) -> None:
+    """A name is bytes, which Python reads with surrogates (PEP 383)."""
+    bad = os.fsdecode(bytes(tmp_path) + b"/bad\xff\xfe.pcap")
+    Path(capture).rename(bad)
+    done = CliRunner().invoke(app, [command, bad, *(["-o", "x.digest"] if command == "digest" else [])])
+    shown = rf"{tmp_path}/bad\udcff\udcfe.pcap"
+    assert done.exit_code == 2
+    assert done.stderr == f"tapsight: {shown}: a name that is not UTF-8 text cannot be used: rename it\n"
+    for read in (tapsight.open, tapsight.scan, tapsight.check, tapsight.places.Places):
+        with pytest.raises(ValueError, match="not UTF-8 text cannot be used: rename it"):
+            read(bad)
+    with pytest.raises(tapsight.SourceError, match=r"^\\udcff: a name that is not UTF-8"):
+        tapsight.check({"\udcff": bad.replace("bad", "good")})
+
+
+def test_what_is_written_may_be_called_anything(capture: str, tmp_path: Path) -> None:
+    out = os.fsdecode(bytes(tmp_path) + b"/\xff")
+    for arguments in (
+        ["check", capture],
+        ["digest", f"x={capture}"],
+        ["classify", capture, "--format", "csv"],
+    ):
+        done = CliRunner().invoke(app, [*arguments, "-o", out])
+        assert done.exit_code == 0, done.output
+        assert Path(out).stat().st_size > 0
+
+
 # --- What is no file ----------------------------------------------------------------------------------------------------
 
 

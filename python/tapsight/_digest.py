@@ -17,7 +17,7 @@ from tapsight._sources import (
     read_sources,
     usable_digest,
 )
-from tapsight._text import error_text
+from tapsight._text import error_text, safe
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def digest(
                 tap.name,
                 captures,
                 f"/dev/fd/{file.fileno()}",
-                name=target,
+                name=safe(target),
                 progress=progress,
                 threads=checked_threads(threads),
             )

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tapsight import _engine
 from tapsight._engine import CaptureHead, DigestHead
-from tapsight._text import safe
+from tapsight._text import name_problem, safe
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def read_sources(sources: Sources) -> list[Tap]:
     A ``=`` in the path of an existing file is part of the path.
 
     Raises:
-        SourceError: Nothing was named, or something was named twice.
+        SourceError: Nothing was named, or something was named twice, or by bytes that are no text.
     """
     named: dict[str, list[str]] = {}
     unnamed: list[str] = []
@@ -77,6 +77,8 @@ def read_sources(sources: Sources) -> list[Tap]:
     every: list[str] = [*unnamed, *(path for files in named.values() for path in files)]
     if not every:
         raise SourceError("no capture was named")
+    if wrong := list(filter(None, map(name_problem, [*named, *every]))):
+        raise SourceError("\n".join(wrong))
     _refuse_twice(every)
     names = [_file_name(path) for path in unnamed]
     taps = [
