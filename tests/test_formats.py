@@ -6,6 +6,8 @@ import csv
 import importlib.resources
 import ipaddress
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +359,10 @@ def test_own_checks_are_checks_in_every_format(own: tapsight.Result) -> None:
     assert set(names.values()) <= titles
     assert "no-vlan" in render(own, "eve") and "no-vlan" in render(own, "stix")
     assert "Tapsight::NoVlan" in render(own, "zeek")
+
+
+def test_formats_come_with_the_package() -> None:
+    """As docs/formats.md has it: nothing else is imported before."""
+    code = "import tapsight; print(tapsight.formats.FORMATS, tapsight.formats.render.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "('eve', 'ocsf', 'sarif', 'stix', 'zeek') render\n"

@@ -312,22 +312,60 @@ def test_a_detector_in_python(capture: str) -> None:
         ({"packets": ["many"]}, "column `packets` of findings"),
         ({"sentence": pa.nulls(1, pa.string())}, "column `sentence` of findings has nulls"),
         ({"severity": ["awful"]}, "severity is one of"),
+        (
+            {"tap": ["elsewhere"]},
+            "finding 'one' is of tap 'elsewhere', which is not there; there are: 'c.pcap'",
+        ),
+        (
+            {"frames": [[10**15]]},
+            "finding 'one' names frame 1000000000000000 of tap 'c.pcap', which has frames 1 to 8",
+        ),
+        ({"frames": [[8, 9]]}, "names frame 9"),
+        ({"frames": [[0]]}, "names frame 0"),
+        ({"frames": [[7, None]]}, "names frame None"),
+        ({"last_ts": [0]}, r"finding 'one' ends \(last_ts\) before it begins"),
     ],
 )
 def test_findings_that_are_none(capture: str, more: dict[str, Any], says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=f"^counts: .*{says}"):
         tapsight.check(capture, checks=[Counts(**more)])
+
+
+def test_a_detector_that_raises_is_named(capture: str) -> None:
+    class Fails(Counts):
+        id = "fails"
+
+        def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+            return tapsight.Judged(1 // len(self.more), 1)
+
+    with pytest.raises(tapsight.DetectorError, match=r"^fails: ZeroDivisionError: ") as caught:
+        tapsight.check(capture, checks=[Fails()])
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("judged", [(1.5, 1), (float("nan"), 1), ("8", 1), (1, 2), (2**70, 1), (1, -1)])
+def test_counts_that_are_none(capture: str, judged: Any) -> None:
+    class Miscounts(Counts):
+        def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+            return tapsight.Judged(*judged)
+
+    with pytest.raises((ValueError, TypeError), match=r"^counts: "):
+        tapsight.check(capture, checks=[Miscounts()])
 
 
 def test_objects_that_are_no_detectors(capture: str) -> None:
     class Lacks:
         id = "lacks"
 
+    number, untitled = Counts(), Counts()
+    number.id, untitled.title = 5, None  # type: ignore[assignment]
     wrong = Counts()
     wrong.columns = ("frame", "scr")  # type: ignore[assignment]
     for each, says in (
         (Lacks(), "has no `title`"),
         (Counts, "is a class"),
+        (number, "a check is called by text, not by 5"),
+        (untitled, "counts: its title is text, not None"),
         (wrong, 'no column of packets is called "scr"; did you mean "src"'),
     ):
         with pytest.raises((ValueError, TypeError), match=says):

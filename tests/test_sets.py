@@ -137,6 +137,8 @@ def test_reads_csv(tmp_path: Path) -> None:
 def test_reads_csv_of_numbers_in_one_column_of_any_name(tmp_path: Path) -> None:
     assert from_file(tmp_path, "v.csv", "VLAN\n210\n211\n").always == (210, 211)
     assert from_file(tmp_path, "v.CSV", "member\n").always == ()
+    for name in ("Member", "IP addresses", "Prefix", "networks", "VLAN ID", "tunnel_id"):
+        assert from_file(tmp_path, "v.csv", f"{name}\n7\n").always == (7,)
 
 
 def test_reads_json(tmp_path: Path) -> None:
@@ -182,6 +184,14 @@ def test_files_are_members_for_checks(tmp_path: Path) -> None:
         ("p.csv", "from,until\n", 1, 'lacks the column "member"'),
         ("p.csv", "192.0.2.1\n192.0.2.2\n", 1, 'begins with "192.0.2.1" where a header belongs'),
         ("p.csv", "210\n211\n", 1, "where a header belongs"),
+        (
+            "p.csv",
+            "192.0.2.0/24x\n192.0.2.2\n",
+            1,
+            'begins with "192.0.2.0/24x" where a header belongs, such as',
+        ),
+        ("p.csv", "2O1\n202\n", 1, 'begins with "2O1" where a header belongs'),
+        ("p.csv", "peer.example.net\n", 1, "where a header belongs"),
         ("p.csv", "member,until\n192.0.2.1\n", 2, "has 1 cell, and the header 2 columns"),
         ("p.csv", "member,note\n192.0.2.1,a,b\n", 2, "what holds a comma belongs in quotes"),
         ("p.csv", "member,note\n,a\n", 2, "has no member"),

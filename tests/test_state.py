@@ -73,7 +73,7 @@ def test_states_that_cannot_be_used(rotated: list[dict[str, str]], tmp_path: Pat
         (good.replace(b"0.1.0", b"9.9.9", 1), r"was saved by version 9\.9\.9"),
     ):
         state.write_bytes(bad)
-        with pytest.raises(SourceError, match=f"the saved state {words}"):
+        with pytest.raises(SourceError, match=f"state: {words}"):
             tapsight.check(rotated[1], state=state)
         # What was there is still there.
         assert state.read_bytes() == bad

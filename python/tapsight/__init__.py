@@ -11,7 +11,7 @@ from tapsight._core import __version__ as __version__
 from tapsight._scan import BATCH_SIZE, COLUMNS, TABLES, CaptureWarning, Scan, open, scan
 
 if TYPE_CHECKING:
-    from tapsight import places
+    from tapsight import formats, places
     from tapsight._calls import Calls, calls
     from tapsight._check import Result, check
     from tapsight._digest import Digested, digest
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tapsight._flows import Flows, flows
     from tapsight._media import Media, media
     from tapsight._sources import SourceError
-    from tapsight.checks._custom import Custom, Judged
+    from tapsight.checks._custom import Custom, DetectorError, Judged
     from tapsight.checks._own import rule
     from tapsight.policy import Policy, PolicyError
 
@@ -31,6 +31,7 @@ __all__ = [
     "CaptureError",
     "CaptureWarning",
     "Custom",
+    "DetectorError",
     "Digested",
     "EvidenceError",
     "Flows",
@@ -46,6 +47,7 @@ __all__ = [
     "check",
     "digest",
     "flows",
+    "formats",
     "media",
     "open",
     "places",
@@ -56,6 +58,7 @@ __all__ = [
 _HOMES = {
     "Calls": "tapsight._calls",
     "Custom": "tapsight.checks._custom",
+    "DetectorError": "tapsight.checks._custom",
     "Digested": "tapsight._digest",
     "EvidenceError": "tapsight._evidence",
     "Flows": "tapsight._flows",
@@ -76,8 +79,8 @@ _HOMES = {
 
 def __getattr__(name: str) -> object:
     """Load what is asked for when it is asked for, so that reading captures does not load what judges them."""
-    if name == "places":
-        return importlib.import_module("tapsight.places")
+    if name in {"formats", "places"}:
+        return importlib.import_module(f"tapsight.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

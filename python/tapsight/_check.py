@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from tapsight import _answers, _engine, _evidence, _tables
 from tapsight._answers import Answer, NotShown
+from tapsight._baseline import Baseline, Found, forgotten_rows, remembered_rows
 from tapsight._call_verdicts import schema as call_schema
 from tapsight._engine import Examination, Progress
 from tapsight._exceptions import excepted_schema, excepted_table
@@ -37,7 +38,7 @@ from tapsight._text import iso_time, safe
 from tapsight.checks._base import Check, Lack
 from tapsight.checks._custom import Custom, custom_check
 from tapsight.checks._tables import Captures
-from tapsight.findings import FrameNumbers, attack, findings_table, grouped
+from tapsight.findings import FrameNumbers, attack
 from tapsight.policy import Network, Policy
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class Result:
     """What was asked, and of which captures; what :meth:`evidence` needs."""
     known: tuple[str, ...] = ()
     """Ids of findings that were left out because an earlier run has them; see :meth:`since`."""
+    worse: tuple[str, ...] = ()
+    """Ids of findings that an earlier run has, but less of: they are told as those that are new."""
     lesser: tuple[str, ...] = ()
     """Ids of findings that were left out because of their severity; see :meth:`from_severity`."""
     gone: tuple[str, ...] = ()
@@ -109,6 +112,10 @@ class Result:
     look at was seen. Those that give another reason are left out."""
     checks: Mapping[str, type[Check[Any]]] = dataclasses.field(default_factory=dict)
     """The checks that judged, by id: those that ship, and those of the policy's or the program's own."""
+    found: Found = dataclasses.field(default_factory=Found)
+    """All findings one by one, of which :attr:`findings` sums up many of a kind; what :meth:`since` goes by."""
+    least: Severity = "info"
+    """The severity below which findings are left out."""
 
     places: Places | None = None
     """What the policy knows of addresses, if it says what is home; what :attr:`plot` goes by."""
@@ -128,20 +135,39 @@ class Result:
         """The same with findings of this severity and above only; verdicts and answers are those of all."""
         wanted = SEVERITIES[SEVERITIES.index(severity) :]
         kept, left = self._parted([each in wanted for each in self.findings["severity"].to_pylist()])
-        return dataclasses.replace(self, findings=kept, lesser=(*self.lesser, *left))
+        least = max(severity, self.least, key=SEVERITIES.index)
+        return dataclasses.replace(self, findings=kept, lesser=(*self.lesser, *left), least=least)
 
-    def since(self, baseline: Iterable[str]) -> Result:
-        """The same without the findings that an earlier run has; verdicts and answers are those of all.
+    def since(self, baseline: Result | Baseline | Iterable[str]) -> Result:
+        """The same without the findings that an earlier run has, unless they are worse; verdicts and answers are those of all.
+
+        Findings are compared one by one, those included that are not listed because there are many of their kind. What has a higher severity than
+        it had, or ten times the packets, is told again, and its sentence says what it was.
 
         Args:
-            baseline: Ids of its findings, such as ``earlier.findings["id"].to_pylist()``. The same finding has the same id in every run.
+            baseline: The earlier result; or ids of its findings, such as ``earlier.findings["id"].to_pylist()``, which do not tell what was summed up,
+                nor what is worse. The same finding has the same id in every run.
         """
-        ids = frozenset(baseline)
-        mine = self.findings["id"].to_pylist()
-        kept, left = self._parted([id_ not in ids for id_ in mine])
-        there = self.excepted["id"].to_pylist()
-        gone = tuple(sorted(ids.difference(mine, there, self.lesser, self.known)))
-        return dataclasses.replace(self, findings=kept, known=(*self.known, *left), gone=gone)
+        if isinstance(baseline, Result):
+            baseline = baseline.baseline
+        elif not isinstance(baseline, Baseline):
+            baseline = Baseline.of_ids(baseline)
+        found = self.found.since(baseline)
+        told = dataclasses.replace(
+            self,
+            findings=found.table(),
+            known=found.known,
+            worse=found.worse,
+            gone=found.gone,
+            lesser=(),
+            found=found,
+        )
+        return told.from_severity(self.least)
+
+    @property
+    def baseline(self) -> Baseline:
+        """What a later run may go by: all findings, and how bad they were when they were last told. What is excepted is none of it."""
+        return self.found.as_baseline()
 
     def _parted(self, is_kept: Sequence[bool]) -> tuple[pa.Table, list[str]]:
         """The findings that are kept, and the ids of the others."""
@@ -170,9 +196,10 @@ class Result:
 
         ``tapsight`` (version), ``schema`` (:data:`SCHEMA`), ``attack`` (version of ATT&CK), ``answers``, ``not_shown`` (checks that could not
         judge, by what would settle them), ``problems``, ``taps``, ``taps_compared``, ``verdicts``, ``findings``, ``excepted``, ``exceptions``, ``known``,
-        ``lesser`` and
-        ``gone`` (ids), ``explained``. Times are RFC 3339 with nanoseconds.
+        ``worse``, ``lesser`` and ``gone`` (ids), ``remembered`` (ids of findings without a row, by how bad they were when they were last told) and
+        ``forgotten`` (how many it does not remember), which later runs go by, and ``explained``. Times are RFC 3339 with nanoseconds.
         """
+        remembered, forgotten = self.found.remembered(self.findings["id"].to_pylist())
         return {
             "tapsight": version(),
             "schema": SCHEMA,
@@ -187,8 +214,11 @@ class Result:
             "excepted": plain_rows(self.excepted),
             "exceptions": [dict(each) for each in self.exceptions],
             "known": list(self.known),
+            "worse": list(self.worse),
             "lesser": list(self.lesser),
             "gone": list(self.gone),
+            "remembered": remembered_rows(remembered),
+            "forgotten": forgotten_rows(forgotten),
             "explained": self.explained(),
         }
 
@@ -199,16 +229,13 @@ class Result:
     def to_ndjson(self) -> str:
         """:meth:`to_dict` as one JSON object a line, told apart by ``type``.
 
-        Types: ``run`` (versions, ``known``, ``lesser`` and ``gone``), ``answer``, ``not_shown``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``,
+        Types: ``run`` (versions, ``known``, ``worse``, ``lesser``, ``gone``, ``remembered`` and ``forgotten``), ``answer``, ``not_shown``, ``problem``, ``tap``, ``taps_compared``, ``verdict``, ``finding``,
         ``excepted``, ``exception``, ``explained``.
         """
         data = self.to_dict()
-        lines: list[dict[str, Any]] = [
-            {
-                "type": "run",
-                **{key: data[key] for key in ("tapsight", "schema", "attack", "known", "lesser", "gone")},
-            }
-        ]
+        left_out = ("known", "worse", "lesser", "gone", "remembered", "forgotten")
+        run = {key: data[key] for key in ("tapsight", "schema", "attack", *left_out)}
+        lines: list[dict[str, Any]] = [{"type": "run", **run}]
         lines += [{"type": "problem", "message": message} for message in data["problems"]]
         for kind in ("answers", "taps", "verdicts", "findings"):
             lines += [{"type": kind.removesuffix("s"), **row} for row in data[kind]]
@@ -452,10 +479,16 @@ def examine_readable(
     except (OSError, ValueError) as error:
         # Find out which captures it was, and go on without them.
         count = len(problems)
+        if state is not None and str(error).startswith(_OF_STATE):
+            raise SourceError(f"{os.fspath(state)}: {str(error).removeprefix(_OF_STATE)}") from error
         taps = readable_taps(taps, format_problem, problems)
         if len(problems) == count:
             raise SourceError(str(error)) from error
     return Examined(examine(), problems, taps)
+
+
+_OF_STATE = "the saved state "
+"""What the engine's errors about a state begin with: it does not know its name."""
 
 
 def read_state(path: str | os.PathLike[str]) -> bytes | None:
@@ -465,6 +498,8 @@ def read_state(path: str | os.PathLike[str]) -> bytes | None:
         SourceError: It cannot be read.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():
+            raise SourceError(f"{os.fspath(path)}: is no file: a state is read and written anew")
         return Path(path).read_bytes()
     except FileNotFoundError:
         return None
@@ -530,11 +565,13 @@ def judge(
     """Verdicts and findings of what the engine found in captures, by what the policy says and by further checks."""
     outcome = outcome_of(examination, policy, problems, captures, checks)
     numbers = FrameNumbers(pa.table(examination.files).to_pylist())
+    excepting = outcome.excepting
+    found = Found.of(excepting.findings, (each for each, _ in excepting.excepted), numbers)
     return Result(
         verdicts=pa.Table.from_pylist(
             [dataclasses.asdict(each) for each in outcome.verdicts], schema=verdict_schema()
         ),
-        findings=findings_table(grouped(outcome.excepting.findings), numbers),
+        findings=found.table(),
         taps=pa.table(examination.taps),
         taps_compared=pa.table(examination.compared),
         flows=pa.table(examination.flows),
@@ -543,10 +580,11 @@ def judge(
         answers=outcome.answers,
         problems=tuple(problems),
         places=outcome.places,
-        excepted=excepted_table(outcome.excepting.excepted, numbers),
-        exceptions=tuple(outcome.excepting.rows),
+        excepted=excepted_table(excepting.excepted, numbers),
+        exceptions=tuple(excepting.rows),
         lacks={each.check: each.lack for each in outcome.verdicts if each.lack is not None},
         checks=outcome.checks,
+        found=found,
     )
 
 

@@ -9,15 +9,15 @@ from tapsight import _engine, _files
 from tapsight._engine import Progress
 from tapsight._scan import checked_threads
 from tapsight._sources import (
-    STDIN,
     SourceError,
     Sources,
+    captures_read,
     in_order_of_time,
     problem_with,
     read_sources,
     usable_digest,
 )
-from tapsight._text import error_text
+from tapsight._text import error_text, safe
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,16 +72,14 @@ def digest(
             raise SourceError(problem)
         if usable_digest(capture) is not None:
             raise SourceError(f"{capture} is a digest: name the captures that this one is to be of")
-        if capture != STDIN and os.path.realpath(capture) == os.path.realpath(target):
-            raise SourceError(f"{target} is one of the captures: name another file")
     try:
         captures = in_order_of_time(tap.paths)
-        with _files.output(target) as file:
+        with _files.output(target, captures_read([tap])) as file:
             packets, warnings = _engine.write_digest(
                 tap.name,
                 captures,
                 f"/dev/fd/{file.fileno()}",
-                name=target,
+                name=safe(target),
                 progress=progress,
                 threads=checked_threads(threads),
             )

@@ -27,6 +27,7 @@ from tapsight._sources import (
     STDIN,
     SourceError,
     Tap,
+    captures_read,
     is_read_once,
     read_sources,
     usable_capture,
@@ -184,6 +185,15 @@ class Run:
                 sums[row["file"]] = row["sha256"].hex()
         ambiguous = frozenset(name for name, among in owners.items() if len(among) > 1)
         return dataclasses.replace(self, frames=frames, sums=sums, ambiguous=ambiguous)
+
+    def inputs(self) -> list[tuple[str, str]]:
+        """All files that were read, and what they are, for :func:`tapsight._files.require_other`."""
+        read = [*captures_read(self.taps), *((each.name, "one of the captures") for each in self.captures)]
+        if self.policy is not None:
+            read += [(self.policy.file, "the policy")] if self.policy.file is not None else []
+            named = (*self.policy.places, *self.policy.sets)
+            read += [(each.file, "a file that the policy names") for each in named if each.file is not None]
+        return read
 
     def tap_of(self) -> dict[str, str]:
         """The tap's name by capture."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,12 +24,57 @@ TableFormat = Literal["csv", "ndjson", "arrow", "parquet"]
 TABLE_FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 
 
+Input = tuple[str | os.PathLike[str], str]
+"""What a run reads, and what that is: ``("monday.json", "the baseline")``."""
+
+
+def require_other(path: str | os.PathLike[str] | None, inputs: Iterable[Input]) -> None:
+    """Makes sure that what is to be written is nothing that is read, by whatever name or link; to be called before long work, too.
+
+    Raises:
+        ValueError: It is.
+    """
+    if path is None or os.fspath(path) == "-":
+        return
+    for name, what in inputs:
+        if os.fspath(name) != "-" and _is_same_file(path, name):
+            raise ValueError(f"{os.fspath(path)} is {what}: name another file")
+
+
+def _is_same_file(one: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether both are one file, or would be; a device or a pipe is no file."""
+    try:
+        if not Path(one).exists() or not Path(other).exists():
+            return os.path.realpath(one) == os.path.realpath(other)
+        return Path(one).is_file() and Path(one).samefile(other)
+    except (OSError, ValueError):
+        # What cannot be looked at is told when it is opened.
+        return False
+
+
 @contextlib.contextmanager
-def output(path: str | None) -> Iterator[IO[bytes]]:
+def output(path: str | None, inputs: Iterable[Input] = ()) -> Iterator[IO[bytes]]:
     """Where to write: standard output for ``None`` and ``-``, else a file that appears when it is complete.
 
     A file is written under another name beside it and renamed, so that nobody ever sees half of it.
+
+    Raises:
+        ValueError: It is one of the inputs.
+        OSError: It cannot be written.
     """
+    require_other(path, inputs)
+    try:
+        with _output(path) as file:
+            yield file
+    except OSError as error:
+        if error.filename is None and error.errno == errno.ENOSPC:
+            # Of a full device, Python does not say which file is on it.
+            raise OSError(error.errno, error.strerror, path or "standard output") from error
+        raise
+
+
+@contextlib.contextmanager
+def _output(path: str | None) -> Iterator[IO[bytes]]:
     if path in {None, "-"}:
         if sys.stdout is None:
             raise OSError("standard output is closed: name a file with -o")
@@ -54,6 +101,25 @@ def output(path: str | None) -> Iterator[IO[bytes]]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def read_whole(path: str | os.PathLike[str], most: int, what: str) -> bytes:
+    """The bytes of a file that somebody wrote, such as a policy, if they are no more than fits; also of a pipe into which somebody writes.
+
+    Raises:
+        ValueError: It is longer, or a pipe into which nobody writes.
+        OSError: It cannot be read.
+    """
+    name = os.fspath(path)
+    # To open a named pipe would wait until somebody writes into it; to read it does not, if nobody does.
+    with open(name, "rb", opener=lambda file, flags: os.open(file, flags | os.O_NONBLOCK)) as file:
+        os.set_blocking(file.fileno(), True)
+        data = file.read(most + 1)
+        if not data and stat.S_ISFIFO(os.fstat(file.fileno()).st_mode):
+            raise ValueError(f"{name}: is a pipe into which nobody writes: name a file")
+    if len(data) > most:
+        raise ValueError(f"{name}: is longer than {most >> 20} MiB, the most that a {what} may be")
+    return data
 
 
 def write_table(

@@ -218,7 +218,7 @@ def _see(
         places=policy.known_places() if policy is not None and network.home else None,
         agreed=(crossings.allow or ()) if crossings is not None and crossings.enabled else (),
         captures=captures,
-        examined=(pa.table(examination.taps), pa.table(examination.compared)),
+        examined=(pa.table(examination.taps), pa.table(examination.compared), pa.table(examination.files)),
     )
     return seen, options
 

@@ -83,11 +83,14 @@ def policy_error(message: str, item: object) -> PydanticCustomError:
 
 
 def check_prefix(text: object) -> str:
-    """The text, if it is an address or a prefix without host bits; else an error that says what would be."""
+    """The text, if it is an address or a prefix without host bits; else an error that says what would be.
+
+    IPv4 that is written as IPv6 (``::ffff:192.0.2.1``, RFC 4291 section 2.5.5.2) becomes IPv4, as which packets have it.
+    """
     if not isinstance(text, str):
         raise policy_error(f"must be an address or prefix in quotes, not {text!r}", text)
     try:
-        ipaddress.ip_network(text)
+        network = ipaddress.ip_network(text)
     except ValueError:
         try:
             network = ipaddress.ip_interface(text).network
@@ -97,7 +100,13 @@ def check_prefix(text: object) -> str:
         raise policy_error(
             f'prefix "{text}" has bits set beyond its length; did you mean "{network}"?', text
         ) from None
+    if network.version == 6 and network.subnet_of(_MAPPED):
+        mapped = ipaddress.ip_network((int(network.network_address) & 0xFFFF_FFFF, network.prefixlen - 96))
+        return str(mapped.network_address) if mapped.prefixlen == mapped.max_prefixlen else str(mapped)
     return text
+
+
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 def check_number(value: object, what: str, largest: int) -> int:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapsight import _core
+from tapsight._text import name_problem
 
 if TYPE_CHECKING:
     import polars as pl
@@ -184,6 +185,8 @@ def expand(source: Source | Sequence[Source]) -> tuple[Any, ...]:
         # A view cannot be pickled, and its owner could change what it shows.
         return (bytes(source) if isinstance(source, memoryview | bytearray) else source,)
     path = os.fspath(source)
+    if (problem := name_problem(path)) is not None:
+        raise ValueError(problem)
     if path == "-" or os.path.lexists(path) or not glob.has_magic(path):
         return (path,)
     matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - the pattern may be absolute

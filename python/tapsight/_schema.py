@@ -205,11 +205,37 @@ _RUN = {
         "items": _ID,
         "description": "Findings left out because the baseline has them.",
     },
+    "worse": {
+        "type": "array",
+        "items": _ID,
+        "description": "Findings that the baseline has, but less of: those with a row say what it was.",
+    },
     "lesser": {"type": "array", "items": _ID, "description": "Findings left out because of their severity."},
     "gone": {
         "type": "array",
         "items": _TEXT,
         "description": "Findings that the baseline has and this run has not, for whatever reason.",
+    },
+    "remembered": {
+        "type": "array",
+        "items": _object(
+            {
+                "severity": {"enum": list(SEVERITIES)},
+                "packets": {**_COUNT, "description": "How many, to two digits, rounded up."},
+                "ids": {**_TEXT, "description": "Their ids, with spaces between."},
+            }
+        ),
+        "description": "Findings without a row, for later runs: as bad as they were when they were last told.",
+    },
+    "forgotten": {
+        "type": "array",
+        "items": _object(
+            {
+                "of": {**_TEXT, "description": "The check, or the detector and class."},
+                "findings": {**_COUNT, "description": "How many."},
+            }
+        ),
+        "description": "Findings that are not remembered, since there are too many of a kind: later runs tell them as new.",
     },
 }
 _PROBLEMS = {"type": "array", "items": _TEXT, "description": "Captures that could not be read, a line each."}

@@ -34,6 +34,32 @@ PATIENCE = 1000
 KEYS = ("member", "from", "until", "note")
 """What may be said of a member: columns of CSV, keys of JSON and of tables in place."""
 
+ALONE = frozenset(
+    {
+        "member",
+        "address",
+        "ip",
+        "ipaddress",
+        "prefix",
+        "network",
+        "subnet",
+        "cidr",
+        "host",
+        "peer",
+        "vlan",
+        "vlanid",
+        "label",
+        "mplslabel",
+        "tunnelid",
+        "vni",
+        "teid",
+        "key",
+        "number",
+        "id",
+    }
+)
+"""What the only column of a table may be called, in small letters, without spaces and the s of many: nothing that could be a member with a slip."""
+
 DAY = 86_400 * 10**9
 """In nanoseconds."""
 
@@ -374,7 +400,7 @@ def _csv(text: str) -> Iterator[_Row]:
 
 
 def _header(names: list[str], line: int) -> list[str]:
-    """The columns of a table; one alone may be called anything."""
+    """The columns of a table; one alone may be called as people call such a list."""
     for name in names:
         if _is_member(name):
             raise _FileError(
@@ -382,6 +408,12 @@ def _header(names: list[str], line: int) -> list[str]:
                 f'begins with {_shown(name)} where a header belongs: put a first line before it, such as "member"',
             )
     if len(names) == 1 and not any(char in names[0] for char in ";\t"):
+        told = re.sub("[ _-]", "", names[0].lower())
+        if not {told, told.removesuffix("s"), told.removesuffix("es")} & ALONE:
+            raise _FileError(
+                line,
+                f'begins with {_shown(names[0])} where a header belongs, such as "member", "address", "prefix" or "vlan"',
+            )
         return ["member"]
     if any(char in name for name in names for char in ";\t"):
         raise _FileError(line, "columns must be separated by commas, not by semicolons or tabs")

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from tapsight import _engine
 from tapsight._engine import CaptureHead, DigestHead
-from tapsight._text import safe
+from tapsight._text import name_problem, safe
 
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ def read_sources(sources: Sources) -> list[Tap]:
     A ``=`` in the path of an existing file is part of the path.
 
     Raises:
-        SourceError: Nothing was named, or something was named twice.
+        SourceError: Nothing was named, or something was named twice, or by bytes that are no text.
     """
     named: dict[str, list[str]] = {}
     unnamed: list[str] = []
@@ -77,6 +77,8 @@ def read_sources(sources: Sources) -> list[Tap]:
     every: list[str] = [*unnamed, *(path for files in named.values() for path in files)]
     if not every:
         raise SourceError("no capture was named")
+    if wrong := list(filter(None, map(name_problem, [*named, *every]))):
+        raise SourceError("\n".join(wrong))
     _refuse_twice(every)
     names = [_file_name(path) for path in unnamed]
     taps = [
@@ -84,6 +86,11 @@ def read_sources(sources: Sources) -> list[Tap]:
         for name, path in zip(names, unnamed, strict=True)
     ]
     return taps + [Tap(name, tuple(files)) for name, files in named.items()]
+
+
+def captures_read(taps: Iterable[Tap]) -> list[tuple[str, str]]:
+    """The captures of taps and what they are, for :func:`tapsight._files.require_other`."""
+    return [(path, "one of the captures") for tap in taps for path in tap.paths]
 
 
 def _file_name(path: str) -> str:

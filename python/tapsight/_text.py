@@ -78,6 +78,15 @@ def error_text(error: OSError) -> str:
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
 
 
+def name_problem(name: str) -> str | None:
+    """Why the engine cannot take this name of a file or a tap, which Python reads from bytes that are no text; ``None`` if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return f"{safe(name)}: a name that is not UTF-8 text cannot be used: rename it"
+    return None
+
+
 def documentation(thing: type) -> str:
     """The docstring of a class as people read it at a terminal."""
     return (inspect.getdoc(thing) or "").replace("``", "`").replace("::\n", ":\n")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from tapsight._check import Result
-    from tapsight._files import TableFormat
+    from tapsight._files import Input, TableFormat
     from tapsight._sources import Tap
 
 app = typer.Typer(
@@ -192,6 +192,7 @@ def classify(
             None,
             output,
             form,
+            _inputs(captures),
         )
 
 
@@ -241,6 +242,7 @@ def flows(
             columns,
             output,
             form,
+            _inputs(captures, policy=policy, places=places),
         )
 
 
@@ -284,15 +286,17 @@ def calls(
                 home=homes,
             )
 
+        inputs = _inputs(captures, policy=policy, places=places)
         if ladder is None and (
             output is not None or form is not None or columns is not None or table != "calls"
         ):
-            _write(captures, rows, columns, output, form)
+            _write(captures, rows, columns, output, form, inputs)
         _show_calls(
             captures,
             rows,
             ladder,
             output,
+            inputs,
             lambda tap: rows(tap, "calls", hides=False),
             located=known is not None,
         )
@@ -319,6 +323,7 @@ def media(
             columns,
             output,
             form,
+            _inputs(captures),
         )
 
 
@@ -381,10 +386,16 @@ def check(
         from tapsight import _files, _tables, formats, report_text
         from tapsight._baseline import read_baseline
 
+        inputs = _inputs(captures, policy=policy)
+        inputs += [(baseline, "the baseline")] if baseline is not None else []
+        inputs += [(state, "the state")] if state is not None else []
+        _files.require_other(output, inputs)
         _check_evidence(captures, evidence, zero_payload=zero_payload)
         if tables is not None:
             _tables.require_room(tables)
         earlier = read_baseline(baseline) if baseline is not None else None
+        for line in earlier.notes if earlier is not None else ():
+            _complain(f"{baseline}: {line}")
         result = _run_check(captures, policy, window, memory, threads, quiet=quiet, state=state)
         if earlier is not None:
             result = result.since(earlier)
@@ -411,7 +422,8 @@ def check(
                 result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
         finally:
             # The report is there whatever comes in the way of evidence and tables.
-            with _files.output(output) as file:
+            read = result.run.inputs() if result.run is not None else []
+            with _files.output(output, [*inputs, *read]) as file:
                 file.write(text.encode("utf-8", "backslashreplace"))
         _end(result.problems, code)
 
@@ -461,11 +473,13 @@ def report(
     Captures are read a second time, for when packets went where they should not.
     """
     with _errors():
+        from tapsight import _files
         from tapsight import report as page
 
         if _to_terminal(output):
             raise ValueError("a page is not for terminals: name a file with -o")
         page.require()
+        _files.require_other(output, _inputs(captures, policy=policy))
         _check_evidence(captures, evidence, zero_payload=zero_payload)
         result = _run_check(captures, policy, window, memory, threads, quiet=quiet)
         if evidence is not None:
@@ -621,8 +635,10 @@ def policy_init(
     with _errors():
         from tapsight import _files, _policy_tools
 
+        inputs = _inputs(captures) if captures else []
+        _files.require_other(output, inputs)
         text, problems = _policy_tools.starter(captures or None, pack or ())
-        with _files.output(output) as file:
+        with _files.output(output, inputs) as file:
             file.write(text.encode())
         _end(problems)
 
@@ -724,7 +740,8 @@ def bench(
         mixes = mix or ([] if files else list(_bench.MIXES))
         measured = []
         # Opened before the minutes that follow, so that a name that cannot be written is told at once.
-        with _files.output(str(json_ or os.devnull)) as file:
+        read = [(file, "one of the captures") for file in files or ()]
+        with _files.output(str(json_ or os.devnull), read) as file:
             for source, rows in _bench.bench(
                 files or [], mixes, packets=packets, runs=runs, detectors=detectors
             ):
@@ -791,6 +808,17 @@ def _check_evidence(captures: list[str], directory: Path | None, *, zero_payload
         raise ValueError("--zero-payload is about evidence: say where to write that, with --evidence DIR")
 
 
+def _inputs(
+    captures: list[str], *, policy: Path | None = None, places: Sequence[Path] | None = None
+) -> list[Input]:
+    """What a command reads, which it must not write over."""
+    from tapsight._sources import captures_read, read_sources
+
+    read: list[Input] = [*captures_read(read_sources(captures))]
+    read += [(policy, "the policy")] if policy is not None else []
+    return [*read, *((path, "one of the places") for path in places or ())]
+
+
 def _to_terminal(output: str | None) -> bool:
     return output in {None, "-"} and sys.stdout is not None and sys.stdout.isatty()
 
@@ -847,6 +875,7 @@ def _write(
     columns: str | None,
     output: str | None,
     form: TableFormat | Literal["eve", "zeek"] | None,
+    inputs: Sequence[Input],
 ) -> None:
     """Writes the rows of all taps that can be read, one tap after the other, and exits."""
     from tapsight import _files
@@ -867,7 +896,7 @@ def _write(
             raise ValueError(f"{chosen} has columns of its own: leave out --columns")
         schema = _chosen(schema, _column_names(columns) or [])
     batches = (batch.select(schema.names) for each in all_rows for batch in each.read(_complain))
-    with _files.output(output) as file:
+    with _files.output(output, inputs) as file:
         match chosen:
             case "eve" | "zeek":
                 from tapsight.formats import _conversations
@@ -897,6 +926,7 @@ def _show_calls(
     rows: Callable[[Tap, str], Any],
     wanted: str | None,
     output: str | None,
+    inputs: Sequence[Input],
     shown: Callable[[Tap], Any],
     *,
     located: bool,
@@ -956,7 +986,7 @@ def _show_calls(
             told = messages.get((tap.name, row["call"]), [])
             parts.append(_ladder.ladder(title, told, width or 120, colour=colour))
         text = "\n".join(parts)
-    with _files.output(output) as file:
+    with _files.output(output, inputs) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
     _end(problems)
 

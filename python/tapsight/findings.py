@@ -60,6 +60,10 @@ class Finding:
     """The taps that saw it; none if those are the ones of its evidence."""
     techniques: tuple[str, ...] | None = None
     """ATT&CK techniques that a policy says it points to; none if it does not say."""
+    nth: int = 0
+    """Which one it is of those that nothing tells apart but their order, from 2: the first has 0. :func:`numbered` tells."""
+    is_known: bool = False
+    """Whether an earlier run has it, though less of it."""
 
     @property
     def seen_at(self) -> frozenset[str]:
@@ -74,12 +78,22 @@ class Finding:
     @property
     def id(self) -> str:
         """Short hash of what identifies it: the same finding has the same id in every run."""
-        return _id(self.check or self.detector, self.identity)
+        return _id(self.name, self.identity)
+
+    @property
+    def row_id(self) -> str:
+        """The id that it has in tables, which no other finding has."""
+        return f"{self.id}-{self.nth}" if self.nth else self.id
+
+    @property
+    def name(self) -> str | None:
+        """The check, or the detector and class: what findings are of one kind by."""
+        return self.check or self.detector
 
     @property
     def family(self) -> str:
         """The check or detector without the class: ``A5`` of ``A5.forked``."""
-        return (self.check or self.detector or "").partition(".")[0]
+        return (self.name or "").partition(".")[0]
 
     @property
     def attack(self) -> list[str]:
@@ -87,7 +101,7 @@ class Finding:
         if self.techniques is not None:
             return list(self.techniques)
         _, techniques = attack()
-        name = self.check or self.detector or ""
+        name = self.name or ""
         return techniques.get(name) or techniques.get(name.partition(".")[0]) or []
 
 
@@ -229,6 +243,18 @@ def _rank(finding: Finding) -> tuple[object, ...]:
     return severity, finding.check is not None, -finding.packets, finding.first_ts, finding.id
 
 
+def numbered(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings by rank, where each has a :attr:`Finding.row_id` of its own: two claims that nothing tells apart but their order stay two."""
+    used: dict[str, int] = {}
+    made = []
+    for finding in sorted(findings, key=_rank):
+        if finding.nth == 0:
+            nth = used[finding.id] = used.get(finding.id, 0) + 1
+            finding = dataclasses.replace(finding, nth=nth) if nth > 1 else finding  # noqa: PLW2901
+        made.append(finding)
+    return made
+
+
 def grouped(findings: Iterable[Finding]) -> list[Finding]:
     """The findings; of those of one kind, what comes after the first 50 is one finding more.
 
@@ -236,7 +262,7 @@ def grouped(findings: Iterable[Finding]) -> list[Finding]:
     listed are rows of the claims (of a detector) or flows (of a check) all the same.
     """
     kinds: dict[tuple[str | None, str | None], list[Finding]] = {}
-    for finding in sorted(findings, key=_rank):
+    for finding in numbered(findings):
         kinds.setdefault((finding.check, None if finding.check else finding.detector), []).append(finding)
     kept = []
     for (check, detector), all_ in kinds.items():
@@ -246,18 +272,29 @@ def grouped(findings: Iterable[Finding]) -> list[Finding]:
     return kept
 
 
+_OTHERS = ("others",)
+"""The identity of what stands for many: whatever they are, so that nothing must be told by it."""
+
+
+def id_of_rest(name: str | None) -> str:
+    """The id of the finding that stands for those of one kind that are not listed."""
+    return _id(name, _OTHERS)
+
+
 def _rest(check: str | None, detector: str | None, rest: list[Finding]) -> Finding:
     if len(rest) == 1:
         return rest[0]
     packets = sum(finding.packets for finding in rest)
     first, last = min(each.first_ts for each in rest), max(each.last_ts for each in rest)
     where = "the table of claims" if check is None else "the table of flows"
+    known = sum(finding.is_known for finding in rest)
+    worse = f", {known:,} of which the baseline has, but less of them" if known else ""
     return Finding(
         detector=detector,
         check=check,
         kind=rest[0].kind,
         severity=worst(finding.severity for finding in rest),
-        identity=("others",),
+        identity=_OTHERS,
         packets=packets,
         # Packets of one may be those of another, too: only what is concerned adds up.
         in_scope=packets,
@@ -268,7 +305,7 @@ def _rest(check: str | None, detector: str | None, rest: list[Finding]) -> Findi
         evidence=tuple(frame for finding in rest[:_REST_EVIDENCE] for frame in finding.evidence[:2]),
         techniques=rest[0].techniques,
         sentence=(
-            f"{plural(len(rest), 'more finding')} of {check or detector}, of {plural(packets, 'packet')} in all, "
+            f"{plural(len(rest), 'more finding')} of {check or detector}, of {plural(packets, 'packet')} in all{worse}, "
             f"{span_text(first, last)}: {where} has what they rest on."
         ),
     )
@@ -352,12 +389,8 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
     """The findings as a table, most severe first; of those, detectors' before policy checks', then by packets."""
     import pyarrow as pa
 
-    ranked = sorted(findings, key=_rank)
-    rows, used = [], dict[str, int]()
-    for finding in ranked:
-        # Two claims that nothing tells apart but their order stay two findings.
-        used[finding.id] = used.get(finding.id, 0) + 1
-        id_ = finding.id if used[finding.id] == 1 else f"{finding.id}-{used[finding.id]}"
+    rows = []
+    for finding in numbered(findings):
         tunnel = finding.tunnel
         low, high = share_interval(finding.packets, finding.judged)
         evidence = []
@@ -366,7 +399,7 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
             evidence.append({"tap": frame.tap, "file": file, "frame": number, "role": frame.role})
         rows.append(
             {
-                "id": id_,
+                "id": finding.row_id,
                 "detector": finding.detector,
                 "check": finding.check,
                 "kind": finding.kind,

@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapsight import _core
+from tapsight._text import name_problem
 from tapsight.addresses import chunks_of
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Places:
         ]
         self.zone_countries = {name: zone.country for name, zone in (zones or {}).items() if zone.country}
         """The countries of zones that are in one."""
+        if wrong := next(filter(None, (name_problem(os.fspath(file)) for file in files)), None):
+            raise ValueError(wrong)
         self.core = _core.Places([os.fspath(file) for file in files], registered=registered, zones=members)
 
     def lookup(self, column: Any) -> Any:

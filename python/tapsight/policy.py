@@ -78,6 +78,7 @@ from pydantic_core import PydanticCustomError
 
 from tapsight._exceptions import Waivers
 from tapsight._expressions import ExpressionError
+from tapsight._files import read_whole
 from tapsight._options import (
     Countries,
     Country,
@@ -99,6 +100,9 @@ from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
     from tapsight.places import Places
+
+MOST_BYTES = 64 << 20
+"""How long a policy may be; sets in files of their own have their own limit."""
 
 _CLOSED = ConfigDict(extra="forbid", frozen=True)
 
@@ -291,7 +295,7 @@ class Policy(BaseModel):
             PolicyError: It cannot be read or is not a policy.
         """
         try:
-            text = Path(path).read_bytes().decode("utf-8")
+            text = read_whole(path, MOST_BYTES, "policy").decode("utf-8")
         except OSError as error:
             raise PolicyError(os.fspath(path), [Problem(None, error.strerror or str(error))]) from error
         except UnicodeDecodeError as error:
@@ -299,6 +303,9 @@ class Policy(BaseModel):
             raise PolicyError(
                 os.fspath(path), [Problem(line, "not UTF-8 text, which TOML has to be")]
             ) from error
+        except ValueError as error:
+            what = str(error).removeprefix(f"{os.fspath(path)}: ")
+            raise PolicyError(os.fspath(path), [Problem(None, what)]) from error
         return cls.loads(text, name=os.fspath(path), folder=Path(path).parent)
 
     @classmethod

@@ -365,7 +365,9 @@ def _who(row: Mapping[str, Any]) -> str:
 
 
 def _left_out(page: _Page, result: Result) -> None:
-    """What findings are not shown because nobody asked for them."""
+    """What findings are not shown because nobody asked for them, and which of those shown are not new."""
+    if result.worse:
+        page.line(f"  known, but worse: {plural(len(result.worse), 'finding')}")
     if result.known:
         page.line(f"  and {plural(len(result.known), 'finding')} that the baseline has")
     if result.lesser:

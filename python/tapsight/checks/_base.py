@@ -106,8 +106,8 @@ class Observed:
     """Those of other checks, by id, for those that rest on them."""
     findings: Sequence[Finding] = ()
     """What others found and what counts, for the same."""
-    examined: tuple[Any, Any] | None = None
-    """The engine's tables :attr:`taps` and :attr:`compared` are made of."""
+    examined: tuple[Any, Any, Any] | None = None
+    """The engine's tables :attr:`taps`, :attr:`compared` and :attr:`files` are made of."""
 
     @functools.cached_property
     def taps(self) -> pl.DataFrame:
@@ -118,6 +118,11 @@ class Observed:
     def compared(self) -> pl.DataFrame:
         """One row a class of traffic from one tap to the next: the columns of ``Result.taps_compared``."""
         return _examined_frame(self.examined, 1)
+
+    @functools.cached_property
+    def files(self) -> pl.DataFrame:
+        """One row a file: its ``tap``, ``first_frame`` and ``frames``."""
+        return _examined_frame(self.examined, 2)
 
     @functools.cached_property
     def calls(self) -> pl.DataFrame:
@@ -198,7 +203,7 @@ class Observed:
         return _paths.remote(self.unlisted)
 
 
-def _examined_frame(tables: tuple[Any, Any] | None, at: int) -> pl.DataFrame:
+def _examined_frame(tables: tuple[Any, Any, Any] | None, at: int) -> pl.DataFrame:
     import polars as pl
 
     return plain(pl.DataFrame(tables[at])) if tables is not None else pl.DataFrame()

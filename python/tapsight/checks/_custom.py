@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import numbers
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
+from tapsight._core import CaptureError
 from tapsight._options import SEVERITIES, Options, Severity, did_you_mean
 from tapsight.checks._base import EVIDENCE, Check, Judgement, Observed, Scope
 from tapsight.checks._own import check_name
@@ -64,7 +66,7 @@ def custom_check(custom: Custom) -> type[Check[Any]]:
 
     Raises:
         ValueError: A member is missing or makes no sense.
-        TypeError: It is a class.
+        TypeError: It is a class, or a member is of another kind.
     """
     if isinstance(custom, type):
         raise TypeError(f"{custom.__name__} is a class: give an object of it, {custom.__name__}(…)")
@@ -74,6 +76,8 @@ def custom_check(custom: Custom) -> type[Check[Any]]:
                 f"{custom!r} has no `{name}`: a check is made by tapsight.rule, or has the members of tapsight.Custom"
             )
     check_name(custom.id)
+    if not isinstance(custom.title, str) or not custom.title:
+        raise TypeError(f"{custom.id}: its title is text, not {custom.title!r}")
     if custom.severity not in SEVERITIES:
         raise ValueError(f"{custom.id}: severity is one of {', '.join(SEVERITIES)}, not {custom.severity!r}")
     if custom.table not in TABLES:
@@ -111,12 +115,23 @@ class _Adapter(Check[Options]):
             judged = custom.judge(_batches(custom, seen))
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
+        except CaptureError:
+            raise
+        except Exception as error:
+            raise DetectorError(f"{custom.id}: {type(error).__name__}: {error}") from error
         if not isinstance(judged, Judged):
             raise TypeError(f"{custom.id}: judge returns a tapsight.Judged, not {type(judged).__name__}")
-        if not 0 <= judged.judged <= judged.in_scope:
+        for name in ("in_scope", "judged"):
+            if not isinstance(getattr(judged, name), numbers.Integral):
+                raise TypeError(f"{custom.id}: {name} is a whole number, not {getattr(judged, name)!r}")
+        if not 0 <= judged.judged <= judged.in_scope <= _MOST:
             raise ValueError(f"{custom.id}: judged is {judged.judged}, of {judged.in_scope} in scope")
-        scope = Scope(judged.in_scope, judged.judged, judged.reason)
-        found = tuple(self._found(row, scope, severity) for row in _rows(custom, judged.findings))
+        scope = Scope(int(judged.in_scope), int(judged.judged), judged.reason)
+        frames = _frames(seen)
+        rows = _rows(custom, judged.findings)
+        for row in rows:
+            _require_sense(custom, row, frames)
+        found = tuple(self._found(row, scope, severity) for row in rows)
         return Judgement(scope, found, doubt=doubt_about(custom.table, seen))
 
     def _found(self, row: dict[str, Any], scope: Scope, severity: Severity) -> Finding:
@@ -129,6 +144,39 @@ class _Adapter(Check[Options]):
         return self.finding(
             summed, scope, row["severity"] or severity, identity=(row["key"],), sentence=row["sentence"]
         )
+
+
+_MOST = 2**63 - 1
+"""What counts may be."""
+
+
+class DetectorError(RuntimeError):
+    """A detector of somebody's own has raised something, which is its cause; the text says which detector."""
+
+
+def _frames(seen: Observed) -> dict[str, int | None]:
+    """The number of the last frame of each tap, if that is known; the first has 1."""
+    frames: dict[str, int | None] = dict.fromkeys(seen.taps["tap"] if seen.taps.width else ())
+    for row in seen.files.iter_rows(named=True):
+        frames[row["tap"]] = max(frames.get(row["tap"]) or 0, row["first_frame"] + row["frames"] - 1)
+    return frames
+
+
+def _require_sense(custom: Custom, row: Mapping[str, Any], frames: Mapping[str, int | None]) -> None:
+    """Makes sure that a finding is of what was captured."""
+    where = f"{custom.id}: finding {row['key']!r}"
+    if row["tap"] not in frames:
+        there = ", ".join(map(repr, frames)) or "none"
+        raise ValueError(f"{where} is of tap {row['tap']!r}, which is not there; there are: {there}")
+    if row["first_ts"] > row["last_ts"]:
+        raise ValueError(f"{where} ends (last_ts) before it begins (first_ts)")
+    last = frames[row["tap"]]
+    for number in row["frames"]:
+        if not number or (last is not None and number > last):
+            there = "" if last is None else f", which has frames 1 to {last}"
+            raise ValueError(
+                f"{where} names frame {number} of tap {row['tap']!r}{there}, as the column `frame` counts them"
+            )
 
 
 def _rows(custom: Custom, findings: Any) -> list[dict[str, Any]]:

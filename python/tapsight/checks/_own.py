@@ -25,7 +25,10 @@ def check_name(name: str) -> None:
 
     Raises:
         ValueError: It may not.
+        TypeError: It is no text.
     """
+    if not isinstance(name, str):
+        raise TypeError(f"a check is called by text, not by {name!r}")
     if not NAME.fullmatch(name):
         raise ValueError(f'"{name}" is no name for a check: small letters, digits, - and _, a letter first')
 

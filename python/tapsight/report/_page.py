@@ -53,12 +53,15 @@ def write(
 
     Raises:
         ImportError: What makes pages and pictures is not installed.
+        ValueError: The path is of what was checked, or of the policy.
         OSError: It cannot be written.
     """
     require()
+    inputs = result.run.inputs() if result.run is not None else []
+    _files.require_other(path, inputs)
     page = _Page(result, title or "Was traffic copied, or sent elsewhere?", path, evidence)
     text = _template().render(page.context())
-    with _files.output(os.fspath(path)) as file:
+    with _files.output(os.fspath(path), inputs) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
     if figures is not None:
         page.save_figures(Path(figures))
