@@ -122,10 +122,10 @@ _VOICE = ("voice-media", "voice-signalling")
 _RULES = ("V1", "V2")
 """The checks that say with whom voice is and where it belongs, both of which have to pass."""
 _WRONG = {
-    "V1": "call set-up without an agreement",
+    "V1": "voice signalling without an agreement",
     "V2": "voice where it does not belong",
     "V3": "voice on the public internet",
-    "V4": "call set-up in the clear",
+    "V4": "voice signalling in the clear",
     "V5": "voice in the clear",
     "V6": "voice where nobody signalled it",
     "V7": "voice without its priority",

@@ -15,7 +15,7 @@ from tapsight._exceptions import Excepting, except_from
 from tapsight._options import Options, Severity
 from tapsight._readings import Agreed, agree, changes_text, readings, settled_calls
 from tapsight._sets import now
-from tapsight._text import percent, plural
+from tapsight._text import percent_beside, plural
 from tapsight.checks import CHECKS
 from tapsight.checks._base import OFF, Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
 from tapsight.checks._needs import needs_text
@@ -416,7 +416,8 @@ def _settle(
     """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass. ``excepted`` says what does not count."""
     scope = judgement.scope
     coverage = scope.coverage
-    why = scope.reason
+    # Checks that count say why they would leave something out, whether or not there was any.
+    why = scope.reason if scope.judged < scope.in_scope else None
     word: Literal["pass", "fail", "unknown"] = "unknown"
     lack: Lack | None = None
     reasons: list[str | None]
@@ -429,7 +430,7 @@ def _settle(
     elif scope.judged == 0:
         reasons = ["nothing in scope could be judged", why]
     elif coverage < options.min_coverage:
-        share = percent(scope.judged, scope.in_scope)
+        share = percent_beside(scope.judged, scope.in_scope, options.min_coverage)
         reasons = [
             f"only {share} could be judged, less than the {100 * options.min_coverage:g} % demanded",
             why,

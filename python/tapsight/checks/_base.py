@@ -300,6 +300,7 @@ class Check(ABC, Generic[O]):
         sentence: str,
         kind: str = "policy",
         tunnel: Tunnel | None = None,
+        is_part: bool = True,
     ) -> Finding:
         """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``."""
         return Finding(
@@ -319,6 +320,7 @@ class Check(ABC, Generic[O]):
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
             taps=frozenset(row.get("taps", ())),
+            is_part=is_part,
         )
 
     @classmethod
