@@ -177,7 +177,9 @@ def agreed(
     open_: list[str] = []
     heard = seen.unlisted.filter(seen.unlisted["traffic"].is_in(_VOICE)).height or rows
     if not heard:
-        open_.append("no voice was seen")
+        text, is_all = seen.unread
+        seen_none = "no voice was seen" if text is None else f"no voice was seen in what is read, but {text}"
+        open_.append(f"{text}: whether there is voice is not known" if is_all else seen_none)
     unsaid = [
         CHECKS[id_].missing(None, seen.network)
         for id_ in _RULES

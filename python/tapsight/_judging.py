@@ -268,7 +268,8 @@ def _judge_all(
     judgements: dict[str, _Made] = {}
     for id_, detector in DETECTORS.items():
         said = options[id_] or detector.options()
-        judgements[id_] = detector.title, _judge_detector(id_, seen, said), said.severity, said
+        judgement = _where_read(_judge_detector(id_, seen, said), seen)
+        judgements[id_] = detector.title, judgement, said.severity, said
     for id_, check_ in in_force.items():
         if check_.turn:
             continue
@@ -294,8 +295,18 @@ def _make(check_: type[Check[Any]], seen: Observed, said: Mapping[str, Any]) -> 
     """What a check makes of what was seen."""
     options = said[check_.id]
     severity = (options.severity if options is not None else None) or check_.severity
-    judgement = _judge_check(check_(), seen, said, severity)
+    judgement = _where_read(_judge_check(check_(), seen, said, severity), seen)
     return check_.title, judgement, severity, options or check_.options()
+
+
+def _where_read(judgement: Judgement, seen: Observed) -> Judgement:
+    """The judgement; where it says that nothing of a kind was seen, it does not say so of frames that nobody could read."""
+    text, is_all = seen.unread
+    if text is None or judgement.scope.in_scope or judgement.lack != "traffic":
+        return judgement
+    if is_all:
+        return dataclasses.replace(judgement, nothing=text, lack=None)
+    return dataclasses.replace(judgement, nothing=f"{judgement.nothing}, but {text}")
 
 
 def _is_listed(claim: Claim, seen: Observed) -> bool:
