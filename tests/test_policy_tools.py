@@ -154,7 +154,9 @@ def test_a_first_policy_of_nothing_fails_nothing(packs: tuple[Pack, ...], mirror
     assert {words[id_] for id_ in asked} == {"unknown"}
     assert result.answers[2].answer == "cannot tell"
     # Once a # is taken away, what is in the tables is a policy.
-    answered = re.sub(r"^# (\[checks\.(?:V1|I5|I6)\]|pairs =|sinks =|allow = )", r"\1", starter()[0], flags=re.MULTILINE)
+    answered = re.sub(
+        r"^# (\[checks\.(?:V1|I5|I6)\]|pairs =|sinks =|allow = )", r"\1", starter()[0], flags=re.MULTILINE
+    )
     states = {row.check: row.state for row in standings(Policy.loads(answered))}
     assert [states[id_] for id_ in ("V1", "I5", "I6")] == ["judges"] * 3
 

@@ -56,4 +56,7 @@ def unread_text(taps: Iterable[Mapping[str, Any]]) -> tuple[str | None, bool]:
     if not unread:
         return None, False
     verb = "is" if unread == 1 else "are"
-    return f"{unread:,} of {plural(frames, 'frame')} {verb} of a link type that is not read ({listing(list(links))})", unread == frames
+    return (
+        f"{unread:,} of {plural(frames, 'frame')} {verb} of a link type that is not read ({listing(list(links))})",
+        unread == frames,
+    )

@@ -79,14 +79,18 @@ class Plot:
             ValueError: No such finding, or it says of no place that packets went there.
         """
         import altair as alt
+        import polars as pl
 
         head = self._head(finding)
-        counts = _of(self.moments.counts, head)
+        width = pl.duration(nanoseconds=self.moments.width_ns)
+        counts = _of(self.moments.counts, head).with_columns((pl.col("ts") + width).alias("end"))
         chart: alt.Chart = (
             alt.Chart(counts)
-            .mark_area(interpolate="step-after", opacity=0.85, line=False)
+            # A bar for each part of the time, so that nothing is drawn where there was nothing.
+            .mark_bar(opacity=0.85)
             .encode(
                 alt.X("ts:T", title="time (UTC)", scale=alt.Scale(type="utc")),
+                alt.X2("end:T"),
                 alt.Y("packets:Q", title="packets", stack=None),
                 alt.Color(
                     "sent:N",
