@@ -142,9 +142,8 @@ def moments(result: Result) -> Moments:
                 (first + (pl.col("ts").dt.timestamp("ns") - first) // width * width).alias("bin")
             )
             for id_, place in places.items():
-                if id_ in exact:
-                    place = pl.col("frame").is_in(exact[id_].get(capture.name, []))
-                named = bins.with_columns(pl.lit(id_).alias("finding"), place.alias("there"))
+                is_there = pl.col("frame").is_in(exact[id_].get(capture.name, [])) if id_ in exact else place
+                named = bins.with_columns(pl.lit(id_).alias("finding"), is_there.alias("there"))
                 counts.add(named)
                 traffic.add(named.filter("there"))
                 if id_ in copies:

@@ -29,7 +29,6 @@ from tapsight.report_text import collector_text, frames_by_file, quality_notes
 if TYPE_CHECKING:
     import altair as alt
     import jinja2
-
     from markupsafe import Markup
 
     from tapsight._evidence import Run
