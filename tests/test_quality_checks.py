@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tables import covered, flow, scope, sip, tap, verdict
+from tables import covered, flow, scope, sentences, sip, tap, verdict
 from test_checks import PEERS, findings_of, run
 
+from tapsight._text import percent_beside
 from tapsight.detectors import DETECTORS
+from tapsight.findings import share_interval
 
 PACK = 'packs = ["capture-quality"]\n'
 
@@ -96,6 +98,19 @@ def test_q1_says_what_is_wrong() -> None:
         "The clocks of inside and outside are 12 ms apart (± 100 µs): more than 10 ms.",
     ]
     assert {row["check"] for row in found} == {"Q1"}
+    # Drops are a share of what one tap got; how far clocks are apart is none of anything.
+    (drops,) = (row for row in found if "dropped" in row["sentence"])
+    assert (drops["packets"], drops["judged"]) == (250, 1_250)
+    assert (drops["share_low"], drops["share_high"]) == share_interval(250, 1_250)
+    (clocks,) = (row for row in found if "clocks" in row["sentence"])
+    assert clocks["share_low"] is None
+
+
+def test_a_share_is_told_from_its_limit() -> None:
+    result = run(PACK, taps=[good(frames=6_202, dropped=9)], flows=both_ways())
+    assert sentences(result, "Q1") == ["Tap inside dropped 9 of 6,211 packets (0.14 %): more than 0.1 %."]
+    assert percent_beside(8_999_999, 10_000_000, 0.9) == "89.99999 %"
+    assert (percent_beside(6, 10, 0.9), percent_beside(9, 10, 0.9)) == ("60.0 %", "90.0 %")
 
 
 def test_q1_says_what_is_not_known() -> None:
@@ -153,7 +168,9 @@ def test_q2_names_them_and_counts_the_unknown() -> None:
     assert finding["sentence"] == (
         "V1 passed by 60.0 % of what was in scope (60 of 100 packets), less than the 90 % demanded: it is not known whether the rest fits."
     )
-    assert finding["packets"] == 40
+    # What was not judged is no part of what was: there is no share of it.
+    assert (finding["packets"], finding["in_scope"], finding["judged"]) == (40, 100, 60)
+    assert (finding["share_low"], finding["share_high"]) == (None, None)
     row = verdict(run(PACK + PEERS, flows=partly(40)), "Q2")
     assert "verdicts unknown" in row["reason"]
 

@@ -172,7 +172,7 @@ def agree(
 _PATH = (
     "tap",
     *("eth_src", "eth_dst", "vlan", "vlan_inner", "encap", "outer_src", "outer_dst", "tunnel_id"),
-    *("src", "dst", "protocol", "src_port", "dst_port", "flow_id"),
+    *("src", "dst", "protocol", "src_port", "dst_port", "flow_id", "app", "traffic", "basis"),
 )
 """Columns that packets have in common with the row of flows that they are counted in, and that tell it from others."""
 
@@ -220,7 +220,7 @@ def narrowed(seen: Observed, part: Reading) -> tuple[Observed, bool]:
             pl.col("all", "now").sum(),
             pl.col("begin").min(),
             pl.col("end").max(),
-            pl.col("named").flatten().head(8),
+            pl.col("named").list.explode(keep_nulls=False, empty_as_null=False).head(8),
         )
     )
     told = cut.join(sums, on=_PATH, how="left", nulls_equal=True, maintain_order="left")
