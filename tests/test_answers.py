@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tables import examination, flow, mirror, scope
+from tables import examination, flow, mirror, scope, tap, verdict, why
 
 import tapsight
 from tapsight._answers import settling
@@ -50,12 +50,12 @@ def test_yes_needs_both_rules_to_pass() -> None:
 def test_no_says_which_rule() -> None:
     assert asked(AGREED, voice(dst="203.0.113.66")) == (
         "no",
-        "call set-up without an agreement (V1: 1 finding)",
+        "voice signalling without an agreement (V1: 1 finding)",
     )
     assert asked(AGREED, voice(vlan=999)) == ("no", "voice where it does not belong (V2: 1 finding)")
     assert asked(AGREED, voice(dst="203.0.113.66", vlan=999)) == (
         "no",
-        "call set-up without an agreement (V1: 1 finding); voice where it does not belong (V2: 1 finding)",
+        "voice signalling without an agreement (V1: 1 finding); voice where it does not belong (V2: 1 finding)",
     )
     # What failed is not made better by what could not be read.
     assert asked(AGREED, voice(vlan=999), "b.pcap: is empty")[0] == "no"
@@ -65,7 +65,7 @@ def test_further_checks_of_voice_are_asked_where_there_is_something() -> None:
     """V4, signalling with peers that agreed on it is encrypted: of two who did, and of one who is not there."""
     assert asked(AGREED + '[checks.V4]\nencrypted = ["192.0.2.77"]\n', voice())[0] == "yes"
     word, because = asked(AGREED + '[checks.V4]\nencrypted = ["192.0.2.10"]\n', voice(basis="signature"))
-    assert (word, because) == ("no", "call set-up in the clear (V4: 1 finding)")
+    assert (word, because) == ("no", "voice signalling in the clear (V4: 1 finding)")
 
 
 def test_without_a_policy_it_says_what_it_takes() -> None:
@@ -84,6 +84,23 @@ def test_without_a_policy_it_says_what_it_takes() -> None:
 def test_no_voice_is_said_to_be_none() -> None:
     assert asked(AGREED, [flow(traffic="internet", app="http")]) == ("cannot tell", "no voice was seen")
     assert asked(None, [])[1].startswith("no voice was seen; nothing says what was agreed")
+
+
+def test_of_frames_that_are_not_read_nobody_says_that_there_is_no_voice() -> None:
+    mtp = tap(link_type="mtp2 (140)", frames=10)
+    policy = AGREED + '[checks.V4]\nencrypted = ["192.0.2.0/24"]\n'
+    result = judge(examination(flows=[], taps=[mtp], scopes=[]), Policy.loads(policy))
+    unread = "10 of 10 frames are of a link type that is not read (mtp2 (140))"
+    assert result.answers[-1].because == f"{unread}: whether there is voice is not known"
+    for id_ in ("V1", "V2", "V4", "B20"):
+        assert (verdict(result, id_)["verdict"], why(result, id_)) == ("unknown", unread)
+    # Those that are read say what they do not have, and no more.
+    both = judge(
+        examination(flows=[flow(traffic="internet")], taps=[mtp, tap(frames=90)]), Policy.loads(policy)
+    )
+    unread = "10 of 100 frames are of a link type that is not read (mtp2 (140))"
+    assert both.answers[-1].because == f"no voice was seen in what is read, but {unread}"
+    assert why(both, "V1") == f"no voice signalling was seen, but {unread}"
 
 
 def test_what_could_hardly_be_judged_is_no_yes() -> None:

@@ -51,7 +51,7 @@ def test_v1_fails_other_pairs_once_for_both_directions() -> None:
     )
     assert [frame["frame"] for frame in finding["evidence"]] == [1, 2, 9]
     assert finding["sentence"] == (
-        "192.0.2.10 and 198.51.100.66 exchanged 200 packets of call set-up (sip), from 2026-01-01 12:00:00 UTC until "
+        "192.0.2.10 and 198.51.100.66 exchanged 200 packets of voice signalling (sip), from 2026-01-01 12:00:00 UTC until "
         "2026-01-01 12:01:00 UTC (on inside), but the policy knows no agreement between them."
     )
 

@@ -192,6 +192,22 @@ def test_eve_is_read_as_a_table_of_alerts(mirrored: tapsight.Result, tmp_path: P
         ipaddress.ip_address(event["src_ip"])
 
 
+def test_alerts_name_a_frame_of_the_copy_where_it_was_seen(mirrored: tapsight.Result) -> None:
+    """Addresses are the tunnel's, so the frame is one that has these, and not the original at another tap."""
+    assert mirrored.run is not None
+    outside = mirrored.run.captures[1].name
+    truth = Path(outside).parent / "truth.ndjson"
+    rows = [json.loads(line) for line in truth.read_text().splitlines()]
+    copies = {row["frame"] for row in rows if row["tap"] == "outside" and row["implant"] is not None}
+    events = [json.loads(line) for line in render(mirrored, "eve").splitlines()]
+    assert any(event["tapsight"]["id"] for event in events if "A1" in event["alert"]["signature"])
+    for event in events:
+        assert (event["in_iface"], event["pcap_filename"]) == ("outside", outside)
+        assert event["pcap_cnt"] in copies
+    zeek = [line.split("\t") for line in render(mirrored, "zeek").splitlines() if not line.startswith("#")]
+    assert {row[7].split(",")[0] for row in zeek} == {"outside"}
+
+
 _EVE_TEXT = {"type": "string"}
 _EVE_NUMBER = {"type": "integer"}
 _EVE_TEXTS = {"type": "array", "items": _EVE_TEXT}

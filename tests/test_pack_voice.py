@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from scapy.layers.l2 import Ether
 from scapy.layers.rtp import RTP
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
-from tables import examination, flow, mac, rtp, sentences, told, why
+from tables import claim, examination, flow, mac, mirror, rtp, sentences, told, why
 from tables import sip as sip_flow
 
 import tapsight
-from tapsight._check import Result, judge
+from tapsight._check import MEMORY, Result, judge
+from tapsight._engine import Examination, examine
 from tapsight._sources import Tap
 from tapsight.checks._tables import Captures
 from tapsight.checks.v5 import packet_sizes
@@ -39,6 +41,13 @@ def heard(folder: Path, policy: str, *taps: list[Packet]) -> Result:
         wrpcap(str(path), sorted(packets, key=lambda each: each.time))
         sources[f"tap{number}"] = str(path)
     return tapsight.check(sources, policy=Policy.loads(policy), threads=1)
+
+
+def heard_examination(folder: Path, packets: list[Packet]) -> Examination:
+    """What the engine says of a capture."""
+    path = folder / "media.pcap"
+    wrpcap(str(path), sorted(packets, key=lambda each: each.time))
+    return examine([("inside", (str(path),))], window_ns=5_000_000_000, memory=MEMORY, threads=1)
 
 
 def packet(
@@ -363,6 +372,43 @@ def test_v6_and_v9_name_whose_findings_they_are(tmp_path: Path) -> None:
     assert why(heard(tmp_path, PACK, call(*CLEAR)), "V6") == "no media were seen"
     off = heard(tmp_path, f"{PACK}[checks.A4]\nenabled = false\n", FORK)
     assert (told(off, "V9")[0], why(off, "V9")) == ("unknown", "A4: switched off by the policy")
+
+
+@pytest.mark.parametrize(
+    ("claims", "word", "reason"),
+    [
+        ([], "pass", ""),
+        # A mirror of calls, and one of something else.
+        ([mirror(traffic=["voice-media", "voice-signalling"])], "fail", "A1: 1 found"),
+        (
+            [mirror("A2.mirror-encapsulation"), claim("A5.forked", severity="high")],
+            "fail",
+            "A2: 1 found; A5: 1 found",
+        ),
+        ([mirror(traffic=["internet"])], "pass", ""),
+        # Nobody knows what was copied; or the copy is odd rather than proof.
+        ([mirror(traffic=[])], "unknown", "1 copy that may be of media (A1)"),
+        ([mirror(traffic=["unknown"])], "unknown", "1 copy that may be of media (A1)"),
+        ([claim("A5.late", severity="low")], "unknown", "1 copy that may be of media (A5)"),
+        # What is no copy.
+        ([mirror("A1.tunnel-head-end", kind="tunnel")], "pass", ""),
+    ],
+)
+def test_v9_does_not_pass_where_media_were_copied_otherwise(
+    claims: list[dict[str, Any]], word: str, reason: str, tmp_path: Path
+) -> None:
+    """Media that A4 passes, with what detectors found beside them."""
+    made = heard_examination(tmp_path, BOTH_WAYS)
+    result = judge(dataclasses.replace(examination(claims=claims), media=made.media), Policy.loads(PACK))
+    assert told(result, "A4")[0] == "pass"
+    assert (told(result, "V9")[0], why(result, "V9")) == (word, reason)
+    assert ("V9" in result.answers[2].because) == (word != "pass")
+    listed = PACK + '[checks.I6]\nsinks = ["198.51.100.7"]\n'
+    if claims == [mirror(traffic=["voice-media", "voice-signalling"])]:
+        result = judge(
+            dataclasses.replace(examination(claims=claims), media=made.media), Policy.loads(listed)
+        )
+        assert told(result, "V9")[0] == "pass"
 
 
 # --- V7 ---------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import tapsight
 from tapsight._about import PACKS
 from tapsight._policy_tools import packs, schema, standings, starter
 from tapsight.checks import CHECKS
+from tapsight.checks._base import Pack
 from tapsight.cli import app
 from tapsight.detectors import DETECTORS
 from tapsight.lab import Implant, Scenario, generate
@@ -129,12 +130,35 @@ def test_a_first_policy_of_nothing_is_one() -> None:
     policy = Policy.loads(starter()[0])
     states = {row.check: row.state for row in standings(policy)}
     assert states["V2"] == "off"
-    assert states["I6"] == "judges"
+    # What nobody has answered yet judges nothing: an empty list would say that there is none.
+    assert states["V1"] == "needs set `pairs` in [checks.V1]"
+    assert [states[id_] for id_ in ("I5", "I6")] == [
+        "needs set `allow` in [checks.I5]",
+        "needs set `sinks` in [checks.I6]",
+    ]
     assert states["Q1"] == 'not asked for: packs = ["capture-quality"]'
     assert states["C1"] == "needs set `allow` in [checks.C1]"
     assert states["V9"] == 'not asked for: packs = ["carrier-voice"]'
     states = {row.check: row.state for row in standings(Policy.loads('packs = ["carrier-voice"]'))}
     assert (states["V9"], states["V4"]) == ("judges", "needs set `encrypted` in [checks.V4]")
+
+
+@pytest.mark.parametrize("packs", [(), ("capture-quality",), PACKS])
+def test_a_first_policy_of_nothing_fails_nothing(packs: tuple[Pack, ...], mirrored: Generated) -> None:
+    """It says itself that verdicts are unknown until its questions are answered."""
+    policy = Policy.loads(starter(None, packs)[0])
+    sources = {"inside": str(mirrored.inside), "outside": str(mirrored.outside)}
+    result = tapsight.check(sources, policy=policy)
+    asked = {"V1", "V2", "I5", "I6"}
+    words = {row["check"]: row["verdict"] for row in result.verdicts.to_pylist()}
+    assert {words[id_] for id_ in asked} == {"unknown"}
+    assert result.answers[2].answer == "cannot tell"
+    # Once a # is taken away, what is in the tables is a policy.
+    answered = re.sub(
+        r"^# (\[checks\.(?:V1|I5|I6)\]|pairs =|sinks =|allow = )", r"\1", starter()[0], flags=re.MULTILINE
+    )
+    states = {row.check: row.state for row in standings(Policy.loads(answered))}
+    assert [states[id_] for id_ in ("V1", "I5", "I6")] == ["judges"] * 3
 
 
 def test_a_first_policy_of_captures_lists_what_they_show(mirrored: Generated) -> None:

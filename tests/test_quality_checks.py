@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from scapy.layers.inet import IP, TCP
 from scapy.layers.l2 import Ether
-from tables import covered, flow, scope, sip, tap, verdict
+from tables import covered, flow, scope, sentences, sip, tap, verdict
 from test_checks import PEERS, findings_of, run
 
 import tapsight
+from tapsight._text import percent_beside
 from tapsight.detectors import DETECTORS
+from tapsight.findings import share_interval
 from tapsight.policy import Policy
 
 PACK = 'packs = ["capture-quality"]\n'
@@ -68,7 +70,10 @@ TWO = {"taps": [good(), good("outside")], "flows": [*both_ways(), *both_ways("ou
         ({"taps": [good(snaplen=96, snapped=300)], "flows": both_ways()}, ("fail", 1_000, 1_000)),
         ({"taps": [good(snaplen=None, snapped=300)], "flows": both_ways()}, ("unknown", 1_000, 0)),
         # What nobody answered, as in a scan, is no direction that was not seen: SYN, also with ECE and CWR; unless there was more (ACK, RST).
-        ({"taps": [good()], "flows": [*both_ways(), scan(0x02), scan(0xC2, "203.0.113.8")]}, ("pass", 1_000, 1_000)),
+        (
+            {"taps": [good()], "flows": [*both_ways(), scan(0x02), scan(0xC2, "203.0.113.8")]},
+            ("pass", 1_000, 1_000),
+        ),
         ({"taps": [good()], "flows": [*both_ways(), scan(0x12)]}, ("fail", 1_000, 1_000)),
         ({"taps": [good()], "flows": [*both_ways(), scan(0x06)]}, ("fail", 1_000, 1_000)),
         ({"taps": [good()], "flows": [scan(0x02)]}, ("unknown", 1_000, 0)),
@@ -114,7 +119,9 @@ def test_q1_goes_by_what_was_captured(size: int, expected: str, tmp_path: Path) 
     assert verdict(result, "Q1")["verdict"] == expected
     texts = [row["sentence"] for row in findings_of(result) if row["check"] == "Q1"]
     assert texts == (
-        [f"Tap x.pcap captured only {size} bytes of 20 packets that were longer: less than 128."] if expected == "fail" else []
+        [f"Tap x.pcap captured only {size} bytes of 20 packets that were longer: less than 128."]
+        if expected == "fail"
+        else []
     )
 
 
@@ -132,6 +139,19 @@ def test_q1_says_what_is_wrong() -> None:
         "The clocks of inside and outside are 12 ms apart (± 100 µs): more than 10 ms.",
     ]
     assert {row["check"] for row in found} == {"Q1"}
+    # Drops are a share of what one tap got; how far clocks are apart is none of anything.
+    (drops,) = (row for row in found if "dropped" in row["sentence"])
+    assert (drops["packets"], drops["judged"]) == (250, 1_250)
+    assert (drops["share_low"], drops["share_high"]) == share_interval(250, 1_250)
+    (clocks,) = (row for row in found if "clocks" in row["sentence"])
+    assert clocks["share_low"] is None
+
+
+def test_a_share_is_told_from_its_limit() -> None:
+    result = run(PACK, taps=[good(frames=6_202, dropped=9)], flows=both_ways())
+    assert sentences(result, "Q1") == ["Tap inside dropped 9 of 6,211 packets (0.14 %): more than 0.1 %."]
+    assert percent_beside(8_999_999, 10_000_000, 0.9) == "89.99999 %"
+    assert (percent_beside(6, 10, 0.9), percent_beside(9, 10, 0.9)) == ("60.0 %", "90.0 %")
 
 
 def test_q1_says_what_is_not_known() -> None:
@@ -189,7 +209,9 @@ def test_q2_names_them_and_counts_the_unknown() -> None:
     assert finding["sentence"] == (
         "V1 passed by 60.0 % of what was in scope (60 of 100 packets), less than the 90 % demanded: it is not known whether the rest fits."
     )
-    assert finding["packets"] == 40
+    # What was not judged is no part of what was: there is no share of it.
+    assert (finding["packets"], finding["in_scope"], finding["judged"]) == (40, 100, 60)
+    assert (finding["share_low"], finding["share_high"]) == (None, None)
     row = verdict(run(PACK + PEERS, flows=partly(40)), "Q2")
     assert "verdicts unknown" in row["reason"]
 

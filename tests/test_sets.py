@@ -12,6 +12,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+from scapy.utils import wrpcap
 from tables import NOON, SECOND, address, claim, examination, flow, rtp, sip, tap, verdict
 from typer.testing import CliRunner
 
@@ -25,6 +29,7 @@ from tapsight._sets import Dated, Members, end_text, moment_text, read_time
 from tapsight.checks._custom import custom_check
 from tapsight.cli import app
 from tapsight.lab import Scenario, generate
+from tapsight.lab import sip as sip_lab
 from tapsight.policy import Policy, PolicyError
 
 MIDNIGHT = 1_767_225_600 * SECOND
@@ -416,6 +421,51 @@ def test_what_goes_on_beyond_an_agreement_fails_and_says_that_some_was_allowed(p
     when = "until 2025-12-31 (CHG-1)" if policy == UNTIL_NEW_YEAR else "from 2026-01-01"
     assert finding["sentence"].endswith(
         f" Some of this may have been allowed, as the policy changed meanwhile (peers: 203.0.113.10 {when})."
+    )
+
+
+def test_a_finding_is_of_what_came_after_an_agreement_ended(tmp_path: Path) -> None:
+    """Three messages of a call before the agreement ends, two after: those two are the finding, and the call is none of peers any more."""
+    dialog = sip_lab.Dialog("192.0.2.10", "203.0.113.10", "one@a", "a1", "b1")
+    steps = [
+        (-3.0, True, dialog.request("INVITE", 1)),
+        (-2.0, False, dialog.response(200, "OK", "INVITE", 1)),
+        (-1.0, True, dialog.request("ACK", 1)),
+        (5.0, True, dialog.request("BYE", 2)),
+        (6.0, False, dialog.response(200, "OK", "BYE", 2)),
+    ]
+    frames = []
+    for at, is_forth, load in steps:
+        src, dst = ("192.0.2.10", "203.0.113.10") if is_forth else ("203.0.113.10", "192.0.2.10")
+        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=src, dst=dst)
+        frame /= UDP(sport=5060, dport=5060) / Raw(load)
+        frame.time = MIDNIGHT // SECOND + at
+        frames.append(frame)
+    wrpcap(str(tmp_path / "x.pcap"), frames)
+    result = tapsight.check(tmp_path / "x.pcap", policy=Policy.loads(UNTIL_NEW_YEAR))
+    (finding,) = plain_rows(result.findings)
+    assert (finding["packets"], finding["first_ts"]) == (2, "2026-01-01T00:00:05.000000000Z")
+    assert [each["frame"] for each in finding["evidence"]] == [4, 5]
+    assert "exchanged 2 packets of voice signalling" in finding["sentence"]
+    assert "may" not in finding["sentence"]
+    assert (result.calls["peers"].to_pylist(), result.calls["verdict"].to_pylist()) == (["fail"], ["fail"])
+    assert result.calls["findings"].to_pylist() == [[finding["id"]]]
+    assert "no longer had an agreement" in result.calls["reason"][0].as_py()
+
+
+def test_what_cannot_be_told_apart_is_said_beside_what_can() -> None:
+    """Of one conversation over the change nobody knows which packets came after it; another one began after it, so that its frames prove it."""
+    over = signalling(MIDNIGHT - SECOND, MIDNIGHT + SECOND)
+    after = {
+        **signalling(MIDNIGHT + SECOND, MIDNIGHT + 2 * SECOND),
+        "packets": 7,
+        "frames": [30, 31],
+        "src_port": 9,
+    }
+    (finding,) = plain_rows(run(UNTIL_NEW_YEAR, [over, after], *FROM_EVE_TO_NOON).findings)
+    assert (finding["packets"], [each["frame"] for each in finding["evidence"]]) == (7, [30, 31])
+    assert finding["sentence"].endswith(
+        "There may be more, of conversations that began earlier or went on longer."
     )
 
 

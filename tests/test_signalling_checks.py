@@ -60,8 +60,9 @@ def words(packets: list[Any], folder: Path, policy: str) -> dict[str, tuple[str,
         ([map_(UPDATE, calling=("88234000001", 7))], "fail", "pass"),
         ([s6a(318, mobile.realm("901", "88"))], "fail", "pass"),
         ([map_(LOCATE, STRANGER)], "fail", "fail"),
-        # GTP inside of GTP-U is neither: that is S3's.
-        ([tunnelled(PEER, OWN, ECHO)], "pass", "pass"),
+        # GTP inside of GTP-U is neither: that is S3's. It could hold no operation of category 1.
+        ([tunnelled(PEER, OWN, ECHO)], "pass", "unknown"),
+        ([tunnelled(PEER, OWN, ECHO), map_(UPDATE, at=1)], "pass", "pass"),
     ],
 )
 def test_s1_and_s2_say_what_b20_found_of_peers_and_of_category_1(
@@ -82,6 +83,16 @@ def test_s1_and_s2_need_what_b20_needs(tmp_path: Path) -> None:
     assert said["S1"] == ("unknown", "needs set `peers` in [checks.B20]")
     assert said["S2"] == ("fail", "B20: 1 found")
     assert words([map_(UPDATE)], tmp_path, own)["S2"][0] == "pass"
+
+
+def test_s2_judges_what_operations_could_be_in(tmp_path: Path) -> None:
+    """Packets of subscribers are no signalling: three of them beside one message are one message."""
+    data = [tunnelled(PEER, OWN, INNER, at=n) for n in range(3)]
+    reason = "no signalling was seen that such operations could be in"
+    assert words(data, tmp_path, POLICY)["S2"] == ("unknown", reason)
+    wrpcap(str(tmp_path / "x.pcap"), [*data, map_(UPDATE, at=4)])
+    result = tapsight.check(tmp_path / "x.pcap", policy=Policy.loads(PACK + POLICY))
+    assert [covered(result, id_) for id_ in ("B20", "S2")] == [("pass", 4, 4), ("pass", 1, 1)]
 
 
 def test_what_a_policy_lets_a_peer_ask_is_agreed(tmp_path: Path) -> None:
@@ -108,7 +119,15 @@ def gtpu(src: str = PEER, dst: str = OWN, **other: Any) -> dict[str, Any]:
     return flow(
         "10.0.0.1",
         "10.0.0.2",
-        **{"src_port": 40000, "dst_port": 443, "encap": "gtpu", "outer_src": src, "outer_dst": dst, "tunnel_id": 7} | other,
+        **{
+            "src_port": 40000,
+            "dst_port": 443,
+            "encap": "gtpu",
+            "outer_src": src,
+            "outer_dst": dst,
+            "tunnel_id": 7,
+        }
+        | other,
     )
 
 

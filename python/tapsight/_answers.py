@@ -122,10 +122,10 @@ _VOICE = ("voice-media", "voice-signalling")
 _RULES = ("V1", "V2")
 """The checks that say with whom voice is and where it belongs, both of which have to pass."""
 _WRONG = {
-    "V1": "call set-up without an agreement",
+    "V1": "voice signalling without an agreement",
     "V2": "voice where it does not belong",
     "V3": "voice on the public internet",
-    "V4": "call set-up in the clear",
+    "V4": "voice signalling in the clear",
     "V5": "voice in the clear",
     "V6": "voice where nobody signalled it",
     "V7": "voice without its priority",
@@ -177,7 +177,9 @@ def agreed(
     open_: list[str] = []
     heard = seen.unlisted.filter(seen.unlisted["traffic"].is_in(_VOICE)).height or rows
     if not heard:
-        open_.append("no voice was seen")
+        text, is_all = seen.unread
+        seen_none = "no voice was seen" if text is None else f"no voice was seen in what is read, but {text}"
+        open_.append(f"{text}: whether there is voice is not known" if is_all else seen_none)
     unsaid = [
         CHECKS[id_].missing(None, seen.network)
         for id_ in _RULES

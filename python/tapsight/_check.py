@@ -311,11 +311,13 @@ class Result:
         title: str | None = None,
         evidence: str | os.PathLike[str] | None = None,
         figures: str | os.PathLike[str] | None = None,
+        author: str | None = None,
+        sums: bool = False,
     ) -> None:
         """Writes one HTML file for everybody whom it concerns; see :func:`tapsight.report.write`."""
         from tapsight.report import write
 
-        write(self, path, title=title, evidence=evidence, figures=figures)
+        write(self, path, title=title, evidence=evidence, figures=figures, author=author, sums=sums)
 
     def __repr__(self) -> str:
         """The answers and verdicts in a few lines."""

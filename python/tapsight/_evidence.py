@@ -328,7 +328,7 @@ def write(
             "zero_payload": zero_payload,
         },
         "policy": None if run.policy is None else run.policy.entry(),
-        "inputs": _inputs(run),
+        "inputs": inputs(run),
         "problems": list(result.problems),
     }
     with _Folder(directory) as folder:
@@ -363,9 +363,14 @@ def _choose(rows: Sequence[dict[str, Any]], wanted: Sequence[str] | None, max_fr
     return chosen
 
 
-def _inputs(run: Run) -> list[dict[str, Any]]:
-    """Sums of the captures, in the order they were named."""
-    inputs = []
+def inputs(run: Run) -> list[dict[str, Any]]:
+    """Sums of the captures, in the order they were named: each is read once for it.
+
+    Raises:
+        EvidenceError: One has changed since it was checked.
+        SourceError: One of a digest is not there.
+    """
+    rows = []
     for capture in run.captures:
         if capture.digest is None and run.states[capture.name] is None:
             continue
@@ -383,9 +388,9 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
             "size": size,
             "sha256": sum_,
         }
-        inputs.append(entry if capture.digest is None else {**entry, "digest": capture.digest})
+        rows.append(entry if capture.digest is None else {**entry, "digest": capture.digest})
     _require_unchanged(run)
-    return inputs
+    return rows
 
 
 def _require_unchanged(run: Run) -> None:
@@ -640,16 +645,21 @@ class _Summed:
 
 def _command(run: Run, findings: Sequence[str] | None, max_frames: int, *, zero_payload: bool) -> str | None:
     """The command line that writes this evidence again, none if there is none that does."""
-    args = ["tapsight", "evidence", "--out", "DIR"]
+    more = ["--max-frames", str(max_frames)]
+    more += ["--zero-payload"] if zero_payload else []
+    for id_ in findings or ():
+        more += ["--finding", id_]
+    return command_line(run, ["evidence", "--out", "DIR"], more)
+
+
+def command_line(run: Run, command: Sequence[str], more: Sequence[str] = ()) -> str | None:
+    """A command line that asks the same of the same captures, none if there is none that does."""
+    args = ["tapsight", *command]
     if run.policy is not None:
         if run.policy.file is None:
             return None
         args += ["--policy", run.policy.file]
-    args += ["--window", repr(float(run.window)), "--memory", str(run.memory >> 20)]
-    args += ["--max-frames", str(max_frames)]
-    args += ["--zero-payload"] if zero_payload else []
-    for id_ in findings or ():
-        args += ["--finding", id_]
+    args += ["--window", repr(float(run.window)), "--memory", str(run.memory >> 20), *more]
     # A capture that has no name of its own is called as its file.
     plain = [
         path if len(tap.paths) == 1 and tap.name in {path, Path(path).name} else f"{tap.name}={path}"

@@ -13,9 +13,9 @@ from tapsight._answers import Answer
 from tapsight._call_verdicts import judge_calls
 from tapsight._exceptions import Excepting, except_from
 from tapsight._options import Options, Severity
-from tapsight._readings import Agreed, agree, changes_text, readings, settled_calls
+from tapsight._readings import Agreed, Reading, agree, changes_text, narrowed, readings, settled_calls
 from tapsight._sets import now
-from tapsight._text import percent, plural
+from tapsight._text import percent_beside, plural
 from tapsight.checks import CHECKS
 from tapsight.checks._base import OFF, Check, Heard, Judgement, Lack, Observed, Scope, flows_frame
 from tapsight.checks._needs import needs_text
@@ -115,6 +115,7 @@ def outcome_of(
         judged.append(_judge_all(each, options, mine, done))
     changed = changes_text(policy, first, last) if len(parts) > 1 else ""
     agreed = agree(parts, [(each.findings, each.strikes) for each in judged], changed)
+    agreed = _narrow(agreed, parts, seen, in_force)
     waivers = policy.exceptions if policy is not None else ()
     excepting = except_from(agreed.findings, waivers, last)
     now_seen, options = seen[-1]
@@ -134,7 +135,7 @@ def outcome_of(
         judge_calls(each, its, [one for one in made.findings if one.id in sure], verdicts, made.live)
         for (each, its), made in zip(seen, judged, strict=True)
     ]
-    told_calls = settled_calls(parts, calls)
+    told_calls = settled_calls(parts, calls, now_seen.calls["last"].to_list() if len(parts) > 1 else ())
     answers = [
         _answers.happened(question, verdicts, demanded, agreed.findings, problems, excepting)
         for question in _answers.QUESTIONS
@@ -268,7 +269,8 @@ def _judge_all(
     judgements: dict[str, _Made] = {}
     for id_, detector in DETECTORS.items():
         said = options[id_] or detector.options()
-        judgements[id_] = detector.title, _judge_detector(id_, seen, said), said.severity, said
+        judgement = _where_read(_judge_detector(id_, seen, said), seen)
+        judgements[id_] = detector.title, judgement, said.severity, said
     for id_, check_ in in_force.items():
         if check_.turn:
             continue
@@ -277,6 +279,36 @@ def _judge_all(
         strikes[id_] = [Strike(severity or check_.severity, (each,)) for each in judgement.findings]
         findings += judgement.findings
     return _Judged(judgements, _pointed(findings, options), strikes, live)
+
+
+def _narrow(
+    agreed: Agreed,
+    parts: Sequence[Reading],
+    seen: Sequence[tuple[Observed, Mapping[str, Any]]],
+    in_force: Sequence[Mapping[str, type[Check[Any]]]],
+) -> Agreed:
+    """Findings of which a part was allowed, as those of the other part: judged once more by what was there when it was not allowed."""
+    found: dict[str, Finding] = {}
+    for at in sorted(set(agreed.partly.values())):
+        ids = {each.check for each in agreed.findings if agreed.partly.get(each.id) == at}
+        checks = [each for id_, each in in_force[at].items() if id_ in ids and not each.turn]
+        if not checks:
+            continue
+        observed, options = seen[at]
+        observed, is_sure = narrowed(observed, parts[at])
+        made = [one for each in checks for one in _make(each, observed, options)[1].findings]
+        for finding in _pointed(made, options):
+            rest = (
+                ""
+                if is_sure
+                else " There may be more, of conversations that began earlier or went on longer."
+            )
+            found[finding.id] = dataclasses.replace(finding, sentence=finding.sentence + rest)
+    findings = [
+        found.get(each.id, each) if each.check is not None and each.id in agreed.partly else each
+        for each in agreed.findings
+    ]
+    return dataclasses.replace(agreed, findings=findings)
 
 
 def _pointed(findings: Iterable[Finding], options: Mapping[str, Any]) -> list[Finding]:
@@ -294,8 +326,18 @@ def _make(check_: type[Check[Any]], seen: Observed, said: Mapping[str, Any]) -> 
     """What a check makes of what was seen."""
     options = said[check_.id]
     severity = (options.severity if options is not None else None) or check_.severity
-    judgement = _judge_check(check_(), seen, said, severity)
+    judgement = _where_read(_judge_check(check_(), seen, said, severity), seen)
     return check_.title, judgement, severity, options or check_.options()
+
+
+def _where_read(judgement: Judgement, seen: Observed) -> Judgement:
+    """The judgement; where it says that nothing of a kind was seen, it does not say so of frames that nobody could read."""
+    text, is_all = seen.unread
+    if text is None or judgement.scope.in_scope or judgement.lack != "traffic":
+        return judgement
+    if is_all:
+        return dataclasses.replace(judgement, nothing=text, lack=None)
+    return dataclasses.replace(judgement, nothing=f"{judgement.nothing}, but {text}")
 
 
 def _is_listed(claim: Claim, seen: Observed) -> bool:
@@ -416,7 +458,8 @@ def _settle(
     """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass. ``excepted`` says what does not count."""
     scope = judgement.scope
     coverage = scope.coverage
-    why = scope.reason
+    # Checks that count say why they would leave something out, whether or not there was any.
+    why = scope.reason if scope.judged < scope.in_scope else None
     word: Literal["pass", "fail", "unknown"] = "unknown"
     lack: Lack | None = None
     reasons: list[str | None]
@@ -429,7 +472,7 @@ def _settle(
     elif scope.judged == 0:
         reasons = ["nothing in scope could be judged", why]
     elif coverage < options.min_coverage:
-        share = percent(scope.judged, scope.in_scope)
+        share = percent_beside(scope.judged, scope.in_scope, options.min_coverage)
         reasons = [
             f"only {share} could be judged, less than the {100 * options.min_coverage:g} % demanded",
             why,

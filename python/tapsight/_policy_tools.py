@@ -326,26 +326,40 @@ def starter(sources: Sources | None = None, packs: Iterable[str] = ()) -> tuple[
         "infrastructure = []  # addresses of routers, switches and other devices",
         "gateways = []        # addresses to which hosts send what is for others",
         "",
-        "[checks.V1]  # voice signalling only between these",
-        'pairs = [["voice_peers", "voice_peers"]]',
-        "",
+        *_asked(
+            bool(peers),
+            "[checks.V1]  # voice signalling only between these",
+            'pairs = [["voice_peers", "voice_peers"]]',
+        ),
         "[checks.V2]  # voice media only in these VLANs; also: mpls, tunnel_ids, prefixes",
         'vlans = "voice_vlans"',
         "enabled = " + ("true" if vlans else "false  # once voice_vlans says where voice belongs: true"),
         "",
-        "[checks.I5]  # no tunnels but these",
-        f"allow = [{note('tunnels')}",
-        *(
-            f"  {{ encap = {_text(encap)}, between = [{_text(src)}, {_text(dst)}]{id_} }},"
-            for encap, src, dst, id_ in tunnels
+        *_asked(
+            bool(seen),
+            "[checks.I5]  # no tunnels but these",
+            *(_tunnels(tunnels, note("tunnels")) if tunnels else ["allow = []"]),
         ),
-        "]",
-        "",
-        "[checks.I6]  # no copies but to these",
-        'sinks = "mirror_sinks"',
+        *_asked(bool(seen), "[checks.I6]  # no copies but to these", 'sinks = "mirror_sinks"')[:-1],
         *_questions(wanted),
     ]
     return "\n".join(lines) + "\n", problems
+
+
+def _tunnels(tunnels: Iterable[tuple[str, str, str, str]], note: str) -> list[str]:
+    """The tunnels that were seen, as a list of what may be."""
+    entries = [
+        f"  {{ encap = {_text(encap)}, between = [{_text(src)}, {_text(dst)}]{id_} }},"
+        for encap, src, dst, id_ in tunnels
+    ]
+    return [f"allow = [{note}", *entries, "]"]
+
+
+def _asked(is_known: bool, head: str, *lines: str) -> list[str]:
+    """The table of a check; as a comment while nothing is known to fill its lists with: an empty one would say that there is none."""
+    if is_known:
+        return [head, *lines, ""]
+    return [f"# {head}: take the # away once the list is filled in", *(f"# {line}" for line in lines), ""]
 
 
 def checked_packs(names: Iterable[str]) -> list[Pack]:

@@ -23,6 +23,7 @@ from tapsight.findings import Finding, Strike
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from tapsight.checks._base import Observed
     from tapsight.policy import Policy
 
 MOST = 16
@@ -113,6 +114,8 @@ class Agreed:
     """What checks and detectors surely fail by."""
     doubted: dict[str, list[Finding]] = dataclasses.field(default_factory=dict)
     """Those in doubt, by check and detector."""
+    partly: dict[str, int] = dataclasses.field(default_factory=dict)
+    """By the id of a sure finding of which a part was allowed, the reading that it is against."""
 
 
 def agree(
@@ -130,6 +133,7 @@ def agree(
     sure: dict[str, int] = {}
     doubted: dict[str, Finding] = {}
     agreed: list[Finding] = []
+    partly: dict[str, int] = {}
     for id_, among in found.items():
         every = [finding for findings in among.values() for finding in findings]
         first, last = min(each.first_ts for each in every), max(each.last_ts for each in every)
@@ -143,6 +147,7 @@ def agree(
             if having != its_time:
                 some = f"Some of this may have been allowed, as the policy changed meanwhile ({changed})."
                 kept = [dataclasses.replace(each, sentence=f"{each.sentence} {some}") for each in kept]
+                partly[id_] = sure[id_]
             agreed += kept
         elif having:
             doubted[id_] = among[having[0]][0]
@@ -159,7 +164,78 @@ def agree(
                     )
                 elif sure[told] == at:
                     strikes.setdefault(check, []).append(strike)
-    return Agreed(agreed, strikes, {check: list(each.values()) for check, each in unsure.items() if each})
+    return Agreed(
+        agreed, strikes, {check: list(each.values()) for check, each in unsure.items() if each}, partly
+    )
+
+
+_PATH = (
+    "tap",
+    *("eth_src", "eth_dst", "vlan", "vlan_inner", "encap", "outer_src", "outer_dst", "tunnel_id"),
+    *("src", "dst", "protocol", "src_port", "dst_port", "flow_id", "app", "traffic", "basis"),
+)
+"""Columns that packets have in common with the row of flows that they are counted in, and that tell it from others."""
+
+
+def narrowed(seen: Observed, part: Reading) -> tuple[Observed, bool]:
+    """What was seen, with flows of no more than the time of a reading; and whether packets could be counted of what began before or ended after it.
+
+    For these the captures are read once more. Where that cannot be, they are left out.
+    """
+    import polars as pl
+
+    from tapsight.checks._base import plain
+    from tapsight.checks._tables import ReadOnceError
+
+    flows = seen.flows.filter(
+        pl.col("first_ts") <= _limit(part.last), pl.col("last_ts") >= _limit(part.first)
+    )
+    spans = (pl.col("first_ts") < _limit(part.first)) | (pl.col("last_ts") > _limit(part.last))
+    whole, cut = flows.filter(~spans), flows.filter(spans)
+    if cut.is_empty():
+        return dataclasses.replace(seen, flows=whole), True
+    if not seen.captures.taps or not seen.captures.is_whole:
+        return dataclasses.replace(seen, flows=whole), False
+    keys = cut.select(_PATH).unique()
+    counted = []
+    is_now = pl.col("ts").is_between(_limit(part.first), _limit(part.last))
+    try:
+        for batch in seen.captures.batches("packets", [*_PATH, "frame", "ts"]):
+            packets = plain(pl.DataFrame(batch)).join(keys, on=_PATH, how="semi", nulls_equal=True)
+            counted.append(
+                packets.group_by(_PATH).agg(
+                    pl.len().alias("all"),
+                    is_now.sum().alias("now"),
+                    pl.col("ts").filter(is_now).min().alias("begin"),
+                    pl.col("ts").filter(is_now).max().alias("end"),
+                    pl.col("frame").filter(is_now).head(8).alias("named"),
+                )
+            )
+    except (ReadOnceError, OSError, ValueError):
+        return dataclasses.replace(seen, flows=whole), False
+    sums = (
+        pl.concat(counted)
+        .group_by(_PATH, maintain_order=True)
+        .agg(
+            pl.col("all", "now").sum(),
+            pl.col("begin").min(),
+            pl.col("end").max(),
+            pl.col("named").list.explode(keep_nulls=False, empty_as_null=False).head(8),
+        )
+    )
+    told = cut.join(sums, on=_PATH, how="left", nulls_equal=True, maintain_order="left")
+    # What is not counted as it was the first time cannot be told apart.
+    sure = told.filter((pl.col("all") == pl.col("packets")).fill_null(value=False))
+    inside = sure.filter(pl.col("now") > 0).with_columns(
+        packets=pl.col("now").cast(cut.schema["packets"]), first_ts="begin", last_ts="end", frames="named"
+    )
+    inside = inside.select(pl.col(name).cast(kind) for name, kind in cut.schema.items())
+    return dataclasses.replace(seen, flows=pl.concat([whole, inside])), len(sure) == len(told)
+
+
+def _limit(time: int) -> int:
+    """A time that fits into a column."""
+    return max(-(2**63), min(2**63 - 1, time))
 
 
 def _is_proof(part: Reading, finding: Finding) -> bool:
@@ -167,10 +243,13 @@ def _is_proof(part: Reading, finding: Finding) -> bool:
     return part.is_exact and any(part.touches(time, time) for time in (finding.first_ts, finding.last_ts))
 
 
-def settled_calls(parts: Sequence[Reading], tables: Sequence[pa.Table]) -> pa.Table:
+def settled_calls(
+    parts: Sequence[Reading], tables: Sequence[pa.Table], ended: Sequence[int | None] = ()
+) -> pa.Table:
     """The verdicts of calls, each by what the policy said when it began; where only the least and the most of that are known, by what both say.
 
-    The tables have the same calls in the same order.
+    One that was signalled on until a time when there was no agreement between its ends any more fails as well, as V1 does. The tables have the
+    same calls in the same order; ``ended`` has the times of their last messages.
     """
     import pyarrow as pa
 
@@ -184,7 +263,12 @@ def settled_calls(parts: Sequence[Reading], tables: Sequence[pa.Table]) -> pa.Ta
         if parts[0].is_exact:
             # One that began before the first packet was there then, too.
             part = next(n for n, part in enumerate(parts) if time is None or part.touches(time, time))
-            rows.append(columns[part][at])
+            row = columns[part][at]
+            last = ended[at] if ended else None
+            if last is not None and not parts[part].touches(last, last):
+                later = next(n for n, each in enumerate(parts) if each.touches(last, last))
+                row = _outlived(row, columns[later][at])
+            rows.append(row)
         else:
             rows.append(_common([column[at] for column in columns]))
     made = pa.Table.from_pylist(
@@ -193,6 +277,17 @@ def settled_calls(parts: Sequence[Reading], tables: Sequence[pa.Table]) -> pa.Ta
     return made.add_column(2, tables[0].schema.field("began"), tables[0]["began"]).select(
         tables[0].column_names
     )
+
+
+def _outlived(row: dict[str, Any], later: dict[str, Any]) -> dict[str, Any]:
+    """The verdict of a call that went on after the policy had changed; ``later`` is that by what the policy said in the end."""
+    if row["peers"] != "pass" or later["peers"] != "fail":
+        return row
+    reason = "; ".join(
+        filter(None, [row["reason"], "peers: it went on when they no longer had an agreement (V1)"])
+    )
+    findings = sorted({*(row["findings"] or ()), *(later["findings"] or ())})
+    return {**row, "peers": "fail", "verdict": "fail", "reason": reason, "findings": findings}
 
 
 def _common(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -73,6 +73,19 @@ def percent(part: int, whole: int) -> str:
     return f"{min(max(share, 0.1), 99.9):.1f} %"
 
 
+def percent_beside(part: int, whole: int, limit: float) -> str:
+    """A share in percent with as many digits as tell it from a limit, a share as well: 0.14 % beside 0.1 %."""
+    if whole == 0 or part in (0, whole):
+        return percent(part, whole)
+    share = 100 * part / whole
+    shown = percent(part, whole)
+    for digits in range(2, 10):
+        if float(shown.removesuffix(" %")) != 100 * limit or share == 100 * limit:
+            break
+        shown = f"{share:.{digits}f} %"
+    return shown
+
+
 def error_text(error: OSError) -> str:
     """What the system said, and of which file."""
     return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
@@ -123,7 +136,7 @@ def listing(words: list[str], limit: int = 3) -> str:
 
 
 _TRAFFIC = {
-    "voice-signalling": "call set-up",
+    "voice-signalling": "voice signalling",
     "voice-media": "voice",
     "mobile-signalling": "mobile network signalling",
     "internet": "internet traffic",

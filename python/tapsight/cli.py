@@ -452,6 +452,14 @@ def report(
     ],
     policy: PolicyFile = None,
     title: Annotated[str | None, typer.Option(help="What to call the page.")] = None,
+    author: Annotated[str | None, typer.Option(help="Who answers for the page: a name, an address.")] = None,
+    sums: Annotated[
+        bool,
+        typer.Option(
+            "--sums",
+            help="Compute the SHA-256 of each capture, which is read once more for it. With --evidence they are there anyway.",
+        ),
+    ] = False,
     evidence: Annotated[
         Path | None,
         typer.Option(
@@ -484,7 +492,7 @@ def report(
         result = _run_check(captures, policy, window, memory, threads, quiet=quiet)
         if evidence is not None:
             result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
-        result.report(output, title=title, evidence=evidence, figures=figures)
+        result.report(output, title=title, evidence=evidence, figures=figures, author=author, sums=sums)
         _end(result.problems, result.exit_code)
 
 

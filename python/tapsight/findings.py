@@ -58,6 +58,10 @@ class Finding:
     """All calls that it is of, by tap and number, of which evidence shows the first; none where it is not told by call."""
     taps: frozenset[str] = frozenset()
     """The taps that saw it; none if those are the ones of its evidence."""
+    traffic: tuple[str, ...] = ()
+    """Classes of the traffic concerned, where the detector tells."""
+    is_part: bool = True
+    """Whether its packets are some of those judged, so that their share says something."""
     techniques: tuple[str, ...] | None = None
     """ATT&CK techniques that a policy says it points to; none if it does not say."""
     nth: int = 0
@@ -200,6 +204,7 @@ def findings_of(
             tunnel=claim.tunnel,
             collector_mac=claim.collector_mac,
             taps=claim.taps,
+            traffic=claim.traffic,
         )
         findings.append(finding)
         strikes.setdefault(claim.family, []).append(Strike(claim.severity, (finding,)))
@@ -303,6 +308,7 @@ def _rest(check: str | None, detector: str | None, rest: list[Finding]) -> Findi
         last_ts=last,
         flows=sum(finding.flows for finding in rest),
         evidence=tuple(frame for finding in rest[:_REST_EVIDENCE] for frame in finding.evidence[:2]),
+        is_part=False,
         techniques=rest[0].techniques,
         sentence=(
             f"{plural(len(rest), 'more finding')} of {check or detector}, of {plural(packets, 'packet')} in all{worse}, "
@@ -351,7 +357,7 @@ class FrameNumbers:
 def finding_schema() -> pa.Schema:
     """The schema of the findings table. Fields mean what those of :class:`Finding` do; addresses are text.
 
-    ``share_low`` and ``share_high`` bound the share of ``packets`` among those ``judged``, see :func:`share_interval`.
+    ``share_low`` and ``share_high`` bound the share of ``packets`` among those ``judged``, see :func:`share_interval`; null where they are not some of these.
     ``sentence`` and names may hold text from captures: pass them through :func:`tapsight._text.safe` before a terminal.
     """
     import pyarrow as pa
@@ -392,7 +398,7 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
     rows = []
     for finding in numbered(findings):
         tunnel = finding.tunnel
-        low, high = share_interval(finding.packets, finding.judged)
+        low, high = share_interval(finding.packets, finding.judged) if finding.is_part else (None, None)
         evidence = []
         for frame in finding.evidence:
             file, number = numbers.locate(frame)

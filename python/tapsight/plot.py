@@ -37,6 +37,8 @@ _CLASSES = {
     "unknown": GREY,
 }
 _WIDTH = 560
+_SMALL = 0.1
+"""Bars of less than this share of the tallest are marked."""
 APPLICATIONS = 12
 """Applications that are shown; the others are one."""
 
@@ -69,7 +71,7 @@ class Plot:
         counts = pl.DataFrame(self._result.verdicts).group_by("verdict").len("checks").sort("verdict")
         return self._verdict_bars(counts, "checks", "checks and detectors")
 
-    def timeline(self, finding: str | None = None) -> alt.Chart:
+    def timeline(self, finding: str | None = None) -> alt.Chart | alt.LayerChart:
         """When packets went where a finding says, beside all others.
 
         Args:
@@ -79,15 +81,20 @@ class Plot:
             ValueError: No such finding, or it says of no place that packets went there.
         """
         import altair as alt
+        import polars as pl
 
         head = self._head(finding)
-        counts = _of(self.moments.counts, head)
-        chart: alt.Chart = (
+        width = pl.duration(nanoseconds=self.moments.width_ns)
+        counts = _of(self.moments.counts, head).with_columns((pl.col("ts") + width).alias("end"))
+        bars: alt.Chart = (
             alt.Chart(counts)
-            .mark_area(interpolate="step-after", opacity=0.85, line=False)
+            # A bar for each part of the time, so that nothing is drawn where there was nothing.
+            .mark_rect(opacity=0.85)
             .encode(
                 alt.X("ts:T", title="time (UTC)", scale=alt.Scale(type="utc")),
+                alt.X2("end:T"),
                 alt.Y("packets:Q", title="packets", stack=None),
+                alt.Y2Datum(0),
                 alt.Color(
                     "sent:N",
                     title=None,
@@ -98,7 +105,16 @@ class Plot:
             )
             .properties(width=_WIDTH, height=140)
         )
-        return chart
+        there, most = counts.filter(pl.col("sent") == "there"), counts["packets"].max()
+        if not there.height or there["packets"].max() >= _SMALL * (most or 0):  # type: ignore[operator]
+            return bars
+        # So low that nobody would see them: what says when they were stands above.
+        marks = (
+            alt.Chart(there)
+            .mark_point(shape="triangle-down", filled=True, size=70, opacity=1, color=RED, yOffset=-6)
+            .encode(alt.X("ts:T"), alt.Y("packets:Q"))
+        )
+        return alt.layer(bars, marks)
 
     def lags(self, finding: str | None = None) -> alt.Chart:
         """How much later copies were than their originals, milliseconds: of the pairs among the evidence.

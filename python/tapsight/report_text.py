@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -18,10 +19,10 @@ _COLOURS |= {"good": 32, "pass": 32}
 
 _MOST = 20
 """Findings shown in detail; the others are counted."""
-_STORIES = 5
-"""Places that findings are of, shown on one screen; the others are counted."""
-_REASONS = 6
-"""Reasons why checks could not judge, shown on one screen."""
+SCREEN = 40
+"""Lines of one screen: less is shown until that suffices, if it can."""
+_LESS = ((5, 6), (5, 4), (5, 3), (4, 3), (3, 3), (3, 2), (2, 2), (2, 1), (1, 2), (1, 1))
+"""How many places that findings are of, and reasons why checks could not judge, are shown on one screen; the others are counted."""
 _FRAMES = 4
 """Frames that one screen names of a finding."""
 _MORE = "--details shows all"
@@ -82,9 +83,9 @@ def render(result: Result, *, width: int = 100, colour: bool = False, details: b
     """
     page = _Page(width, colour=colour)
     verdicts = result.verdicts.to_pylist()
-    _answers(page, result)
-    _not_judged(page, result, verdicts, details=details)
     if details:
+        _answers(page, result)
+        _not_judged(page, result, verdicts, details=True)
         _findings(page, result)
         _excepted(page, result)
         _verdicts(page, verdicts)
@@ -92,8 +93,14 @@ def render(result: Result, *, width: int = 100, colour: bool = False, details: b
         _compared(page, result)
         _quality(page, result)
     else:
-        _stories(page, result)
-        _counts(page, result, verdicts)
+        for stories, reasons in _LESS:
+            page = _Page(width, colour=colour)
+            _answers(page, result)
+            _not_judged(page, result, verdicts, most=reasons)
+            _stories(page, result, stories)
+            _counts(page, result, verdicts)
+            if len(page.lines) <= SCREEN:
+                break
     return "\n".join(page.lines) + "\n"
 
 
@@ -112,7 +119,7 @@ _ASKED = 27
 # --- One screen -------------------------------------------------------------------------------------------------------
 
 
-def _stories(page: _Page, result: Result) -> None:
+def _stories(page: _Page, result: Result, most: int) -> None:
     """What failed: findings that name one place are told once, with the frames to look up first."""
     found = result.findings.num_rows
     page.heading(f"Findings ({found})")
@@ -124,7 +131,7 @@ def _stories(page: _Page, result: Result) -> None:
         place = row["collector"]
         where = (place["encap"], place["address"], place["tunnel_id"])
         stories.setdefault(where if place["address"] is not None else row["id"], []).append(row)
-    for first, *others in list(stories.values())[:_STORIES]:
+    for first, *others in list(stories.values())[:most]:
         page.lines.append(_title(page, first))
         page.labelled("", first["sentence"], hang=4)
         if others:
@@ -133,8 +140,8 @@ def _stories(page: _Page, result: Result) -> None:
         for file, frames in list(_by_file(first["evidence"]).items())[-1:]:
             shown = display_filter(frame["frame"] for frame in frames[:_FRAMES])
             page.labelled("look up", f"{file}: {shown}", indent=4, hang=13)
-    if len(stories) > _STORIES:
-        rest = sum(map(len, list(stories.values())[_STORIES:]))
+    if len(stories) > most:
+        rest = sum(map(len, list(stories.values())[most:]))
         page.line(f"  and {rest:,} more: {_MORE}")
     _left_out(page, result)
     if excepted := result.excepted.num_rows:
@@ -152,10 +159,10 @@ def _counts(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None
     }
     for word, rows in words.items():
         if rows:
-            names = [
-                row["check"] + (f" {_share(row)}" if row["verdict"] == "pass" and _is_partial(row) else "")
-                for row in rows
+            shares = [
+                f" {_share(row)}" if row["verdict"] == "pass" and _is_partial(row) else "" for row in rows
             ]
+            names = _runs([(row["check"], share) for row, share in zip(rows, shares, strict=True)])
             page.labelled(f"{word} {len(rows)}", ", ".join(names))
     if calls := result.calls.num_rows:
         page.labelled("calls", f"{calls:,}: " + "; ".join(_aspects(result)))
@@ -174,6 +181,21 @@ def _counts(page: _Page, result: Result, verdicts: list[dict[str, Any]]) -> None
         text = ", ".join(f"{row['detector']} {row['packets']:,}" for row in named)
         page.labelled("explained", f"packets named, not reported: {text} (tapsight explain ID)")
     page.line(f"{_MORE}; --format json, tapsight report and tapsight evidence have more.")
+
+
+def _runs(names: list[tuple[str, str]]) -> list[str]:
+    """Ids with what is said of each; three and more that follow one another, of which nothing is said, as the first and the last."""
+    runs: list[list[str]] = []
+    last: tuple[str, int] | None = None
+    for id_, said in names:
+        found = re.fullmatch(r"([A-Z])([0-9]+)", id_) if not said else None
+        here = (found[1], int(found[2])) if found else None
+        if here is not None and last == (here[0], here[1] - 1):
+            runs[-1].append(id_)
+        else:
+            runs.append([id_ + said])
+        last = here
+    return [each for run in runs for each in ([f"{run[0]}-{run[-1]}"] if len(run) > 2 else run)]
 
 
 _TAPS = 4
@@ -206,7 +228,9 @@ def _passed(result: Result) -> list[str]:
         }
         if not total["judged"]:
             continue
-        what = [f"{total[name]:,} {name}" for name in _FATES if total[name]]
+        # A packet that a tap missed did not pass it for all that is known, but its copy may have.
+        more = ", also of packets that a tap missed" if total["copied"] > total["passed"] else ""
+        what = [f"{total[name]:,} {name}{more if name == 'copied' else ''}" for name in _FATES if total[name]]
         what += [f"{total['capture_loss']:,} missed by a tap"] if total["capture_loss"] else []
         share = percent(total["passed"], total["judged"])
         lines.append(
@@ -270,9 +294,11 @@ _ASPECTS = {
 }
 
 
-def _not_judged(page: _Page, result: Result, verdicts: list[dict[str, Any]], *, details: bool) -> None:
+def _not_judged(
+    page: _Page, result: Result, verdicts: list[dict[str, Any]], *, details: bool = False, most: int = 0
+) -> None:
     lines = _reasons(list(filter(_is_partial, verdicts)), result.lacks)
-    shown = lines if details else lines[:_REASONS]
+    shown = lines if details else lines[:most]
     if lines or result.problems:
         page.line("What could not be judged")
         for line in result.problems:

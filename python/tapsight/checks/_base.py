@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from tapsight._engine import stage_schema
 from tapsight._explain import explanation
+from tapsight._links import unread_text
 from tapsight._options import Options, Severity
 from tapsight._text import plural
 from tapsight.checks._needs import Need
@@ -113,6 +114,11 @@ class Observed:
     def taps(self) -> pl.DataFrame:
         """One row a tap, file and interface: the columns of ``Result.taps``."""
         return _examined_frame(self.examined, 0)
+
+    @functools.cached_property
+    def unread(self) -> tuple[str | None, bool]:
+        """How many frames are of link types that are not read, in words, if any are; and whether all are."""
+        return unread_text(self.taps.to_dicts())
 
     @functools.cached_property
     def compared(self) -> pl.DataFrame:
@@ -305,6 +311,7 @@ class Check(ABC, Generic[O]):
         sentence: str,
         kind: str = "policy",
         tunnel: Tunnel | None = None,
+        is_part: bool = True,
     ) -> Finding:
         """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``."""
         return Finding(
@@ -324,6 +331,7 @@ class Check(ABC, Generic[O]):
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
             taps=frozenset(row.get("taps", ())),
+            is_part=is_part,
         )
 
     @classmethod

@@ -25,7 +25,7 @@ def exchanges(
         flows: Those flows.
         scope: What was judged.
         severity: Of the findings.
-        what: What the packets are of, such as ``call set-up``.
+        what: What the packets are of, such as ``voice signalling``.
         wrong: What is wrong with it, as the end of a sentence.
     """
     return tuple(

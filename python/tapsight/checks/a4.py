@@ -1,4 +1,4 @@
-"""A4: media go to one receiver."""
+"""A4: no second stream of the same media."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class A4Options(Options):
 
 
 class A4(Check[A4Options]):
-    """Media of calls go to one receiver, and to recorders that the policy lists.
+    """Media of calls are streamed to one receiver, and to recorders that the policy lists.
 
     What it looks for:
         Two RTP streams of one source (SSRC) on one tap that have packets in common (sequence number, timestamp and length) within a second,
@@ -61,7 +61,7 @@ class A4(Check[A4Options]):
     """
 
     id = "A4"
-    title = "Media go to one receiver, and to listed recorders"
+    title = "No second stream of the same media but to listed recorders"
     severity = "high"
     options = A4Options
     hears = True

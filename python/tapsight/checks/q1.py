@@ -10,7 +10,7 @@ import polars as pl
 from pydantic import Field
 
 from tapsight._options import Options, Severity
-from tapsight._text import duration, percent, plural
+from tapsight._text import duration, percent_beside, plural
 from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
 from tapsight.checks._tables import ReadOnceError
 from tapsight.checks._talks import ACK, FIN, RST, SYN
@@ -124,6 +124,8 @@ class _Answer:
     packets: int = 0
     """How many are concerned."""
     flows: int = 0
+    whole: int | None = None
+    """How many those are a part of; none where the question is not which part."""
 
 
 def _drops(tap: str, rows: pl.DataFrame, options: Q1Options) -> _Answer:
@@ -131,8 +133,8 @@ def _drops(tap: str, rows: pl.DataFrame, options: Q1Options) -> _Answer:
     dropped = int(told["dropped"].sum())
     whole = dropped + int(told["frames"].sum())
     if dropped > options.max_drops * whole:
-        text = f"Tap {tap} dropped {dropped:,} of {plural(whole, 'packet')} ({percent(dropped, whole)}): more than {100 * options.max_drops:g} %."
-        return _Answer((tap,), "drops", is_fit=False, text=text, packets=dropped)
+        text = f"Tap {tap} dropped {dropped:,} of {plural(whole, 'packet')} ({percent_beside(dropped, whole, options.max_drops)}): more than {100 * options.max_drops:g} %."
+        return _Answer((tap,), "drops", is_fit=False, text=text, packets=dropped, whole=whole)
     if len(told) < len(rows) and not options.untold_drops:
         return _Answer((tap,), "drops", is_fit=None, text=f"{tap} does not say what it dropped")
     return _Answer((tap,), "drops", is_fit=True)
@@ -150,7 +152,9 @@ def _cut(tap: str, rows: pl.DataFrame, cut: pl.DataFrame | None, options: Q1Opti
         packets_, least = int(short["snapped"].sum()), short["snaplen"].min()
     if packets_:
         text = f"Tap {tap} captured only {plural(int(least), 'byte')} of {plural(packets_, 'packet')} that were longer: less than {options.min_snaplen:,}."  # type: ignore[arg-type]
-        return _Answer((tap,), "snaplen", is_fit=False, text=text, packets=packets_)
+        return _Answer(
+            (tap,), "snaplen", is_fit=False, text=text, packets=packets_, whole=int(rows["frames"].sum())
+        )
     if cut is None and (said == 0).any():
         return _Answer(
             (tap,), "snaplen", is_fit=None, text=f"{tap} does not say to how many bytes it cut packets"
@@ -197,10 +201,12 @@ def _two_way(tap: str, seen: Observed, options: Q1Options) -> _Answer:
     both = whole - packets(one)
     if both < options.min_two_way * whole:
         text = (
-            f"Tap {tap} saw both directions of only {percent(both, whole)} of TCP and SCTP ({both:,} of {plural(whole, 'packet')}): less than "
+            f"Tap {tap} saw both directions of only {percent_beside(both, whole, options.min_two_way)} of TCP and SCTP ({both:,} of {plural(whole, 'packet')}): less than "
             f"{100 * options.min_two_way:g} %."
         )
-        return _Answer((tap,), "directions", is_fit=False, text=text, packets=whole - both, flows=len(one))
+        return _Answer(
+            (tap,), "directions", is_fit=False, text=text, packets=whole - both, flows=len(one), whole=whole
+        )
     return _Answer((tap,), "directions", is_fit=True)
 
 
@@ -250,5 +256,10 @@ def _finding(answer: _Answer, taps: pl.DataFrame, scope: Scope, severity: Severi
         "taps": answer.taps,
     }
     return Q1.finding(
-        row, scope, severity, identity=(answer.about, *sorted(answer.taps)), sentence=answer.text
+        row,
+        scope if answer.whole is None else Scope(answer.whole, answer.whole),
+        severity,
+        identity=(answer.about, *sorted(answer.taps)),
+        sentence=answer.text,
+        is_part=answer.whole is not None,
     )

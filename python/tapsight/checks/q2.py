@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 
 from tapsight._options import Options, Severity
-from tapsight._text import percent, plural
+from tapsight._text import percent_beside, plural
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 
 if TYPE_CHECKING:
@@ -71,12 +71,10 @@ class Q2(Check[Q2Options]):
         # What is judged here are verdicts, not packets.
         scope = Scope(len(others), len(others))
         note = f"{plural(unknown, 'verdict')} unknown" if unknown else None
-        findings = tuple(self._finding(each, seen, scope, options, severity) for each in short)
+        findings = tuple(self._finding(each, seen, options, severity) for each in short)
         return Judgement(scope, findings, note=note)
 
-    def _finding(
-        self, verdict: Verdict, seen: Observed, scope: Scope, options: Q2Options, severity: Severity
-    ) -> Finding:
+    def _finding(self, verdict: Verdict, seen: Observed, options: Q2Options, severity: Severity) -> Finding:
         taps, left = seen.taps.to_dicts(), verdict.in_scope - verdict.judged
         times = [row[name] for row in taps for name in ("first_ts", "last_ts") if row[name] is not None]
         row = {
@@ -87,13 +85,15 @@ class Q2(Check[Q2Options]):
             "evidence": (),
             "taps": {row["tap"] for row in taps},
         }
+        # Its packets are those that the other did not judge; their share is in the sentence.
         return self.finding(
             row,
-            scope,
+            Scope(verdict.in_scope, verdict.judged),
             severity,
+            is_part=False,
             identity=(verdict.check,),
             sentence=(
-                f"{verdict.check} passed by {percent(verdict.judged, verdict.in_scope)} of what was in scope ({verdict.judged:,} of "
+                f"{verdict.check} passed by {percent_beside(verdict.judged, verdict.in_scope, options.coverage)} of what was in scope ({verdict.judged:,} of "
                 f"{plural(verdict.in_scope, 'packet')}), less than the {100 * options.coverage:g} % demanded: it is not known whether the rest fits."
             ),
         )

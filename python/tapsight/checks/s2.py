@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
-from tapsight._options import Options
-from tapsight.checks._base import Observed
+from tapsight._options import Options, Severity
+from tapsight.checks._base import Judgement, Observed, Scope
 from tapsight.checks._composite import Composite, Counted
 
 if TYPE_CHECKING:
     from tapsight._judging import Verdict
+
+WITHOUT = frozenset({"GTP-C", "GTP-U"})
+"""Protocols that B20 tells peers by, and that have no operations of category 1."""
 
 
 class S2(Composite[Options]):
@@ -32,6 +36,9 @@ class S2(Composite[Options]):
     What to do:
         Have the signalling firewall drop category 1 at the interconnect, and ask the peer whose node has the title or realm named.
 
+    When it is unknown:
+        Where neither SS7 nor Diameter was seen: GTP has no operations of category 1.
+
     What it cannot see:
         What B20 cannot: signalling inside of IPsec or DTLS, TCAP in segments, and operations of CAP. A peer with ``categories = [1]`` was agreed
         on, so that what it asks is no finding.
@@ -48,6 +55,18 @@ class S2(Composite[Options]):
     of = ("B20",)
     classes = frozenset({"B20.category-1"})
     lists = {"B20": ("own",)}  # noqa: RUF012 - as the class that it is of has it
+
+    def judge(self, seen: Observed, options: Options, severity: Severity) -> Judgement:
+        """Judges by B20, as far as that saw what such operations could be in."""
+        judgement = super().judge(seen, options, severity)
+        if judgement.others or judgement.doubt or not judgement.scope.in_scope:
+            return judgement
+        met = [each for each in seen.claims if each.family == "B20" and each.detail in WITHOUT]
+        other, all_ = sum(each.packets for each in met), judgement.scope
+        if other >= all_.in_scope:
+            return Judgement(Scope(), nothing="no signalling was seen that such operations could be in")
+        scope = Scope(all_.in_scope - other, max(0, all_.judged - other))
+        return dataclasses.replace(judgement, scope=scope)
 
     def counts_of(self, verdict: Verdict, seen: Observed, options: Options) -> Counted:
         """What B20 says of category 1: who is a peer does not matter to it, only what is the network's own."""

@@ -18,7 +18,7 @@ class V1Options(Options):
 
 
 class V1(Check[V1Options]):
-    """Call set-up travels only between the addresses that agreed on it.
+    """Voice signalling travels only between the addresses that agreed on it.
 
     What it looks for:
         SIP, MGCP, H.323 and other voice signalling between two addresses that no entry of ``pairs`` joins.
@@ -72,7 +72,7 @@ class V1(Check[V1Options]):
             violations,
             scope,
             severity,
-            what="call set-up",
+            what="voice signalling",
             wrong="but the policy knows no agreement between them",
         )
         return Judgement(scope, findings, nothing="no voice signalling was seen")

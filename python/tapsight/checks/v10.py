@@ -169,7 +169,9 @@ class V10(Check[V10Options]):
         hops = _with_way(hops, _messages(seen, of_sip(hops)))
         open_ = distinct(hops.filter(pl.col("is_way").is_null()))
         hops = hops.filter("is_way")
-        unread = f"where {plural(open_, 'call')} went would take reading the captures once more" if open_ else None
+        unread = (
+            f"where {plural(open_, 'call')} went would take reading the captures once more" if open_ else None
+        )
         findings = tuple(
             self.finding(
                 row,
@@ -205,9 +207,7 @@ def _messages(seen: Observed, calls: pl.DataFrame) -> pl.DataFrame | None:
         return None
     ids = calls["call_id"].drop_nulls().unique().implode()
     try:
-        rows = [
-            frame.filter(pl.col("call_id").is_in(ids)).select(names) for frame in seen.read("sip", names)
-        ]
+        rows = [frame.filter(pl.col("call_id").is_in(ids)).select(names) for frame in seen.read("sip", names)]
     except ReadOnceError:
         return None
     return pl.concat([empty, *rows])

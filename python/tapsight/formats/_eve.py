@@ -2,7 +2,7 @@
 
 Source: https://docs.suricata.io/en/latest/output/eve/eve-json-format.html, and the keys of https://docs.suricata.io/en/latest/output/eve/eve-json-schema.html:
 all but ``tapsight`` are among them, at every level. Addresses are those of the tunnel or collector, where a finding
-has them; Suricata's own alerts of frames without IP have none either.
+has them; Suricata's own alerts of frames without IP have none either. The frame is one that has these, where there is one: a copy, not what it is a copy of.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def signature_id(name: str) -> int:
 
 
 def _alert(row: dict[str, Any]) -> dict[str, Any]:
-    collector, first = row["collector"], (row["evidence"] or [{}])[0]
+    collector, first = row["collector"], _rows.leading(row)
     event: dict[str, Any] = {"timestamp": _rows.utc(row["first_ns"], 6) + "+0000", "event_type": "alert"}
     if first.get("tap") is not None:
         event["in_iface"] = first["tap"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tapsight._about import about
@@ -41,6 +41,12 @@ def _rows(result: Result, table: pa.Table) -> Iterator[dict[str, Any]]:
             "first_ns": first,
             "last_ns": last,
         }
+
+
+def leading(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The frame that shows a finding best: of a copy the copy, at the tap where it was seen, rather than what it is a copy of. Empty if there is none."""
+    evidence: Sequence[Mapping[str, Any]] = row["evidence"] or ()
+    return next((each for each in evidence if each["role"] != "original"), evidence[0] if evidence else {})
 
 
 def utc(nanoseconds: int, digits: int) -> str:

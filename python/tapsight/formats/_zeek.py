@@ -47,7 +47,9 @@ def render(result: Result) -> str:
 def _notice(row: dict[str, Any]) -> list[str]:
     seconds, rest = divmod(row["first_ns"], 1_000_000_000)
     name = "".join(part.capitalize() for part in row["name"].replace(".", "-").split("-"))
-    taps = dict.fromkeys(frame["tap"] for frame in row["evidence"] or ())
+    # Whoever saw what is told of comes first: of a copy, the tap where the copy was seen.
+    first = _rows.leading(row)
+    taps = dict.fromkeys(frame["tap"] for frame in (*([first] if first else ()), *(row["evidence"] or ())))
     values = {
         "ts": f"{seconds}.{rest // 1000:06d}",
         "note": f"Tapsight::{name}",

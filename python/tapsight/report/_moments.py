@@ -124,6 +124,7 @@ def moments(result: Result) -> Moments:
         if row["kind"] == "copy":
             copies.add(same)
     evidence = _evidence(pl.DataFrame(findings))
+    exact = {row["id"]: frames for row in rows if row["id"] in places and (frames := _all_of(row, evidence))}
     first, last = period(result.taps)
     width = max(1, (last - first) // BINS + 1)
     unread: list[str] = []
@@ -141,7 +142,8 @@ def moments(result: Result) -> Moments:
                 (first + (pl.col("ts").dt.timestamp("ns") - first) // width * width).alias("bin")
             )
             for id_, place in places.items():
-                named = bins.with_columns(pl.lit(id_).alias("finding"), place.alias("there"))
+                is_there = pl.col("frame").is_in(exact[id_].get(capture.name, [])) if id_ in exact else place
+                named = bins.with_columns(pl.lit(id_).alias("finding"), is_there.alias("there"))
                 counts.add(named)
                 traffic.add(named.filter("there"))
                 if id_ in copies:
@@ -164,6 +166,14 @@ def moments(result: Result) -> Moments:
         heads=heads,
         unread=tuple(unread),
     )
+
+
+def _all_of(row: Mapping[str, Any], evidence: pl.DataFrame) -> dict[str, list[int]] | None:
+    """By file the frames of a finding that names all of its packets: then nothing else between the same ends is of it. None of others, and of copies."""
+    mine = evidence.filter(pl.col("finding") == row["id"]).select("file", "frame").unique()
+    if row["kind"] == "copy" or mine.height < row["packets"]:
+        return None
+    return dict(mine.group_by("file").agg("frame").iter_rows())
 
 
 def _captures(result: Result, unread: list[str]) -> Iterator[tuple[Capture, Iterator[pl.DataFrame]]]:

@@ -6,18 +6,20 @@ import base64
 import hashlib
 import importlib.resources
 import importlib.util
+import json
 import os
 import urllib.parse
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tapsight import _files
+from tapsight import _evidence, _files
 from tapsight._about import about
 from tapsight._answers import Answer, NotShown, settling
 from tapsight._call_verdicts import ASPECTS
 from tapsight._check import Result, compared_rows, plain_rows
 from tapsight._exceptions import exception_lines
+from tapsight._sets import now
 from tapsight._text import begin, duration, listing, percent, plural, safe, time_text, traffic_text
 from tapsight.findings import attack, period
 from tapsight.report._moments import MOST, Moments
@@ -27,6 +29,9 @@ from tapsight.report_text import collector_text, frames_by_file, quality_notes
 if TYPE_CHECKING:
     import altair as alt
     import jinja2
+    from markupsafe import Markup
+
+    from tapsight._evidence import Run
 
 ROUTES = 30
 """Pairs of addresses that calls are listed by."""
@@ -39,6 +44,8 @@ def write(
     title: str | None = None,
     evidence: str | os.PathLike[str] | None = None,
     figures: str | os.PathLike[str] | None = None,
+    author: str | None = None,
+    sums: bool = False,
 ) -> None:
     """Writes a page for everybody whom a result concerns: one HTML file that needs nothing else.
 
@@ -50,6 +57,8 @@ def write(
         title: What to call it.
         evidence: The folder that :meth:`tapsight.Result.evidence` wrote, which the page then links to.
         figures: A folder for the pictures, as SVG and PNG.
+        author: Who answers for the page.
+        sums: Whether to compute the SHA-256 of each capture, for which it is read once more. With ``evidence`` they are known.
 
     Raises:
         ImportError: What makes pages and pictures is not installed.
@@ -59,7 +68,7 @@ def write(
     require()
     inputs = result.run.inputs() if result.run is not None else []
     _files.require_other(path, inputs)
-    page = _Page(result, title or "Was traffic copied, or sent elsewhere?", path, evidence)
+    page = _Page(result, title or "Was traffic copied, or sent elsewhere?", path, evidence, author, sums=sums)
     text = _template().render(page.context())
     with _files.output(os.fspath(path), inputs) as file:
         file.write(text.encode("utf-8", "backslashreplace"))
@@ -86,7 +95,21 @@ def _template() -> jinja2.Template:
     )
     # What a capture says is text: what would steer a terminal or turn the direction of writing is shown, not done.
     environment.finalize = lambda value: safe(value) if type(value) is str else value
+    environment.filters["marked"] = _marked
     return environment.from_string(_resource("page.html.jinja"))
+
+
+def _marked(text: str) -> Markup:
+    """A text in which what stands between backticks is code. All of it is escaped."""
+    from markupsafe import Markup, escape
+
+    parts = safe(text).split("`")
+    if len(parts) % 2 == 0:
+        # One of them is text like any other.
+        return escape("`".join(parts))
+    return Markup().join(
+        Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)
+    )
 
 
 def _resource(name: str) -> str:
@@ -100,11 +123,17 @@ class _Page:
         title: str,
         path: str | os.PathLike[str],
         evidence: str | os.PathLike[str] | None,
+        author: str | None = None,
+        *,
+        sums: bool = False,
     ) -> None:
         self.result = result
         self.title = title
         self.folder = Path(path).absolute().parent
         self.evidence = Path(evidence) if evidence is not None else None
+        self.author = author
+        self.now = now()
+        self.sums = _sums(result.run, self.evidence, compute=sums)
         self.charts: dict[str, alt.Chart | alt.LayerChart] = {}
         self.diagrams: dict[str, str] = {}
 
@@ -131,6 +160,7 @@ class _Page:
             "script_sum": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
             "style": Markup(_resource("style.css")),  # noqa: S704 - ours
             "captured": self.captured(),
+            "made": self.made(),
             "answers": self.answers(),
             "problems": result.problems,
             "parts": parts.items(),
@@ -179,6 +209,13 @@ class _Page:
             (folder / f"{name}.svg").write_text(svg, "utf-8")
             (folder / f"{name}.png").write_bytes(vl_convert.svg_to_png(svg, scale=2))
 
+    def made(self) -> str:
+        """Who made the page, when, and with what."""
+        from tapsight import __version__
+
+        by = f" by {self.author}" if self.author is not None else ""
+        return f"Made{by} at {time_text(self.now)} with tapsight {__version__}."
+
     def captured(self) -> str:
         """What was looked at, in a line."""
         taps = self.result.taps
@@ -224,7 +261,8 @@ class _Page:
             facts.append(
                 ("share of what could be judged", f"{share} (95 %: {100 * low:.1f} to {100 * high:.1f} %)")
             )
-        facts.append(("time", f"{_moment(first['first_ts'])} to {_moment(first['last_ts'])}"))
+        began, ended = _moment(first["first_ts"]), _moment(first["last_ts"])
+        facts.append(("time", began if began == ended else f"{began} to {ended}"))
         if where := collector_text(first["collector"]):
             facts.append(("to", where))
         if first["attack"]:
@@ -415,9 +453,11 @@ class _Page:
         from tapsight import __version__
 
         run = self.result.run
-        rows = [("tapsight", __version__), ("ATT&CK", attack()[0])]
+        rows = [("author", self.author)] if self.author is not None else []
+        rows += [("made", time_text(self.now)), ("tapsight", __version__), ("ATT&CK", attack()[0])]
         if run is not None:
             rows += [
+                *([("command", command)] if (command := _evidence.command_line(run, ["check"])) else []),
                 ("window", f"{run.window:g} s between a packet and its copy"),
                 ("memory", f"{run.memory >> 20} MiB for recent packets"),
             ]
@@ -426,9 +466,31 @@ class _Page:
                 rows.append(("policy", "none: what is agreed was not said"))
             elif policy.file is not None:
                 rows.append(("policy", f"{policy.file} (SHA-256 {policy.sha256})"))
-            rows += [(f"SHA-256 of {name}", value) for name, value in run.sums.items()]
+            sums = {**run.sums, **self.sums}
+            rows += [(f"SHA-256 of {name}", value) for name, value in sums.items()]
+            if not sums:
+                rows.append(
+                    (
+                        "SHA-256 of captures",
+                        "not computed: it takes reading them once more (--sums, or --evidence)",
+                    )
+                )
         rows += [("could not be read again", line) for line in self.result.plot.moments.unread]
         return rows
+
+
+def _sums(run: Run | None, evidence: Path | None, *, compute: bool) -> dict[str, str]:
+    """SHA-256 of captures: as a folder of evidence has it, which has just been written, or computed."""
+    if run is None:
+        return {}
+    if compute:
+        return {each["file"]: each["sha256"] for each in _evidence.inputs(run)}
+    manifest = evidence / "manifest.json" if evidence is not None else None
+    if manifest is None or not manifest.is_file():
+        return {}
+    names = {capture.name for capture in run.captures}
+    rows = json.loads(manifest.read_text("utf-8"))["inputs"]
+    return {each["file"]: each["sha256"] for each in rows if each["file"] in names}
 
 
 def _where(sources: list[str]) -> str:

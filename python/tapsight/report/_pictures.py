@@ -33,6 +33,10 @@ def chart_svg(chart: alt.Chart | alt.LayerChart, label: str) -> str:
 _BOX, _TALL, _GAP = 168, 64, 68
 
 
+_BETWEEN = 42
+"""Characters that fit between two boxes that are the width of a third apart."""
+
+
 _INK, _ALARM = "#1b1f24", "#a63c00"
 
 
@@ -65,7 +69,13 @@ def copy_svg(*, senders: str, device: str, receivers: str, collector: str, copie
         _box(2 * middle, below, "and a copy to", collector, _ALARM),
         branch,
         _head(2 * middle, centre, _ALARM),
-        *_lines(start - 10, centre - 12, [copied, way], _ALARM, anchor="end"),
+        *_lines(
+            start - 10,
+            centre - 12,
+            [*_wrapped(copied, _BETWEEN, 2), *_wrapped(way, _BETWEEN, 2)],
+            _ALARM,
+            anchor="end",
+        ),
     )
 
 
@@ -79,14 +89,15 @@ def way_svg(*, sender: str, receiver: str, what: str, way: str) -> str:
         way: By what way: the tunnel.
     """
     far = 2 * (_BOX + _GAP)
+    above = _wrapped(what, _BETWEEN, 2)
     return _picture(
         f"{what} from {sender} to {receiver}, {way}",
         96,
         _box(0, 20, "from", sender, _INK),
         _box(far, 20, "to", receiver, _ALARM),
         _arrow(_BOX, far, 20 + _TALL / 2, _ALARM),
-        *_lines((_BOX + far) / 2, 44, [what], _ALARM, anchor="middle"),
-        *_lines((_BOX + far) / 2, 70, [way], _ALARM, anchor="middle"),
+        *_lines((_BOX + far) / 2, 44 - 16 * (len(above) - 1), above, _ALARM, anchor="middle"),
+        *_lines((_BOX + far) / 2, 70, _wrapped(way, _BETWEEN, 2), _ALARM, anchor="middle"),
     )
 
 
