@@ -124,10 +124,9 @@ by = ["vlan", "src"]
     ).stdout.split()  # fmt: skip
     assert [str(each["frame"]) for each in finding["evidence"]] == shown == ["4"]
     assert verdict(result, "vlan")["in_scope"] == 2
-    assert finding["sentence"].startswith(
-        "With vlan 300 and src 192.0.2.1 there were 1 packet, at 2023-11-14"
+    assert finding["sentence"] == (
+        "192.0.2.1 sent 1 packet with vlan 300, at 2023-11-14 22:13:23 UTC (on c.pcap), which the policy does not allow; in the first, ttl is 3."
     )
-    assert "the first with ttl 3" in finding["sentence"]
 
 
 def test_a_condition_over_messages(capture: str) -> None:
@@ -143,6 +142,43 @@ by = "qname"
     assert (row["verdict"], row["in_scope"], row["judged"]) == ("fail", 3, 3)
     (finding,) = found(result, "own-names")
     assert [each["frame"] for each in finding["evidence"]] == [6, 7]
+
+
+def test_conditions_and_findings_may_be_about_any_column_of_any_table() -> None:
+    path = Path(__file__).parent / "corpus" / "protocols.pcap"
+    checks = []
+    for table in TABLES:
+        columns = list(table_columns(table))
+        never = " or ".join(f"({name} is null and {name} is not null)" for name in columns)
+        name = table.replace("_", "-")
+        checks.append(tapsight.rule(f"{name}-shown", over=table, expect=never))
+        checks.append(tapsight.rule(f"{name}-by", over=table, expect=never, by=columns))
+    result = tapsight.check(path, checks=checks)
+    words = {check.id: verdict(result, check.id)["verdict"] for check in checks}
+    assert {name for name, word in words.items() if word != "fail"} == set()
+
+
+def test_conditions_about_what_findings_sum_up(capture: str) -> None:
+    policy = Policy.loads("""
+[checks.big]
+scope = "protocol == udp and dst == 192.0.2.8"
+expect = "bytes / packets > 1000 and first_ts > 2030-01-01"
+[checks.each]
+over = "conversations"
+expect = "packets > 1000"
+by = ["protocol", "packets"]
+""")
+    result = tapsight.check(capture, policy=policy)
+    # Two frames of Ethernet, IEEE 802.1Q, IPv4 and UDP, on two paths.
+    first, _ = found(result, "big")[0], found(result, "each")
+    assert first["packets"] == 2
+    assert first["sentence"].endswith(
+        "; in the first, bytes is 46, first_ts is 2023-11-14 22:13:22.000000 UTC and packets is 1."
+    )
+    assert [row["packets"] for row in found(result, "each")] == [4, 2]
+    assert found(result, "each")[0]["sentence"].startswith(
+        "There were 4 packets (dns) with protocol UDP and packets 4, from 2023-11-14"
+    )
 
 
 def test_what_only_a_port_says_is_not_judged() -> None:

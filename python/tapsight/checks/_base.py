@@ -345,11 +345,13 @@ def packets(frame: pl.DataFrame) -> int:
     return int(frame["packets"].sum())
 
 
-def group(flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = ()) -> list[dict[str, Any]]:
+def group(
+    flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = (), all_of: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Flows summed up by these columns, most packets first: what one finding is about.
 
-    Rows have ``packets``, ``flows`` (conversations), ``first_ts``, ``last_ts``, ``apps``, ``taps``, ``evidence``, and
-    an example of ``src``, ``dst`` and the columns in ``examples``.
+    Rows have ``packets``, ``flows`` (conversations), ``first_ts``, ``last_ts``, ``apps``, ``taps``, ``evidence``,
+    an example of ``src``, ``dst`` and the columns in ``examples``, and all values of those in ``all_of``.
     """
     import polars as pl
 
@@ -359,6 +361,7 @@ def group(flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = ()) 
         pl.col("first_ts").min(),
         pl.col("last_ts").max(),
         *(pl.col(name).first() for name in dict.fromkeys(("src", "dst", *examples)) if name not in by),
+        *(pl.col(name).drop_nulls().unique(maintain_order=True) for name in all_of),
         pl.col("app").drop_nulls().unique().sort().alias("apps"),
         pl.col("tap").unique().sort().alias("taps"),
         pl.struct("tap", "frames").head(EVIDENCE).alias("evidence"),
