@@ -328,11 +328,13 @@ class Check(ABC, Generic[O]):
 
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
-        """What the policy does not say and the check has to know; empty if it says all. What else it takes may come up when this is said."""
+        """All that the policy does not say and the check has to know; empty if it says all."""
+        unsaid = []
         if cls.needs and (options is None or all(getattr(options, name) is None for name in cls.needs)):
-            return (Need(f"checks.{cls.id}", cls.needs, one_suffices=True),)
-        unsaid = tuple(name for name in cls.network_needs if not getattr(network, name))
-        return (Need("network", unsaid),) if unsaid else ()
+            unsaid.append(Need(f"checks.{cls.id}", cls.needs, one_suffices=True))
+        if of_network := tuple(name for name in cls.network_needs if not getattr(network, name)):
+            unsaid.append(Need("network", of_network))
+        return tuple(unsaid)
 
     @classmethod
     def missing_under(cls, said: Said, network: Network) -> tuple[Need, ...]:

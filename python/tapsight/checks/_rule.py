@@ -101,12 +101,13 @@ class Rule(Check[O]):
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
         """What the policy does not say and the conditions use."""
-        needs = set().union(*(each.needs for each in cls.conditions(options, network)))
+        unsaid = super().missing(options, network)
+        told = {name for need in unsaid for name in need.names}
+        needs = set().union(*(each.needs for each in cls.conditions(options, network))) - told
         of_network = sorted(name for name in needs if name in _KNOWN_OF_NETWORK)
         of_options = sorted(needs.difference(of_network))
         where = [(f"checks.{cls.id}", of_options), ("network", of_network)]
-        unsaid = tuple(Need(table, tuple(names)) for table, names in where if names)
-        return unsaid or super().missing(options, network)
+        return (*unsaid, *(Need(table, tuple(names)) for table, names in where if names))
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges each row by its own columns, batch by batch."""
