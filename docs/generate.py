@@ -429,7 +429,7 @@ def _options(model: Any) -> str:
         if usual is not None and field.default == usual.default:
             continue
         # Of lists that have to be given there is no usual value.
-        default = "" if field.default is None else json.dumps(field.default)
+        default = "" if field.default is None else json.dumps(field.default, default=str)
         rows.append((f"`{name}`", meanings[name].replace("``", "`"), default))
     return "\n" + table("option, meaning, if not given", rows) if rows else ""
 

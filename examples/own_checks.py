@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,7 +25,7 @@ class OwnNames:
         self.domain = domain
         self.prefixes = prefixes
 
-    def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+    def judge(self, batches: pa.RecordBatchReader) -> tapsight.Judged:
         """Looks at each answer to a question for one of the names."""
         answers = judged = 0
         wrong = []

@@ -520,3 +520,30 @@ def test_a_capture_that_ends_before_its_first_packet_is_a_problem(tmp_path: Path
     assert result.exit_code == 2
     assert "cut off" in result.problems[0]
     assert {answer.answer for answer in result.answers} == {"cannot tell"}
+
+
+def test_a_mistake_of_our_own_is_no_verdict(tmp_path: Path) -> None:
+    program = """
+import sys
+import tapsight._check
+from tapsight import cli
+
+class Panic(BaseException): pass
+
+def broken(*_, **__):
+    raise (KeyError if sys.argv.pop() == "error" else Panic)("\\x1b[2J")
+
+tapsight._check.check = broken
+cli.main()
+"""
+    for kind in ("error", "panic"):
+        command = [sys.executable, "-c", program, "check", str(tmp_path / "a.pcap"), kind]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (run.returncode, run.stdout) == (2, "")
+        *lines, last = run.stderr.splitlines()
+        assert last.startswith(
+            f"tapsight: a mistake in tapsight {tapsight.__version__}, not in what you gave it"
+        )
+        assert "Please report" in last
+        assert any("in broken" in line for line in lines)
+        assert "\x1b" not in run.stderr

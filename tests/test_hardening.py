@@ -25,9 +25,11 @@ from tapsight._expressions import Column, ExpressionError, condition
 from tapsight._sources import Tap
 from tapsight.checks import CHECKS
 from tapsight.checks._base import flows_frame
+from tapsight.checks._rule import ENDS, Rule
 from tapsight.checks._several import Several
-from tapsight.checks._tables import Captures
+from tapsight.checks._tables import Captures, table_columns
 from tapsight.checks._talks import conversations
+from tapsight.checks._words import fields_of
 from tapsight.policy import Policy
 
 DEVICE, OTHER, MANAGER = "198.51.100.1", "203.0.113.66", "192.0.2.14"
@@ -191,7 +193,7 @@ def test_m1_only_management_networks_manage(flows: list[dict[str, Any]], expecte
 
 def test_m1_names_client_and_server() -> None:
     (text,) = sentences(of_flows(MANAGEMENT, talk(OTHER, DEVICE, 22, **said("ssh"))), "M1")
-    assert text.startswith("With client 203.0.113.66 and server 198.51.100.1 there were 20 packets (ssh)")
+    assert text.startswith("203.0.113.66 managed 198.51.100.1 over SSH, in 20 packets, ")
 
 
 # --- M2 ---------------------------------------------------------------------------------------------------------------
@@ -721,6 +723,76 @@ def test_the_example_of_its_explanation_is_a_policy(check: str) -> None:
     lines = [line.strip() for line in example.splitlines()]
     toml = "\n".join(lines[: next((at for at, line in enumerate(lines) if at > 2 and not line), None)])
     Policy.loads(toml)
+
+
+AT = ", at 2023-11-14 22:13:20 UTC (on a)"
+
+
+@pytest.mark.parametrize(
+    ("check", "packets", "said"),
+    [
+        ("M2", [ssh("1.5")], f"198.51.100.1 offered 192.0.2.14 SSH version 1.5, not version 2 only, in 1 packet{AT}."),
+        ("M2", [snmp(1), snmp(1)], f"192.0.2.14 and 198.51.100.1 exchanged 2 SNMP packets of version 2c, whose community string anybody can read{AT}."),
+        ("M3", [lldp()], f"The device with MAC 02:00:00:00:00:01 told a neighbour of another network about itself in 1 LLDP packet{AT}."),
+        ("M8", [ike(*STRONG, (4, 14))], ("198.51.100.1 proposed or chose algorithms for IKE that the guidance does not list, in 1 packet to 203.0.113.66"
+         f"{AT}; in the first, dh_groups is [20, 14], encryption is [aes-cbc-256], integrity is [sha384] and prf is [sha384].")),
+        ("M9", [server_hello(0x0303), server_hello(0x0301)], f"198.51.100.1 chose TLS 1.2 and TLS 1.0, not version 1.3, in 2 packets to 203.0.113.66{AT}."),
+        ("M10", [group(2048)], (f"198.51.100.1 offered or chose SSH that is weaker than 4096 bits of Diffie-Hellman, or not version 2 only, in 1 packet{AT}; "
+         "in the first, group_bits is 2048 and message is group.")),
+        ("M12", [four(NO_AUTH, 89)], f"198.51.100.1 sent 1 OSPF packet without authentication{AT}."),
+        ("M12", [four(NO_AUTH, 89), four(SIMPLE, 89)], f"198.51.100.1 sent 2 OSPF packets without authentication and with a password in the clear{AT}."),
+        ("M12", [Dot3(src="02:00:00:00:00:01", dst="01:80:c2:00:00:15") / Raw(ISIS)],
+         f"A device without an address sent 1 IS-IS packet with a password in the clear{AT}."),
+        ("M12", [syn(DEVICE, "SA", [])], f"198.51.100.1 began or accepted BGP or LDP sessions with 203.0.113.66 without authentication, in 1 packet{AT}."),
+    ],
+)  # fmt: skip
+def test_findings_say_who_did_what_and_what_is_wrong(
+    check: str, packets: list[Packet], said: str, tmp_path: Path
+) -> None:
+    result = of_packets(tmp_path, '[checks.M3]\ntaps = ["a"]\n', *packets)
+    assert said in sentences(result, check)
+
+
+@pytest.mark.parametrize(
+    ("check", "policy", "flows", "said"),
+    [
+        ("M2", "", talk(MANAGER, DEVICE, 23, **said("telnet")), "192.0.2.14 and 198.51.100.1 exchanged 20 Telnet packets in the clear, "),
+        ("M5", "", talk(OTHER, DEVICE, 4786), "198.51.100.1 answered Smart Install (TCP port 4786), by which anybody can replace its configuration, in 20 packets, "),
+        ("M6", '[checks.M6]\nservers = []\n', talk(DEVICE, OTHER, 49, **said("tacacs")),
+         "198.51.100.1 has 203.0.113.66 as a server for log-ins, which the policy does not list: 20 TACACS+ packets, "),
+        ("M6", '[checks.M6]\nservers = []\n', talk(DEVICE, MANAGER, 514, protocol=17, **said("syslog"))[:1],
+         "192.0.2.14 and 198.51.100.1 exchanged 10 syslog packets in the clear, "),
+        ("M7", '[checks.M7]\nvpn_gateways = ["198.51.100.9"]\n', talk(OTHER, GATEWAY, 443, **said("tls")),
+         "198.51.100.9, a VPN gateway, answered on port 443 with a service that is not IPsec, in 20 TLS packets, "),
+        ("M7", '[checks.M7]\nvpn_gateways = ["198.51.100.9"]\n', [flow(OTHER, GATEWAY, protocol=51)],
+         "203.0.113.66 sent 198.51.100.9 100 AH packets, not ESP (IP protocol 50), "),
+        ("M7", '[checks.M7]\nvpn_gateways = ["198.51.100.9"]\n',
+         [flow("10.0.0.1", "10.0.0.2", encap="gre", outer_src=OTHER, outer_dst=GATEWAY)],
+         "203.0.113.66 sent 198.51.100.9 100 packets in a tunnel of gre, not ESP, "),
+        ("M12", "", [flow(DEVICE, OTHER, protocol=6, src_port=40000, dst_port=179, first_ttl=64, last_ttl=64, **said("bgp"))],
+         "198.51.100.1 sent 203.0.113.66 100 BGP packets that anybody may have sent from afar, for all that a TTL of 64 tells, "),
+        ("M13", "[checks.M13]\nports = [22]\n", talk(OTHER, DEVICE, 22222),
+         "198.51.100.1 answered on TCP port 22222, which the policy does not list, in 20 packets, "),
+    ],
+)  # fmt: skip
+def test_findings_about_conversations_say_it_too(
+    check: str, policy: str, flows: list[dict[str, Any]], said: str
+) -> None:
+    assert any(text.startswith(said) for text in sentences(of_flows(policy, flows), check))
+
+
+def test_rules_that_ship_have_sentences_of_their_own() -> None:
+    rules = [
+        rule
+        for check in CHECKS.values()
+        for rule in (check.rules() if issubclass(check, Several) else [check])
+        if issubclass(rule, Rule)
+    ]
+    assert len(rules) > 10
+    for rule in rules:
+        fields = set(fields_of(rule.says))
+        assert {"packets", "when"} <= fields, rule.says
+        assert fields <= {"packets", "when", "apps", "first", *ENDS, *table_columns(rule.over)}, rule.says
 
 
 def test_parts_of_a_check_have_names_of_their_own() -> None:

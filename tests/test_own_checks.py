@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ import tapsight
 from tapsight._check import judge, plain_rows
 from tapsight._expressions import ExpressionError, condition
 from tapsight.checks._base import Check
+from tapsight.checks._custom import custom_check
 from tapsight.checks._tables import TABLES, table_columns
 from tapsight.policy import Policy, PolicyError
 
@@ -124,10 +124,9 @@ by = ["vlan", "src"]
     ).stdout.split()  # fmt: skip
     assert [str(each["frame"]) for each in finding["evidence"]] == shown == ["4"]
     assert verdict(result, "vlan")["in_scope"] == 2
-    assert finding["sentence"].startswith(
-        "With vlan 300 and src 192.0.2.1 there were 1 packet, at 2023-11-14"
+    assert finding["sentence"] == (
+        "192.0.2.1 sent 1 packet with vlan 300, at 2023-11-14 22:13:23 UTC (on c.pcap), which the policy does not allow; in the first, ttl is 3."
     )
-    assert "the first with ttl 3" in finding["sentence"]
 
 
 def test_a_condition_over_messages(capture: str) -> None:
@@ -143,6 +142,43 @@ by = "qname"
     assert (row["verdict"], row["in_scope"], row["judged"]) == ("fail", 3, 3)
     (finding,) = found(result, "own-names")
     assert [each["frame"] for each in finding["evidence"]] == [6, 7]
+
+
+def test_conditions_and_findings_may_be_about_any_column_of_any_table() -> None:
+    path = Path(__file__).parent / "corpus" / "protocols.pcap"
+    checks = []
+    for table in TABLES:
+        columns = list(table_columns(table))
+        never = " or ".join(f"({name} is null and {name} is not null)" for name in columns)
+        name = table.replace("_", "-")
+        checks.append(tapsight.rule(f"{name}-shown", over=table, expect=never))
+        checks.append(tapsight.rule(f"{name}-by", over=table, expect=never, by=columns))
+    result = tapsight.check(path, checks=checks)
+    words = {check.id: verdict(result, check.id)["verdict"] for check in checks}
+    assert {name for name, word in words.items() if word != "fail"} == set()
+
+
+def test_conditions_about_what_findings_sum_up(capture: str) -> None:
+    policy = Policy.loads("""
+[checks.big]
+scope = "protocol == udp and dst == 192.0.2.8"
+expect = "bytes / packets > 1000 and first_ts > 2030-01-01"
+[checks.each]
+over = "conversations"
+expect = "packets > 1000"
+by = ["protocol", "packets"]
+""")
+    result = tapsight.check(capture, policy=policy)
+    # Two frames of Ethernet, IEEE 802.1Q, IPv4 and UDP, on two paths.
+    first, _ = found(result, "big")[0], found(result, "each")
+    assert first["packets"] == 2
+    assert first["sentence"].endswith(
+        "; in the first, bytes is 46, first_ts is 2023-11-14 22:13:22.000000 UTC and packets is 1."
+    )
+    assert [row["packets"] for row in found(result, "each")] == [4, 2]
+    assert found(result, "each")[0]["sentence"].startswith(
+        "There were 4 packets (dns) with protocol UDP and packets 4, from 2023-11-14"
+    )
 
 
 def test_what_only_a_port_says_is_not_judged() -> None:
@@ -198,7 +234,16 @@ def test_packets_cannot_be_read_again_from_a_pipe_or_of_another_day(capture: str
         ('[checks.x]\nover = "flowz"\nexpect = "vlan == 1"', 2, 'did you mean "flows"?'),
         ('[checks.x]\nexpect = "vlan == 1"\nby = ["vlna"]', 3, 'no column is called "vlna"; did you mean "vlan"?'),
         ('[checks.x]\nexpect = "vlan == 1"\nscop = "vlan == 1"', 3, 'unknown key "scop" in [checks.x]; did you mean "scope"?'),
-        ('[checks.x]\nscope = "vlan == 1"', 1, 'unknown check "x"'),
+        ('[checks.x]\nscope = "vlan == 1"', 1, 'unknown check "x"; a check of your own needs `expect`'),
+        ('[checks.v2]\nvlans = [1]', 1, 'unknown check "v2"; did you mean "V2"?'),
+        ('[checks.x]\nexpect = "vlan in (5000)"', 2, '"vlan" is from 0 to 4095, never 5000'),
+        ('[checks.x]\nexpect = "mpls has 1048576"', 2, '"mpls" is from 0 to 1048575, never 1048576'),
+        ('[checks.x]\nexpect = "dst_port in (1..65536)"', 2, '"dst_port" is from 0 to 65535, never 65536'),
+        ('[checks.x]\nexpect = "first_ttl > -1"', 2, '"first_ttl" is from 0 to 255, never -1'),
+        ('[checks.x]\nover = "media"\nexpect = "dscp within (46, 99)"', 3, '"dscp" is from 0 to 63, never 99'),
+        ('[checks.x]\nover = "calls"\nexpect = "codecs_agreed in (PCMA, PCMU)"', 3, 'with their clock rate: write "PCMA/8000"'),
+        ('[checks.x]\nover = "dns"\nexpect = "qname matches \'(\'"', 3, "no regular expression: unclosed group"),
+        ('[sets]\npeers = ["192.0.2.1"]\n[checks.x]\nexpect = "src in peerz"', 4, 'did you mean "peers"?'),
         ("[checks.x]\nexpect = 1", 2, "must be a valid string"),
         ('packs = ["router"]', 1, "must be"),
         ('[sets]\na = [1]\n[checks.x]\nexpect = "src in a"', 4, 'set "a" holds numbers, and "src" is an address'),
@@ -265,7 +310,7 @@ class Counts:
         self.more = more
         self.seen: list[pa.RecordBatch] = []
 
-    def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+    def judge(self, batches: pa.RecordBatchReader) -> tapsight.Judged:
         self.seen = list(batches)
         rows = sum(batch.num_rows for batch in self.seen)
         first = self.seen[0].slice(0, 1)
@@ -303,6 +348,30 @@ def test_a_detector_in_python(capture: str) -> None:
     (finding,) = found(result, "counts")
     assert (finding["severity"], finding["packets"], finding["evidence"][0]["frame"]) == ("high", 1, 1)
     assert "\x1b" not in repr(result)
+
+
+@pytest.mark.parametrize("table", ["dns", "packets", "flows", "calls"])
+def test_a_detector_has_columns_where_there_are_no_rows(table: str, tmp_path: Path) -> None:
+    class Reads:
+        id, title, severity, columns = "reads", "Reads", "low", ("src", "tap")
+        made: tuple[pa.Table, pl.DataFrame]
+
+        def judge(self, batches: pa.RecordBatchReader) -> tapsight.Judged:
+            told = list(batches)
+            self.made = pa.Table.from_batches(told), pl.DataFrame(batches.from_batches(batches.schema, told))
+            return tapsight.Judged(0, 0)
+
+    empty = tmp_path / "empty.pcap"
+    wrpcap(str(empty), [Ether(**MACS, type=0x88B5)] if table in {"dns", "calls"} else [], linktype=1)
+    reads = Reads()
+    reads.table = table  # type: ignore[attr-defined]
+    assert verdict(tapsight.check(empty, checks=[reads]), "reads")["verdict"] == "unknown"  # type: ignore[list-item]
+    arrow, frame = reads.made
+    assert arrow.num_rows == frame.height == 0
+    assert set(arrow.column_names) == set(frame.columns) == {"src", "tap"}
+    # Nor if there are no captures at all.
+    result = judge(examination(flows=[]), None, checks=[custom_check(reads)])  # type: ignore[arg-type]
+    assert verdict(result, "reads")["verdict"] == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -377,7 +446,7 @@ def test_each_table_comes_with_the_types_that_it_has(capture: str, table: str) -
     class Reads:
         id, title, severity = "reads", "Reads", "low"
 
-        def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+        def judge(self, batches: pa.RecordBatchReader) -> tapsight.Judged:
             for batch in batches:
                 for name, column in table_columns(self.table).items():
                     kind = batch.schema.field(name).type
@@ -405,15 +474,20 @@ def test_the_example(capture: str) -> None:
     assert issubclass(example.no_telnet, Check)
 
 
-def test_the_page_says_what_works(capture: str) -> None:
+def test_the_page_says_what_works(capture: str, tmp_path: Path) -> None:
     page = (Path(__file__).parent.parent / "docs" / "own-checks.md").read_text()
     blocks = re.findall(r"```(toml|python)\n(.*?)```", page, re.DOTALL)
     policy = Policy.loads(next(text for kind, text in blocks if kind == "toml"))
     assert {"voice-rides-vlan", "peers-answer", "no-old-tls"} <= set(policy.in_force())
     for kind, text in blocks:
         if kind == "python":
-            names = {"tapsight": tapsight, "pl": pl, "pa": pa, "captures": capture}
+            names: dict[str, Any] = {"tapsight": tapsight, "pl": pl, "pa": pa, "captures": capture}
             exec(text.replace('policy="policy.toml", ', ""), names)
+            if "ShortAnswers" in names:
+                silent = tmp_path / "silent.pcap"
+                wrpcap(str(silent), [telnet("192.0.2.1", "192.0.2.7", 40000, 23)])
+                result = tapsight.check(silent, checks=[names["ShortAnswers"]()])
+                assert verdict(result, "short-answers")["verdict"] == "unknown"
     for line in re.findall(r"^\| [^|]+ \| (`.*`)", page, re.MULTILINE):
         for text in re.findall(r"`([^`]+)`", line.replace("\\|", "|")):
             if " " in text:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from conftest import capture_index
+from conftest import ROOT, capture_index
 from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.l2 import Ether
 from scapy.layers.rtp import RTP
@@ -635,6 +637,30 @@ def test_v10_does_not_judge_calls_of_which_nobody_saw_the_number(tmp_path: Path)
 )
 def test_v10_needs_both(text: str, words: str) -> None:
     assert why(run(f"[checks.V10]\n{text}\n"), "V10").startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("codec", "says"),
+    [
+        ("PCMAA", '"PCMAA" is no encoding that is known; did you mean "PCMA"?'),
+        ("AMRWB", 'did you mean "AMR-WB"?'),
+        ("PCMA/8000", 'has a clock rate: write "PCMA"'),
+        (8, "must be the name of an encoding in quotes"),
+    ],
+)
+def test_v8_refuses_what_is_nearly_an_encoding(codec: object, says: str) -> None:
+    with pytest.raises(PolicyError, match=re.escape(says)):
+        Policy.loads(f"[checks.V8]\ncodecs = [{json.dumps(codec)}]\n")
+
+
+def test_v8_takes_encodings_of_the_engine_and_others() -> None:
+    known = re.search(
+        r"const NAMES[^=]*= \[(.*?)\];", (ROOT / "src" / "wire" / "sdp.rs").read_text(), re.DOTALL
+    )
+    assert known is not None
+    names = re.findall(r'"([^"]+)"', known[1])
+    assert len(names) > 50
+    Policy.loads(f"[checks.V8]\ncodecs = {json.dumps([*names, *map(str.lower, names), 'X-OWN'])}\n")
 
 
 def test_v10_refuses_what_is_no_number() -> None:

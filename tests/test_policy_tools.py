@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight._about import PACKS
-from tapsight._policy_tools import packs, schema, standings, starter
+from tapsight._policy_tools import packs, schema, standings, starter, summary
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Pack
 from tapsight.cli import app
@@ -117,6 +117,14 @@ def test_the_schema_accepts_the_policy_of_the_lab(mirrored: Generated) -> None:
         "[checks.no-telnet]\nexpect = 'app != telnet'\nexpected = 'x'\n",
         "[checks.No-Telnet]\nexpect = 'app != telnet'\n",
         "[checks.I10]\nbands = [{ prefixes = '192.0.2.0/24', hops = 7 }]\n",
+        "[checks.V2]\nvlans = [9999]\n",
+        "[checks.V7]\nvoice = 99\n",
+        "[checks.V1]\nattack = ['T9999']\n",
+        "[checks.M13]\nports = 65536\n",
+        "[network]\nhome = 'norway'\n",
+        "[zones]\na = { country = 'norway' }\n",
+        "[zones]\na = { macs = ['00:1b'] }\n",
+        "[zones]\na = { mpls = [1048576] }\n",
     ],
 )
 def test_the_schema_refuses_what_is_none(text: str) -> None:
@@ -124,6 +132,37 @@ def test_the_schema_refuses_what_is_none(text: str) -> None:
         Policy.loads(text)
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(tomllib.loads(text), schema())
+
+
+@pytest.mark.parametrize("salt", ['"pepper-17"', '["pepper-17"]', "{ x = 'pepper-17' }"])
+def test_secrets_are_never_shown(salt: str, tmp_path: Path) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(f"[checks.A3]\nsalt = {salt}\nmediation = []\n")
+    for command in (["explain", str(path)], ["check", str(path)]):
+        run = CliRunner().invoke(app, ["policy", *command])
+        assert "pepper" not in run.output
+    if salt.startswith('"'):
+        policy = Policy.load(path)
+        assert (
+            "pepper"
+            not in f"{policy!r} {policy} {policy.checks!r} {policy.checks.model_dump()} {policy.checks.model_dump_json()}"
+        )
+        assert {row.check: row.said for row in standings(policy)}["A3"] == "mediation (0), salt (secret)"
+
+
+def test_all_that_a_check_needs_is_named_at_once() -> None:
+    states = {
+        row.check: row.state
+        for row in standings(Policy.loads('packs = ["router-hardening", "carrier-voice"]'))
+    }
+    assert states["C1"] == "needs set `allow` in [checks.C1], `infrastructure` in [network]"
+    assert states["M1"] == "needs set `management` in [checks.M1], `infrastructure` in [network]"
+    assert states["M11"] == "needs set `allow` in [checks.C4], `infrastructure` in [network]"
+    assert states["M6"] == "needs set `servers` in [checks.M6], `infrastructure` in [network]"
+    assert states["V10"] == "needs set `numbers` or `prefixes` in [checks.V10], `peers` in [checks.V10]"
+    told = summary(Policy.loads('packs = ["router-hardening"]'))
+    assert re.search(r"and \d+ more", told) is None
+    assert {"C1", "M1", "M2", "M9", "M13", "V1"} <= set(re.findall(r"[A-Z]\d+", told))
 
 
 def test_a_first_policy_of_nothing_is_one() -> None:
@@ -137,7 +176,7 @@ def test_a_first_policy_of_nothing_is_one() -> None:
         "needs set `sinks` in [checks.I6]",
     ]
     assert states["Q1"] == 'not asked for: packs = ["capture-quality"]'
-    assert states["C1"] == "needs set `allow` in [checks.C1]"
+    assert states["C1"] == "needs set `allow` in [checks.C1], `infrastructure` in [network]"
     assert states["V9"] == 'not asked for: packs = ["carrier-voice"]'
     states = {row.check: row.state for row in standings(Policy.loads('packs = ["carrier-voice"]'))}
     assert (states["V9"], states["V4"]) == ("judges", "needs set `encrypted` in [checks.V4]")

@@ -106,6 +106,16 @@ class Column:
     is_list: bool = False
     words: tuple[str, ...] = ()
     """All that it may say, if that is known."""
+    least: float | None = None
+    most: float | None = None
+    """Between what its numbers are, if that is known."""
+
+
+_MOST = {"vlan": 4095, "vlan_inner": 4095, "dscp": 63, "mpls": 2**20 - 1}
+"""The largest numbers that columns have, where their types would hold more (IEEE 802.1Q; RFC 2474; RFC 3032, section 2.1)."""
+
+_WITH_RATE = frozenset({"codecs_offered", "codecs_agreed"})
+"""Columns of encodings with their clock rates, as session descriptions have them (RFC 8866, section 6.6)."""
 
 
 def columns_of(schema: pa.Schema) -> dict[str, Column]:
@@ -139,6 +149,14 @@ def _column(name: str, kind: pa.DataType) -> Column | None:
         said = "MAC address"
     else:
         return None
+    if pa.types.is_integer(kind):
+        bits = kind.bit_width
+        least, most = (
+            (0, 2**bits - 1)
+            if pa.types.is_unsigned_integer(kind)
+            else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+        )
+        return Column(name, said, is_list, least=least, most=_MOST.get(name, most))
     return Column(name, said, is_list, tuple(_core.column_words(name)) if said == "text" else ())
 
 
@@ -515,7 +533,10 @@ class _Reader:
         try:
             pl.Series([""]).str.contains(pattern.text)
         except pl.exceptions.PolarsError as error:
-            self._fail(f"no regular expression: {str(error).splitlines()[0]}", pattern)
+            causes = re.findall(r"^error: (.*)", str(error), re.MULTILINE)
+            self._fail(
+                f"no regular expression: {causes[-1] if causes else str(error).splitlines()[0]}", pattern
+            )
         if left.is_list:
             each = [expr.list.eval(pl.element().str.contains(pattern.text)).list.any() for expr in left.exprs]
         else:
@@ -625,6 +646,12 @@ class _Reader:
                     what = "it is one of" if len(left.words) <= 12 else "such as"
                     hint = did_you_mean(text, left.words) or f"; {what}: {', '.join(left.words[:12])}"
                     self._fail(f'{left.token.said} is never "{text}"{hint}', token)
+                if left.columns and left.columns[0].name in _WITH_RATE and "/" not in text:
+                    rate = f"{text}/8000"
+                    self._fail(
+                        f'{left.token.said} has encodings with their clock rate: write "{rate}", or what it is',
+                        token,
+                    )
                 return text
             case "boolean":
                 if text not in {"true", "false"} or token.is_string:
@@ -680,6 +707,13 @@ class _Reader:
             self._fail(f"{token.said} is no number, and {left.token.said} is one{self._named(token)}", token)
         if not math.isfinite(value):
             self._fail(f"{token.said} is no number", token)
+        for column in left.columns:
+            if (
+                column.least is not None
+                and column.most is not None
+                and not column.least <= value <= column.most
+            ):
+                self._fail(f"{left.token.said} is from {column.least} to {column.most}, never {value}", token)
         return value
 
     def _time(self, token: _Token) -> Any:

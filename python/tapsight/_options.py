@@ -26,9 +26,9 @@ MIN_COVERAGE = 0.5
 """Share of the packets in scope that must be judged before their check may pass, unless the policy says otherwise."""
 
 
-def _listed(*kinds: str) -> WithJsonSchema:
+def _listed(*kinds: str, **limits: Any) -> WithJsonSchema:
     """For editors: one value or a list, where a text may name a set."""
-    one = {"type": sorted({*kinds, "string"})}
+    one = {"type": sorted({*kinds, "string"}), **limits}
     return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
 
 
@@ -49,7 +49,18 @@ def _techniques(value: object) -> tuple[str, ...]:
     return tuple(dict.fromkeys(items))
 
 
-Techniques = Annotated[tuple[str, ...], BeforeValidator(_techniques), _listed("string")]
+class _KnownTechniques:
+    """For editors: the ids that there are."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        from tapsight.findings import technique_names
+
+        del core, handler
+        one = {"enum": list(technique_names())}
+        return {"anyOf": [one, {"type": "array", "items": one}]}
+
+
+Techniques = Annotated[tuple[str, ...], BeforeValidator(_techniques), _KnownTechniques()]
 """ATT&CK techniques, by their ids."""
 
 
@@ -223,6 +234,24 @@ def _words(value: object) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _codecs(value: object) -> list[str]:
+    """The names, unless one is nearly one that is registered: others may have been agreed on as well."""
+    from tapsight._encodings import ENCODINGS
+
+    items: list[Any] = value if isinstance(value, list) else [value]
+    known = {name.upper(): name for name in ENCODINGS}
+    for item in items:
+        if not isinstance(item, str):
+            raise policy_error(f"must be the name of an encoding in quotes, not {item!r}", item)
+        name, slash, _ = item.upper().partition("/")
+        if slash:
+            raise policy_error(f'"{item}" has a clock rate: write "{item.partition("/")[0]}"', item)
+        if name not in known and (close := difflib.get_close_matches(name, known, n=1, cutoff=0.75)):
+            message = f'"{item}" is no encoding that is known; did you mean "{known[close[0]]}"?'
+            raise policy_error(message, item)
+    return items
+
+
 def check_country(value: object) -> str:
     """The code of a country, in capitals."""
     example = "must be a country's code of two letters, such as NO"
@@ -283,38 +312,58 @@ Pair = Annotated[
 ]
 """Two sides, each a set's name or addresses and prefixes."""
 
-Vlans = Annotated[tuple[int, ...], _numbers("VLAN id", 4094), _listed("integer")]
+Vlans = Annotated[tuple[int, ...], _numbers("VLAN id", 4094), _listed("integer", minimum=0, maximum=4094)]
 """VLAN ids (IEEE 802.1Q)."""
 
-Macs = Annotated[tuple[bytes, ...], BeforeValidator(_macs), _listed("string")]
+Macs = Annotated[
+    tuple[bytes, ...],
+    BeforeValidator(_macs),
+    _listed("string", pattern="^[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}$"),
+]
 """MAC addresses."""
 
 Taps = Annotated[tuple[str, ...], BeforeValidator(_names), _listed("string")]
 """Names of taps."""
 
+Codecs = Annotated[list[str], BeforeValidator(_codecs), _listed("string")]
+"""Encodings of RTP, by their names without a clock rate."""
+
 Words = Annotated[tuple[str, ...], BeforeValidator(_words), _listed("string")]
 """Names that protocols give to something."""
 
-Country = Annotated[str, BeforeValidator(check_country)]
+_CODE = "^[A-Za-z]{2}$"
+Country = Annotated[str, BeforeValidator(check_country), WithJsonSchema({"type": "string", "pattern": _CODE})]
 """The code of a country (ISO 3166-1 alpha-2)."""
 
-Countries = Annotated[tuple[str, ...], BeforeValidator(_countries), _listed("string")]
+Countries = Annotated[tuple[str, ...], BeforeValidator(_countries), _listed("string", pattern=_CODE)]
 """Codes of countries."""
 
 Files = Annotated[tuple[str, ...], BeforeValidator(_files), _listed("string")]
 """Files that are there, by the folder of the policy."""
 
-Ports = Annotated[tuple[int, ...], _numbers("port", 2**16 - 1), _listed("integer")]
+Ports = Annotated[
+    tuple[int, ...], _numbers("port", 2**16 - 1), _listed("integer", minimum=0, maximum=2**16 - 1)
+]
 """Ports of TCP, UDP or SCTP."""
 
-CodePoints = Annotated[tuple[int, ...], _numbers("code point of DSCP", 63), _listed("integer")]
+CodePoints = Annotated[
+    tuple[int, ...], _numbers("code point of DSCP", 63), _listed("integer", minimum=0, maximum=63)
+]
 """Code points of differentiated services (RFC 2474)."""
 
-Labels = Annotated[tuple[int, ...], _numbers("MPLS label", 2**20 - 1), _listed("integer")]
+Labels = Annotated[
+    tuple[int, ...], _numbers("MPLS label", 2**20 - 1), _listed("integer", minimum=0, maximum=2**20 - 1)
+]
 """MPLS labels (RFC 3032, section 2.1)."""
 
-TunnelIds = Annotated[tuple[int, ...], _numbers("tunnel id", 2**32 - 1), _listed("integer")]
+TunnelIds = Annotated[
+    tuple[int, ...], _numbers("tunnel id", 2**32 - 1), _listed("integer", minimum=0, maximum=2**32 - 1)
+]
 """Identifiers of tunnels: VNI, key, TEID, session."""
 
-TunnelId = Annotated[int, BeforeValidator(lambda value: check_number(value, "tunnel id", 2**32 - 1))]
+TunnelId = Annotated[
+    int,
+    BeforeValidator(lambda value: check_number(value, "tunnel id", 2**32 - 1)),
+    WithJsonSchema({"type": "integer", "minimum": 0, "maximum": 2**32 - 1}),
+]
 """Identifier of one tunnel."""

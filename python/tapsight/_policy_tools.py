@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from tapsight._about import PACKS, about, in_pack, meanings_of, needs, options_of
 from tapsight._exceptions import SOON, in_days
 from tapsight._options import did_you_mean
@@ -134,7 +136,9 @@ def _said(options: Any) -> str:
     words = []
     for name in sorted(options.model_fields_set - {"enabled"}):
         value = getattr(options, name)
-        if name == "attack":
+        if isinstance(value, SecretStr):
+            words.append(f"{name} (secret)")
+        elif name == "attack":
             words.append(f"attack {' '.join(value) or 'none'}")
         else:
             words.append(f"{name} ({len(value)})" if isinstance(value, list | tuple) else f"{name} {value}")
@@ -474,4 +478,4 @@ def summary(policy: Policy) -> str:
     judging = [row.check for row in rows if row.state == "judges"]
     others = [row.check for row in rows if row.needs]
     text = f"{plural(len(judging), 'check')} and detectors judge"
-    return text + (f"; {listing(others, 8)} need more" if others else "")
+    return text + (f"; {listing(others, len(others))} need more" if others else "")

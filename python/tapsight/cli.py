@@ -1,6 +1,6 @@
 """The command line. Data goes to standard output, everything else to standard error.
 
-Exit codes: 0 nothing failed, 1 something failed, 2 could not run, 130 interrupted.
+Exit codes: 0 nothing failed, 1 something failed, 2 could not run (also because of a mistake in tapsight itself), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -97,7 +97,14 @@ def main() -> None:
         # Nobody is to find half-written files; what nohup ignores stays ignored.
         if signal.getsignal(ending) == signal.SIG_DFL:
             signal.signal(ending, lambda number, _: sys.exit(128 + number))
-    app()
+    try:
+        app()
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - what panics in the engine or in Polars is no Exception
+        # Exit code 1 would say that something failed which was judged.
+        _report_mistake(error)
+        sys.exit(2)
 
 
 @contextlib.contextmanager
@@ -119,6 +126,20 @@ def _errors() -> Iterator[None]:
     except ImportError as error:
         _complain(f"this installation is incomplete: {error}")
         raise typer.Exit(2) from error
+
+
+def _report_mistake(error: BaseException) -> None:
+    """Tells whoever runs it that tapsight itself is wrong, and what to send on."""
+    import traceback
+
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        typer.echo(safe(line), err=True)
+    from tapsight._check import version
+
+    _complain(
+        f"a mistake in tapsight {version()}, not in what you gave it: nothing was judged. Please report the lines above, with the command; "
+        "they may name files and addresses."
+    )
 
 
 def _complain(text: str) -> None:

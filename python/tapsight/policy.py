@@ -95,7 +95,7 @@ from tapsight._sets import Dated, Members, Set, now, read_set
 from tapsight._text import mac_text, safe
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Check, Pack
-from tapsight.checks._own import OwnOptions, check_name, own_rule
+from tapsight.checks._own import NAME, OwnOptions, check_name, own_rule
 from tapsight.detectors import DETECTORS
 
 if TYPE_CHECKING:
@@ -455,6 +455,13 @@ def _problem(loc: tuple[int | str, ...], error: Any, lines: _Lines) -> Problem:
         case "extra_forbidden":
             known = _known(tuple(above))
             line = lines.find(loc)
+            if above == ["checks"] and NAME.fullmatch(str(last)):
+                shipped = next((id_ for id_ in known if id_.lower() == last), None)
+                hint = f'did you mean "{shipped}"? A' if shipped else "a"
+                return Problem(
+                    line,
+                    f'unknown check "{last}"; {hint} check of your own needs `expect`, what has to be true, such as expect = "vlan in (210, 211)"',
+                )
             hint = f"{did_you_mean(str(last), known) or ';'} known: {', '.join(known)}"
             what = "check" if above == ["checks"] else "key"
             return Problem(line, f'unknown {what} "{last}"{_inside(tuple(above))}{hint}')

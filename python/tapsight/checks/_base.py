@@ -341,11 +341,13 @@ class Check(ABC, Generic[O]):
 
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
-        """What the policy does not say and the check has to know; empty if it says all. What else it takes may come up when this is said."""
+        """All that the policy does not say and the check has to know; empty if it says all."""
+        unsaid = []
         if cls.needs and (options is None or all(getattr(options, name) is None for name in cls.needs)):
-            return (Need(f"checks.{cls.id}", cls.needs, one_suffices=True),)
-        unsaid = tuple(name for name in cls.network_needs if not getattr(network, name))
-        return (Need("network", unsaid),) if unsaid else ()
+            unsaid.append(Need(f"checks.{cls.id}", cls.needs, one_suffices=True))
+        if of_network := tuple(name for name in cls.network_needs if not getattr(network, name)):
+            unsaid.append(Need("network", of_network))
+        return tuple(unsaid)
 
     @classmethod
     def missing_under(cls, said: Said, network: Network) -> tuple[Need, ...]:
@@ -358,11 +360,13 @@ def packets(frame: pl.DataFrame) -> int:
     return int(frame["packets"].sum())
 
 
-def group(flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = ()) -> list[dict[str, Any]]:
+def group(
+    flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = (), all_of: Sequence[str] = ()
+) -> list[dict[str, Any]]:
     """Flows summed up by these columns, most packets first: what one finding is about.
 
-    Rows have ``packets``, ``flows`` (conversations), ``first_ts``, ``last_ts``, ``apps``, ``taps``, ``evidence``, and
-    an example of ``src``, ``dst`` and the columns in ``examples``.
+    Rows have ``packets``, ``flows`` (conversations), ``first_ts``, ``last_ts``, ``apps``, ``taps``, ``evidence``,
+    an example of ``src``, ``dst`` and the columns in ``examples``, and all values of those in ``all_of``.
     """
     import polars as pl
 
@@ -372,6 +376,7 @@ def group(flows: pl.DataFrame, by: Sequence[str], examples: Sequence[str] = ()) 
         pl.col("first_ts").min(),
         pl.col("last_ts").max(),
         *(pl.col(name).first() for name in dict.fromkeys(("src", "dst", *examples)) if name not in by),
+        *(pl.col(name).drop_nulls().unique(maintain_order=True) for name in all_of),
         pl.col("app").drop_nulls().unique().sort().alias("apps"),
         pl.col("tap").unique().sort().alias("taps"),
         pl.struct("tap", "frames").head(EVIDENCE).alias("evidence"),

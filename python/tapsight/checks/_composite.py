@@ -42,14 +42,17 @@ class Composite(Check[O]):
 
     @classmethod
     def missing_under(cls, said: Said, network: Network) -> tuple[Need, ...]:
-        """What the policy does not say, of this check or of those that it rests on."""
-        if own := super().missing_under(said, network):
-            return own
+        """What the policy does not say, of this check and of those that it rests on."""
+        from tapsight.checks import CHECKS
+
+        unsaid = list(super().missing_under(said, network))
         for id_, names in cls.lists.items():
             options = said(id_)
-            if unsaid := tuple(name for name in names if getattr(options, name, None) is None):
-                return (Need(f"checks.{id_}", unsaid),)
-        return ()
+            if others := tuple(name for name in names if getattr(options, name, None) is None):
+                unsaid.append(Need(f"checks.{id_}", others))
+        if len(cls.of) == 1 and cls.of[0] in CHECKS:
+            unsaid += CHECKS[cls.of[0]].missing_under(said, network)
+        return tuple(unsaid)
 
     def counts_of(self, verdict: Verdict, seen: Observed, options: O) -> Counted:
         """What counts of the verdict of one of the others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import numbers
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
@@ -34,8 +35,12 @@ class Custom(Protocol):
     columns: Sequence[str]
     """The columns of that; ``tap`` always comes along."""
 
-    def judge(self, batches: Iterator[pa.RecordBatch]) -> Judged:
-        """Judges the table, which comes batch by batch, each of one tap, in order of time."""
+    def judge(self, batches: pa.RecordBatchReader) -> Judged:
+        """Judges the table.
+
+        It comes batch by batch, each of one tap, in order of time; or all at once, as ``batches.read_all()`` or
+        ``polars.DataFrame(batches)``. Without rows there is one batch that is empty, so that there always are columns.
+        """
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,19 +237,27 @@ def _numbers(schema: pa.Schema) -> pa.Schema:
     )
 
 
-def _batches(custom: Custom, seen: Observed) -> Iterator[pa.RecordBatch]:
+def _batches(custom: Custom, seen: Observed) -> pa.RecordBatchReader:
+    """The table that it reads, with a schema and a batch even where there are no rows.
+
+    Raises:
+        ReadOnceError: It cannot be read a second time.
+    """
     import polars as pl
+    import pyarrow as pa
 
     wanted = list(dict.fromkeys([*custom.columns, "tap"]))
-    if custom.table not in HEARD:
-        yield from seen.captures.batches(custom.table, wanted)
-        return
-    columns = table_columns(custom.table)
-    times = [name for name in wanted if columns[name].kind == "time"]
-    frame = seen.unlisted if custom.table == "flows" else getattr(seen, custom.table)
-    yield from (
-        frame.select(wanted)
-        .with_columns(pl.col(times).cast(pl.Datetime("ns", "UTC")))
-        .to_arrow()
-        .to_batches()
-    )
+    if custom.table in HEARD:
+        columns = table_columns(custom.table)
+        times = [name for name in wanted if columns[name].kind == "time"]
+        frame = seen.unlisted if custom.table == "flows" else getattr(seen, custom.table)
+        whole = frame.select(wanted).with_columns(pl.col(times).cast(pl.Datetime("ns", "UTC"))).to_arrow()
+        schema, batches = whole.schema, iter(whole.to_batches())
+    else:
+        schema = seen.captures.schema(custom.table, wanted)
+        batches = seen.captures.batches(custom.table, wanted)
+    # Whether it can be read shows with the first one.
+    first = next(batches, None)
+    if first is None:
+        first = pa.RecordBatch.from_pylist([], schema=schema)
+    return pa.RecordBatchReader.from_batches(first.schema, itertools.chain([first], batches))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import polars as pl
 
-from tapsight._expressions import NONE_IF_NULL, Condition, Sets, condition
+from tapsight._expressions import Condition, Sets, condition
 from tapsight._options import Options, Severity
-from tapsight._text import address_text, listing, mac_text, plural, span_text
+from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import (
     TUNNEL,
     Check,
@@ -25,6 +25,7 @@ from tapsight.checks._needs import Need
 from tapsight.checks._special import SETS
 from tapsight.checks._sums import Sums
 from tapsight.checks._tables import HEARD, About, ReadOnceError, about, doubt_about, table_columns
+from tapsight.checks._words import Told, fields_of
 
 if TYPE_CHECKING:
     from tapsight.policy import Network
@@ -36,6 +37,9 @@ ENDS = ("end_a", "end_b")
 
 _SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered"})
 """Columns of an expectation of which a finding need not show a value: it says them anyway, or in other words."""
+
+_OF_ALL = frozenset({"packets", "when", "apps", "first", "src", "dst"})
+"""Fields of templates that every finding has."""
 
 _KNOWN_OF_NETWORK = ("infrastructure", "gateways", "anycast")
 
@@ -56,7 +60,7 @@ class Rule(Check[O]):
     by: ClassVar[tuple[str, ...]] = ENDS
     """The columns of which equal ones make one finding."""
     says: ClassVar[str] = ""
-    """What is wrong with it, as the end of a sentence about packets of two hosts."""
+    """The sentence of a finding, as :meth:`tapsight.checks._words.Told.by_template` has it; one that fits all if not given."""
     nothing: ClassVar[str] = "nothing of that kind was seen"
     """What to say if nothing was in scope."""
     uses: ClassVar[tuple[str, ...]] = ()
@@ -97,19 +101,27 @@ class Rule(Check[O]):
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
         """What the policy does not say and the conditions use."""
-        needs = set().union(*(each.needs for each in cls.conditions(options, network)))
+        unsaid = super().missing(options, network)
+        told = {name for need in unsaid for name in need.names}
+        needs = set().union(*(each.needs for each in cls.conditions(options, network))) - told
         of_network = sorted(name for name in needs if name in _KNOWN_OF_NETWORK)
         of_options = sorted(needs.difference(of_network))
         where = [(f"checks.{cls.id}", of_options), ("network", of_network)]
-        unsaid = tuple(Need(table, tuple(names)) for table, names in where if names)
-        return unsaid or super().missing(options, network)
+        return (*unsaid, *(Need(table, tuple(names)) for table, names in where if names))
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges each row by its own columns, batch by batch."""
         scope, expect = self.conditions(options, seen.network)
-        tally = _Tally(self.by, about(self.over), sorted(expect.columns.difference(_SAID, self.by)))
+        fields = fields_of(self.says)
+        expected = sorted(expect.columns.difference(_SAID, self.by))
+        tally = _Tally(
+            self.by,
+            about(self.over),
+            expected if not fields or "first" in fields else (),
+            [name for name in fields if name not in {*_OF_ALL, *self.by}],
+        )
         try:
-            for frame in self._rows(seen, scope.columns | expect.columns):
+            for frame in self._rows(seen, scope.columns | expect.columns | {*tally.told}):
                 tally.add(frame, scope, expect)
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
@@ -121,8 +133,8 @@ class Rule(Check[O]):
                 row,
                 total,
                 severity,
-                identity=tuple(row[name] for name in self.by),
-                sentence=self.sentence(row, {name: row[name] for name in tally.examples}),
+                identity=tuple(row[_by(name)] for name in self.by),
+                sentence=self.sentence(row, tally),
             )
             for row in tally.failed()
         )
@@ -133,21 +145,20 @@ class Rule(Check[O]):
         )
         return Judgement(total, findings, nothing=self.nothing, note=note, doubt=doubt_about(self.over, seen))
 
-    def sentence(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
-        """What a finding says; ``shown`` are values, in the first of its rows, of what the expectation is about."""
-        when = f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])})"
-        apps = f" ({listing(row['apps'])})" if row["apps"] else ""
-        said = listing(
-            [
-                f"{name.replace('_', ' ')} {_value(name, value)}"
-                for name, value in shown.items()
-                if value is not None or name in NONE_IF_NULL
-            ]
+    def sentence(self, row: Mapping[str, Any], tally: _Tally) -> str:
+        """What a finding says."""
+        told = Told(
+            table=self.over,
+            kinds={name: column.kind for name, column in table_columns(self.over).items()},
+            by={name: row[_by(name)] for name in self.by},
+            packets=row["packets"],
+            when=f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])})",
+            apps=row["apps"],
+            ends={name: row[name] for name in ("src", "dst")},
+            all={name: row[_all(name)] for name in tally.told},
+            first={name: row[_first(name)] for name in tally.examples},
         )
-        return (
-            f"{_whose(row, self.by)} {plural(row['packets'], 'packet')}{apps}, {when}, "
-            f"{self.says or 'which the policy does not allow'}{f'; the first with {said}' if said else ''}."
-        )
+        return told.by_template(self.says) if self.says else told.plainly()
 
     def _rows(self, seen: Observed, names: frozenset[str]) -> Iterator[pl.DataFrame]:
         """The table as frames that have these columns, and those that findings are made of."""
@@ -168,7 +179,9 @@ class _Tally:
     by: tuple[str, ...]
     means: About
     examples: Sequence[str]
-    """Columns of which a finding shows a value."""
+    """Columns of which a finding shows what the first row says."""
+    told: Sequence[str]
+    """Columns of which a finding says all that they say."""
     in_scope: int = 0
     judged: int = 0
     guessed: int = 0
@@ -179,9 +192,8 @@ class _Tally:
 
     def __post_init__(self) -> None:
         """Nothing has failed yet."""
-        keys = list(dict.fromkeys([*self.by, "flow_id", "tap", "app"]))
-        others = dict.fromkeys(("src", "dst", *self.examples))
-        self.failing = Sums(keys, [name for name in others if name not in keys])
+        keys = [*map(_by, self.by), *map(_all, self.told), "flow_id", "tap", "app"]
+        self.failing = Sums(keys, ["src", "dst", *map(_first, self.examples)])
 
     def add(self, frame: pl.DataFrame, scope: Condition, expect: Condition) -> None:
         """Judges the rows of a frame."""
@@ -206,21 +218,27 @@ class _Tally:
     def failed(self) -> list[dict[str, Any]]:
         """What did not fit, most packets first."""
         rows = self.failing.by_batch()
-        return group(rows, self.by, self.examples) if rows is not None else []
+        if rows is None:
+            return []
+        return group(
+            rows, [*map(_by, self.by)], [*map(_first, self.examples)], all_of=[*map(_all, self.told)]
+        )
 
     def _like_flows(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The frame with the columns of flows that :func:`group` sums up."""
+        """The frame with the columns of flows that :func:`group` sums up; those of the table that a finding is about have names of their own."""
         means = self.means
+        ends = dict(zip(ENDS, ordered_ends("src", "dst"), strict=True))
         columns: dict[str, pl.Expr] = {
             "first_ts": pl.col(means.first),
             "last_ts": pl.col(means.last),
             "frames": pl.col(means.frames) if means.frames == "frames" else pl.concat_list(means.frames),
             "packets": pl.col(means.packets).cast(pl.Int64) if means.packets else pl.lit(1, pl.Int64),
+            **{_by(name): ends.get(name, pl.col(name)) for name in self.by},
+            **{_all(name): pl.col(name) for name in self.told},
+            **{_first(name): pl.col(name) for name in self.examples},
         }
         if "app" not in frame.columns:
             columns["app"] = pl.lit(None, pl.String)
-        if set(ENDS) <= set(self.by):
-            columns["end_a"], columns["end_b"] = ordered_ends("src", "dst")
         if "flow_id" not in frame.columns:
             ports = [name for name in ("src_port", "dst_port") if name in frame.columns]
             sides = (
@@ -228,24 +246,18 @@ class _Tally:
                 if ports
                 else []
             )
-            columns["flow_id"] = pl.struct(*ordered_ends("src", "dst"), *sides).hash()
+            columns["flow_id"] = pl.struct(*ends.values(), *sides).hash()
         return frame.with_columns(**columns)
 
 
-def _whose(row: Mapping[str, Any], by: Sequence[str]) -> str:
-    """Who sent the packets of a finding."""
-    if set(ENDS) <= set(by):
-        return f"{_value('src', row['end_a'])} and {_value('src', row['end_b'])} exchanged"
-    named = listing([f"{name.replace('_', ' ')} {_value(name, row[name])}" for name in by])
-    return f"With {named} there were"
+def _by(name: str) -> str:
+    """The column of equal values, apart from what is summed up by a like name."""
+    return f"by {name}"
 
 
-def _value(name: str, value: object) -> str:
-    """The value of a column, for people."""
-    if value is None:
-        return "none" if name in NONE_IF_NULL else "unknown"
-    if isinstance(value, bytes):
-        return address_text(value) if len(value) == 16 else mac_text(value)
-    if isinstance(value, list):
-        return listing([str(each) for each in value]) or "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)
+def _all(name: str) -> str:
+    return f"all {name}"
+
+
+def _first(name: str) -> str:
+    return f"first {name}"

@@ -67,9 +67,8 @@ class Several(Check[O]):
 
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
-        """What the policy does not say and the first of the rules has to know that lacks anything."""
-        unsaid = (each.missing(options, network) for each in cls.rules())
-        return next(filter(None, unsaid), ())
+        """What the policy does not say and any of the rules has to know."""
+        return tuple(dict.fromkeys(need for each in cls.rules() for need in each.missing(options, network)))
 
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges by each rule; how much could be judged is what that could which could least."""

@@ -102,6 +102,14 @@ class Captures:
     is_whole: bool = True
     """Whether they are all that was seen: of what earlier runs have left in a state, nothing can be read again."""
 
+    def schema(self, table: str, columns: Sequence[str]) -> pa.Schema:
+        """The schema of :meth:`batches`."""
+        import pyarrow as pa
+
+        wanted = [name for name in columns if name != "tap"]
+        made = _core.schema(wanted) if table == "packets" else _core.table_schema(table, wanted)
+        return pa.schema(made).append(pa.field("tap", pa.string()))
+
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Rows of a table of each tap one after the other, with its name in the column ``tap``.
 

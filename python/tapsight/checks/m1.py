@@ -58,5 +58,5 @@ class M1(Rule[M1Options]):
         "not server in infrastructure or client in management or client in infrastructure or not answered"
     )
     by = ("client", "server")
-    says = "and the policy does not say that devices are managed from there"
+    says = "{client} managed {server} over {apps}, in {packets}, {when}; the policy does not say that devices are managed from there"
     nothing = "no management of infrastructure was seen"

@@ -84,5 +84,5 @@ class M10(Rule[M10Options]):
         "or (message == group and group_bits >= 4096)"
     )
     by = ("src",)
-    says = "of SSH that is weaker than 4096 bits of Diffie-Hellman, or not version 2 only"
+    says = "{src} offered or chose SSH that is weaker than 4096 bits of Diffie-Hellman, or not version 2 only, in {packets}, {when}{first}"
     nothing = "no SSH of infrastructure was seen"

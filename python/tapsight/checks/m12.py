@@ -64,14 +64,14 @@ class M12(Several[M12Options]):
             ),
             expect="auth in (md5, sha1, sha256, sha384, sha512, cryptographic, ah, esp)",
             by=("protocol", "src"),
-            says="that nobody has to believe",
+            says="{src} sent {packets:{protocol}} {auth}, {when}",
         ),
         Part(
             "sessions",
             over="tcp",
             scope="src in infrastructure and port in (179, 646)",
             expect="has_md5 or ao_key is not null",
-            says="that begin a BGP or LDP session without authentication",
+            says="{src} began or accepted BGP or LDP sessions with {dst} without authentication, in {packets}, {when}",
         ),
         Part(
             "ttl",
@@ -81,6 +81,6 @@ class M12(Several[M12Options]):
                 "and (first_ttl == 255 or first_ttl <= 128)"
             ),
             expect="first_ttl == 255",
-            says="of external BGP that anybody may have sent from afar, for all that the TTL tells",
+            says="{src} sent {dst} {packets:{apps}} that anybody may have sent from afar, for all that a TTL of {first_ttl} tells, {when}",
         ),
     )

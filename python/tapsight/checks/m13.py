@@ -56,5 +56,5 @@ class M13(Rule[M13Options]):
     scope = "addr in infrastructure and protocol == tcp"
     expect = "not server in infrastructure or server_port in ports"
     by = ("server", "server_port")
-    says = "of a service that the policy does not list"
+    says = "{server} answered on TCP port {server_port}, which the policy does not list, in {packets:{apps}}, {when}"
     nothing = "no TCP conversation of infrastructure was seen"

@@ -47,20 +47,20 @@ class M2(Several[Options]):
             over="conversations",
             scope="addr in infrastructure",
             expect="not app in (telnet, ftp, tftp) and (app != http or not server in infrastructure)",
-            says="in the clear",
+            says="{end_a} and {end_b} exchanged {packets:{apps}} in the clear, {when}",
         ),
         Part(
             "ssh",
             over="ssh",
             scope="src in infrastructure and message == identification",
             expect='version == "2.0"',
-            says="of an SSH that is not version 2 only",
+            says="{src} offered {dst} SSH version {version}, not version 2 only, in {packets}, {when}",
         ),
         Part(
             "snmp",
             over="snmp",
             scope="addr in infrastructure",
             expect="version == 3",
-            says="of SNMP whose community string anybody can read",
+            says="{end_a} and {end_b} exchanged {packets:SNMP} of {version}, whose community string anybody can read, {when}",
         ),
     )

@@ -56,5 +56,5 @@ class M3(Rule[M3Options]):
     # Both are told by their bytes: what is not recognised, or by its port, is neither.
     expect = 'app is null or basis == "port" or not app in (cdp, lldp)'
     by = ("tap", "eth_src")
-    says = "that tell a neighbour of another network about the device"
+    says = "{eth_src} told a neighbour of another network about itself in {packets:{apps}}, {when}"
     nothing = "nothing was seen on external interfaces"

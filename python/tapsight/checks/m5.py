@@ -43,5 +43,5 @@ class M5(Rule[Options]):
     scope = "addr in infrastructure and protocol == tcp"
     expect = "not port == 4786 or server_port != 4786 or not server in infrastructure"
     by = ("server",)
-    says = "of Smart Install, which lets anybody replace the configuration"
+    says = "{server} answered Smart Install (TCP port 4786), by which anybody can replace its configuration, in {packets}, {when}"
     nothing = "no TCP conversation of infrastructure was seen"

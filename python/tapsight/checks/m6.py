@@ -60,13 +60,13 @@ class M6(Several[M6Options]):
             scope="addr in infrastructure and app in (tacacs, radius)",
             expect="server in servers or not client in infrastructure",
             by=("client", "server"),
-            says="with a server that the policy does not list",
+            says="{client} has {server} as a server for log-ins, which the policy does not list: {packets:{apps}}, {when}",
         ),
         Part(
             "logs",
             over="conversations",
             scope="addr in infrastructure and (app == syslog or port == 6514)",
             expect="app != syslog",
-            says="of logs in the clear",
+            says="{end_a} and {end_b} exchanged {packets:{apps}} in the clear, {when}",
         ),
     )

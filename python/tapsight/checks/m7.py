@@ -61,7 +61,7 @@ class M7(Several[M7Options]):
                 "or (protocol == udp and server_port in (500, 4500))"
             ),
             by=("server", "server_port"),
-            says="of a service that is not IPsec",
+            says="{server}, a VPN gateway, answered on port {server_port} with a service that is not IPsec, in {packets:{apps}}, {when}",
         ),
         Part(
             "protocols",
@@ -69,7 +69,7 @@ class M7(Several[M7Options]):
             scope="addr in vpn_gateways and encap is null and not protocol in (tcp, udp, sctp, icmp, icmpv6)",
             expect="protocol == esp",
             by=("src", "dst", "protocol"),
-            says="of a protocol that is not ESP (IP protocol 50)",
+            says="{src} sent {dst} {packets:{protocol}}, not ESP (IP protocol 50), {when}",
         ),
         Part(
             "tunnels",
@@ -77,6 +77,6 @@ class M7(Several[M7Options]):
             scope="outer_src in vpn_gateways or outer_dst in vpn_gateways",
             expect="encap matches '^esp'",
             by=("outer_src", "outer_dst", "encap"),
-            says="in a tunnel that is not ESP",
+            says="{outer_src} sent {outer_dst} {packets} in a tunnel of {encap}, not ESP, {when}",
         ),
     )

@@ -53,5 +53,5 @@ class M8(Rule[Options]):
         "dh_groups within (15, 16, 20) and encryption within ciphers and prf within hashes "
         "and integrity within (hashes, none)"
     )
-    says = "with algorithms that the guidance does not list"
+    says = "{src} proposed or chose algorithms for IKE that the guidance does not list, in {packets} to {dst}, {when}{first}"
     nothing = "no device proposed or chose anything for IKE in the clear"

@@ -41,5 +41,5 @@ class M9(Rule[Options]):
     over = "tls"
     scope = "addr in infrastructure and protocol in (tls, dtls) and handshake == 2"
     expect = "version in (0x0304, 0xfefc)"
-    says = "in which the server chose less than TLS 1.3 (772; of DTLS 65276)"
+    says = "{src} chose {version}, not version 1.3, in {packets} to {dst}, {when}"
     nothing = "no TLS handshake of infrastructure was seen"

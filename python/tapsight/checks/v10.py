@@ -134,9 +134,9 @@ class V10(Check[V10Options]):
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
         """What the policy does not say: both which numbers, and who may be handed them."""
-        if isinstance(options, V10Options) and options.peers is None:
-            return (Need(f"checks.{cls.id}", ("peers",)),)
-        return super().missing(options, network)
+        peers = options.peers if isinstance(options, V10Options) else None
+        unsaid = super().missing(options, network)
+        return unsaid if peers is not None else (*unsaid, Need(f"checks.{cls.id}", ("peers",)))
 
     def judge(self, seen: Observed, options: V10Options, severity: Severity) -> Judgement:
         """Judges each call by the number that is called, and by where its messages went."""

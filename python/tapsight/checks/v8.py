@@ -8,7 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from tapsight._engine import inside
-from tapsight._options import Options, Severity
+from tapsight._options import Codecs, Options, Severity
 from tapsight._text import listing, plural, safe, span_text
 from tapsight.checks._base import (
     Check,
@@ -42,7 +42,7 @@ NEAR = 0.01
 class V8Options(Options):
     """What a policy may say under [checks.V8]."""
 
-    codecs: list[str] | None = None
+    codecs: Codecs | None = None
     """Encodings that media may have, as session descriptions call them: ``PCMA``, ``G729``, ``AMR-WB``."""
     packet_times: list[Annotated[float, Field(gt=0)]] | None = None
     """How many milliseconds of sound a packet may hold."""

@@ -8,9 +8,9 @@ import hashlib
 import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationInfo, field_validator
 
-from tapsight._options import Options, Prefixes, resolve_prefixes, within
+from tapsight._options import Options, Prefixes, policy_error, resolve_prefixes, within
 from tapsight._text import begin, plural
 from tapsight.claims import Claim
 from tapsight.detectors._base import Detector, Told
@@ -53,12 +53,19 @@ def _mediation(value: object, info: ValidationInfo) -> list[Any]:
     ]
 
 
+def _secret(value: object) -> object:
+    if not isinstance(value, str | SecretStr):
+        # What was written is not shown, whatever it is.
+        raise policy_error("must be text in quotes", None)
+    return value
+
+
 class A3Options(Options):
     """What a policy may say under [checks.A3]."""
 
     mediation: Annotated[list[Mediation], BeforeValidator(_mediation)] | None = None
     """Who may receive intercepted traffic: a set, addresses and prefixes, or tables that also name exporter and ids."""
-    salt: str = ""
+    salt: Annotated[SecretStr, BeforeValidator(_secret)] = SecretStr("")
     """What the hashes of ids were made with."""
 
 
@@ -102,7 +109,8 @@ class A3(Detector):
     def under(cls, claim: Claim, options: A3Options | None) -> Claim:
         """Not reported if the policy lists the receiver, with this exporter and id if it names any."""
         listed = (options.mediation if options is not None else None) or []
-        if any(_allows(entry, claim, options.salt if options is not None else "") for entry in listed):
+        salt = options.salt.get_secret_value() if options is not None else ""
+        if any(_allows(entry, claim, salt) for entry in listed):
             return dataclasses.replace(claim, report=False)
         return claim
 
