@@ -404,7 +404,7 @@ def test_a_detector_that_raises_is_named(capture: str) -> None:
     class Fails(Counts):
         id = "fails"
 
-        def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+        def judge(self, batches: pa.RecordBatchReader) -> tapsight.Judged:
             return tapsight.Judged(1 // len(self.more), 1)
 
     with pytest.raises(tapsight.DetectorError, match=r"^fails: ZeroDivisionError: ") as caught:
@@ -415,7 +415,7 @@ def test_a_detector_that_raises_is_named(capture: str) -> None:
 @pytest.mark.parametrize("judged", [(1.5, 1), (float("nan"), 1), ("8", 1), (1, 2), (2**70, 1), (1, -1)])
 def test_counts_that_are_none(capture: str, judged: Any) -> None:
     class Miscounts(Counts):
-        def judge(self, batches: Iterator[pa.RecordBatch]) -> tapsight.Judged:
+        def judge(self, batches: pa.RecordBatchReader) -> tapsight.Judged:
             return tapsight.Judged(*judged)
 
     with pytest.raises((ValueError, TypeError), match=r"^counts: "):
