@@ -62,6 +62,15 @@ class Scope:
         return self.judged / self.in_scope if self.in_scope else None
 
 
+def with_cut(scope: Scope, cut: pl.DataFrame) -> Scope:
+    """A scope, and what may belong to it but was cut before that could be told."""
+    hidden = packets(cut)
+    if not hidden:
+        return scope
+    reason = f"{plural(hidden, 'packet')} cut before what they carry"
+    return Scope(scope.in_scope + hidden, scope.judged, "; ".join(filter(None, (scope.reason, reason))))
+
+
 @dataclasses.dataclass(frozen=True)
 class Heard:
     """What was said and sent, as tables of the engine, of each tap one after the other."""
@@ -119,6 +128,28 @@ class Observed:
     def unread(self) -> tuple[str | None, bool]:
         """How many frames are of link types that are not read, in words, if any are; and whether all are."""
         return unread_text(self.taps.to_dicts())
+
+    @functools.cached_property
+    def cut(self) -> pl.DataFrame:
+        """The flows of which a capture that cuts packets kept too little to tell what they carry: tunnels without what is inside
+        (``hides_path``), and packets without addresses or ports.
+        """
+        import polars as pl
+
+        from tapsight.checks._talks import PORTED
+
+        taps = self.taps
+        snapped = taps.filter(pl.col("snapped") > 0)["tap"].unique().to_list() if taps.height else []
+        is_bare = pl.col("encap").is_null()
+        has_nothing = (pl.col("src") == pl.col("outer_src")) & (pl.col("dst") == pl.col("outer_dst"))
+        hides_path = (~is_bare & has_nothing) | (is_bare & pl.col("protocol").is_in(list(TUNNELS)))
+        ports = [pl.col(name).fill_null(0) == 0 for name in ("src_port", "dst_port")]
+        portless = pl.col("protocol").is_in(list(PORTED)) & pl.all_horizontal(ports)
+        nameless = pl.col("src").is_null() & pl.col("app").is_null()
+        flows = self.unlisted.filter(pl.col("tap").is_in(snapped))
+        return flows.with_columns(hides_path=hides_path.fill_null(value=False)).filter(
+            pl.col("hides_path") | portless.fill_null(value=False) | nameless
+        )
 
     @functools.cached_property
     def compared(self) -> pl.DataFrame:
@@ -217,6 +248,9 @@ def _examined_frame(tables: tuple[Any, Any, Any] | None, at: int) -> pl.DataFram
 
 TUNNEL = ["encap", "outer_src", "outer_dst", "tunnel_id"]
 """The columns that tell one tunnel from another."""
+
+TUNNELS = (4, 41, 47, 137)
+"""IP protocols that are tunnels, of which a row has ``encap`` if its header could be read: IPv4, IPv6, GRE, MPLS (IANA)."""
 
 
 def outside_of(flows: pl.DataFrame, tunnels: Collection[Tunnel]) -> pl.DataFrame:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from tapsight._options import Labels, Options, Severity, TunnelIds, Vlans
 from tapsight._text import listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets
+from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets, with_cut
 from tapsight.findings import Finding
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class A8(Check[A8Options]):
         Find out where the VLAN, label or tunnel ends, and who configured it when it first appeared.
 
     What it cannot see:
-        What was there before the capture began. New labels and tunnels come and go in a healthy network: without a list, and
+        What was there before the capture began. Tunnels that the capture cut before what is inside are in scope but not judged. New labels and tunnels come and go in a healthy network: without a list, and
         without copies in them, they are only counted. Of copies, frames that prove them are compared: the first of each claim and of
         each flow.
 
@@ -120,6 +120,7 @@ class A8(Check[A8Options]):
                 others += 1
         reason = f"captures shorter than the {options.learn:g} s in which a tap shows what is normal"
         scope = Scope(total, total - unjudged, reason if unjudged else None)
+        scope = with_cut(scope, seen.cut.filter("hides_path"))
         note = (
             f"{plural(others, 'new VLAN, label or tunnel id', 'new VLANs, labels or tunnel ids')}"
             if others

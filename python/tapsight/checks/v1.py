@@ -6,7 +6,7 @@ import polars as pl
 
 from tapsight._engine import inside
 from tapsight._options import Options, Pair, Severity
-from tapsight.checks._base import Check, Judgement, Observed, Scope, packets
+from tapsight.checks._base import Check, Judgement, Observed, Scope, packets, with_cut
 from tapsight.checks._exchanges import exchanges
 
 
@@ -41,7 +41,7 @@ class V1(Check[V1Options]):
         there.
 
     What it cannot see:
-        Signalling inside encrypted tunnels. Packets that only their port makes look like signalling are in scope but
+        Signalling inside encrypted tunnels. Packets that the capture cut before what they carry may be signalling: they are in scope but not judged. Packets that only their port makes look like signalling are in scope but
         not judged, unless one end is named in a pair. Copies in mirror sessions listed under I6 are left out.
 
     Source: GSMA IR.77, section 4 (peering) and IR.34: traffic only between parties that agreed.
@@ -62,11 +62,8 @@ class V1(Check[V1Options]):
             ~guessed & flows["src"].is_not_null() & flows["dst"].is_not_null()
         )
         violations = judged.filter(~pl.col("agreed"))
-        scope = Scope(
-            packets(flows),
-            packets(judged),
-            "only the port says that it is signalling" if guessed.any() else None,
-        )
+        reasons = ["only the port says that it is signalling"] if guessed.any() else []
+        scope = with_cut(Scope(packets(flows), packets(judged), "; ".join(reasons) or None), seen.cut)
         findings = exchanges(
             self,
             violations,

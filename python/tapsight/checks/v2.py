@@ -9,7 +9,7 @@ import polars as pl
 from tapsight._engine import inside
 from tapsight._options import Labels, Options, Prefixes, Severity, TunnelIds, Vlans
 from tapsight._text import address_text, listing, plural, span_text
-from tapsight.checks._base import TUNNEL, Check, Judgement, Observed, Scope, group, packets
+from tapsight.checks._base import TUNNEL, Check, Judgement, Observed, Scope, group, packets, with_cut
 from tapsight.claims import Tunnel
 
 
@@ -48,7 +48,7 @@ class V2(Check[V2Options]):
 
     What it cannot see:
         A tap that shows no VLAN tags at all (or no labels, no tunnels) cannot tell in which VLAN its traffic is: such
-        packets are in scope but not judged. Neither are those that only their port makes look like media, nor media
+        packets are in scope but not judged, as are those that the capture cut before what they carry. Neither are those that only their port makes look like media, nor media
         in encrypted tunnels. RTP to a multicast group is not voice, and left out. Copies in mirror sessions listed under I6 are left out.
 
     Source: GSMA IR.77, section 3.2 (isolation of the inter-operator network).
@@ -69,7 +69,7 @@ class V2(Check[V2Options]):
         guessed = (flows["basis"] == "port").fill_null(value=False)
         reasons += ["only the port says that it is media"] if guessed.any() else []
         judged = flows.with_columns(fits=fits).filter(~guessed & (fits | ~blind))
-        scope = Scope(packets(flows), packets(judged), "; ".join(reasons) or None)
+        scope = with_cut(Scope(packets(flows), packets(judged), "; ".join(reasons) or None), seen.cut)
         path = ["tap", "vlan", "vlan_inner", *TUNNEL]
         violations = judged.filter(~pl.col("fits"))
         findings = []
