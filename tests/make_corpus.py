@@ -142,7 +142,7 @@ OSPF3 = (
     + bytes.fromhex("0001 0030 0000 0009 0000000000000001")
     + bytes(32)
 )
-# EIGRP (RFC 7868 section 6.6.1.1) with MD5; RIP (RFC 2453 section 4.1) with a password; BFD (RFC 5880 section 4.3) with MD5; an IS-IS hello (ISO/IEC
+# EIGRP (RFC 7868) with MD5; RIP (RFC 2453 section 4.1) with a password; BFD (RFC 5880 section 4.3) with MD5; an IS-IS hello (ISO/IEC
 # 10589 section 9.7) of which element 10 is a password.
 EIGRP = bytes.fromhex("02050000" + "00" * 12 + "00000001 0002 0028 0002 0010 00000005" + "00" * 28)
 RIP = bytes.fromhex(

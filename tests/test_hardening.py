@@ -60,6 +60,14 @@ def sent(src: str, dst: str, *layers: Any, ttl: int = 64) -> Packet:
     return ether(IP(src=src, dst=dst, ttl=ttl), *layers)
 
 
+def cut(packet: Packet, length: int) -> Packet:
+    """What a capture holds that ends frames after so many bytes."""
+    frame = bytes(packet)
+    kept = Ether(frame[:length])
+    kept.wirelen = len(frame)
+    return kept
+
+
 def said(app: str, basis: str = "signature") -> dict[str, Any]:
     return {"app": app, "basis": basis}
 
@@ -482,6 +490,28 @@ def test_m8_proposals_are_strong(packet: Packet, expected: Any, tmp_path: Path) 
     assert told(of_packets(tmp_path, "", packet), "M8") == expected
 
 
+# Headers of Ethernet, IPv4, UDP, IKE, the association and its proposal: 14 + 20 + 8 + 28 + 4 + 8 bytes. Of STRONG, 12 + 8 + 8 + 8 follow.
+TRANSFORMS = 82
+
+
+@pytest.mark.parametrize(
+    ("packet", "length", "expected"),
+    [
+        (ike(*STRONG, (4, 14)), TRANSFORMS + 36, ("unknown", 1, 0, 0)),
+        (ike(*STRONG, (4, 14)), TRANSFORMS + 40, ("unknown", 1, 0, 0)),
+        (ike((4, 14), *STRONG), TRANSFORMS + 20, ("fail", 1, 1, 1)),
+        (ike(*STRONG), TRANSFORMS + 8, ("unknown", 1, 0, 0)),
+        (ike(*STRONG), TRANSFORMS - 12, ("unknown", 1, 0, 0)),
+        (ike(*STRONG), TRANSFORMS + 36, ("pass", 1, 1, 0)),
+    ],
+    ids=["behind-one", "within-one", "weak-one-is-there", "without-its-key", "without-any", "whole"],
+)
+def test_m8_proposals_that_are_cut_off_do_not_pass(
+    packet: Packet, length: int, expected: Any, tmp_path: Path
+) -> None:
+    assert told(of_packets(tmp_path, "", cut(packet, length)), "M8") == expected
+
+
 # --- M9 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -507,6 +537,36 @@ def server_hello(version: int, src: str = DEVICE) -> Packet:
 )
 def test_m9_tls_is_the_last_version(packet: Packet, expected: Any, tmp_path: Path) -> None:
     assert told(of_packets(tmp_path, "", packet), "M9") == expected
+
+
+# A server hello of TLS 1.3 in a record, the key share (RFC 8446 section 4.2.8) in front of the version (section 4.2.1).
+KEY_SHARE_FIRST = (
+    bytes.fromhex("160303 0076 02 000072 0303")
+    + bytes(32)
+    + b"\x20"
+    + bytes(32)
+    + bytes.fromhex("1301 00 002a 0033 0020 001d 001c")
+    + bytes(28)
+    + bytes.fromhex("002b 0002 0304")
+)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "length", "expected"),
+    [
+        ([KEY_SHARE_FIRST], 1500, ("pass", 1, 1, 0)),
+        ([KEY_SHARE_FIRST], 128, ("unknown", 1, 0, 0)),
+        # Headers of 54 bytes, 81 of the hello, and the key share.
+        ([KEY_SHARE_FIRST], 54 + 81 + 36, ("unknown", 1, 0, 0)),
+        ([KEY_SHARE_FIRST[:90], KEY_SHARE_FIRST[90:]], 1500, ("unknown", 1, 0, 0)),
+    ],
+    ids=["whole", "cut-off", "before-the-version", "two-segments"],
+)
+def test_m9_a_hello_without_its_end_has_no_version(
+    pieces: list[bytes], length: int, expected: Any, tmp_path: Path
+) -> None:
+    packets = [sent(DEVICE, OTHER, TCP(sport=443, dport=40000, flags="PA"), Raw(piece)) for piece in pieces]
+    assert told(of_packets(tmp_path, "", *(cut(packet, length) for packet in packets)), "M9") == expected
 
 
 # --- M10 --------------------------------------------------------------------------------------------------------------
@@ -548,7 +608,7 @@ def group(bits: int) -> Packet:
         (key_exchange("diffie-hellman-group14-sha256", src=MANAGER), "", ("unknown", 0, 0, 0)),
         (group(2048), "", ("fail", 1, 1, 1)),
         (group(4096), "", ("pass", 1, 1, 0)),
-        (ssh("2.0"), "", ("pass", 1, 1, 0)),
+        (ssh("2.0"), "", ("unknown", 1, 1, 0)),
         (ssh("1.99"), "", ("fail", 1, 1, 1)),
     ],
     ids=[
@@ -568,6 +628,17 @@ def group(bits: int) -> Packet:
 )
 def test_m10_key_exchanges_are_strong(packet: Packet, options: str, expected: Any, tmp_path: Path) -> None:
     assert told(of_packets(tmp_path, f"[checks.M10]\n{options}\n", packet), "M10") == expected
+
+
+def test_m10_what_shows_no_key_exchange_does_not_pass(tmp_path: Path) -> None:
+    result = of_packets(tmp_path, "", ssh("2.0"))
+    assert reason(result, "M10") == "no key exchange of infrastructure was seen"
+    strong, weak = "diffie-hellman-group16-sha512", "diffie-hellman-group1-sha1"
+    # Ethernet, IPv4, TCP, the head of a packet and the cookie: 14 + 20 + 20 + 5 + 17 bytes.
+    pieces = [ssh("2.0"), cut(key_exchange(weak), 14 + 20 + 20 + 5 + 17 + 10)]
+    assert told(of_packets(tmp_path, "", *pieces), "M10") == ("unknown", 1, 0, 0)
+    result = of_packets(tmp_path, "", ssh("2.0"), key_exchange(strong))
+    assert told(result, "M10") == ("pass", 1, 1, 0)
 
 
 # --- M12 --------------------------------------------------------------------------------------------------------------
@@ -599,6 +670,11 @@ SIMPLE = OSPF[:14] + b"\0\x01password" + OSPF[24:44]
         (four(SIMPLE, 89), "fail"),
         (four(NO_AUTH, 89, src=OTHER), "unknown"),
         (four(NO_AUTH[:15], 89), "unknown"),
+        (four(OSPF[:44], 89), "fail"),
+        (cut(four(OSPF, 89), 14 + 20 + 50), "unknown"),
+        (six(OSPF3[:36], 89, src="fe80::1"), "fail"),
+        (six(OSPF3, 89, src="fe80::1"), "pass"),
+        (cut(six(OSPF3, 89), 14 + 40 + 36), "unknown"),
         (six(OSPF3, 89), "pass"),
         (six(OSPF3[:36], 89), "fail"),
         (six(bytes.fromhex("59040000 00000100 00000001") + bytes(12) + OSPF3[:36], 51), "pass"),
@@ -611,6 +687,7 @@ SIMPLE = OSPF[:14] + b"\0\x01password" + OSPF[24:44]
         (on_port(HSRP2 + DIGEST, 1985), "pass"),
         (on_port(HSRP2, 1985), "fail"),
         (four(VRRP, 112), "fail"),
+        (four(VRRP[:4] + b"\x02" + VRRP[5:], 112), "fail"),
         (four(b"\x31" + VRRP[1:12], 112), "unknown"),
         (Dot3(src="02:00:00:00:00:01", dst="01:80:c2:00:00:15") / Raw(ISIS), "fail"),
         (
@@ -626,6 +703,11 @@ SIMPLE = OSPF[:14] + b"\0\x01password" + OSPF[24:44]
             "ospf-password",
             "of-others",
             "cut-off",
+            "ospf-without-its-digest",
+            "ospf-digest-cut-off",
+            "ospf3-of-a-link",
+            "ospf3-of-a-link-trailer",
+            "ospf3-trailer-cut-off",
             "ospf3-trailer",
             "ospf3-none",
             "ospf3-ah",
@@ -640,6 +722,7 @@ SIMPLE = OSPF[:14] + b"\0\x01password" + OSPF[24:44]
             "hsrp2-md5",
             "hsrp2-none",
             "vrrp2-password",
+            "vrrp2-says-ah",
         ),
         *("vrrp3", "isis-password", "isis-md5"),
     ],
@@ -671,6 +754,52 @@ MD5, AO = [(19, bytes(16))], [(29, bytes.fromhex("0701") + bytes(12))]
 )
 def test_m12_sessions_are_authenticated(packet: Packet, expected: str, tmp_path: Path) -> None:
     assert told(of_packets(tmp_path, "", packet), "M12")[0] == expected
+
+
+# RFC 4271 section 4.4; RFC 5036 sections 3.1 and 3.5.4: 14 bytes behind the length, of label space 0 of 192.0.2.1, a keep-alive.
+KEEPALIVE = b"\xff" * 16 + bytes.fromhex("0013 04")
+LDP_KEEPALIVE = bytes.fromhex("0001 000e c0000201 0000 0201 0004 00000001")
+
+
+@pytest.mark.parametrize(
+    ("body", "port", "options", "expected"),
+    [
+        (KEEPALIVE, 179, [], ("fail", 1, 1, 1)),
+        (KEEPALIVE, 179, MD5, ("pass", 1, 1, 0)),
+        (KEEPALIVE, 179, AO, ("pass", 1, 1, 0)),
+        (LDP_KEEPALIVE, 646, [], ("fail", 1, 1, 1)),
+        (LDP_KEEPALIVE, 646, MD5, ("pass", 1, 1, 0)),
+    ],
+    ids=["bgp", "bgp-md5", "bgp-ao", "ldp", "ldp-md5"],
+)
+def test_m12_sessions_that_began_earlier_are_authenticated(
+    body: bytes, port: int, options: list[Any], expected: Any, tmp_path: Path
+) -> None:
+    # RFC 2385 section 2: every segment has the option.
+    tcp = TCP(sport=40000, dport=port, flags="PA", options=options)
+    packet = sent(DEVICE, "198.51.100.2", tcp, Raw(body))
+    assert told(of_packets(tmp_path, "", packet), "M12") == expected
+
+
+@pytest.mark.parametrize(
+    ("ttl", "own_basis", "dst", "expected"),
+    [
+        (255, "signature", DEVICE, ("pass", 20, 20, 0)),
+        (60, "signature", DEVICE, ("fail", 20, 20, 1)),
+        (60, "port", DEVICE, ("unknown", 0, 0, 0)),
+        (250, "signature", DEVICE, ("pass", 20, 20, 0)),
+        (60, "signature", "198.51.100.9", ("fail", 20, 20, 1)),
+    ],
+    ids=["gtsm", "taken", "only-tried", "passed-routers", "another-device"],
+)
+def test_m12_devices_take_no_bgp_from_afar(ttl: int, own_basis: str, dst: str, expected: Any) -> None:
+    # RFC 5082 section 3: it is the receiver that is protected.
+    asked, answered = talk(OTHER, dst, 179, **said("bgp"), packets=20)
+    asked |= {"first_ttl": ttl, "last_ttl": ttl}
+    answered |= {"first_ttl": 255, "last_ttl": 255, "basis": own_basis}
+    assert told(of_flows("", [asked, answered]), "M12") == expected
+    listed = '[checks.M12]\nmultihop = ["203.0.113.66"]\n'
+    assert told(of_flows(listed, [asked, answered]), "M12")[0] == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -802,6 +931,12 @@ def test_parts_of_a_check_have_names_of_their_own() -> None:
             assert len(set(names)) == len(names)
 
 
+def test_what_a_part_had_not_to_judge_is_said(tmp_path: Path) -> None:
+    result = of_packets(tmp_path, "", four(OSPF, 89))
+    assert told(result, "M12")[0] == "pass"
+    assert reason(result, "M12") == "nothing for sessions, ttl and accepted ttl to judge"
+
+
 # --- Captures of others -----------------------------------------------------------------------------------------------
 
 # Who is taken for infrastructure, and what tshark shows of its messages.
@@ -811,8 +946,10 @@ REAL = [
     # 53 messages of two routers, none with authentication.
     ("tests__EIGRP_adjacency", "10.0.0.0/24", "M12", ("fail", 53, 53, 2)),
     # An identification and a list with group 18 only; and a list with group 14 among others.
-    ("ssh_kex_dh_group18", "192.168.249.1", "M10", ("pass", 2, 2, 0)),
-    ("ssh_kex_dh_group18", "192.168.249.130", "M10", ("fail", 2, 2, 1)),
+    ("ssh_kex_dh_group18", "192.168.249.1", "M10", ("pass", 1, 1, 0)),
+    ("ssh_kex_dh_group18", "192.168.249.130", "M10", ("fail", 1, 1, 1)),
+    # Identifications, and nothing of the key exchange.
+    ("default__pcap__ssh_unidirectional", "0.0.0.0/0", "M10", ("unknown", 1, 1, 0)),
     # Three proposals of group 19 and SHA-256.
     ("test__pcaps__ikev2_nat_t", "172.16.15.92", "M8", ("fail", 3, 3, 1)),
 ]

@@ -528,7 +528,7 @@ PEERS = {
         {
             "version": ("vrrp.version", number),
             "type": ("vrrp.type", number),
-            "auth": ("vrrp.auth_type", {"0": "none", "1": "text", "2": "ah"}.__getitem__),
+            "auth": ("vrrp.auth_type", {"0": "none", "1": "text", "2": "none"}.__getitem__),
             "ip_ttl": ("ip.ttl", number),
         },
         50,

@@ -24,10 +24,11 @@ table! {
         initiator_spi: U64,
         /// Index that the responder chose, 0 before it has.
         responder_spi: U64,
-        /// How many proposals there are; null where there is none in the clear.
+        /// How many proposals for IKE there are; null where there is nothing in the clear, or where they are cut off: then the lists below hold
+        /// what is there.
         proposals: U8,
         /// Ciphers in any proposal, with the bits of their key where they are said: `aes-cbc-256`, `aes-gcm-16-256`, `3des`; a number
-        /// where the name is not known here.
+        /// where the name is not known here. This and the lists below are null where no proposal is in the clear.
         encryption: Texts,
         /// Integrity algorithms in any proposal (of version 1, hashes): `sha256`, `sha384`, `none`; none at all with a cipher that needs none.
         integrity: Texts,
@@ -72,7 +73,10 @@ fn message(bytes: &[u8]) -> Option<Row<'static>> {
     // Of version 1, a flag says that all behind the header is encrypted.
     let is_encrypted = version == 1 && flags & 0x01 != 0;
     if let Some(proposed) = association(next, version, words).filter(|_| !is_encrypted) {
-        row.proposals = Some(proposed.count);
+        row.proposals = (!proposed.is_cut).then_some(proposed.count);
+        if row.proposals == Some(0) {
+            return Some(row);
+        }
         row.encryption = Some(proposed.encryption);
         row.integrity = Some(proposed.integrity);
         row.prf = Some(proposed.prf);
@@ -85,6 +89,8 @@ fn message(bytes: &[u8]) -> Option<Row<'static>> {
 #[derive(Debug, Default)]
 struct Proposed {
     count: u8,
+    /// Whether there is less than the lengths say.
+    is_cut: bool,
     encryption: Vec<Cow<'static, str>>,
     integrity: Vec<Cow<'static, str>>,
     prf: Vec<Cow<'static, str>>,
@@ -101,90 +107,105 @@ fn add<T: PartialEq>(list: &mut Vec<T>, value: T) {
 /// that are encrypted (46, 53) end them.
 fn association(mut kind: u8, version: u8, mut words: Words<'_>) -> Option<Proposed> {
     loop {
-        let (next, _, length) = (words.u8()?, words.u8()?, words.u16()?);
-        let body = words.bytes(usize::from(length).checked_sub(4)?);
-        match (version, kind) {
-            (1, 1) => return Some(proposals_of_first(body)),
-            (2, 33) => return Some(proposals_of_second(body)),
-            (_, 0 | 46 | 53) => return None,
+        let is_association = matches!((version, kind), (1, 1) | (2, 33));
+        let (Some(next), Some(_), Some(length)) = (words.u8(), words.u8(), words.u16()) else {
+            return is_association.then(|| Proposed { is_cut: true, ..Proposed::default() });
+        };
+        let length = usize::from(length).checked_sub(4)?;
+        let body = words.bytes(length);
+        if is_association {
+            let proposed = if version == 1 { proposals_of_first(body) } else { proposals_of_second(body) };
+            return Some(Proposed { is_cut: proposed.is_cut || body.len() < length, ..proposed });
+        }
+        match kind {
+            0 | 46 | 53 => return None,
             _ => kind = next,
         }
     }
 }
 
-/// What is inside of proposals and transforms alike: whether another follows, a reserved byte, length with these; and the body.
-fn part<'a>(words: &mut Words<'a>) -> Option<Words<'a>> {
+/// What is inside of proposals and transforms alike: whether another follows, a reserved byte, length with these; then the body, as far as it is
+/// there, and whether that is all of it.
+fn part<'a>(words: &mut Words<'a>) -> Option<(Words<'a>, bool)> {
     words.u8()?;
     words.u8()?;
     let length = usize::from(words.u16()?).checked_sub(4)?;
-    Some(Words(words.bytes(length)))
+    let body = words.bytes(length);
+    Some((Words(body), body.len() == length))
 }
 
-/// RFC 7296 section 3.3: proposals of number, protocol (1 is IKE), length of the index and count of transforms; transforms of type,
-/// identifier and attributes.
-fn proposals_of_second(bytes: &[u8]) -> Proposed {
-    let mut proposed = Proposed::default();
-    let mut words = Words(bytes);
-    while let Some(mut proposal) = part(&mut words) {
-        let (_, Some(1), Some(spi), Some(_)) = (proposal.u8(), proposal.u8(), proposal.u8(), proposal.u8())
-        else {
-            continue;
-        };
-        proposal.bytes(spi.into());
-        proposed.count = proposed.count.saturating_add(1);
-        while let Some(mut transform) = part(&mut proposal) {
-            let (Some(kind), _, Some(id)) = (transform.u8(), transform.u8(), transform.u16()) else {
+impl Proposed {
+    /// Reads each proposal for IKE with `transform`: of number, protocol (1 is IKE), length of the index and count of transforms; then transforms. One
+    /// that is not there whole is left out: what its key is may be missing.
+    fn read<'a>(mut words: Words<'a>, mut transform: impl FnMut(&mut Self, Words<'a>)) -> Self {
+        let mut proposed = Self::default();
+        while !words.0.is_empty() {
+            let Some((mut proposal, is_whole)) = part(&mut words) else {
+                proposed.is_cut = true;
+                break;
+            };
+            proposed.is_cut |= !is_whole;
+            let (_, Some(1), Some(spi), Some(_)) =
+                (proposal.u8(), proposal.u8(), proposal.u8(), proposal.u8())
+            else {
                 continue;
             };
-            match kind {
-                1 => {
-                    let bits = attributes(transform.0).find(|&(kind, _)| kind == 14).map(|(_, bits)| bits);
-                    add(&mut proposed.encryption, named(cipher(id), id, bits));
+            proposal.bytes(spi.into());
+            proposed.count = proposed.count.saturating_add(1);
+            while !proposal.0.is_empty() {
+                match part(&mut proposal) {
+                    Some((body, true)) => transform(&mut proposed, body),
+                    _ => {
+                        proposed.is_cut = true;
+                        break;
+                    }
                 }
-                2 => add(&mut proposed.prf, named(prf(id), id, None)),
-                3 => add(&mut proposed.integrity, named(integrity(id), id, None)),
-                4 => add(&mut proposed.groups, id),
+            }
+        }
+        proposed
+    }
+}
+
+/// RFC 7296 section 3.3: proposals; transforms of type, identifier and attributes.
+fn proposals_of_second(bytes: &[u8]) -> Proposed {
+    Proposed::read(Words(bytes), |proposed, mut transform| {
+        let (Some(kind), _, Some(id)) = (transform.u8(), transform.u8(), transform.u16()) else { return };
+        match kind {
+            1 => {
+                let bits = attributes(transform.0).find(|&(kind, _)| kind == 14).map(|(_, bits)| bits);
+                add(&mut proposed.encryption, named(cipher(id), id, bits));
+            }
+            2 => add(&mut proposed.prf, named(prf(id), id, None)),
+            3 => add(&mut proposed.integrity, named(integrity(id), id, None)),
+            4 => add(&mut proposed.groups, id),
+            _ => {}
+        }
+    })
+}
+
+/// RFC 2408 section 3.4 to 3.6, RFC 2409 appendix A: domain and situation; proposals; transforms of number, identifier (1), two reserved bytes,
+/// attributes.
+fn proposals_of_first(bytes: &[u8]) -> Proposed {
+    Proposed::read(Words(bytes.get(8..).unwrap_or_default()), |proposed, transform| {
+        let attributes = attributes(transform.0.get(4..).unwrap_or_default());
+        let (mut id, mut bits) = (None, None);
+        for (kind, value) in attributes {
+            match kind {
+                1 => id = Some(value),
+                2 => {
+                    let name = named(hash_of_first(value), value, None);
+                    add(&mut proposed.integrity, name.clone());
+                    add(&mut proposed.prf, name);
+                }
+                4 => add(&mut proposed.groups, value),
+                14 => bits = Some(value),
                 _ => {}
             }
         }
-    }
-    proposed
-}
-
-/// RFC 2408 section 3.4 to 3.6, RFC 2409 appendix A: domain and situation; proposals of number, protocol (1), length of the index and count of
-/// transforms; transforms of number, identifier (1), two reserved bytes, attributes.
-fn proposals_of_first(bytes: &[u8]) -> Proposed {
-    let mut proposed = Proposed::default();
-    let mut words = Words(bytes.get(8..).unwrap_or_default());
-    while let Some(mut proposal) = part(&mut words) {
-        let (_, Some(1), Some(spi), Some(_)) = (proposal.u8(), proposal.u8(), proposal.u8(), proposal.u8())
-        else {
-            continue;
-        };
-        proposal.bytes(spi.into());
-        proposed.count = proposed.count.saturating_add(1);
-        while let Some(transform) = part(&mut proposal) {
-            let attributes = attributes(transform.0.get(4..).unwrap_or_default());
-            let (mut id, mut bits) = (None, None);
-            for (kind, value) in attributes {
-                match kind {
-                    1 => id = Some(value),
-                    2 => {
-                        let name = named(hash_of_first(value), value, None);
-                        add(&mut proposed.integrity, name.clone());
-                        add(&mut proposed.prf, name);
-                    }
-                    4 => add(&mut proposed.groups, value),
-                    14 => bits = Some(value),
-                    _ => {}
-                }
-            }
-            if let Some(id) = id {
-                add(&mut proposed.encryption, named(cipher_of_first(id), id, bits));
-            }
+        if let Some(id) = id {
+            add(&mut proposed.encryption, named(cipher_of_first(id), id, bits));
         }
-    }
-    proposed
+    })
 }
 
 /// Attributes of a fixed or a told length, RFC 7296 section 3.3.5 and RFC 2408 section 3.3: those of two bytes.

@@ -1,27 +1,29 @@
-//! Whether routers prove to each other who they are: OSPF, IS-IS, EIGRP, RIP, BFD, and VRRP, CARP, HSRP and GLBP. Of BGP and LDP, the table of TCP
-//! tells.
+//! Whether routers prove to each other who they are: OSPF, IS-IS, EIGRP, RIP, BFD, and VRRP, CARP, HSRP and GLBP; and BGP and LDP by the options of each
+//! segment that begins with a message. How a connection begins, the table of TCP tells.
 
 use std::borrow::Cow;
 
 use super::columns::{Text, U8, U32, table};
 use super::words::Words;
-use super::{Frame, Table};
+use super::{Frame, Table, tcp};
 use crate::classify::{App, Basis};
-use crate::dissect::Encap;
-use crate::wire::ip::Ip;
+use crate::dissect::{Encap, Transport};
+use crate::wire::ip::{Fragment, Ip};
 use crate::wire::ipv6;
 
 table! {
-    /// Messages of routing protocols and of what finds neighbours and first hops, and how they are authenticated.
+    /// Messages of routing protocols and of what finds neighbours and first hops, and how they are authenticated; of BGP, and LDP over TCP, a row a
+    /// segment that begins with a message.
     RoutingAuth, Row {
-        /// `ospf`, `isis`, `eigrp`, `rip`, `bfd`, `vrrp`, `carp`, `hsrp` or `glbp`.
+        /// `ospf`, `isis`, `eigrp`, `rip`, `bfd`, `vrrp`, `carp`, `hsrp`, `glbp`, `bgp` or `ldp`.
         protocol: Text,
         /// Version of the protocol; of RIPng that of RIP with IPv6.
         version: U8,
         /// Kind of message, in the protocol's numbers.
         type_: U8,
         /// `none`; `text` if a password is sent in the clear; `md5`, `sha1`, `sha256`, `sha384`, `sha512` or, where the message does not tell
-        /// which, `cryptographic`; `ah` or `esp` where IPsec does it (RFC 4552); null if the message is cut short, or says what is not known here.
+        /// which, `cryptographic`; `ao` of TCP's option (RFC 5925); `ah` or `esp` where IPsec does it (RFC 4552); null if the message is cut short, or says
+        /// what is not known here.
         auth: Text,
         /// Identifier of the key.
         key_id: U32,
@@ -38,7 +40,7 @@ impl Table for RoutingAuth {
         let ip = frame.layers.ip;
         let payload = frame.layers.payload;
         let row = match frame.label.app {
-            Some(App::Ospf) => ospf(payload),
+            Some(App::Ospf) => ospf(payload, ip.is_some_and(|ip| is_whole(&ip))),
             Some(App::IsIs) => isis(payload),
             Some(App::Eigrp) => eigrp(payload),
             Some(App::Rip) => rip(payload, frame.layers.ports()),
@@ -47,9 +49,20 @@ impl Table for RoutingAuth {
             Some(App::Carp) => carp(payload),
             Some(App::Hsrp) => hsrp(payload),
             Some(App::Glbp) => glbp(payload),
+            // RFC 4271 section 4.1: marker, length, type.
+            Some(App::Bgp) => Some(session(frame, "bgp", payload.get(18))),
+            Some(App::Ldp) if matches!(frame.layers.transport, Transport::Tcp(_)) => {
+                Some(session(frame, "ldp", None))
+            }
             _ => None,
         };
         let Some(mut row) = row else { return };
+        // It may have been behind what is there; these say it in front.
+        let is_in_front =
+            matches!(frame.label.app, Some(App::Ospf | App::Bfd | App::Vrrp | App::Bgp | App::Ldp));
+        if row.auth.as_deref() == Some("none") && !is_in_front && ip.is_some_and(|ip| !is_whole(&ip)) {
+            row.auth = None;
+        }
         // What is below does it for all that is above.
         if ip.is_some_and(|ip| is_behind_ah(&ip)) {
             row.auth = Some("ah".into());
@@ -76,6 +89,23 @@ fn is_behind_ah(ip: &Ip<'_>) -> bool {
     ip.version == 6
 }
 
+/// Whether all of a packet was captured, and it is no fragment.
+fn is_whole(ip: &Ip<'_>) -> bool {
+    ip.fragment == Fragment::Whole && ip.packet.len() >= ip.total_len as usize
+}
+
+/// A message over TCP, which signs each of its segments or none (RFC 2385 section 2, RFC 5925).
+fn session<'a>(frame: &Frame<'_>, protocol: &'static str, kind: Option<&u8>) -> Row<'a> {
+    let signature = tcp::signature(frame);
+    Row {
+        protocol: Some(protocol.into()),
+        type_: kind.copied(),
+        auth: signature.map(|(kind, _)| kind.into()),
+        key_id: signature.and_then(|(_, key)| key).map(u32::from),
+        ..Row::default()
+    }
+}
+
 /// A digest by the length that it has.
 fn digest(length: usize) -> Cow<'static, str> {
     match length {
@@ -90,8 +120,9 @@ fn digest(length: usize) -> Cow<'static, str> {
 }
 
 /// RFC 2328 section A.3.1 and D, RFC 5709, RFC 7474; RFC 5340 section A.3.1, RFC 7166: version, type, length, router, area, checksum; of version 2
-/// then the kind of authentication and eight bytes for it: reserved, key, length of the digest, sequence.
-fn ospf(bytes: &[u8]) -> Option<Row<'_>> {
+/// then the kind of authentication and eight bytes for it: reserved, key, length of the digest, sequence. The digest is behind the packet (section
+/// D.4.3): a length of one that is not there proves nothing.
+fn ospf(bytes: &[u8], is_whole: bool) -> Option<Row<'_>> {
     let mut words = Words(bytes);
     let version = words.u8()?;
     let mut row =
@@ -105,13 +136,16 @@ fn ospf(bytes: &[u8]) -> Option<Row<'_>> {
             2 => {
                 words.u16();
                 row.key_id = words.u8().map(u32::from);
-                row.auth = words.u8().map(|length| digest(length.into()));
+                let size = words.u8().map(usize::from);
+                let behind = bytes.get(length..).unwrap_or_default();
+                let there = size.filter(|&size| size > 0 && behind.len() >= size);
+                row.auth = there.map(digest).or_else(|| is_whole.then(|| "none".into()));
             }
             _ => {}
         },
         3 => {
             if let Some(behind) = bytes.get(length..) {
-                row.auth = Some("none".into());
+                row.auth = is_whole.then(|| "none".into());
                 // Behind the packet, or behind what is signalled to the link there (RFC 5613): kind 1, length.
                 let local = behind.get(2..4).and_then(|length| <[u8; 2]>::try_from(length).ok());
                 let local = local.map(|length| usize::from(u16::from_be_bytes(length)) * 4);
@@ -133,7 +167,7 @@ fn trailer(bytes: &[u8]) -> Option<(u32, Cow<'static, str>)> {
     (kind == 1 && length == bytes.len()).then_some(())?;
     words.u16();
     let key = words.u16()?;
-    Some((key.into(), digest(length.checked_sub(16)?)))
+    Some((key.into(), digest(length.checked_sub(16).filter(|&size| size > 0)?)))
 }
 
 /// ISO/IEC 10589 section 9, RFC 5304, RFC 5310: discriminator, length of the header, version, length of an identifier, type; behind the header
@@ -187,7 +221,7 @@ fn pdu_length(pdu: &[u8], kind: u8) -> Option<u16> {
     length.try_into().ok().map(u16::from_be_bytes)
 }
 
-/// RFC 7868 section 6.5 and 6.6.1.1: version, operation, checksum, flags, sequence, acknowledgment, router, system; elements of type and length with
+/// RFC 7868: version, operation, checksum, flags, sequence, acknowledgment, router, system; elements of type and length with
 /// these; 2 is authentication: kind (2 MD5, 3 SHA-256), length of the digest, key.
 fn eigrp(bytes: &[u8]) -> Option<Row<'_>> {
     let mut words = Words(bytes);
@@ -265,13 +299,13 @@ fn bfd(bytes: &[u8]) -> Option<Row<'_>> {
     Some(row)
 }
 
-/// RFC 2338 section 5.3.6, of version 2: 0 none, 1 a password, 2 a digest that the authentication header has; version 3 has none (RFC 9568 section 9).
+/// RFC 2338 section 5.3.6, of version 2: 0 none, 1 a password, 2 a digest that the authentication header has: only the header itself proves it, and
+/// RFC 3768 section 5.3.6 has withdrawn 1 and 2; version 3 has none (RFC 9568 section 9).
 fn vrrp(bytes: &[u8]) -> Option<Row<'_>> {
     let (&first, kind) = (bytes.first()?, bytes.get(4));
     let auth = match (first >> 4, kind) {
-        (2, Some(0)) | (3, _) => Some("none".into()),
+        (2, Some(0 | 2)) | (3, _) => Some("none".into()),
         (2, Some(1)) => Some("text".into()),
-        (2, Some(2)) => Some("ah".into()),
         _ => None,
     };
     Some(Row {

@@ -84,11 +84,11 @@ impl Kinds {
             App::Vrrp | App::Carp | App::Hsrp | App::Glbp => {
                 return Self::of(&[Kind::Fhrp, Kind::RoutingAuth]);
             }
-            App::Ospf | App::IsIs | App::Eigrp | App::Rip | App::Bfd => Kind::RoutingAuth,
+            App::Ospf | App::IsIs | App::Eigrp | App::Rip | App::Bfd | App::Ldp => Kind::RoutingAuth,
             App::Ssh => Kind::Ssh,
             App::Ike => Kind::Ike,
             App::Dhcp | App::Dhcpv6 => Kind::Dhcp,
-            App::Bgp => Kind::Bgp,
+            App::Bgp => return Self::of(&[Kind::Bgp, Kind::RoutingAuth]),
             App::Radius | App::Tacacs => Kind::Aaa,
             App::Diameter => Kind::Diameter,
             App::Gtpc => Kind::Gtp,

@@ -6,6 +6,8 @@ use super::columns::{Bool, Text, U8, U16, U32, table};
 use super::words::Options;
 use super::{Frame, Table, carried};
 use crate::dissect::Transport;
+use crate::wire::ip::Ip;
+use crate::wire::tcp as segment;
 
 table! {
     /// TCP segments with SYN, and what their options offer.
@@ -24,7 +26,7 @@ table! {
         mss: U16,
         /// Window scale, RFC 7323 section 2.
         window_scale: U8,
-        /// Whether selective acknowledgments are permitted, RFC 2018 section 2.
+        /// Whether selective acknowledgments are permitted, RFC 2018 section 2; null, as what is below, if the options are cut off before they say so.
         sack_permitted: Bool,
         /// Timestamp value, RFC 7323 section 3.
         tsval: U32,
@@ -51,15 +53,35 @@ impl Table for Tcp {
             ack: Some(tcp.ack.get()),
             urgent: Some(tcp.urgent.get()),
             window: Some(tcp.window.get()),
-            sack_permitted: Some(false),
-            has_md5: Some(false),
             ..Row::default()
         };
-        let header = carried(&ip);
-        let bytes = header.get(20..tcp.header_len()).or_else(|| header.get(20..)).unwrap_or_default();
+        let (bytes, is_whole) = option_bytes(&ip, &tcp);
+        // What is not there is not said; of what is cut off, nobody knows.
+        row.sack_permitted = is_whole.then_some(false);
+        row.has_md5 = is_whole.then_some(false);
         options(bytes, &mut row);
         row.options = (!bytes.is_empty()).then(|| hexadecimal(bytes).into());
         self.push(frame, row);
+    }
+}
+
+/// The options of a segment as far as they are there, and whether that is all of them.
+fn option_bytes<'a>(ip: &Ip<'a>, tcp: &segment::Tcp) -> (&'a [u8], bool) {
+    let header = carried(ip);
+    let whole = header.get(20..tcp.header_len());
+    (whole.or_else(|| header.get(20..)).unwrap_or_default(), whole.is_some())
+}
+
+/// How a segment is signed: `md5` (RFC 2385), `ao` (RFC 5925) with its key, or `none`.
+pub(super) fn signature(frame: &Frame<'_>) -> Option<(&'static str, Option<u8>)> {
+    let (Transport::Tcp(tcp), Some(ip)) = (frame.layers.transport, frame.layers.ip) else { return None };
+    let (bytes, is_whole) = option_bytes(&ip, &tcp);
+    let mut row = Row::default();
+    options(bytes, &mut row);
+    match row {
+        Row { ao_key: Some(key), .. } => Some(("ao", Some(key))),
+        Row { has_md5: Some(true), .. } => Some(("md5", None)),
+        _ => is_whole.then_some(("none", None)),
     }
 }
 

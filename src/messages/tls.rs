@@ -15,9 +15,10 @@ table! {
         protocol: Text,
         /// Kind of handshake message: 1 client hello, 2 server hello.
         handshake: U8,
-        /// Highest version that a client offers, or the version that a server chose (0x0304 is TLS 1.3).
+        /// Highest version that a client offers, or the version that a server chose (0x0304 is TLS 1.3); null if the hello is cut off before
+        /// it says so.
         version: U16,
-        /// Name of the server that a client asks for, RFC 6066 section 3.
+        /// Name of the server that a client asks for, RFC 6066 section 3; here and below, null if the hello is cut off before its end.
         sni: Text,
         /// Application protocols that are offered or chosen, RFC 7301.
         alpn: Texts,
@@ -83,17 +84,18 @@ fn quic_type(version: u32, bits: u8) -> Option<u8> {
     }
 }
 
-/// Splits off what a length of `size` bytes precedes, as far as it is there.
+/// Splits off what a length of `size` bytes precedes, if all of it is there.
 fn counted(bytes: &[u8], size: usize) -> Option<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_at_checked(size)?;
     let length = length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
-    Some(rest.split_at_checked(length).unwrap_or((rest, &[])))
+    rest.split_at_checked(length)
 }
 
 /// A client or server hello, RFC 8446 section 4.1.2 and 4.1.3.
 fn hello(kind: u8, len: [u8; 3], body: &[u8], is_dtls: bool) -> Option<Row<'_>> {
     let [a, b, c] = len;
-    let body = body.get(..u32::from_be_bytes([0, a, b, c]) as usize).unwrap_or(body);
+    let whole = body.get(..u32::from_be_bytes([0, a, b, c]) as usize);
+    let (body, is_whole) = (whole.unwrap_or(body), whole.is_some());
     let major = if is_dtls { 254 } else { 3 };
     if !matches!(kind, 1 | 2) || body.first().is_some_and(|&first| first != major) {
         return None;
@@ -101,14 +103,24 @@ fn hello(kind: u8, len: [u8; 3], body: &[u8], is_dtls: bool) -> Option<Row<'_>> 
     let mut row = Row {
         protocol: Some(if is_dtls { "dtls" } else { "tls" }.into()),
         handshake: Some(kind),
-        version: body.first_chunk().map(|&version| u16::from_be_bytes(version)),
         ..Row::default()
     };
-    read(&mut row, kind == 1, body, is_dtls);
+    let has_ended = read(&mut row, kind == 1, (body, is_whole), is_dtls).is_some();
+    let first = body.first_chunk().map(|&version| u16::from_be_bytes(version));
+    // The version in front is that of TLS 1.2 in all that came later (RFC 8446 section 4.1.2 and 4.1.3, RFC 9147 section 5.3 and 5.4): then an
+    // extension tells, and where it is missing, that is only known at the end of them all.
+    let is_open = matches!(first, Some(0x0303 | 0xfefd)) && !has_ended;
+    row.version = row.version.or(first.filter(|_| !is_open));
     Some(row)
 }
 
-fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -> Option<()> {
+/// What is behind the first version; none if it is not there up to its end.
+fn read<'a>(
+    row: &mut Row<'a>,
+    is_client: bool,
+    (body, is_whole): (&'a [u8], bool),
+    is_dtls: bool,
+) -> Option<()> {
     // Version, random; then the session.
     let (_, mut rest) = counted(body.get(34..)?, 1)?;
     if is_client {
@@ -123,13 +135,19 @@ fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -
         row.cipher_suite = Some(u16::from_be_bytes(suite));
         rest = behind.get(1..)?;
     }
-    let (mut extensions, _) = counted(rest, 2)?;
+    if rest.is_empty() && is_whole {
+        return Some(());
+    }
+    let (&length, rest) = rest.split_first_chunk()?;
+    let all = rest.get(..u16::from_be_bytes(length).into());
+    let mut extensions = all.unwrap_or(rest);
     while let Some((&kind, behind)) = extensions.split_first_chunk() {
         let (data, next) = counted(behind, 2)?;
         match u16::from_be_bytes(kind) {
             // Names of the server: a list, of which only host names (type 0) exist.
             0 if is_client => {
-                if let Some((&[0, ..], name)) = data.get(2..)?.split_first_chunk::<1>() {
+                let names = data.get(2..).unwrap_or_default();
+                if let Some((&[0, ..], name)) = names.split_first_chunk::<1>() {
                     row.sni = counted(name, 2).map(|(name, _)| String::from_utf8_lossy(name));
                 }
             }
@@ -149,14 +167,14 @@ fn read<'a>(row: &mut Row<'a>, is_client: bool, body: &'a [u8], is_dtls: bool) -
                         0
                     }
                 };
-                row.version = versions.max_by_key(rank).or(row.version);
+                row.version = versions.max_by_key(rank);
             }
-            43 => row.version = data.first_chunk().map(|&version| u16::from_be_bytes(version)),
+            43 => row.version = Some(u16::from_be_bytes(*data.first_chunk()?)),
             _ => {}
         }
         extensions = next;
     }
-    Some(())
+    (extensions.is_empty() && all.is_some()).then_some(())
 }
 
 /// Values that stand for nothing, so that servers learn to ignore what they do not know: 0x0A0A, 0x1A1A, ... (RFC 8701).
@@ -194,5 +212,25 @@ mod tests {
             let row = hello(1, [0, 0, body.len() as u8], &body, false).unwrap();
             assert_eq!((row.version, row.cipher_suites), (Some(version), Some(1)));
         }
+    }
+
+    /// A server hello of TLS 1.3 whose key share comes first, RFC 8446 section 4.1.3 and 4.2.8: however much is there, it is never said to be of
+    /// TLS 1.2; and one without extensions is as soon as it has ended.
+    #[test]
+    fn what_is_cut_off_has_no_version() {
+        let front = [&[3, 3][..], &[7; 32], &[0, 0x13, 1, 0]].concat();
+        let extensions = [&[0, 46, 0, 51, 0, 36, 0, 29, 0, 32][..], &[9; 32], &[0, 43, 0, 2, 3, 4]].concat();
+        let body = [&front[..], &extensions].concat();
+        for there in 0..=body.len() {
+            let row = hello(2, [0, 0, body.len() as u8], &body[..there], false).unwrap();
+            assert_eq!(row.version, (there == body.len()).then_some(0x0304), "{there}");
+        }
+        for there in 0..=front.len() {
+            let row = hello(2, [0, 0, front.len() as u8], &front[..there], false).unwrap();
+            assert_eq!(row.version, (there == front.len()).then_some(0x0303), "{there}");
+        }
+        // No server that knows a later version says 1.1 in front.
+        let row = hello(2, [0, 0, 200], &[&[3, 2][..], &front[2..]].concat(), false).unwrap();
+        assert_eq!((row.version, row.cipher_suite), (Some(0x0302), Some(0x1301)));
     }
 }

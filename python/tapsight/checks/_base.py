@@ -131,8 +131,9 @@ class Observed:
 
     @functools.cached_property
     def cut(self) -> pl.DataFrame:
-        """The flows of which a capture that cuts packets kept too little to tell what they carry: tunnels without what is inside
-        (``hides_path``), and packets without addresses or ports.
+        """The flows of which a capture that cuts packets kept too little to tell what they carry.
+
+        Those are tunnels without what is inside (``hides_path``), and packets without addresses or ports.
         """
         import polars as pl
 

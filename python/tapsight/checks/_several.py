@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from tapsight._options import Options, Severity
+from tapsight._text import listing
 from tapsight.checks._base import Check, Judgement, Observed, Scope
 from tapsight.checks._needs import Need
 from tapsight.checks._rule import ENDS, Rule
@@ -28,6 +29,10 @@ class Part:
     expect: str
     says: str
     by: tuple[str, ...] = ENDS
+    unseen: str | None = None
+    """Why the check cannot pass where this rule had nothing to judge, if it cannot."""
+    base: type[Rule[Any]] = Rule
+    """What kind of rule it is."""
 
 
 class Several(Check[O]):
@@ -59,7 +64,7 @@ class Several(Check[O]):
         return [
             type(
                 f"{cls.id}_{part.name}",
-                (Rule,),
+                (part.base,),
                 {**mine, **{field: getattr(part, field) for field in _OF_RULES}},
             )
             for part in cls.parts
@@ -81,7 +86,16 @@ class Several(Check[O]):
         had = [each for each in judged if each.scope.in_scope]
         # What cannot be read a second time was not judged, whatever else was.
         unread = [each.nothing for each in judged if not each.scope.in_scope and each.lack is None]
-        doubts = [*(each.doubt for each in judged), *(unread if had else ())]
+        idle = [
+            part
+            for part, each in zip(self.parts, judged, strict=True)
+            if not each.scope.in_scope and each.lack is not None
+        ]
+        unseen = [part.unseen for part in idle]
+        doubts = [*(each.doubt for each in judged), *((*unread, *unseen) if had else ())]
+        said = [each.note for each in judged]
+        if had and idle and not findings:
+            said.append(f"nothing for {listing([part.name for part in idle])} to judge")
         scope = min(
             (each.scope for each in had), key=lambda each: each.judged / each.in_scope, default=Scope()
         )
@@ -90,7 +104,7 @@ class Several(Check[O]):
             findings,
             nothing=unread[0] if unread else self.nothing,
             lack=None if unread else "traffic",
-            note=_joined(each.note for each in judged),
+            note=_joined(said),
             doubt=_joined(doubts),
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tapsight._options import Options, Words
-from tapsight.checks._rule import Rule
+from tapsight.checks._several import Part, Several
 
 
 class M10Options(Options):
@@ -13,7 +13,7 @@ class M10Options(Options):
     """Key exchanges that devices may offer, in place of those that the check knows to be strong."""
 
 
-class M10(Rule[M10Options]):
+class M10(Several[M10Options]):
     """Devices speak SSH version 2 only, and offer only key exchanges as strong as 4096 bits of Diffie-Hellman.
 
     What it looks for:
@@ -38,11 +38,12 @@ class M10(Rule[M10Options]):
         ``ip ssh version 2``, ``ip ssh dh min size 4096``, and the list of key exchange algorithms of the device.
 
     What it cannot see:
-        Lists that begin in one segment and end in another. Which of its offers was taken. What group exchange leads to is only judged where the
-        server's choice was seen, and on port 22.
+        Lists that begin in one segment and end in another: who shows no more than its version is not passed. Which of its offers was taken. What group
+        exchange leads to is only judged where the server's choice was seen, and on port 22. The server's own key, of which the guidance asks for 3072
+        bits if it is RSA, is not judged; nor are ciphers and integrity, of which the guidance says nothing for SSH.
 
-    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Cisco-Specific Guidance" and "Hardening Systems and
-    Devices": SSH version 2 with group 16 of 4096 bits. RFC 4253, sections 4.2, 5.1 and 7.1; RFC 8268; RFC 4419.
+    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices", "Protocols and
+    Management Processes": SSH version 2 with Diffie-Hellman of 4096 bits (group 16). RFC 4253, sections 4.2, 5.1 and 7.1; RFC 8268; RFC 4419.
     """
 
     id = "M10"
@@ -76,13 +77,26 @@ class M10(Rule[M10Options]):
             "kex-strict-s-v00@openssh.com",
         ),
     }
-    over = "ssh"
-    scope = "src in infrastructure"
-    expect = (
-        '(message == identification and version == "2.0") '
-        "or (message == key-exchange and key_exchanges within (key_exchanges, group_exchanges, markers)) "
-        "or (message == group and group_bits >= 4096)"
-    )
-    by = ("src",)
-    says = "{src} offered or chose SSH that is weaker than 4096 bits of Diffie-Hellman, or not version 2 only, in {packets}, {when}{first}"
     nothing = "no SSH of infrastructure was seen"
+    parts = (
+        Part(
+            "versions",
+            over="ssh",
+            scope="src in infrastructure and message == identification",
+            expect='version == "2.0"',
+            by=("src",),
+            says="{src} offered SSH that is not version 2 only, in {packets}, {when}{first}",
+        ),
+        Part(
+            "key exchanges",
+            over="ssh",
+            scope="src in infrastructure and message in (key-exchange, group)",
+            expect=(
+                "(message == key-exchange and key_exchanges within (key_exchanges, group_exchanges, markers)) "
+                "or (message == group and group_bits >= 4096)"
+            ),
+            by=("src",),
+            says="{src} offered or chose SSH that is weaker than 4096 bits of Diffie-Hellman, in {packets}, {when}{first}",
+            unseen="no key exchange of infrastructure was seen",
+        ),
+    )

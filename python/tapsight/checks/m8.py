@@ -28,7 +28,8 @@ class M8(Rule[Options]):
         Take the weak algorithms out of the device's proposals, also where the other side would prefer a strong one.
 
     What it cannot see:
-        What protects the traffic itself (ESP): it is agreed on encrypted. Messages that are fragments of IP. What others propose is not judged.
+        What protects the traffic itself (ESP): it is agreed on encrypted. Of proposals that are cut off, or go on in another fragment of IP, a weak
+        algorithm that is there fails, and nothing passes. What others propose is not judged.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices": key exchange
     by group 15, 16 or 20, AES-256, SHA-384 or SHA-512. RFC 7296, section 3.3; RFC 2409, appendix A.
@@ -48,10 +49,11 @@ class M8(Rule[Options]):
         "hashes": ("sha384", "sha512"),
     }
     over = "ike"
-    scope = "src in infrastructure and proposals >= 1"
+    scope = "src in infrastructure and dh_groups is not null"
+    # How many proposals there are is only known where all of them are there.
     expect = (
         "dh_groups within (15, 16, 20) and encryption within ciphers and prf within hashes "
-        "and integrity within (hashes, none)"
+        "and integrity within (hashes, none) and proposals >= 1"
     )
     says = "{src} proposed or chose algorithms for IKE that the guidance does not list, in {packets} to {dst}, {when}{first}"
     nothing = "no device proposed or chose anything for IKE in the clear"

@@ -26,10 +26,11 @@ class M9(Rule[Options]):
         Allow TLS 1.3 only, on the device and on what it asks.
 
     What it cannot see:
-        Handshakes of which the server's side was not captured, or whose hello is not in one segment. QUIC (RFC 9001) is never less than TLS 1.3.
+        Handshakes of which the server's side was not captured. Of a hello that is cut off, or goes on in another segment, the version is only known if the
+        extension that says it was there. QUIC (RFC 9001) is never less than TLS 1.3.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices": use
-    TLS 1.3. RFC 8446, section 4.1.3; RFC 9147, section 5.4.
+    TLS 1.3. RFC 8446, sections 4.1.3 and 4.2.1; RFC 9147, section 5.4.
     """
 
     id = "M9"
