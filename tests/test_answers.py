@@ -94,6 +94,7 @@ def test_of_frames_that_are_not_read_nobody_says_that_there_is_no_voice() -> Non
     assert result.answers[-1].because == f"{unread}: whether there is voice is not known"
     for id_ in ("V1", "V2", "V4", "B20"):
         assert (verdict(result, id_)["verdict"], why(result, id_)) == ("unknown", unread)
+    assert "captures in a link type that is read" in result.not_shown.because
     # Those that are read say what they do not have, and no more.
     both = judge(
         examination(flows=[flow(traffic="internet")], taps=[mtp, tap(frames=90)]), Policy.loads(policy)

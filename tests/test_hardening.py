@@ -632,7 +632,7 @@ def test_m10_key_exchanges_are_strong(packet: Packet, options: str, expected: An
 
 def test_m10_what_shows_no_key_exchange_does_not_pass(tmp_path: Path) -> None:
     result = of_packets(tmp_path, "", ssh("2.0"))
-    assert reason(result, "M10") == "no key exchange of infrastructure was seen"
+    assert why(result, "M10") == "no key exchange of infrastructure was seen"
     strong, weak = "diffie-hellman-group16-sha512", "diffie-hellman-group1-sha1"
     # Ethernet, IPv4, TCP, the head of a packet and the cookie: 14 + 20 + 20 + 5 + 17 bytes.
     pieces = [ssh("2.0"), cut(key_exchange(weak), 14 + 20 + 20 + 5 + 17 + 10)]
@@ -934,7 +934,7 @@ def test_parts_of_a_check_have_names_of_their_own() -> None:
 def test_what_a_part_had_not_to_judge_is_said(tmp_path: Path) -> None:
     result = of_packets(tmp_path, "", four(OSPF, 89))
     assert told(result, "M12")[0] == "pass"
-    assert reason(result, "M12") == "nothing for sessions, ttl and accepted ttl to judge"
+    assert why(result, "M12") == "nothing for sessions, ttl and accepted ttl to judge"
 
 
 # --- Captures of others -----------------------------------------------------------------------------------------------

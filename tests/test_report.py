@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import html.parser
 import json
 import re
@@ -14,7 +15,12 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
+from scapy.packet import Raw
+from scapy.utils import wrpcap
 from tables import claim, examination, flow, mirror, tap
+from test_mobile_peers import LOCATE, OWN, PEER, POLICY, map_
 from typer.testing import CliRunner
 
 import tapsight
@@ -23,6 +29,7 @@ from tapsight.cli import app
 from tapsight.lab import Implant, Scenario, generate
 from tapsight.plot import Plot, call_pairs, country_pairs, encryption, sources
 from tapsight.policy import Policy
+from tapsight.report._pictures import copy_svg, way_svg
 
 EVIL = "</td><script>alert(1)</script><img src=x onerror=alert(2)>\u202e\x1b[31m"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -186,6 +193,80 @@ def test_what_is_no_copy_is_not_called_one(tmp_path: Path) -> None:
     for id_, packets in rows.select("id", "packets").iter_rows():
         assert there.filter(pl.col("finding") == heads[id_])["packets"].sum() == packets
     assert rows.height
+
+
+def test_a_finding_of_one_packet_is_a_moment(tmp_path: Path) -> None:
+    """Two hosts that say much to each other, of which one message is the finding: only that is drawn as sent there, and what was said is named after it."""
+    ask = map_(LOCATE, at=20.0)
+    others = []
+    for at in range(40):
+        frame = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src=PEER, dst=OWN)
+        frame /= UDP(sport=4000, dport=80) / Raw(bytes(60))
+        frame.time = float(ask.time) - 20 + at
+        others.append(frame)
+    wrpcap(str(tmp_path / "x.pcap"), sorted([*others, ask], key=lambda each: float(each.time)))
+    result = tapsight.check(tmp_path / "x.pcap", policy=Policy.loads(POLICY))
+    (head,) = {
+        row["id"]
+        for row in result.findings.select(["id", "detector"]).to_pylist()
+        if row["detector"] == "B20.category-1"
+    }
+    moments = result.plot.moments
+    there = moments.counts.filter(pl.col("finding") == moments.heads[head], pl.col("sent") == "there")
+    assert there["packets"].to_list() == [1]
+    assert moments.traffic["traffic"].to_list() == ["mobile-signalling"]
+    # One among forty is marked, and no bar is drawn where there was nothing.
+    spec = result.plot.timeline(head).to_dict()
+    assert [layer["mark"]["type"] for layer in spec.get("layer", [spec])] in (["rect"], ["rect", "point"])
+
+
+@pytest.mark.parametrize(
+    "what", ["voice", "internet traffic, mobile network signalling and voice signalling", "word " * 60]
+)
+def test_words_on_arrows_do_not_run_into_boxes(what: str) -> None:
+    for svg in (
+        way_svg(sender="192.0.2.1", receiver="192.0.2.2", what=what, way=what),
+        copy_svg(senders=what, device=what, receivers=what, collector=what, copied=what, way=what),
+    ):
+        texts = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" fill="[^"]+" text-anchor="(\w+)">([^<]*)', svg)
+        for x, _, anchor, text in texts:
+            # No letter of this size is wider than 7 pixels on average.
+            half = 7 * len(text) / 2
+            if anchor == "middle":
+                assert float(x) - half >= 168 and float(x) + half <= 472, text
+            if anchor == "end":
+                assert float(x) - 2 * half >= 0, text
+
+
+def test_the_page_says_who_made_it_of_what(mirrored: tapsight.Result, page: Path, tmp_path: Path) -> None:
+    assert mirrored.run is not None
+    sums = {
+        capture.name: hashlib.sha256(Path(capture.name).read_bytes()).hexdigest()
+        for capture in mirrored.run.captures
+    }
+    # With evidence, its manifest has them; else only if asked for.
+    assert all(sum_ in Texts(page.read_text("utf-8")).text for sum_ in sums.values())
+    mirrored.report(tmp_path / "plain.html")
+    plain = Texts((tmp_path / "plain.html").read_text("utf-8")).text
+    assert not any(sum_ in plain for sum_ in sums.values())
+    assert "not computed" in plain
+    mirrored.report(tmp_path / "sums.html", author="N. <Ovice>", sums=True)
+    text = Texts((tmp_path / "sums.html").read_text("utf-8")).text
+    assert all(sum_ in text for sum_ in sums.values())
+    assert re.search(r"Made by N\. <Ovice> at 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC with tapsight", text)
+    for capture in mirrored.run.captures:
+        assert f"{capture.tap}={capture.name}" in text
+
+
+def test_names_of_options_are_code_and_findings_without_frames_have_no_fold(tmp_path: Path) -> None:
+    policy = 'packs = ["mobile-signalling", "capture-quality"]\n'
+    result = judge(examination(taps=[tap(dropped=500)]), Policy.loads(policy))
+    result.report(tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text("utf-8")
+    assert "needs set <code>nodes</code> in [checks.S3]" in text.replace("Needs", "needs")
+    assert "`" not in Texts(text.partition("<script>")[0]).text
+    assert result.findings["check"].to_pylist() == ["Q1"]
+    assert "Frames that prove it" not in text
 
 
 def test_what_is_left_out_is_said(mirrored: tapsight.Result, tmp_path: Path) -> None:

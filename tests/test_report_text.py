@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -12,13 +13,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tables import claim, examination, flow, mirror, scope, tap
 
+import tapsight
+from tapsight._about import PACKS
 from tapsight._check import judge
 from tapsight._text import duration, iso_time, listing, percent, safe, safe_cell
 from tapsight.checks._needs import Need
 from tapsight.checks.v1 import V1
 from tapsight.detectors import DETECTORS
+from tapsight.lab import Implant, Scenario, generate
 from tapsight.policy import Policy
-from tapsight.report_text import display_filter, render
+from tapsight.report_text import SCREEN, _runs, display_filter, render
 
 EVIL = "\x1b[31m[bold]x[/bold]\x07\u202eexe.\x9b2J\r\nroot\u2028\ud800"
 
@@ -75,6 +79,46 @@ def test_quality_of_captures_is_told() -> None:
     notes = "1,234 dropped; 5 with malformed or cut headers; 6 captured in part; cut off in frame 1000"
     assert f"  - inside: 1,000 frames in inside.pcap; {notes}" in page
     assert "9,950 packets named, not reported: A5.span-both (tapsight explain A5)" in page
+
+
+def test_it_is_one_screen(tmp_path: Path) -> None:
+    """40 lines at 100 columns, also with all packs and mirrored calls at two taps that lose packets."""
+    files = generate(Scenario(implants=(Implant("mirror", only="voice"),)), tmp_path)
+    policy = Path(files.policy).read_text()
+    policy = f"packs = {json.dumps(list(PACKS))}\n{policy}"
+    sources = {"inside": str(files.inside), "outside": str(files.outside)}
+    result = tapsight.check(sources, policy=Policy.loads(policy, folder=tmp_path))
+    lines = render(result, width=100).splitlines()
+    assert len(lines) <= SCREEN == 40
+    assert max(map(len, lines)) <= 100 or any("frame.number" in line for line in lines)
+    # Every check is counted, by itself or between the first and the last of some.
+    assert f"fail {result.verdicts['verdict'].to_pylist().count('fail')} " in "\n".join(lines)
+    assert len(render(result, width=100, details=True).splitlines()) > 100
+
+
+def test_ids_that_follow_one_another_are_told_by_the_first_and_the_last() -> None:
+    names = [(id_, "") for id_ in ("A1", "M1", "M2", "M3", "V4", "V5", "own", "V6")]
+    assert _runs(names) == ["A1", "M1-M3", "V4", "V5", "own", "V6"]
+    assert _runs([("M1", ""), ("M2", " 90 %"), ("M3", ""), ("M4", ""), ("M5", "")]) == [
+        "M1",
+        "M2 90 %",
+        "M3-M5",
+    ]
+
+
+def test_copies_of_packets_that_a_tap_missed_are_said_to_be_so() -> None:
+    way = {"from_tap": "inside", "to_tap": "outside", "traffic": "voice-media", "clock_steps": []}
+    fates = dict.fromkeys(("lost", "inserted", "modified", "readdressed", "diverted", "remarked", "flows"), 0)
+
+    def text(passed: int, copied: int, missed: int) -> str:
+        row = {**way, **fates, "judged": passed, "passed": passed, "copied": copied, "capture_loss": missed}
+        return " ".join(render(judge(examination(compared=[row]), None)).split())
+
+    assert (
+        "100 % of 100 packets passed; 102 copied, also of packets that a tap missed; 6 missed by a tap"
+        in text(100, 102, 6)
+    )
+    assert "100 % of 100 packets passed; 100 copied; 6 missed by a tap" in text(100, 100, 6)
 
 
 def test_many_findings_are_counted() -> None:

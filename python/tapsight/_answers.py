@@ -248,6 +248,7 @@ class NotShown:
 
 _UNSAID = "a policy that says more"
 _UNSEEN = "traffic that these captures do not have"
+_UNREAD = "captures in a link type that is read"
 
 
 @functools.cache
@@ -274,7 +275,8 @@ def not_shown(verdicts: Sequence[Mapping[str, Any]], lacks: Mapping[str, Lack]) 
         if row["verdict"] == "unknown":
             id_, lack = row["check"], lacks.get(row["check"])
             off = (row["reason"] or "").startswith("switched off")
-            what = _UNSAID if lack == "policy" or off else _UNSEEN if lack == "traffic" else None
+            missing = {"policy": _UNSAID, "traffic": _UNSEEN, "reading": _UNREAD}
+            what = _UNSAID if off else missing.get(lack or "")
             by.setdefault(what or briefly.get(id_, "other captures"), []).append(id_)
     ordered = sorted(by.items(), key=lambda item: -len(item[1]))
     return NotShown(

@@ -336,7 +336,7 @@ def _where_read(judgement: Judgement, seen: Observed) -> Judgement:
     if text is None or judgement.scope.in_scope or judgement.lack != "traffic":
         return judgement
     if is_all:
-        return dataclasses.replace(judgement, nothing=text, lack=None)
+        return dataclasses.replace(judgement, nothing=text, lack="reading")
     return dataclasses.replace(judgement, nothing=f"{judgement.nothing}, but {text}")
 
 

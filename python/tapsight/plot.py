@@ -114,7 +114,7 @@ class Plot:
             .mark_point(shape="triangle-down", filled=True, size=70, opacity=1, color=RED, yOffset=-6)
             .encode(alt.X("ts:T"), alt.Y("packets:Q"))
         )
-        return alt.layer(bars, marks)
+        return cast("alt.LayerChart", alt.layer(bars, marks))
 
     def lags(self, finding: str | None = None) -> alt.Chart:
         """How much later copies were than their originals, milliseconds: of the pairs among the evidence.

@@ -39,8 +39,8 @@ Pack = Literal[
 Said = Callable[[str], Options | None]
 """What a policy says of a check or detector, by its id; none if it does not mention it."""
 
-Lack = Literal["policy", "traffic"]
-"""What is missing where nothing was in scope: the policy does not say what has to be known, or nothing of that kind was seen."""
+Lack = Literal["policy", "traffic", "reading"]
+"""What is missing where nothing was in scope: the policy does not say what has to be known, nothing of that kind was seen, or no frame could be read."""
 
 
 OFF = "switched off by the policy"
