@@ -10,12 +10,14 @@ from typing import Any
 
 import jsonschema
 import pytest
+from tables import examination, flow
 from test_policy import GOOD
 from typer.testing import CliRunner
 
 import tapsight
 from tapsight._about import PACKS
-from tapsight._policy_tools import packs, schema, standings, starter, summary
+from tapsight._check import judge
+from tapsight._policy_tools import compare, packs, schema, standings, starter, summary
 from tapsight.checks import CHECKS
 from tapsight.checks._base import Pack
 from tapsight.cli import app
@@ -350,3 +352,17 @@ def test_own_checks_are_explained_and_compared(tmp_path: Path) -> None:
     before.write_text("")
     done = CliRunner().invoke(app, arguments)
     assert re.search(r"^no-discard  - -> fail.*: Nobody discards$", done.output, re.MULTILINE)
+
+
+def test_a_diff_tells_changes_among_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which more than 50 of a kind are summed up by a row that is always called alike."""
+    flows = [flow(f"10.0.0.{n}", "198.51.100.1", protocol=6, dst_port=23) for n in range(70)]
+    rule = '[checks.clear]\nexpect = "dst_port != 23"\nby = ["src"]\n'
+    policies = [Policy.loads(rule + scope) for scope in ("", 'scope = "src in 10.0.0.0/26"\n')]
+    results = [judge(examination(flows=flows), policy) for policy in policies]
+    monkeypatch.setattr("tapsight._policy_tools._judged", lambda *_: results)
+    (change,) = compare("x", *policies)[0]
+    assert (change.check, change.before, change.after, change.new) == ("clear", "fail", "fail", ())
+    # 10.0.0.64 to 10.0.0.69
+    named = sorted(re.findall(r"10\.0\.0\.\d+", each)[0] for each in change.gone)
+    assert named == [f"10.0.0.{n}" for n in range(64, 70)]

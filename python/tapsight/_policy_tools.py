@@ -173,15 +173,13 @@ def compare(
     """
     results = _judged(sources, before, after, options)
     verdicts = [{row["check"]: row for row in result.verdicts.to_pylist()} for result in results]
-    findings = [_by_check(result) for result in results]
+    gone, new_ones = _by_check(results[0], results[1]), _by_check(results[1], results[0])
     known = {**results[0].checks, **results[1].checks}
     changes = []
     for id_ in dict.fromkeys([*verdicts[0], *verdicts[1]]):
         told = about(id_, known)
         old, new = (_verdict_text(rows.get(id_)) for rows in verdicts)
-        first, second = (rows.get(id_, {}) for rows in findings)
-        came = tuple(sentence for key, sentence in second.items() if key not in first)
-        went = tuple(sentence for key, sentence in first.items() if key not in second)
+        came, went = tuple(new_ones.get(id_, ())), tuple(gone.get(id_, ()))
         if old != new or came or went:
             title = told.title if told is not None else id_
             changes.append(Change(id_, title, old, new, came, went))
@@ -204,18 +202,30 @@ def _judged(sources: Sources, before: Policy, after: Policy, options: Mapping[st
     ]
 
 
-def _by_check(result: Result) -> dict[str, dict[str, str]]:
-    """Sentences by check or detector; one that comes to be excepted, or no longer is, is another."""
-    found: dict[str, dict[str, str]] = {}
-    names = ["id", "check", "detector", "sentence"]
-    rows = result.findings.select(names).to_pylist()
-    for row in result.excepted.select([*names, "owner", "expires"]).to_pylist():
-        by = f"excepted by {row['owner']} until {row['expires'].isoformat()}"
-        rows.append({**row, "id": f"{row['id']} {by}", "sentence": f"{by}: {row['sentence']}"})
+def _by_check(result: Result, other: Result) -> dict[str, list[str]]:
+    """Sentences of what the other has not, by check or detector; one that comes to be excepted, or no longer is, is another."""
+    found: dict[str, list[str]] = {}
+    names = ["check", "detector", "sentence"]
+    # One by one, not as they are listed: what stands for many is called alike whatever it stands for.
+    told = result.since(each.row_id for each in other.found.findings)
+    rows = told.findings.select(names).to_pylist()
+    there = {key for key, _ in _excepted(other)}
+    rows += [row for key, row in _excepted(result) if key not in there]
     for row in rows:
         family = (row["check"] or row["detector"]).partition(".")[0]
-        found.setdefault(family, {})[row["id"]] = row["sentence"]
+        found.setdefault(family, []).append(row["sentence"])
     return found
+
+
+def _excepted(result: Result) -> list[tuple[str, dict[str, Any]]]:
+    """What is excepted, by its id, by whom and until when."""
+    rows = []
+    for row in result.excepted.select(
+        ["id", "check", "detector", "sentence", "owner", "expires"]
+    ).to_pylist():
+        by = f"excepted by {row['owner']} until {row['expires'].isoformat()}"
+        rows.append((f"{row['id']} {by}", {**row, "sentence": f"{by}: {row['sentence']}"}))
+    return rows
 
 
 def _verdict_text(row: Mapping[str, Any] | None) -> str:

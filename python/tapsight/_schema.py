@@ -220,7 +220,7 @@ _RUN = {
         "type": "array",
         "items": _object(
             {
-                "severity": {"enum": list(SEVERITIES)},
+                "severity": {"enum": list(SEVERITIES), "description": "How severe they were."},
                 "packets": {**_COUNT, "description": "How many, to two digits, rounded up."},
                 "ids": {**_TEXT, "description": "Their ids, with spaces between."},
             }
