@@ -137,7 +137,11 @@ def by_way_of(row: dict[str, Any], hop: str) -> dict[str, Any]:
         ([inside_of(VICTIM)], [mirror("A3.intercept")], "fail"),
         # Of one that cannot be read, nobody knows.
         ([VICTIM], [mirror("A2.mirror-encapsulation")], "unknown"),
-        ([VICTIM, inside_of(flow("192.0.2.1", "198.51.100.7"))], [mirror("A2.mirror-encapsulation")], "unknown"),
+        (
+            [VICTIM, inside_of(flow("192.0.2.1", "198.51.100.7"))],
+            [mirror("A2.mirror-encapsulation")],
+            "unknown",
+        ),
         # Of samples, captures tell.
         ([VICTIM], [mirror("A6.full-copy", encap=None, tunnel_id=None)], "unknown"),
     ],
@@ -161,9 +165,15 @@ def test_i9_tells_whose_packets_were_sampled(host: str, expected: str, tmp_path:
         sample = struct.pack(">IIIIIIII", number, 1, 1, number + 1, 0, 1, 2, 1) + record
         datagram = struct.pack(">II4sIIII", 5, 1, bytes([192, 0, 2, 1]), 0, number, number * 10, 1)
         datagram += struct.pack(">II", 1, len(sample)) + sample
-        export = Ether(src=ROUTER, dst=SECOND_HOP) / IP(src="192.0.2.1", dst="198.51.100.66") / UDP(sport=6343, dport=6343)
+        export = (
+            Ether(src=ROUTER, dst=SECOND_HOP)
+            / IP(src="192.0.2.1", dst="198.51.100.66")
+            / UDP(sport=6343, dport=6343)
+        )
         packets.append(export / Raw(datagram))
-    victim = Ether(src=ROUTER, dst=SECOND_HOP) / IP(src="203.0.113.7", dst="198.51.100.10") / UDP(sport=7, dport=8)
+    victim = (
+        Ether(src=ROUTER, dst=SECOND_HOP) / IP(src="203.0.113.7", dst="198.51.100.10") / UDP(sport=7, dport=8)
+    )
     wrpcap(str(tmp_path / "x.pcap"), [victim / Raw(b"x" * 60), *packets])
     policy = Policy.loads(f"{PROTECTED}[checks.A6]\ncollectors = []\n")
     rows = tapsight.check(str(tmp_path / "x.pcap"), policy=policy).verdicts.to_pylist()

@@ -253,7 +253,8 @@ def test_i3_leaves_out_what_own_routers_send() -> None:
 
 def test_i3_tells_many_customers_apart() -> None:
     entries = ", ".join(
-        f'{{ name = "c{n}", vlans = [{n}, {n + 100}], taps = ["inside"], prefixes = ["10.0.{n}.0/24"] }}' for n in range(1, 101)
+        f'{{ name = "c{n}", vlans = [{n}, {n + 100}], taps = ["inside"], prefixes = ["10.0.{n}.0/24"] }}'
+        for n in range(1, 101)
     )
     flows = [
         # Its own in both VLANs; the neighbour's; in a VLAN of nobody; on another tap.

@@ -68,7 +68,10 @@ TWO = {"taps": [good(), good("outside")], "flows": [*both_ways(), *both_ways("ou
         ({"taps": [good(snaplen=96, snapped=300)], "flows": both_ways()}, ("fail", 1_000, 1_000)),
         ({"taps": [good(snaplen=None, snapped=300)], "flows": both_ways()}, ("unknown", 1_000, 0)),
         # What nobody answered, as in a scan, is no direction that was not seen: SYN, also with ECE and CWR; unless there was more (ACK, RST).
-        ({"taps": [good()], "flows": [*both_ways(), scan(0x02), scan(0xC2, "203.0.113.8")]}, ("pass", 1_000, 1_000)),
+        (
+            {"taps": [good()], "flows": [*both_ways(), scan(0x02), scan(0xC2, "203.0.113.8")]},
+            ("pass", 1_000, 1_000),
+        ),
         ({"taps": [good()], "flows": [*both_ways(), scan(0x12)]}, ("fail", 1_000, 1_000)),
         ({"taps": [good()], "flows": [*both_ways(), scan(0x06)]}, ("fail", 1_000, 1_000)),
         ({"taps": [good()], "flows": [scan(0x02)]}, ("unknown", 1_000, 0)),
@@ -114,7 +117,9 @@ def test_q1_goes_by_what_was_captured(size: int, expected: str, tmp_path: Path) 
     assert verdict(result, "Q1")["verdict"] == expected
     texts = [row["sentence"] for row in findings_of(result) if row["check"] == "Q1"]
     assert texts == (
-        [f"Tap x.pcap captured only {size} bytes of 20 packets that were longer: less than 128."] if expected == "fail" else []
+        [f"Tap x.pcap captured only {size} bytes of 20 packets that were longer: less than 128."]
+        if expected == "fail"
+        else []
     )
 
 

@@ -108,7 +108,15 @@ def gtpu(src: str = PEER, dst: str = OWN, **other: Any) -> dict[str, Any]:
     return flow(
         "10.0.0.1",
         "10.0.0.2",
-        **{"src_port": 40000, "dst_port": 443, "encap": "gtpu", "outer_src": src, "outer_dst": dst, "tunnel_id": 7} | other,
+        **{
+            "src_port": 40000,
+            "dst_port": 443,
+            "encap": "gtpu",
+            "outer_src": src,
+            "outer_dst": dst,
+            "tunnel_id": 7,
+        }
+        | other,
     )
 
 

@@ -158,7 +158,9 @@ def _sampled(seen: Observed, options: I9Options) -> pl.DataFrame:
     Raises:
         ReadOnceError: Captures cannot be read a second time.
     """
-    parts = [pl.DataFrame(schema={**dict.fromkeys(_SESSION[:2], pl.Binary), "hit": pl.Boolean, "read": pl.Boolean})]
+    parts = [
+        pl.DataFrame(schema={**dict.fromkeys(_SESSION[:2], pl.Binary), "hit": pl.Boolean, "read": pl.Boolean})
+    ]
     prefixes = options.protected or ()
     for frame in seen.read("sample", ["src", "dst", "sampled_src", "sampled_dst"]):
         hit = inside(frame["sampled_src"], prefixes) | inside(frame["sampled_dst"], prefixes)
