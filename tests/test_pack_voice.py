@@ -628,6 +628,92 @@ def test_v10_does_not_judge_calls_of_which_nobody_saw_the_number(tmp_path: Path)
     )
 
 
+FOREIGN, OTHER_FOREIGN = "192.0.2.67", "192.0.2.68"
+
+
+def from_abroad() -> list[Packet]:
+    """A call from X for a number of the country that A answers; the caller's side goes on from other hosts of its own (RFC 3261, section 12.2.1.1)."""
+    there = sip.Dialog(X, A, "one@x", "a1", "b1")
+    back = there.turned()
+    invite = sip.edited(
+        there.request("INVITE", 1, CLEAR[0]),
+        lambda text: text.replace("INVITE sip:", "INVITE sip:+4930123@", 1),
+    )
+    steps = [
+        (0.0, X, A, invite),
+        (0.2, A, X, there.response(200, "OK", "INVITE", 1, CLEAR[1])),
+        (0.3, FOREIGN, A, there.request("ACK", 1)),
+        # Who was called asks for other media, and hangs up.
+        (2.0, A, OTHER_FOREIGN, back.request("INVITE", 2, CLEAR[1])),
+        (2.2, OTHER_FOREIGN, A, back.response(200, "OK", "INVITE", 2, CLEAR[0])),
+        (9.0, A, FOREIGN, back.request("BYE", 3)),
+        (9.1, FOREIGN, A, back.response(200, "OK", "BYE", 3)),
+    ]
+    return [packet(time, src, to, (5060, 5060), Raw(load)) for time, src, to, load in steps]
+
+
+def test_v10_does_not_take_the_callers_side_for_where_a_call_went(tmp_path: Path) -> None:
+    assert told(heard(tmp_path, NATIONAL, from_abroad()), "V10") == ("pass", 1, 1, 0)
+    # A sends it on, and another one answers.
+    there = sip.Dialog(X, A, "one@x", "a1", "b1")
+    invite = from_abroad()[0][Raw].load
+    answer = there.response(200, "OK", "INVITE", 1, CLEAR[1])
+    sent_on = [
+        packet(0.1, A, FOREIGN, (5060, 5060), Raw(invite)),
+        packet(0.15, OTHER_FOREIGN, A, (5060, 5060), Raw(answer)),
+    ]
+    result = heard(tmp_path, NATIONAL, [*from_abroad(), *sent_on])
+    assert told(result, "V10") == ("fail", 1, 1, 2)
+    assert sorted(text.split(",")[0] for text in sentences(result, "V10")) == [
+        f"1 call for +49… went to {FOREIGN}",
+        f"1 call for +49… went to {OTHER_FOREIGN}",
+    ]
+
+
+def test_v10_doubts_where_captures_cannot_be_read_once_more(tmp_path: Path) -> None:
+    wrpcap(str(tmp_path / "x.pcap"), from_abroad())
+    tapsight.digest(f"inside={tmp_path / 'x.pcap'}", tmp_path / "x.digest")
+    result = tapsight.check(str(tmp_path / "x.digest"), policy=Policy.loads(NATIONAL))
+    assert told(result, "V10") == ("unknown", 1, 1, 0)
+    assert why(result, "V10") == "where 1 call went, captures would tell if they could be read once more"
+
+
+def for_uri(uri: str, dst: str) -> list[Packet]:
+    """A call from A of which the INVITE has this Request-URI."""
+    packets = call(*CLEAR, dst=dst)
+    invite = sip.edited(
+        packets[0][Raw].load, lambda text: text.replace(f"INVITE sip:{dst} ", f"INVITE {uri} ", 1)
+    )
+    assert f"INVITE {uri} SIP/2.0".encode() in invite
+    return [packet(0, A, dst, (5060, 5060), Raw(invite)), *packets[1:]]
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [
+        # Local numbers, in the context of a country, or of an area of one (RFC 3966, section 5.1.5).
+        ("tel:030123456;phone-context=+44", "fail"),
+        ("tel:40123456;phone-context=+49", "fail"),
+        ("tel:123456;phone-context=+49-30", "fail"),
+        ("tel:123456;phone-context=+33", "unknown"),
+        ("tel:123456;phone-context=example.com", "unknown"),
+        ("tel:+4930123456", "fail"),
+        # Services (RFC 5031): that of the policy, and those below it.
+        ("urn:service:sos", "fail"),
+        ("urn:service:sos.fire", "fail"),
+        ("URN:service:sos", "fail"),
+        ("urn:service:sosial", "unknown"),
+    ],
+)
+def test_v10_reads_telephone_uris_and_names_of_services(uri: str, expected: str, tmp_path: Path) -> None:
+    policy = NATIONAL.replace('"112"', '"112", "urn:service:sos"')
+    result = heard(tmp_path, policy, for_uri(uri, X))
+    assert told(result, "V10")[0] == expected
+    assert "123456" not in "".join(sentences(result, "V10"))
+    if expected == "fail":
+        assert told(heard(tmp_path, policy, for_uri(uri, B)), "V10")[0] == "pass"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -666,6 +752,10 @@ def test_v8_takes_encodings_of_the_engine_and_others() -> None:
 def test_v10_refuses_what_is_no_number() -> None:
     with pytest.raises(PolicyError, match="must be a number in quotes"):
         Policy.loads('[checks.V10]\nnumbers = ["police"]\n')
+    with pytest.raises(PolicyError, match="must be the name of a service"):
+        Policy.loads('[checks.V10]\nnumbers = ["urn:service:"]\n')
+    with pytest.raises(PolicyError, match="must be a number in quotes"):
+        Policy.loads('[checks.V10]\nprefixes = ["urn:service:sos"]\n')
 
 
 def test_v10_of_real_calls(captures: Path) -> None:

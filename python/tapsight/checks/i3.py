@@ -143,7 +143,7 @@ class I3(Check[I3Options]):
 def _owners(flows: pl.DataFrame, customers: list[Customer]) -> pl.DataFrame:
     """Which customers' ports each flow came from: their numbers (``owner``), by what the frames of the port show."""
     names = ["vlan", "eth_src", "tap"]
-    schema = {"owner": pl.Int64, **{name: flows.schema[name] for name in names}}
+    schema: dict[str, Any] = {"owner": pl.Int64, **{name: flows.schema[name] for name in names}}
     # Entries that give the same things, VLANs and taps for instance, are looked up together.
     given: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for at, each in enumerate(customers):

@@ -142,12 +142,19 @@ class V10(Check[V10Options]):
         """Judges each call by the number that is called, and by where its messages went."""
         # The calls of SIP for a URI without a host: a telephone number, or the name of a service.
         hostless = of_sip(seen.calls).filter(pl.col("request_host").is_null(), ~pl.col("began_before"))
-        uris = _uris(_messages(seen, hostless))
+        read = _messages(seen, hostless)
+        uris = _uris(read)
+        # Of a local number, its context is in the URI only.
+        local = hostless.filter(~pl.col("request_user").str.starts_with("+"))["call_id"]
+        unread = local.clear() if read is not None else local
         calls = seen.calls.with_columns(
             meant=_meant(seen.calls, uris, options),
             # What has neither number nor host is no URI of SIP, such as the name of a service.
-            is_open=(pl.col("began_before").fill_null(value=True) | pl.col("request_host").is_null())
-            & pl.all_horizontal(pl.col(name).is_null() for name in _CALLED),
+            is_open=(
+                (pl.col("began_before").fill_null(value=True) | pl.col("request_host").is_null())
+                & pl.all_horizontal(pl.col(name).is_null() for name in _CALLED)
+            )
+            | pl.col("call_id").is_in(unread.implode()).fill_null(value=False),
             ts=pl.coalesce("began", "last"),
             frame=pl.col("frames").list.first(),
         )
@@ -169,9 +176,7 @@ class V10(Check[V10Options]):
         hops = _with_way(hops, _messages(seen, of_sip(hops)))
         open_ = distinct(hops.filter(pl.col("is_way").is_null()))
         hops = hops.filter("is_way")
-        unread = (
-            f"where {plural(open_, 'call')} went would take reading the captures once more" if open_ else None
-        )
+        doubt = f"where {plural(open_, 'call')} went, captures would tell if they could be read once more"
         findings = tuple(
             self.finding(
                 row,
@@ -189,7 +194,7 @@ class V10(Check[V10Options]):
             scope,
             findings,
             nothing="no calls for such numbers were seen",
-            doubt="; ".join(filter(None, (unread, seen.heard.doubt))) or None,
+            doubt="; ".join(filter(None, (doubt if open_ else None, seen.heard.doubt))) or None,
         )
 
 
