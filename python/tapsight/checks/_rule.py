@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import polars as pl
 
-from tapsight._expressions import NONE_IF_NULL, Condition, Sets, condition
+from tapsight._expressions import NONE_IF_NULL, Column, Condition, Sets, condition
 from tapsight._options import Options, Severity
 from tapsight._text import address_text, listing, mac_text, plural, span_text
 from tapsight.checks._base import (
@@ -33,7 +33,7 @@ O = TypeVar("O", bound=Options)
 ENDS = ("end_a", "end_b")
 """The two addresses of a row, in order, so that both directions are one."""
 
-_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered"})
+_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered", "handshake"})
 """Columns of an expectation of which a finding need not show a value: it says them anyway, or in other words."""
 
 _KNOWN_OF_NETWORK = ("infrastructure", "gateways", "anycast")
@@ -60,6 +60,8 @@ class Rule(Check[O]):
     """What to say if nothing was in scope."""
     uses: ClassVar[tuple[str, ...]] = ()
     """Options that are sets, by whose names conditions use them; those that a policy does not give are needed."""
+    added: ClassVar[Mapping[str, Column]] = {}
+    """Columns beside those of the table, which :meth:`add_to` gives."""
     own_sets: ClassVar[Sets] = {}
     """Names and members of sets beside those of the policy's [network]; of options, what they are where a policy does not give them."""
 
@@ -91,7 +93,11 @@ class Rule(Check[O]):
         Raises:
             ExpressionError: It is not understood.
         """
-        return condition(text, table_columns(cls.over), cls.sets(options, network))
+        return condition(text, {**table_columns(cls.over), **cls.added}, cls.sets(options, network))
+
+    def add_to(self, frame: pl.DataFrame, seen: Observed, options: O) -> pl.DataFrame:
+        """Rows of the table with the columns that are :attr:`added`."""
+        return frame
 
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> str | None:
@@ -108,10 +114,10 @@ class Rule(Check[O]):
     def judge(self, seen: Observed, options: O, severity: Severity) -> Judgement:
         """Judges each row by its own columns, batch by batch."""
         scope, expect = self.conditions(options, seen.network)
-        sums = _Sums(self.by, about(self.over), sorted(expect.columns.difference(_SAID, self.by)))
+        sums = _Sums(self.by, about(self.over), sorted(expect.columns.difference(_SAID, self.by, self.added)))
         try:
             for frame in self._rows(seen, scope.columns | expect.columns):
-                sums.add(frame, scope, expect)
+                sums.add(self.add_to(frame, seen, options), scope, expect)
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
         reasons = ["only the port says what it is"] if sums.guessed else []
@@ -146,7 +152,7 @@ class Rule(Check[O]):
             ]
         )
         return (
-            f"{_whose(row, self.by)} {plural(row['packets'], 'packet')}{apps}, {when}, "
+            f"{_whose(row, self.by)}, {plural(row['packets'], 'packet')}{apps} {'was' if row['packets'] == 1 else 'were'} seen, {when}, "
             f"{self.says or 'which the policy does not allow'}{f'; the first with {said}' if said else ''}."
         )
 
@@ -245,11 +251,11 @@ PARTS = 64
 
 
 def _whose(row: Mapping[str, Any], by: Sequence[str]) -> str:
-    """Who sent the packets of a finding."""
+    """Whose packets a finding is about; who of two sent them is not known."""
     if set(ENDS) <= set(by):
-        return f"{_value('src', row['end_a'])} and {_value('src', row['end_b'])} exchanged"
+        return f"Between {_value('src', row['end_a'])} and {_value('src', row['end_b'])}"
     named = listing([f"{name.replace('_', ' ')} {_value(name, row[name])}" for name in by])
-    return f"With {named} there were"
+    return f"With {named}"
 
 
 def _value(name: str, value: object) -> str:
