@@ -107,7 +107,7 @@ ticket = "CHG-7"
     assert (finding["packets"], finding["flows"], finding["severity"]) == (2, 1, "high")
     assert [each["frame"] for each in finding["evidence"]] == [1, 2]
     assert finding["sentence"].startswith(
-        "192.0.2.1 and 192.0.2.7 exchanged 2 packets (telnet), from 2023-11-14 22:13:20 UTC"
+        "Between 192.0.2.1 and 192.0.2.7, 2 packets (telnet) were seen, from 2023-11-14 22:13:20 UTC"
     )
 
 
@@ -130,7 +130,7 @@ by = ["vlan", "src"]
     assert [str(each["frame"]) for each in finding["evidence"]] == shown == ["4"]
     assert verdict(result, "vlan")["in_scope"] == 2
     assert finding["sentence"].startswith(
-        "With vlan 300 and src 192.0.2.1 there were 1 packet, at 2023-11-14"
+        "With vlan 300 and src 192.0.2.1, 1 packet was seen, at 2023-11-14"
     )
     assert "the first with ttl 3" in finding["sentence"]
 

@@ -64,7 +64,7 @@ def talks(flows: pl.DataFrame, begun: pl.DataFrame | None = None) -> pl.DataFram
     def side(here: str, other: str) -> pl.Expr:
         return pl.when(upward).then(here).otherwise(other)
 
-    acked = (pl.col("protocol") == 6) & ~_BOTH & side("acked_up", "acked_down").fill_null(value=False)
+    acked = (began | one_serves) & ~_BOTH & side("acked_up", "acked_down").fill_null(value=False)
     return _with_transfers(
         found.select(
             "tap",
