@@ -129,9 +129,7 @@ by = ["vlan", "src"]
     ).stdout.split()  # fmt: skip
     assert [str(each["frame"]) for each in finding["evidence"]] == shown == ["4"]
     assert verdict(result, "vlan")["in_scope"] == 2
-    assert finding["sentence"].startswith(
-        "With vlan 300 and src 192.0.2.1, 1 packet was seen, at 2023-11-14"
-    )
+    assert finding["sentence"].startswith("With vlan 300 and src 192.0.2.1, 1 packet was seen, at 2023-11-14")
     assert "the first with ttl 3" in finding["sentence"]
 
 

@@ -81,9 +81,7 @@ def talks(flows: pl.DataFrame, begun: pl.DataFrame | None = None) -> pl.DataFram
             client_port=side("low_port", "high_port"),
             server_port=side("high_port", "low_port"),
             asked_port=side("high_port", "low_port"),
-            rtt=pl.when(_BY_FLAGS).then(
-                pl.when(upward).then(syns[1] - syns[0]).otherwise(syns[0] - syns[1])
-            ),
+            rtt=pl.when(_BY_FLAGS).then(pl.when(upward).then(syns[1] - syns[0]).otherwise(syns[0] - syns[1])),
             answered=side("spoke_down", "spoke_up").fill_null(value=False) | acked,
             client_spoke=side("spoke_up", "spoke_down").fill_null(value=False),
             both_ways=_BOTH,
@@ -238,7 +236,10 @@ def conversations(flows: pl.DataFrame, begun: pl.DataFrame | None = None) -> pl.
     both_ways = found.filter("both_ways")
     heard = pl.concat([both_ways.select("tap", server=name) for name in ("client", "server")]).unique()
     took_place = took_place.join(
-        heard.with_columns(is_heard=pl.lit(value=True)), on=["tap", "server"], how="left", maintain_order="left"
+        heard.with_columns(is_heard=pl.lit(value=True)),
+        on=["tap", "server"],
+        how="left",
+        maintain_order="left",
     )
     told = ("client", "server", "client_port", "server_port")
     return took_place.with_columns(

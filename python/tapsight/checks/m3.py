@@ -79,7 +79,10 @@ class M3(Rule[M3Options]):
         # IEEE 802.1AB: frames of LLDP have no tag, or one that says no VLAN.
         untagged = ~tagged.fill_null(value=False) & pl.col("encap").is_null()
         told = untagged & pl.col("app").is_in(["cdp", "lldp"]) & pl.col("is_all").is_not_null()
-        said = [pl.col("tap").is_in(list(options.taps or ())), pl.col("eth_src").is_in(list(options.macs or ()))]
+        said = [
+            pl.col("tap").is_in(list(options.taps or ())),
+            pl.col("eth_src").is_in(list(options.macs or ())),
+        ]
         frame = frame.join(shown, on="tap", how="left", maintain_order="left")
         return frame.with_columns(
             is_of_trunk=told.fill_null(value=False),
