@@ -37,7 +37,8 @@ class M7(Several[M7Options]):
         Filter all but UDP 500, UDP 4500 and ESP (IP protocol 50) to the gateway; manage it from inside.
 
     What it cannot see:
-        Services that nobody used while it looked. What was refused, or not answered, is no finding.
+        Services that nobody used while it looked. What was refused, or not answered, is no finding. On UDP 500 and 4500, what is not recognised as something
+        else passes: tunnels in which other protocols are made to look like it, too.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices":
     limit, if possible, what is exposed of VPN gateways to what is minimally required, for example UDP 500, UDP 4500 and ESP. It is an example: a
