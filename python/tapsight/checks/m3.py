@@ -20,7 +20,7 @@ class M3Options(Options):
     taps: Taps | None = None
     """Names of taps, or of interfaces, that see an external link and nothing else."""
     vlans: Vlans | None = None
-    """VLANs of external links, and with them what has no tag at taps that show one of these."""
+    """VLANs of external links, and with them CDP and LLDP without a tag at taps that show no others."""
     macs: Macs | None = None
     """MAC addresses of the network's own external interfaces."""
 
