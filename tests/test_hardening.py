@@ -16,7 +16,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Dot3, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
-from tables import examination, flow, scope, sentences, told, why
+from tables import NOON, examination, flow, scope, sentences, told, why
 from test_infrastructure import PA, RA, A, S, talk
 
 import tapsight
@@ -139,8 +139,14 @@ def test_nothing_seen_is_unknown(check: str) -> None:
         (talk(OTHER, DEVICE, 161, protocol=17, **said("snmp", "port"))[:1], None),
         (talk(OTHER, DEVICE, 22, **said("ssh"))[:1], (True, True)),
         (talk(OTHER, DEVICE, 9999, flags=(PA, A)), (False, True)),
+        # Who has sent data after SYN was answered; who has sent both flags but no data may be a scanner.
+        (talk(OTHER, DEVICE, 22, **said("ssh", "port"), flags=(S | PA, 0))[:1], (True, True)),
+        (talk(OTHER, DEVICE, 22, **said("ssh", "port"), flags=(S | A, 0))[:1], None),
     ],
-    ids=["answered", "refused", "ignored", "asked", "knocked", "one-sided", "mid-stream"],
+    ids=[
+        *("answered", "refused", "ignored", "asked", "knocked", "one-sided", "mid-stream"),
+        *("one-sided-data", "one-sided-scan"),
+    ],
 )
 def test_a_conversation_is_what_took_place(
     flows: list[dict[str, Any]], expected: tuple[bool, Any] | None
@@ -174,7 +180,7 @@ MANAGEMENT = '[checks.M1]\nmanagement = ["192.0.2.0/28"]\n'
         (talk(OTHER, DEVICE, 22, **said("ssh")), ("fail", 20, 20, 1)),
         (talk(OTHER, DEVICE, 161, protocol=17, **said("snmp")), ("fail", 20, 20, 1)),
         (talk(MANAGER, DEVICE, 22, **said("ssh")), ("pass", 20, 20, 0)),
-        (talk("198.51.100.2", DEVICE, 22, **said("ssh")), ("pass", 20, 20, 0)),
+        (talk("198.51.100.2", DEVICE, 22, **said("ssh")), ("fail", 20, 20, 1)),
         (talk(DEVICE, OTHER, 22, **said("ssh")), ("pass", 20, 20, 0)),
         (talk(OTHER, DEVICE, 22, **said("ssh", "port")), ("unknown", 20, 0, 0)),
         (talk(OTHER, DEVICE, 22, flags=(S, RA), **said("ssh", "port")), ("unknown", 0, 0, 0)),
@@ -204,6 +210,20 @@ def test_m1_names_client_and_server() -> None:
     assert text.startswith("203.0.113.66 managed 198.51.100.1 over SSH, in 20 packets, ")
 
 
+def test_what_a_device_ignores_is_not_answered_if_its_answers_are_seen() -> None:
+    # A scan of 8 strangers, 10 packets each, which nobody answers; then the device answers its manager at the same tap, or at another.
+    scan = [
+        row
+        for last in range(8)
+        for row in talk(f"203.0.113.{last}", DEVICE, 161, protocol=17, **said("snmp"))[:1]
+    ]
+    own = talk(MANAGER, DEVICE, 22, **said("ssh"))
+    assert told(of_flows(MANAGEMENT, [*scan, *own]), "M1") == ("pass", 100, 100, 0)
+    for row in own:
+        row["tap"] = "elsewhere"
+    assert told(of_flows(MANAGEMENT, [*scan, *own]), "M1") == ("unknown", 100, 20, 0)
+
+
 # --- M2 ---------------------------------------------------------------------------------------------------------------
 
 
@@ -219,19 +239,50 @@ def test_m1_names_client_and_server() -> None:
         (talk(MANAGER, OTHER, 23, **said("telnet")), ("unknown", 0, 0, 0)),
         (talk(MANAGER, DEVICE, 23, **said("telnet", "port")), ("unknown", 20, 0, 0)),
         (talk(MANAGER, DEVICE, 7777), ("unknown", 20, 0, 0)),
+        (talk(OTHER, DEVICE, 69, protocol=17, **said("tftp"))[:1], ("unknown", 10, 0, 0)),
+        (
+            [
+                *talk(OTHER, DEVICE, 69, protocol=17, **said("tftp"))[:1],
+                *talk(MANAGER, DEVICE, 22, **said("ssh")),
+            ],
+            ("pass", 30, 30, 0),
+        ),
+        (talk(DEVICE, OTHER, 69, protocol=17, **said("tftp"))[:1], ("fail", 10, 10, 1)),
     ],
-    ids=["telnet", "ftp", "tftp", "http", "http-out", "ssh", "others", "guess", "unrecognised"],
+    ids=[
+        *("telnet", "ftp", "tftp", "http", "http-out", "ssh", "others", "guess", "unrecognised"),
+        *("asked-for", "ignored", "asked"),
+    ],
 )
 def test_m2_nothing_in_the_clear(flows: list[dict[str, Any]], expected: Any) -> None:
     assert told(of_flows("", flows), "M2") == expected
 
 
-def snmp(version: int) -> Packet:
-    # RFC 1157 section 4: version, community, a get request without variables; RFC 3412 section 6: version 3 and a header.
-    community = bytes([2, 1, version]) + b"\x04\x06public" + bytes.fromhex("a00b 020101 020100 020100 3000")
-    header = bytes.fromhex("020103 300d 020101 020205dc 040104 020103 0400 3000")
-    body = header if version == 3 else community
-    return sent(MANAGER, DEVICE, UDP(sport=40000, dport=161), Raw(b"\x30" + bytes([len(body)]) + body))
+def snmp(version: int, src: str = DEVICE) -> Packet:
+    # RFC 1157 section 4: version, community, a response without variables.
+    body = bytes([2, 1, version]) + b"\x04\x06public" + bytes.fromhex("a20b 020101 020100 020100 3000")
+    return of_snmp(body, src)
+
+
+def of_snmp(body: bytes, src: str) -> Packet:
+    message = Raw(b"\x30" + bytes([len(body)]) + body)
+    if src == DEVICE:
+        return sent(DEVICE, MANAGER, UDP(sport=161, dport=40000), message)
+    return sent(src, DEVICE, UDP(sport=40000, dport=161), message)
+
+
+SYSTEM = bytes.fromhex("300c 06082b06010201010100 0500")
+"""sysDescr.0 without a value: RFC 3416, section 3."""
+
+
+def snmp3(flags: int, pdu: int, names: bytes = SYSTEM, src: str = DEVICE) -> Packet:
+    """RFC 3412 section 6: version, a header, parameters of security, and what is asked, which is encrypted if flag 2 is set."""
+    listed = bytes([0x30, len(names)]) + names
+    asked = bytes([0xA0 + pdu, 9 + len(listed)]) + bytes.fromhex("020101 020100 020100") + listed
+    scoped = bytes.fromhex("0400 0400") + asked
+    scoped = bytes([0x04 if flags & 2 else 0x30, len(scoped)]) + scoped
+    header = bytes.fromhex("300d 020101 020205dc 0401") + bytes([flags]) + bytes.fromhex("020103")
+    return of_snmp(bytes.fromhex("020103") + header + bytes.fromhex("0400") + scoped, src)
 
 
 def ssh(version: str, src: str = DEVICE) -> Packet:
@@ -243,17 +294,51 @@ def ssh(version: str, src: str = DEVICE) -> Packet:
     [
         (snmp(0), ("fail", 1)),
         (snmp(1), ("fail", 1)),
-        (snmp(3), ("pass", 0)),
+        (snmp3(0x03, 2), ("pass", 0)),
+        (snmp3(0x01, 2), ("fail", 1)),
+        (snmp3(0x00, 2), ("fail", 1)),
+        (snmp3(0x04, 0), ("fail", 1)),
+        (snmp3(0x04, 0, names=b""), ("pass", 0)),
+        (snmp3(0x00, 8), ("pass", 0)),
+        (snmp(1, src=OTHER), ("unknown", 0)),
+        (snmp3(0x04, 0, src=OTHER), ("unknown", 0)),
         (ssh("1.5"), ("fail", 1)),
         (ssh("1.99"), ("fail", 1)),
         (ssh("2.0"), ("pass", 0)),
         (ssh("1.5", src=OTHER), ("unknown", 0)),
     ],
-    ids=["v1", "v2c", "v3", "ssh1", "ssh-both", "ssh2", "others"],
+    ids=[
+        *("v1", "v2c", "v3", "v3-authenticated", "v3-open", "v3-asked", "discovery", "report"),
+        *("v2c-asked-for", "v3-asked-for", "ssh1", "ssh-both", "ssh2", "others"),
+    ],
 )
 def test_m2_versions_that_say_all(packet: Packet, expected: tuple[str, int], tmp_path: Path) -> None:
     word, _, _, findings = told(of_packets(tmp_path, "", packet), "M2")
     assert (word, findings) == expected
+
+
+def test_m2_does_not_blame_a_device_for_what_it_ignores_or_refuses(tmp_path: Path) -> None:
+    asked = [snmp(1, src=OTHER), snmp3(0x04, 0, src=OTHER)]
+    question = sent(MANAGER, DEVICE, TCP(sport=40000, dport=22, flags="A"))
+    assert told(of_packets(tmp_path, "", *asked, ssh("2.0"), question), "M2")[0] == "pass"
+    refused = sent(DEVICE, OTHER, UDP(sport=161, dport=40000), snmp3(0x00, 8)[Raw])
+    assert told(of_packets(tmp_path, "", *asked, refused), "M2")[0] == "pass"
+    answered = sent(DEVICE, OTHER, UDP(sport=161, dport=40000), snmp(1)[Raw])
+    result = of_packets(tmp_path, "", *asked, refused, answered)
+    assert told(result, "M2") == ("fail", 4, 4, 1)
+    (text,) = sentences(result, "M2")
+    assert text.startswith("Between 198.51.100.1 and 203.0.113.66, 1 packet was seen, at ")
+
+
+def transfer(server: str, client: str) -> list[dict[str, Any]]:
+    """A file by TFTP: 1 packet asks at port 69, and the server sends 10 from another, each acknowledged (RFC 1350, section 4)."""
+    asked = talk(client, server, 69, protocol=17, packets=1, **said("tftp"))[:1]
+    return [*asked, *talk(server, client, 40000, client_port=50123, protocol=17, first_ts=NOON)]
+
+
+def test_m2_a_file_that_a_device_sent_is_one_that_was_asked_for() -> None:
+    assert told(of_flows("", transfer(DEVICE, OTHER)), "M2") == ("fail", 21, 21, 1)
+    assert told(of_flows("", transfer(MANAGER, OTHER)), "M2") == ("unknown", 0, 0, 0)
 
 
 def test_m2_findings_of_two_tables_are_two(tmp_path: Path) -> None:
@@ -313,6 +398,35 @@ def test_m3_nobody_outside_is_told(packet: Packet, options: str, expected: str, 
 # --- M4, M11, M14 -----------------------------------------------------------------------------------------------------
 
 
+def tagged(vlan: int) -> Packet:
+    head = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / Dot1Q(vlan=vlan)
+    return head / IP(src=MANAGER, dst=OTHER) / UDP(sport=5, dport=6)
+
+
+@pytest.mark.parametrize(
+    ("packets", "options", "expected"),
+    [
+        ([tagged(300), lldp()], "vlans = [300]", ("fail", 2, 2, 1)),
+        ([tagged(300), cdp()], "vlans = [300]", ("fail", 2, 2, 1)),
+        ([tagged(300), lldp(0)], "vlans = [300]", ("fail", 2, 2, 1)),
+        ([tagged(300), tagged(301), lldp()], "vlans = [300, 301]", ("fail", 3, 3, 1)),
+        ([tagged(300), tagged(7), lldp(), lldp()], "vlans = [300]", ("unknown", 3, 1, 0)),
+        (
+            [tagged(300), tagged(7), lldp()],
+            'vlans = [300]\nmacs = ["02:00:00:00:00:01"]',
+            ("fail", 3, 3, 1),
+        ),
+        ([tagged(300), sent(MANAGER, OTHER, ICMP())], "vlans = [300]", ("pass", 1, 1, 0)),
+        ([tagged(7), lldp()], "vlans = [300]", ("unknown", 0, 0, 0)),
+    ],
+    ids=["lldp", "cdp", "no-vlan", "two", "trunk", "trunk-and-mac", "nothing", "other-vlan"],
+)
+def test_m3_what_has_no_tag_belongs_to_the_vlans_beside_it(
+    packets: list[Packet], options: str, expected: Any, tmp_path: Path
+) -> None:
+    assert told(of_packets(tmp_path, f"[checks.M3]\n{options}\n", *packets), "M3") == expected
+
+
 def test_m4_is_what_b17_found(tmp_path: Path) -> None:
     options = [IPOption_LSRR(routers=["192.0.2.3"])]
     routed = ether(IP(src=OTHER, dst=DEVICE, options=options), UDP(sport=5, dport=6))
@@ -332,6 +446,29 @@ def test_m11_is_what_c4_found(allow: str, expected: str) -> None:
     assert told(result, "M11")[0] == told(result, "C4")[0] == expected
 
 
+@pytest.mark.parametrize(
+    ("peer", "allow", "expected"),
+    [
+        (OTHER, "[]", "fail"),
+        (OTHER, '[{ to = "203.0.113.66", ports = [179] }]', "pass"),
+        (OTHER, '[{ to = "203.0.113.66", ports = [22] }]', "fail"),
+        ("198.51.100.2", "[]", "pass"),
+    ],
+    ids=["unlisted", "listed", "another-service", "between-devices"],
+)
+def test_m11_bgp_is_begun_with_neighbours_only(peer: str, allow: str, expected: str) -> None:
+    flows = talk(DEVICE, peer, 179, traffic="routing", **said("bgp"))
+    result = of_flows(f"[checks.C4]\nallow = {allow}\n", flows)
+    assert told(result, "M11")[0] == told(result, "C4")[0] == expected
+
+
+def test_m11_who_is_asked_for_a_file_begins_nothing() -> None:
+    allow = '[checks.C4]\nallow = [{ to = "203.0.113.66", ports = [69] }]\n'
+    assert told(of_flows("[checks.C4]\nallow = []\n", transfer(DEVICE, OTHER)), "C4")[0] == "unknown"
+    assert told(of_flows("[checks.C4]\nallow = []\n", transfer(OTHER, DEVICE)), "C4") == ("fail", 21, 21, 1)
+    assert told(of_flows(allow, transfer(OTHER, DEVICE)), "C4") == ("pass", 21, 21, 0)
+
+
 def test_m14_is_what_implants_do(tmp_path: Path) -> None:
     # SYNful Knock's first packet: the difference of acknowledgment and sequence number, and the urgent pointer without its flag.
     knock = sent(OTHER, DEVICE, TCP(sport=40000, dport=80, flags="S", seq=1000, ack=1000 + 0xC123D, urgptr=1))
@@ -348,15 +485,20 @@ def test_m14_is_what_implants_do(tmp_path: Path) -> None:
     [
         (talk(OTHER, DEVICE, 4786), ("fail", 20, 20, 1)),
         (talk(OTHER, DEVICE, 22, **said("ssh")), ("pass", 20, 20, 0)),
-        (talk(DEVICE, OTHER, 4786), ("pass", 20, 20, 0)),
+        (talk(DEVICE, OTHER, 4786), ("fail", 20, 20, 1)),
         (talk(OTHER, DEVICE, 443, client_port=4786), ("pass", 20, 20, 0)),
+        (talk(OTHER, DEVICE, 443, client_port=4786, flags=(PA, PA)), ("unknown", 20, 0, 0)),
         (talk(OTHER, DEVICE, 4786, flags=(S, RA)), ("unknown", 0, 0, 0)),
-        (talk(OTHER, DEVICE, 4786, flags=(PA, PA)), ("unknown", 20, 0, 0)),
+        (talk(OTHER, DEVICE, 4786, flags=(PA, PA)), ("fail", 20, 20, 1)),
+        (talk(OTHER, DEVICE, 4786)[1:], ("fail", 10, 10, 1)),
         (talk(OTHER, MANAGER, 4786), ("unknown", 0, 0, 0)),
     ],
-    ids=["answered", "ssh", "elsewhere", "as-a-client", "refused", "direction", "others"],
+    ids=[
+        *("answered", "ssh", "as-a-client", "port-of-a-client", "either"),
+        *("refused", "mid-stream", "one-sided", "others"),
+    ],
 )
-def test_m5_nobody_answers_smart_install(flows: list[dict[str, Any]], expected: Any) -> None:
+def test_m5_nobody_speaks_smart_install(flows: list[dict[str, Any]], expected: Any) -> None:
     assert told(of_flows("", flows), "M5") == expected
 
 
@@ -374,8 +516,17 @@ def test_m5_nobody_answers_smart_install(flows: list[dict[str, Any]], expected: 
         (talk(DEVICE, MANAGER, 6514, **said("tls")), ("pass", 20, 20, 0)),
         (talk(DEVICE, MANAGER, 6514, **said("tls", "port")), ("unknown", 20, 0, 0)),
         (talk(DEVICE, OTHER, 49, **said("tacacs", "port")), ("unknown", 20, 0, 0)),
+        (talk(DEVICE, OTHER, 1812, protocol=17, **said("radius"))[1:], ("fail", 10, 10, 1)),
+        (talk(DEVICE, "192.0.2.49", 1813, protocol=17, **said("radius"))[1:], ("pass", 10, 10, 0)),
+        (talk(OTHER, DEVICE, 50000, client_port=1812, protocol=17, **said("radius")), ("fail", 20, 20, 1)),
+        (talk(DEVICE, OTHER, 1645, protocol=17, **said("radius"))[1:], ("fail", 10, 10, 1)),
+        (talk(OTHER, DEVICE, 514, protocol=17, **said("syslog"))[:1], ("unknown", 0, 0, 0)),
+        (talk(DEVICE, MANAGER, 6514, flags=(PA, PA), **said("syslog")), ("fail", 20, 20, 1)),
     ],
-    ids=["tacacs", "listed", "radius", "syslog", "clear-on-its-port", "encrypted", "guess", "guessed-aaa"],
+    ids=[
+        *("tacacs", "listed", "radius", "syslog", "clear-on-its-port", "encrypted", "guess", "guessed-aaa"),
+        *("answers", "answers-of-a-listed", "answer-first", "old-port", "of-strangers", "mid-stream"),
+    ],
 )
 def test_m6_servers_and_logs(flows: list[dict[str, Any]], expected: Any) -> None:
     assert told(of_flows('[checks.M6]\nservers = ["192.0.2.49"]\n', flows), "M6") == expected
@@ -417,6 +568,14 @@ GATEWAY = "198.51.100.9"
             [flow("10.0.0.1", "10.0.0.2", encap="esp", outer_src=OTHER, outer_dst=GATEWAY)],
             ("pass", 100, 100, 0),
         ),
+        ([flow(GATEWAY, "224.0.0.18", protocol=112, **said("vrrp"))], ("unknown", 0, 0, 0)),
+        ([flow(GATEWAY, "224.0.0.22", protocol=2, **said("igmp"))], ("unknown", 0, 0, 0)),
+        ([flow(OTHER, GATEWAY, protocol=112, **said("vrrp"))], ("fail", 100, 100, 1)),
+        (talk(OTHER, GATEWAY, 500, protocol=17, **said("dns")), ("fail", 20, 20, 1)),
+        (talk(OTHER, GATEWAY, 500, protocol=17, **said("ike")), ("pass", 20, 20, 0)),
+        (talk(OTHER, GATEWAY, 500, protocol=17, **said("ike", "port")), ("pass", 20, 20, 0)),
+        (talk(OTHER, GATEWAY, 4500, protocol=17, **said("esp")), ("pass", 20, 20, 0)),
+        (talk(OTHER, GATEWAY, 443, **said("tls", "port")), ("fail", 20, 20, 1)),
     ],
     ids=[
         *(
@@ -432,7 +591,8 @@ GATEWAY = "198.51.100.9"
             "refused",
             "direction",
         ),
-        *("ah", "gre", "null-encryption"),
+        *("ah", "gre", "null-encryption", "vrrp", "igmp", "vrrp-of-others"),
+        *("dns", "ike-by-bytes", "ike-by-port", "esp-by-bytes", "tls-by-port"),
     ],
 )
 def test_m7_gateways_are_for_ipsec(flows: list[dict[str, Any]], expected: Any) -> None:
@@ -832,12 +992,54 @@ def test_m12_external_bgp_begins_with_255(dst: str, ttl: int, expected: Any) -> 
         (talk(DEVICE, OTHER, 22222), ("pass", 20, 20, 0)),
         (talk(OTHER, DEVICE, 22222, flags=(S, RA)), ("unknown", 0, 0, 0)),
         (talk(OTHER, DEVICE, 22222, flags=(PA, PA)), ("unknown", 20, 0, 0)),
+        (talk("192.0.2.50", DEVICE, 890, client_port=2049, flags=(PA, PA)), ("unknown", 20, 0, 0)),
+        (talk(OTHER, DEVICE, 23, flags=(PA, PA)), ("unknown", 20, 0, 0)),
+        (talk(OTHER, DEVICE, 22, flags=(PA, PA)), ("pass", 20, 20, 0)),
         (talk(OTHER, DEVICE, 22222, protocol=17), ("unknown", 0, 0, 0)),
     ],
-    ids=["unlisted", "listed", "as-a-client", "refused", "direction", "udp"],
+    ids=[
+        *("unlisted", "listed", "as-a-client", "refused", "direction"),
+        *("nfs", "mid-stream", "listed-mid-stream", "udp"),
+    ],
 )
 def test_m13_only_listed_ports_answer(flows: list[dict[str, Any]], expected: Any) -> None:
     assert told(of_flows("[checks.M13]\nports = [22, 179]\n", flows), "M13") == expected
+
+
+def session(port: int) -> list[Packet]:
+    """A connection that a stranger began with a device: 3 packets of the stranger, 2 of the device."""
+    flags = [(OTHER, "S"), (DEVICE, "SA"), (OTHER, "A"), (OTHER, "PA"), (DEVICE, "PA")]
+    ends = {OTHER: (DEVICE, 40000, port), DEVICE: (OTHER, port, 40000)}
+    packets = []
+    for src, each in flags:
+        dst, sport, dport = ends[src]
+        packets.append(sent(src, dst, TCP(sport=sport, dport=dport, flags=each)))
+    return packets
+
+
+@pytest.mark.parametrize(("src", "n"), [(DEVICE, 2), (OTHER, 3)], ids=["answers", "questions"])
+def test_one_direction_tells_who_accepted(src: str, n: int, tmp_path: Path) -> None:
+    one = [packet for packet in session(22222) if packet[IP].src == src]
+    policy = "[checks.M13]\nports = [22]\n"
+    assert told(of_packets(tmp_path, policy, *one), "M13") == ("fail", n, n, 1)
+    # The other way around: the same flags but in SYN and its answer.
+    one[0][TCP].flags = "SA" if src == OTHER else "S"
+    assert told(of_packets(tmp_path, policy, *one), "M13")[::3] == ("pass", 0)
+
+
+def test_one_direction_of_a_pipe_tells_nothing(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    seen = examination(flows=talk(OTHER, DEVICE, 22222)[1:])
+    policy = Policy.loads(NETWORK + "[checks.M13]\nports = [22]\n")
+    result = judge(seen, policy, captures=Captures([Tap("a", (str(pipe),))]))
+    assert told(result, "M13") == ("unknown", 10, 0, 0)
+
+
+def test_an_answer_without_its_syn_does_not_turn_roles(tmp_path: Path) -> None:
+    # Both directions, of which only the answer has SYN: the sender of the answer is the server.
+    result = of_packets(tmp_path, "[checks.M13]\nports = [22]\n", *session(22222)[1:])
+    assert told(result, "M13") == ("fail", 4, 4, 1)
 
 
 # --- All of them ------------------------------------------------------------------------------------------------------
@@ -950,6 +1152,8 @@ REAL = [
     ("ssh_kex_dh_group18", "192.168.249.130", "M10", ("fail", 1, 1, 1)),
     # Identifications, and nothing of the key exchange.
     ("default__pcap__ssh_unidirectional", "0.0.0.0/0", "M10", ("unknown", 1, 1, 0)),
+    # Two ask without authentication and encryption; two learn whom they ask, and four reports of the other side.
+    ("snmp-v3-get-bulk-unauth", "127.0.0.1", "M2", ("fail", 8, 8, 1)),
     # Three proposals of group 19 and SHA-256.
     ("test__pcaps__ikev2_nat_t", "172.16.15.92", "M8", ("fail", 3, 3, 1)),
 ]

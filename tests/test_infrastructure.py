@@ -78,6 +78,11 @@ def talk(
         (talk(DEVICE, OTHER, 53, protocol=17)[1:], DEVICE, True, True),
         (talk(DEVICE, OTHER, 9999, protocol=17)[::-1], DEVICE, True, True),
         (talk(DEVICE, OTHER, 123, protocol=17, client_port=123), DEVICE, True, True),
+        (talk(OTHER, DEVICE, 50000, protocol=17, client_port=1812), DEVICE, True, True),
+        (talk(DEVICE, OTHER, 3868, protocol=132)[1:], DEVICE, True, True),
+        (talk(DEVICE, OTHER, 2049, client_port=890, flags=(PA, PA)), DEVICE, False, True),
+        (talk(DEVICE, OTHER, 9999, flags=(PA, SA | PA)), DEVICE, False, True),
+        (talk(DEVICE, OTHER, 22, flags=(S | PA, 0))[:1], DEVICE, True, True),
     ],
     ids=[
         "by-syn",
@@ -91,6 +96,11 @@ def talk(
         "answer-only-over-udp",
         "udp-by-time",
         "udp-of-equal-ports",
+        "radius-answer-first",
+        "diameter-answer-only",
+        "two-services",
+        "only-one-syn",
+        "data-after-syn",
     ],
 )
 def test_who_is_the_client(flows: list[dict[str, Any]], client: str, known: bool, answered: bool) -> None:
@@ -217,11 +227,12 @@ allow = ["collectors", { to = "192.0.2.123", ports = [123], protocol = "udp" }]
         (talk(DEVICE, "192.0.2.123", 123), ("fail", 20, 20, 1)),
         (talk(DEVICE, "192.0.2.123", 124, protocol=17), ("fail", 20, 20, 1)),
         (talk(OTHER, DEVICE, 22), ("unknown", 0, 0, 0)),
-        (talk(DEVICE, OTHER, 179, traffic="routing"), ("unknown", 0, 0, 0)),
+        (talk(DEVICE, OTHER, 179, traffic="routing", app="bgp", basis="signature"), ("fail", 20, 20, 1)),
+        (talk(DEVICE, OTHER, 3784, protocol=17, traffic="routing"), ("unknown", 0, 0, 0)),
         (talk(DEVICE, "224.0.0.2", 1985, protocol=17)[:1], ("unknown", 0, 0, 0)),
         (talk(DEVICE, OTHER, 9999, flags=(PA, PA)), ("fail", 40, 20, 1)),
     ],
-    ids=["ftp", "listed", "listed-service", "transport", "port", "asked", "routing", "group", "unsure"],
+    ids=["ftp", "listed", "listed-service", "transport", "port", "asked", "bgp", "bfd", "group", "unsure"],
 )
 def test_c4_servers(flows: list[dict[str, Any]], expected: Any) -> None:
     if expected == ("fail", 40, 20, 1):
@@ -235,7 +246,7 @@ def test_c4_sentence_and_errors() -> None:
         run(NETWORK + ALLOW, *talk(DEVICE, OTHER, 21), *talk(DEVICE, OTHER, 69, protocol=17)), "C4"
     )
     assert sentence.startswith(
-        "198.51.100.1, a device of the network, began 2 conversations with 203.0.113.66 (tcp/21 and udp/69, 40 packets), "
+        "198.51.100.1, a device of the network, began 2 conversations with 203.0.113.66 (tcp/21 and udp/69, 40 packets seen), "
     )
     with pytest.raises(PolicyError, match=r"ports.*70000 is no port"):
         Policy.loads("[checks.C2]\nports = [70000]\n")

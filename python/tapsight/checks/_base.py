@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from tapsight._engine import stage_schema
+from tapsight._engine import inside, stage_schema
 from tapsight._explain import explanation
 from tapsight._links import unread_text
 from tapsight._options import Options, Severity
@@ -204,7 +204,26 @@ class Observed:
         """One row a conversation that took place: see :func:`tapsight.checks._talks.conversations`."""
         from tapsight.checks import _talks
 
-        return _talks.conversations(self.unlisted)
+        return _talks.conversations(self.unlisted, self.begun)
+
+    @functools.cached_property
+    def begun(self) -> pl.DataFrame | None:
+        """Who began conversations of infrastructure where only segments with SYN tell it: see :func:`tapsight.checks._talks.begun`."""
+        import polars as pl
+
+        from tapsight.checks import _talks
+        from tapsight.checks._tables import ReadOnceError
+
+        devices = self.network.infrastructure
+        if not devices:
+            return None
+        flows = self.unlisted.filter(pl.col("protocol") == 6)
+        flows = flows.filter(inside(flows["src"], devices) | inside(flows["dst"], devices))
+        columns = ["src", "dst", "src_port", "dst_port", "is_answer"]
+        try:
+            return _talks.begun(flows, lambda: self.read("tcp", [*columns, "tap"]))
+        except ReadOnceError:
+            return None
 
     @functools.cached_property
     def borders(self) -> Borders:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import polars as pl
 
-from tapsight._expressions import Condition, Sets, condition
+from tapsight._expressions import Column, Condition, Sets, condition
 from tapsight._options import Options, Severity
 from tapsight._text import listing, plural, span_text
 from tapsight.checks._base import (
@@ -35,7 +35,7 @@ O = TypeVar("O", bound=Options)
 ENDS = ("end_a", "end_b")
 """The two addresses of a row, in order, so that both directions are one."""
 
-_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered"})
+_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered", "handshake"})
 """Columns of an expectation of which a finding need not show a value: it says them anyway, or in other words."""
 
 _OF_ALL = frozenset({"packets", "when", "apps", "first", "src", "dst"})
@@ -65,6 +65,8 @@ class Rule(Check[O]):
     """What to say if nothing was in scope."""
     uses: ClassVar[tuple[str, ...]] = ()
     """Options that are sets, by whose names conditions use them; those that a policy does not give are needed."""
+    added: ClassVar[Mapping[str, Column]] = {}
+    """Columns beside those of the table, which :meth:`add_to` gives."""
     own_sets: ClassVar[Sets] = {}
     """Names and members of sets beside those of the policy's [network]; of options, what they are where a policy does not give them."""
 
@@ -96,7 +98,11 @@ class Rule(Check[O]):
         Raises:
             ExpressionError: It is not understood.
         """
-        return condition(text, table_columns(cls.over), cls.sets(options, network))
+        return condition(text, {**table_columns(cls.over), **cls.added}, cls.sets(options, network))
+
+    def add_to(self, frame: pl.DataFrame, seen: Observed, options: O) -> pl.DataFrame:
+        """Rows of the table with the columns that are :attr:`added`."""
+        return frame
 
     @classmethod
     def missing(cls, options: Options | None, network: Network) -> tuple[Need, ...]:
@@ -113,7 +119,7 @@ class Rule(Check[O]):
         """Judges each row by its own columns, batch by batch."""
         scope, expect = self.conditions(options, seen.network)
         fields = fields_of(self.says)
-        expected = sorted(expect.columns.difference(_SAID, self.by))
+        expected = sorted(expect.columns.difference(_SAID, self.by, self.added))
         tally = _Tally(
             self.by,
             about(self.over),
@@ -122,7 +128,7 @@ class Rule(Check[O]):
         )
         try:
             for frame in self._rows(seen, scope.columns | expect.columns | {*tally.told}):
-                tally.add(frame, scope, expect)
+                tally.add(self.add_to(frame, seen, options), scope, expect)
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
         reasons = ["only the port says what it is"] if tally.guessed else []

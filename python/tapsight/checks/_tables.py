@@ -68,8 +68,10 @@ def table_columns(table: str) -> Mapping[str, Column]:
 def conversations_schema() -> pa.Schema:
     """The columns of conversations over TCP, UDP and SCTP: a row each and tap, of those that took place.
 
-    Client and server, with their ports, are null where nobody knows who of ``src`` and ``dst`` is which. ``answered`` is null where no answer was
-    seen; of TCP there was one as soon as either side said what it is. What is not known by more than its port has ``port`` as its ``basis``.
+    Client and server, with their ports, are null where nobody knows who of ``src`` and ``dst`` is which; ``handshake`` is true where a SYN, or its
+    answer, told it, else null. ``answered`` is false where no answer was seen and the tap shows both directions of other conversations of that
+    server, null where it does not; of TCP there was one as soon as either side said what it is. What is not known by more than its port has
+    ``port`` as its ``basis``.
     """
     import pyarrow as pa
 
@@ -82,7 +84,7 @@ def conversations_schema() -> pa.Schema:
             **dict.fromkeys(("src_port", "dst_port", "client_port", "server_port"), port),
             "protocol": pa.uint8(),
             **dict.fromkeys(("app", "basis"), text),
-            "answered": pa.bool_(),
+            **dict.fromkeys(("answered", "handshake"), pa.bool_()),
             "packets": pa.uint64(),
             **dict.fromkeys(("first_ts", "last_ts"), pa.timestamp("ns", "UTC")),
         }

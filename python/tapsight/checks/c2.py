@@ -98,7 +98,7 @@ class C2(Check[C2Options]):
                 identity=(row["server"], row["server_port"]),
                 sentence=(
                     f"{end(row['server'])}, a device of the network, answered on {services(row)} "
-                    f"({plural(row['packets'], 'packet')} in {plural(row['flows'], 'conversation')}, such as with "
+                    f"({plural(row['packets'], 'packet')} seen in {plural(row['flows'], 'conversation')}, such as with "
                     f"{end(row['clients'][0])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}): "
                     f"{row['reason']}."
                 ),

@@ -85,7 +85,7 @@ class C3(Check[C3Options]):
                 identity=(row["client"], row["server"]),
                 sentence=(
                     f"{end(row['client'])}, a device of the network, asked {end(row['server'])} who may log in "
-                    f"({services(row)}, {plural(row['packets'], 'packet')}), "
+                    f"({services(row)}, {plural(row['packets'], 'packet')} seen), "
                     f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}); the policy does not list that "
                     f"server."
                 ),

@@ -17,6 +17,9 @@ from tapsight.checks._talks import PORTED, end, services, summed, talks
 MANY = (*GROUPS, "255.255.255.255")
 """Destinations that are not one host (RFC 5771, RFC 919, RFC 4291)."""
 
+ROUTING = ("bgp", "ldp")
+"""Routing protocols over TCP (RFC 4271, RFC 5036)."""
+
 
 class Service(BaseModel):
     """Whom devices may ask; what is not given may be anything."""
@@ -51,7 +54,8 @@ class C4(Check[C4Options]):
 
     What it looks for:
         TCP, UDP and SCTP conversations that an address of ``infrastructure`` began, with a server that no entry of ``allow``
-        describes. Routing protocols and what goes to groups of receivers are left out.
+        describes. BGP and LDP over TCP with another address of ``infrastructure`` is right as it is; other routing protocols and what goes to
+        groups of receivers are left out. What a device sends because it was asked for by TFTP belongs to whom asked.
 
     Why it matters:
         Routers answer, and ask a handful of servers: time, names, logs, who may log in. One that opens connections elsewhere is
@@ -67,13 +71,13 @@ class C4(Check[C4Options]):
             [checks.C4]
             allow = ["collectors", { to = "192.0.2.53", ports = [53] }, { to = "192.0.2.123", ports = [123], protocol = "udp" }]
 
-        ``allow = []`` says that they ask nobody.
+        ``allow = []`` says that they ask nobody. Either side may begin BGP, so list neighbours: ``{ to = "bgp_peers", ports = [179] }``.
 
     What to do:
         Ask who was logged in on the device at that time. Take its running processes and sockets before it is restarted.
 
     What it cannot see:
-        TCP connections without low ports whose beginning was not seen: they are in scope but not judged.
+        TCP connections without ports of services whose beginning was not seen: they are in scope but not judged.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12); ATT&CK T1090 (Proxy), T1048
     (Exfiltration Over Alternative Protocol).
@@ -89,20 +93,21 @@ class C4(Check[C4Options]):
     def judge(self, seen: Observed, options: C4Options, severity: Severity) -> Judgement:
         """Judges each pair of a device and a server that it asked."""
         devices = seen.network.infrastructure
-        flows = seen.unlisted.filter((pl.col("traffic") != "routing").fill_null(value=True))
+        routing = (pl.col("traffic") == "routing").fill_null(value=False)
+        flows = seen.unlisted.filter(~routing | (pl.col("protocol") == 6))
         flows = flows.filter(
             inside(flows["src"], devices) | inside(flows["dst"], devices), ~inside(flows["dst"], MANY)
         )
-        found = talks(flows)
+        found = talks(flows).with_columns(is_routing=pl.col("app").is_in(ROUTING).fill_null(value=False))
         own = found.filter(inside(found["client"], devices))
         # Who is the client of these is a guess: either side may be.
         unsure = found.filter(~pl.col("known"))
         judged = own.filter("known")
-        listed = pl.Series(values=[False] * len(judged), dtype=pl.Boolean)
+        listed = judged["is_routing"] & inside(judged["server"], devices)
         for rule in options.allow or []:
             fits = inside(judged["server"], rule.to)
             if rule.ports is not None:
-                fits &= judged["server_port"].is_in(list(rule.ports))
+                fits &= judged["asked_port"].is_in(list(rule.ports))
             if rule.protocol is not None:
                 fits &= judged["protocol"].replace_strict(PORTED, default=None) == rule.protocol
             listed |= fits
@@ -122,7 +127,7 @@ class C4(Check[C4Options]):
                     identity=(row["client"], row["server"]),
                     sentence=(
                         f"{end(row['client'])}, a device of the network, began {plural(row['flows'], 'conversation')} with "
-                        f"{end(row['server'])} ({services(row)}, {plural(row['packets'], 'packet')}), "
+                        f"{end(row['server'])} ({services(row)}, {plural(row['packets'], 'packet')} seen), "
                         f"{span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}); the policy does not list that."
                     ),
                 )

@@ -18,7 +18,7 @@ class M1(Rule[M1Options]):
 
     What it looks for:
         SSH, Telnet, HTTP, TLS, SNMP, FTP, TFTP or RDP that an address of ``infrastructure`` answered, and that was not begun from an address in
-        ``management`` or by another device.
+        ``management``. Another device is none: an intruder goes from one to the next. List those that may log in on others.
 
     Why it matters:
         Whoever can reach the management of a router can try passwords and flaws on it. The intrusions into carriers of 2024 and 2025 began so.
@@ -37,11 +37,12 @@ class M1(Rule[M1Options]):
 
     What it cannot see:
         Management over other protocols, and which device is behind a listed address: a workstation there may itself be reached from outside. Of
-        TCP connections without low ports, it has to see the beginning to know who began them. What nobody answered is no finding; what only
-        its port makes look like management is in scope but not judged.
+        TCP connections without ports of services, it has to see the beginning to know who began them. What nobody answered is no finding: of UDP, what a
+        tap shows no answer to is taken for that if it shows both directions of other conversations of the device, else it is not judged. What only its
+        port makes look like management is in scope but not judged.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices":
-    out-of-band management, and management from dedicated administrative workstations only.
+    out-of-band management without lateral connections between devices, and management from dedicated administrative workstations only.
     """
 
     id = "M1"
@@ -54,9 +55,7 @@ class M1(Rule[M1Options]):
     uses = ("management",)
     over = "conversations"
     scope = "addr in infrastructure and app in (ssh, telnet, http, tls, snmp, ftp, tftp, rdp)"
-    expect = (
-        "not server in infrastructure or client in management or client in infrastructure or not answered"
-    )
+    expect = "not server in infrastructure or client in management or not answered"
     by = ("client", "server")
     says = "{client} managed {server} over {apps}, in {packets}, {when}; the policy does not say that devices are managed from there"
     nothing = "no management of infrastructure was seen"

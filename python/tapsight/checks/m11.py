@@ -10,8 +10,8 @@ class M11(Composite[Options]):
     """Devices of the network begin no sessions but with the services that they need.
 
     What it looks for:
-        What check C4 found: conversations that an address of ``infrastructure`` began with a server that ``[checks.C4] allow`` does not list. Findings
-        are C4's.
+        What check C4 found: conversations that an address of ``infrastructure`` began with a server that ``[checks.C4] allow`` does not list, BGP with
+        neighbours among them. Findings are C4's.
 
     Why it matters:
         A router that logs in elsewhere, or sends files, is used as a stepping stone.

@@ -17,7 +17,7 @@ class M13(Rule[M13Options]):
     """Devices of the network answer only on the TCP ports that are listed.
 
     What it looks for:
-        An address of ``infrastructure`` that accepted a TCP connection on a port that is not among ``ports``.
+        An address of ``infrastructure`` that accepted a TCP connection on a port that is not among ``ports``, by the SYN or its answer.
 
     Why it matters:
         A port that nobody opened on purpose is a service that was forgotten, or one that an intruder left to come back.
@@ -37,11 +37,11 @@ class M13(Rule[M13Options]):
         Compare with the sockets that the device lists, and with its configuration: they may differ. C2 names ports that intruders are known for.
 
     What it cannot see:
-        Services that nobody used while it looked. Of connections without low ports, it has to see the beginning to know who accepted them: they are in
-        scope but not judged. UDP has nothing that tells acceptance.
+        Services that nobody used while it looked. Of connections whose beginning was not seen, ports do not prove who accepted them, as clients have low ones
+        too (NFS): those where a device seems to be the server of an unlisted port are in scope but not judged. UDP has nothing that tells acceptance.
 
-    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Strengthening Visibility"; AA25-239A; ATT&CK
-    T1571 (Non-Standard Port).
+    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices", network
+    defenders: scan for services; AA25-239A; ATT&CK T1571 (Non-Standard Port).
     """
 
     id = "M13"
@@ -54,7 +54,7 @@ class M13(Rule[M13Options]):
     uses = ("ports",)
     over = "conversations"
     scope = "addr in infrastructure and protocol == tcp"
-    expect = "not server in infrastructure or server_port in ports"
+    expect = "not server in infrastructure or server_port in ports or not handshake"
     by = ("server", "server_port")
     says = "{server} answered on TCP port {server_port}, which the policy does not list, in {packets:{apps}}, {when}"
     nothing = "no TCP conversation of infrastructure was seen"

@@ -27,8 +27,8 @@ class M14(Composite[Options]):
     What it cannot see:
         What D1 to D4 cannot: implants that nobody has described.
 
-    Source: AA25-239A (2025-08); CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12); ATT&CK T1205 (Traffic
-    Signaling).
+    Source: those of D1 to D4: the scanners published by Mandiant with its report on SYNful Knock, 2015; the packet filter of BPFDoor as published by Elastic
+    Security Labs; RFC 792; CISCO-CONFIG-COPY-MIB. ATT&CK T1205 (Traffic Signaling), T1602.002 (Network Device Configuration Dump).
     """
 
     id = "M14"

@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from tapsight._expressions import Column
 from tapsight._options import Options
+from tapsight.checks._rule import Rule
 from tapsight.checks._several import Part, Several
+
+if TYPE_CHECKING:
+    from tapsight.checks._base import Observed
+
+
+class _Answers(Rule[Options]):
+    """Adds to messages whether their conversation was answered."""
+
+    added = {"answered": Column("answered", "boolean")}  # noqa: RUF012 - only read
+
+    def add_to(self, frame: pl.DataFrame, seen: Observed, options: Options) -> pl.DataFrame:
+        """Messages of which it is not known have null."""
+        ends = ["tap", "src", "dst", "src_port", "dst_port"]
+        told = seen.conversations.filter(pl.col("protocol") == 17).select(*ends, "answered")
+        back = told.rename({"src": "dst", "dst": "src", "src_port": "dst_port", "dst_port": "src_port"})
+        both = pl.concat([told, back.select(told.columns)]).unique(ends, maintain_order=True)
+        return frame.join(both, on=ends, how="left", maintain_order="left")
 
 
 class M2(Several[Options]):
     """Devices of the network are not managed by protocols that anybody on the way can read.
 
     What it looks for:
-        Telnet, FTP and TFTP of an address of ``infrastructure`` with anybody; HTTP that it serves; SSH of version 1 (or 1.99: both) that it
-        speaks; SNMP of versions 1 and 2c.
+        Telnet, FTP and TFTP that an address of ``infrastructure`` answered or began; HTTP that it answered; SSH of version 1 (or 1.99: both)
+        that it speaks; SNMP of versions 1 and 2c that it sends, and of version 3 without authentication or without encryption. The questions and
+        reports by which SNMP version 3 learns whom it speaks with (RFC 3414, section 4) say nothing of the device and are left out.
 
     Why it matters:
         They carry passwords, community strings and configurations in the clear. Whoever reads one packet can log in.
@@ -28,10 +52,13 @@ class M2(Several[Options]):
         were sent.
 
     What it cannot see:
-        The same inside of encrypted tunnels. What is not recognised, or only by its port, is in scope but not judged.
+        The same inside of encrypted tunnels. What is not recognised, or only by its port, is in scope but not judged. Neither is what is sent to a
+        device by UDP if no answer was seen, unless the tap shows both directions of other conversations of the device: then it did not answer, which
+        is no finding, whoever asked.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices":
-    disable Telnet, FTP, TFTP, SSHv1, HTTP, and SNMP v1/v2c. RFC 4253, section 5.1; RFC 3411.
+    disable Telnet, FTP, TFTP, SSHv1, HTTP, and SNMP v1/v2c; SNMP v3 with encryption and authentication. RFC 4253, section 5.1; RFC 3411;
+    RFC 3414, section 4.
     """
 
     id = "M2"
@@ -46,7 +73,10 @@ class M2(Several[Options]):
             "clear",
             over="conversations",
             scope="addr in infrastructure",
-            expect="not app in (telnet, ftp, tftp) and (app != http or not server in infrastructure)",
+            expect=(
+                "not app in (telnet, ftp, tftp) and (app != http or not server in infrastructure) "
+                "or not answered and not client in infrastructure"
+            ),
             says="{end_a} and {end_b} exchanged {packets:{apps}} in the clear, {when}",
         ),
         Part(
@@ -60,7 +90,19 @@ class M2(Several[Options]):
             "snmp",
             over="snmp",
             scope="addr in infrastructure",
-            expect="version == 3",
-            says="{end_a} and {end_b} exchanged {packets:SNMP} of {version}, whose community string anybody can read, {when}",
+            # What others send says nothing of the device, but that an answer that was not seen may have been as bad.
+            expect=(
+                "version == 3 and (is_authenticated and is_encrypted or pdu == 8 or pdu == 0 and oids within (none)) "
+                "or not src in infrastructure and (answered or not answered)"
+            ),
+            says="{end_a} and {end_b} exchanged {packets:SNMP} of {version} that anybody can read or forge, {when}",
         ),
     )
+
+    @classmethod
+    def rules(cls) -> list[type[Rule[Any]]]:
+        """Its parts as rules, of which that about SNMP knows what was answered."""
+        return [
+            type(rule.__name__, (_Answers, rule), {}) if rule.over == "snmp" else rule
+            for rule in super().rules()
+        ]

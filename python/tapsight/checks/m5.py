@@ -7,11 +7,11 @@ from tapsight.checks._rule import Rule
 
 
 class M5(Rule[Options]):
-    """No device of the network answers Smart Install.
+    """No device of the network speaks Smart Install.
 
     What it looks for:
-        An address of ``infrastructure`` that answered on TCP port 4786. Here the port is what it is about: Smart Install has no other, and
-        nothing else belongs there.
+        An address of ``infrastructure`` that answered on TCP port 4786, or was answered by somebody there: switches are its clients and others direct
+        them. Here the port is what it is about: Smart Install has no other, and nothing else belongs there.
 
     Why it matters:
         Anybody who reaches it can read and replace the configuration and the software of the switch, without a password (CVE-2018-0171).
@@ -27,10 +27,11 @@ class M5(Rule[Options]):
         ``no vstack``. Compare the running configuration and the image with what should be there.
 
     What it cannot see:
-        A service that nobody used while it looked. What was refused, or not answered, is no finding.
+        A service that nobody used while it looked. What was refused, or not answered, is no finding. Of a connection between 4786 and another port of a
+        service, it has to see the beginning.
 
-    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Cisco-Specific Guidance":
-    disable Smart Install. CVE-2018-0171.
+    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Cisco-Specific Guidance"
+    and "Hardening Systems and Devices", network engineers: disable Smart Install. CVE-2018-0171.
     """
 
     id = "M5"
@@ -41,7 +42,7 @@ class M5(Rule[Options]):
     options = Options
     over = "conversations"
     scope = "addr in infrastructure and protocol == tcp"
-    expect = "not port == 4786 or server_port != 4786 or not server in infrastructure"
-    by = ("server",)
-    says = "{server} answered Smart Install (TCP port 4786), by which anybody can replace its configuration, in {packets}, {when}"
+    expect = "not port == 4786 or server_port != 4786"
+    by = ("client", "server")
+    says = "{server} answered {client} by Smart Install (TCP port 4786), by which anybody can replace a configuration, in {packets}, {when}"
     nothing = "no TCP conversation of infrastructure was seen"

@@ -17,8 +17,8 @@ class M6(Several[M6Options]):
     """Devices ask listed servers who may log in, and nobody on the way can read their logs.
 
     What it looks for:
-        TACACS+ and RADIUS of an address of ``infrastructure`` with a server that is not among ``servers``; syslog in the clear from or to
-        one. Syslog over TLS (TCP 6514, RFC 5425) is what passes.
+        TACACS+ and RADIUS of an address of ``infrastructure`` with a server that is not among ``servers``; syslog in the clear that
+        one sends. Syslog over TLS (TCP 6514, RFC 5425) is what passes. What others send to a device is no log of its own.
 
     Why it matters:
         Whoever is asked learns the passwords of those who run the network. Who reads the logs knows what is noticed; who can change
@@ -40,8 +40,9 @@ class M6(Several[M6Options]):
         Syslog and AAA inside of encrypted tunnels, which is as it should be, and AAA over TLS (RFC 6614, RFC 9887). What is known by its
         port only is in scope but not judged. C3 also asks for AAA by port.
 
-    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Strengthening Visibility" (logs
-    encrypted in transit) and "Hardening Systems and Devices" (AAA); AA25-239A.
+    Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12): logs, those of AAA among them, sent securely to a
+    central server. That devices ask listed servers only is not said there: AA25-239A tells of TACACS+ servers that intruders put in their place, and
+    catalogue of detectors, C3.
     """
 
     id = "M6"
@@ -65,7 +66,7 @@ class M6(Several[M6Options]):
         Part(
             "logs",
             over="conversations",
-            scope="addr in infrastructure and (app == syslog or port == 6514)",
+            scope="client in infrastructure and (app == syslog or port == 6514)",
             expect="app != syslog",
             says="{end_a} and {end_b} exchanged {packets:{apps}} in the clear, {when}",
         ),

@@ -19,8 +19,9 @@ class M7(Several[M7Options]):
     """A VPN gateway can be reached by IPsec and by nothing else.
 
     What it looks for:
-        On addresses of ``vpn_gateways``: TCP, UDP and SCTP that they answered on other ports than UDP 500 and 4500, unless it came from
-        ``management``; other IP protocols than ESP; tunnels other than ESP. ICMP is left out: without it, paths do not learn their MTU.
+        On addresses of ``vpn_gateways``: TCP, UDP and SCTP that they answered on other ports than UDP 500 and 4500, or there but as something else than IKE
+        and ESP, unless it came from ``management``; other IP protocols than ESP; tunnels other than ESP. ICMP is left out: without it, paths do not learn
+        their MTU. So is what goes to groups of receivers, such as VRRP and IGMP, which is not for others to reach.
 
     Why it matters:
         Gateways face the Internet. Each service beside the one that they are for is one more way in.
@@ -36,10 +37,12 @@ class M7(Several[M7Options]):
         Filter all but UDP 500, UDP 4500 and ESP (IP protocol 50) to the gateway; manage it from inside.
 
     What it cannot see:
-        Services that nobody used while it looked. What was refused, or not answered, is no finding.
+        Services that nobody used while it looked. What was refused, or not answered, is no finding. On UDP 500 and 4500, what is not recognised as something
+        else passes: tunnels in which other protocols are made to look like it, too.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12), "Hardening Systems and Devices":
-    limit what VPN gateways expose to UDP 500, UDP 4500 and ESP. RFC 7296, section 2; RFC 3948.
+    limit, if possible, what is exposed of VPN gateways to what is minimally required, for example UDP 500, UDP 4500 and ESP. It is an example: a
+    gateway that is for something else has no place in ``vpn_gateways``. RFC 7296, section 2; RFC 3948.
     """
 
     id = "M7"
@@ -58,7 +61,8 @@ class M7(Several[M7Options]):
             scope="addr in vpn_gateways",
             expect=(
                 "not server in vpn_gateways or client in management or not answered "
-                "or (protocol == udp and server_port in (500, 4500))"
+                "or (protocol == udp and server_port in (500, 4500) "
+                'and (app is null or app in (ike, esp) or basis == "port"))'
             ),
             by=("server", "server_port"),
             says="{server}, a VPN gateway, answered on port {server_port} with a service that is not IPsec, in {packets:{apps}}, {when}",
@@ -66,7 +70,10 @@ class M7(Several[M7Options]):
         Part(
             "protocols",
             over="flows",
-            scope="addr in vpn_gateways and encap is null and not protocol in (tcp, udp, sctp, icmp, icmpv6)",
+            scope=(
+                "addr in vpn_gateways and not dst in multicast and encap is null "
+                "and not protocol in (tcp, udp, sctp, icmp, icmpv6)"
+            ),
             expect="protocol == esp",
             by=("src", "dst", "protocol"),
             says="{src} sent {dst} {packets:{protocol}}, not ESP (IP protocol 50), {when}",
