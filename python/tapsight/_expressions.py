@@ -81,8 +81,10 @@ WITH_PORTS = (6, 17, 132)
 """Protocols whose ports the engine reads: of others, no port is one."""
 
 DEEPEST = 64
-"""How deep parentheses may be nested."""
+"""How deep parentheses may be nested, and how many calculations one may rest on."""
 
+LONGEST = 1000
+"""How many comparisons, calculations and ranges a condition may have: each row is asked all of them. Of values in parentheses there may be any number."""
 
 _SHOWN = 120
 """How many characters of a condition errors show."""
@@ -187,12 +189,20 @@ def _of_polars(expr: pl.Expr, columns: Mapping[str, Column]) -> Condition:
     return Condition(expr, frozenset(names))
 
 
+def _any_of(each: Sequence[pl.Expr]) -> pl.Expr:
+    """That one of these is true, side by side: Polars takes much longer for each inside of the one before."""
+    import polars as pl
+
+    return each[0] if len(each) == 1 else pl.any_horizontal(each)
+
+
 def _a(kind: Kind) -> str:
     return {"text": "text", "address": "an address"}.get(kind, f"a {kind}")
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
+_BLANK = re.compile(r"\s*")
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -238,6 +248,8 @@ class _Operand:
     exprs: tuple[pl.Expr, ...]
     columns: tuple[Column, ...]
     token: _Token
+    depth: int = 0
+    """How many calculations it rests on, each of which needs that before."""
 
     @property
     def is_list(self) -> bool:
@@ -267,6 +279,7 @@ class _Reader:
         self._used: set[str] = set()
         self._needs: set[str] = set()
         self._depth = 0
+        self._asked = 0
         self._tokens = list(self._split())
         self._next = 0
 
@@ -282,10 +295,12 @@ class _Reader:
 
     def _split(self) -> Iterable[_Token]:
         at, text = 0, self._text
-        while text[at:].strip():
-            match = _TOKEN.match(text, at)
+        while match := _BLANK.match(text, at):
+            start = match.end()
+            if start == len(text):
+                break
+            match = _TOKEN.match(text, start)
             if match is None:
-                start = at + len(text[at:]) - len(text[at:].lstrip())
                 self._fail(f"{text[start]!r} is not understood here", _Token(text[start], start))
             kind = match.lastgroup or ""
             said = match[kind]
@@ -329,16 +344,18 @@ class _Reader:
     # Conditions
 
     def _either(self) -> pl.Expr:
-        expr = self._both()
+        each = [self._both()]
         while self._takes("or"):
-            expr = expr | self._both()
-        return expr
+            each.append(self._both())
+        return _any_of(each)
 
     def _both(self) -> pl.Expr:
-        expr = self._negated()
+        import polars as pl
+
+        each = [self._negated()]
         while self._takes("and"):
-            expr = expr & self._negated()
-        return expr
+            each.append(self._negated())
+        return each[0] if len(each) == 1 else pl.all_horizontal(each)
 
     def _negated(self) -> pl.Expr:
         if self._takes("not"):
@@ -370,7 +387,17 @@ class _Reader:
                     return after.is_string or after.text not in {*_COMPARE, *_CALCULATE, "in", "is"}
         return True
 
+    def _count(self, token: _Token) -> None:
+        """Counts what each row is asked."""
+        self._asked += 1
+        if self._asked > LONGEST:
+            self._fail(
+                f"more than {LONGEST} comparisons, calculations and ranges: put values into a set, or make several checks",
+                token,
+            )
+
     def _comparison(self) -> pl.Expr:
+        self._count(self._peek)
         left = self._calculation()
         token = self._take()
         if token.is_string:
@@ -538,7 +565,7 @@ class _Reader:
             return self._inside(expr, members)
         fits = [expr.is_in(list(members.values))] if members.values or not members.ranges else []
         fits += [expr.is_between(low, high) for low, high in members.ranges]
-        return functools.reduce(operator.or_, fits)
+        return _any_of(fits)
 
     @staticmethod
     def _overlap(expr: pl.Expr, members: _Members, *, is_other: bool = False) -> pl.Expr:
@@ -550,7 +577,7 @@ class _Reader:
         element = pl.element()
         fits = [element.is_in(list(members.values))] if members.values or not members.ranges else []
         fits += [element.is_between(low, high) for low, high in members.ranges]
-        fit = functools.reduce(operator.or_, fits)
+        fit = _any_of(fits)
         return expr.list.eval(~fit if is_other else fit).list.any()
 
     @staticmethod
@@ -594,7 +621,7 @@ class _Reader:
             return self._set(left, token)
         value = self._value(left, token, is_part=is_part)
         if self._is("..") and left.kind in {"number", "time"}:
-            self._take()
+            self._count(self._take())
             high = self._value(left, self._take(), is_part=is_part)
             if high < value:
                 self._fail(f"the range from {token.text} ends before it begins", token)
@@ -715,13 +742,17 @@ class _Reader:
         for each in (left, right):
             if each.kind != "number" or each.is_list or len(each.exprs) != 1:
                 self._fail(f"{each.token.said} is not a single number: {sign.said} needs two", each.token)
+        self._count(sign)
+        depth = 1 + max(left.depth, right.depth)
+        if depth > DEEPEST:
+            self._fail(f"more than {DEEPEST} calculations in each other", sign)
         # Counters have no sign, and what is taken from them may have one.
         first, second = (each.exprs[0].cast(pl.Float64) for each in (left, right))
         if sign.text == "/":
             # Nobody knows what a part of nothing is.
             second = pl.when(second != 0).then(second)
         return _Operand(
-            "number", (_CALCULATE[sign.text](first, second),), (Column("", "number"),), left.token
+            "number", (_CALCULATE[sign.text](first, second),), (Column("", "number"),), left.token, depth
         )
 
     def _operand(self) -> _Operand:
