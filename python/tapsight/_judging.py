@@ -351,7 +351,7 @@ def _verdicts(judged: Sequence[_Judged], agreed: Agreed, excepting: Excepting, c
         failing = [each for each in strikes if not counting.isdisjoint(told.id for told in each.findings)]
         note = judgement.note
         if unsure := agreed.doubted.get(id_):
-            sentences = " ".join(each.sentence for each in unsure[:3])
+            sentences = " ".join(str(each.sentence) for each in unsure[:3])
             doubt = f"{plural(len(unsure), 'finding')} in doubt, as the policy changed meanwhile ({changed}): {sentences}"
             note = "; ".join(filter(None, [note, doubt]))
         judgement = dataclasses.replace(judgement, note=note, doubt=doubt)

@@ -15,7 +15,7 @@ from tapsight._text import plural
 from tapsight.checks._needs import Need
 from tapsight.checks._tables import Captures
 from tapsight.claims import Claim, Frame, Tunnel
-from tapsight.findings import Finding
+from tapsight.findings import Finding, Later
 
 if TYPE_CHECKING:
     import polars as pl
@@ -297,11 +297,14 @@ class Check(ABC, Generic[O]):
         severity: Severity,
         *,
         identity: tuple[object, ...],
-        sentence: str,
+        sentence: str | Callable[[], str],
         kind: str = "policy",
         tunnel: Tunnel | None = None,
     ) -> Finding:
-        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``."""
+        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``.
+
+        Where there may be very many, ``sentence`` is what makes the sentence when it is read.
+        """
         return Finding(
             detector=None,
             check=cls.id,
@@ -315,7 +318,7 @@ class Check(ABC, Generic[O]):
             last_ts=row["last_ts"],
             flows=row["flows"],
             evidence=row["evidence"],
-            sentence=sentence,
+            sentence=sentence if isinstance(sentence, str) else Later(sentence),
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
             taps=frozenset(row.get("taps", ())),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -122,7 +123,7 @@ class Rule(Check[O]):
                 total,
                 severity,
                 identity=tuple(row[name] for name in self.by),
-                sentence=self.sentence(row, {name: row[name] for name in tally.examples}),
+                sentence=functools.partial(self._sentence, row, tally.examples),
             )
             for row in tally.failed()
         )
@@ -132,6 +133,9 @@ class Rule(Check[O]):
             else None
         )
         return Judgement(total, findings, nothing=self.nothing, note=note, doubt=doubt_about(self.over, seen))
+
+    def _sentence(self, row: Mapping[str, Any], examples: Sequence[str]) -> str:
+        return self.sentence(row, {name: row[name] for name in examples})
 
     def sentence(self, row: Mapping[str, Any], shown: Mapping[str, Any]) -> str:
         """What a finding says; ``shown`` are values, in the first of its rows, of what the expectation is about."""
