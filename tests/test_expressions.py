@@ -374,6 +374,66 @@ def test_an_expression_of_polars_is_taken_as_it_is() -> None:
         condition(pl.col("tll") > 3, COLUMNS, SETS)
 
 
+@pytest.mark.parametrize(
+    "expr",
+    [
+        pl.lit(True),
+        pl.col("is_siprec"),
+        pl.col("ttl").is_null() | (pl.col("app").str.contains("s") & pl.col("src").is_in([b"x"])),
+        pl.when(pl.col("ttl") > 3).then(pl.col("packets") > 1).otherwise(False),
+        pl.any_horizontal(pl.col("ttl") > 3, pl.max_horizontal("ttl", "packets") == 1),
+        pl.col("mpls").list.eval(pl.element() > 3).list.any(),
+        pl.col("mpls").list.sum() > 3,
+        pl.struct("ttl", "packets").hash() > 3,
+        pl.col("src").map_batches(lambda column: column.is_null(), pl.Boolean, is_elementwise=True),
+        pl.col("src").map_elements(lambda value: len(str(value)) == 16, pl.Boolean),
+    ],
+)
+def test_expressions_of_polars_that_ask_each_row(expr: pl.Expr) -> None:
+    assert condition(expr, COLUMNS, SETS).columns == set(expr.meta.root_names())
+
+
+BY_OTHERS = "depends on other rows"
+AT_ONCE = "columns by place, pattern or type"
+
+
+@pytest.mark.parametrize(
+    ("expr", "says"),
+    [
+        ((pl.col("packets") > 0).all(), BY_OTHERS),
+        (pl.col("packets").sum() > 1, BY_OTHERS),
+        (pl.col("packets") > pl.col("packets").mean(), BY_OTHERS),
+        (pl.when(pl.col("packets") > pl.col("ttl").max()).then(True), BY_OTHERS),
+        (pl.col("packets").sum().over("src") > 1, BY_OTHERS),
+        (pl.col("packets").shift() > 1, BY_OTHERS),
+        (pl.col("packets").cum_sum() > 1, BY_OTHERS),
+        (pl.col("packets").rank() > 1, BY_OTHERS),
+        (pl.col("src").is_first_distinct(), BY_OTHERS),
+        (pl.col("packets").fill_null(strategy="forward") > 1, BY_OTHERS),
+        (pl.col("packets").is_in(pl.col("ttl").implode()), BY_OTHERS),
+        (pl.col("packets").filter(pl.col("packets") > 1) > 0, BY_OTHERS),
+        ((pl.col("packets") > 1).head(1), BY_OTHERS),
+        (pl.col("mpls").explode() > 1, BY_OTHERS),
+        (pl.lit(pl.Series([True, False])), BY_OTHERS),
+        (pl.len() > 3, BY_OTHERS),
+        (pl.col("src").map_batches(lambda column: column.is_null(), pl.Boolean), BY_OTHERS),
+        (pl.all() == 1, AT_ONCE),
+        (pl.nth(0) > 1, AT_ONCE),
+        (pl.col("^pack.*$") > 1, AT_ONCE),
+        (pl.col(pl.Int64) > 1, AT_ONCE),
+        (pl.any_horizontal(pl.all() > 1), AT_ONCE),
+        (pl.col("app"), "it is String, not Boolean"),
+        (pl.col("packets"), "it is Int64, not Boolean"),
+        (pl.col("mpls"), r"it is List\(Int64\), not Boolean"),
+        (pl.lit(None), "it is Null, not Boolean"),
+        (pl.col("packets").str.contains("x"), "expected `String`|expected String|String"),
+    ],
+)
+def test_expressions_of_polars_that_do_not(expr: pl.Expr, says: str) -> None:
+    with pytest.raises(ExpressionError, match=says):
+        condition(expr, COLUMNS, SETS)
+
+
 def test_times_are_utc_unless_said_otherwise() -> None:
     noon = int(datetime.datetime(2026, 1, 31, 12, tzinfo=datetime.UTC).timestamp()) * 10**9
     assert ask("ts == 2026-01-31T12:00:00", ts=noon) is True

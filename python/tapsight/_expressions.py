@@ -93,10 +93,14 @@ _SHOWN = 120
 class ExpressionError(ValueError):
     """A condition that cannot be used: what is wrong, and what would be right."""
 
-    def __init__(self, message: str, text: str, at: int) -> None:
-        """What is wrong at this place of the text."""
-        shown = text if len(text) <= _SHOWN else f"{text[max(0, at - _SHOWN // 2) : at + _SHOWN // 2]} …"
-        super().__init__(f"{message} (at character {at + 1} of {shown!r})")
+    def __init__(self, message: str, text: str, at: int | None) -> None:
+        """What is wrong at this place of the text; or with an expression that has no places."""
+        middle = at or 0
+        shown = (
+            text if len(text) <= _SHOWN else f"{text[max(0, middle - _SHOWN // 2) : middle + _SHOWN // 2]} …"
+        )
+        where = "in" if at is None else f"at character {at + 1} of"
+        super().__init__(f"{message} ({where} {shown!r})")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class Column:
     is_list: bool = False
     words: tuple[str, ...] = ()
     """All that it may say, if that is known."""
+    is_real: bool = False
+    """Whether its numbers may have fractions."""
 
 
 def columns_of(schema: pa.Schema) -> dict[str, Column]:
@@ -141,7 +147,8 @@ def _column(name: str, kind: pa.DataType) -> Column | None:
         said = "MAC address"
     else:
         return None
-    return Column(name, said, is_list, tuple(_core.column_words(name)) if said == "text" else ())
+    words = tuple(_core.column_words(name)) if said == "text" else ()
+    return Column(name, said, is_list, words, pa.types.is_floating(kind))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +168,7 @@ class Condition:
 
 
 def condition(text: str | pl.Expr, columns: Mapping[str, Column], sets: Sets = {}) -> Condition:  # noqa: B006 - only read
-    """The condition in a text; or one of Polars, which is taken as it is.
+    """The condition in a text; or one of Polars, which is taken as it is if it asks each row by itself.
 
     Args:
         text: What is asked.
@@ -185,8 +192,54 @@ def _of_polars(expr: pl.Expr, columns: Mapping[str, Column]) -> Condition:
     for name in names:
         if name not in columns:
             hint = did_you_mean(name, columns) or f"; there are: {', '.join(columns)}"
-            raise ExpressionError(f'no column is called "{name}"{hint}', str(expr), 0)
+            raise ExpressionError(f'no column is called "{name}"{hint}', str(expr), None)
+    _ask_each_row(expr, columns)
     return Condition(expr, frozenset(names))
+
+
+def _ask_each_row(expr: pl.Expr, columns: Mapping[str, Column]) -> None:
+    """Makes sure that an expression says true or false of each row, whatever other rows there are: tables come batch by batch.
+
+    Raises:
+        ExpressionError: It does not.
+    """
+    import polars as pl
+
+    if expr.meta.has_multiple_outputs():
+        message = "it is about columns by place, pattern or type: name each, and join them by pl.all_horizontal or pl.any_horizontal"
+        raise ExpressionError(message, str(expr), None)
+    schema = {column.name: _stored(column) for column in columns.values()}
+    rows = pl.LazyFrame(schema=schema).with_columns(_asked=expr)
+    try:
+        kind = rows.collect_schema()["_asked"]
+        # Polars leaves out rows before it asks them only if it asks each by itself.
+        plan = rows.filter(pl.col(next(iter(schema))).is_null()).explain()
+    except pl.exceptions.PolarsError as error:
+        raise ExpressionError(str(error).partition("\n")[0], str(expr), None) from error
+    if kind != pl.Boolean:
+        raise ExpressionError(f"it is {kind}, not Boolean: compare it", str(expr), None)
+    if not plan.lstrip().startswith("WITH_COLUMNS"):
+        message = (
+            "what it says of a row depends on other rows, and tables come batch by batch: a detector of your own can sum up (tapsight.Custom); "
+            "a function of your own says with is_elementwise=True that it goes row by row"
+        )
+        raise ExpressionError(message, str(expr), None)
+
+
+def _stored(column: Column) -> pl.DataType:
+    """What Polars has for the values of a column."""
+    import polars as pl
+
+    kinds: dict[Kind, pl.DataType] = {
+        "number": pl.Float64() if column.is_real else pl.Int64(),
+        "text": pl.String(),
+        "boolean": pl.Boolean(),
+        "address": pl.Binary(),
+        "MAC address": pl.Binary(),
+        "time": pl.Int64(),
+    }
+    kind = kinds[column.kind]
+    return pl.List(kind) if column.is_list else kind
 
 
 def _any_of(each: Sequence[pl.Expr]) -> pl.Expr:

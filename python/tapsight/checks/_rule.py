@@ -114,6 +114,8 @@ class Rule(Check[O]):
                 tally.add(frame, scope, expect)
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f'check "{self.id}": {error}') from error
         reasons = ["only the port says what it is"] if tally.guessed else []
         reasons += ["the packets do not tell"] if tally.judged + tally.guessed < tally.in_scope else []
         total = Scope(tally.in_scope, tally.judged, "; ".join(reasons) or None)
