@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tapsight._expressions import Column, ExpressionError, condition
+from tapsight._expressions import DEEPEST, LONGEST, Column, ExpressionError, condition
 
 COLUMNS = {
     column.name: column
@@ -204,6 +204,81 @@ def test_the_place_of_a_mistake_is_told() -> None:
         condition("ttl == 64 and vlan voice", COLUMNS, SETS)
 
 
+# --- Long ones --------------------------------------------------------------------------------------------------------
+
+
+def depth(expr: pl.Expr) -> int:
+    """How many expressions are inside of each other: what makes Polars slow."""
+    return 1 + max((depth(each) for each in expr.meta.pop()), default=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        " or ".join(f"ttl == {number}" for number in range(LONGEST)),
+        " and ".join(f"(ttl != {number})" for number in range(LONGEST)),
+        f"ttl in ({', '.join(f'{number}..{number}' for number in range(LONGEST - 1))})",
+        f"ttl in ({', '.join(str(number) for number in range(20 * LONGEST))})",
+    ],
+)
+def test_what_stands_side_by_side_is_asked_side_by_side(text: str) -> None:
+    assert depth(condition(text, COLUMNS, SETS).expr) <= 6
+
+
+@pytest.mark.parametrize(
+    ("text", "row", "answer"),
+    [
+        (" or ".join(f"ttl == {number}" for number in range(900)), {"ttl": 899}, True),
+        (" or ".join(f"ttl == {number}" for number in range(900)), {"ttl": 900}, False),
+        (" or ".join(["packets == 1", *["ttl == 1"] * 900]), {"packets": 1}, True),
+        (" or ".join(["packets == 1", *["ttl == 1"] * 900]), {"packets": 2}, None),
+        (" and ".join(["packets == 1", *["ttl == 1"] * 900]), {"packets": 2}, False),
+        (" and ".join(["packets == 1", *["ttl == 1"] * 900]), {"packets": 1}, None),
+        (f"mpls in ({', '.join(f'{number}..{number + 1}' for number in range(0, 900, 3))})", {"mpls": [2, 5]}, False),
+        (f"mpls in ({', '.join(f'{number}..{number + 1}' for number in range(0, 900, 3))})", {"mpls": [2, 6]}, True),
+        (f"mpls within ({', '.join(f'{number}..{number + 1}' for number in range(0, 900, 3))})", {"mpls": [3, 6]}, True),
+        (f"mpls within ({', '.join(f'{number}..{number + 1}' for number in range(0, 900, 3))})", {"mpls": [3, 5]}, False),
+        (f"ttl{' + 1' * DEEPEST} == 65", {"ttl": 1}, True),
+    ],
+)  # fmt: skip
+def test_what_long_conditions_mean(text: str, row: dict[str, object], answer: bool | None) -> None:
+    assert ask(text, **row) is answer
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (" or ".join(["ttl == 1"] * (LONGEST + 1)), f"more than {LONGEST} comparisons"),
+        (" and ".join(["(ttl == 1)"] * (LONGEST + 1)), f"more than {LONGEST} comparisons"),
+        (f"ttl in ({', '.join(['1..2'] * LONGEST)})", f"more than {LONGEST} comparisons"),
+        (" or ".join(["ttl + 1 + 1 + 1 == 1"] * (LONGEST // 4 + 1)), f"more than {LONGEST} comparisons"),
+        (f"ttl{' + 1' * (DEEPEST + 1)} == 1", f"more than {DEEPEST} calculations in each other"),
+        (f"ttl{' * 1' * (DEEPEST + 1)} == 1", f"more than {DEEPEST} calculations in each other"),
+        (f"{'(' * 40}ttl{' - 1)' * 40}{' - 1' * 30} == 1", f"more than {DEEPEST} calculations in each other"),
+        (f"{'not ' * (DEEPEST + 1)}ttl == 1", f"more than {DEEPEST} conditions in each other"),
+    ],
+)
+def test_what_is_too_long_is_said(text: str, says: str) -> None:
+    with pytest.raises(ExpressionError, match=says):
+        condition(text, COLUMNS, SETS)
+
+
+def test_a_text_is_read_once() -> None:
+    class Counted(str):
+        """Text that counts the characters that are copied out of it."""
+
+        copied = 0
+
+        def __getitem__(self, at: object) -> str:
+            taken = super().__getitem__(at)  # type: ignore[index]
+            Counted.copied += len(taken)
+            return taken
+
+    text = Counted(" or ".join(["ttl == 1"] * 100))
+    condition(text, COLUMNS, SETS)
+    assert Counted.copied <= len(text)
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_is_a_condition_or_an_error(text: str) -> None:
@@ -234,6 +309,12 @@ def comparisons() -> st.SearchStrategy[tuple[str, str]]:
             f"{each[0]} between {min(each[1:])} and {max(each[1:])}",
         )
     )
+    spans = st.tuples(column, number, number, number).map(
+        lambda each: (
+            f"{each[0]} in ({each[1]}..4, {each[2]}..{each[2]}, {each[3]})",
+            f"({each[0]} between {each[1]} and 4 or {each[0]} = {each[2]} or {each[0]} = {each[3]})",
+        )
+    )
     calculated = st.tuples(st.sampled_from("+-*/"), operator, number).map(
         lambda each: (
             f"packets {each[0]} ttl {each[1]} {each[2]}",
@@ -241,7 +322,7 @@ def comparisons() -> st.SearchStrategy[tuple[str, str]]:
         )
     )
     known = column.map(lambda name: (f"{name} is null",) * 2)
-    return st.one_of(plain, both, member, span, calculated, known)
+    return st.one_of(plain, both, member, span, spans, calculated, known)
 
 
 def conditions() -> st.SearchStrategy[tuple[str, str]]:
@@ -253,6 +334,15 @@ def conditions() -> st.SearchStrategy[tuple[str, str]]:
                 lambda each: (
                     f"({each[0][0]}) {each[1]} ({each[2][0]})",
                     f"({each[0][1]}) {each[1]} ({each[2][1]})",
+                )
+            ),
+            # Several in a row, of which and binds before or.
+            st.tuples(
+                inner, st.lists(st.tuples(st.sampled_from(["and", "or"]), inner), min_size=2, max_size=4)
+            ).map(
+                lambda each: (
+                    " ".join([f"({each[0][0]})", *(f"{word} ({more[0]})" for word, more in each[1])]),
+                    " ".join([f"({each[0][1]})", *(f"{word} ({more[1]})" for word, more in each[1])]),
                 )
             ),
         ),
@@ -282,6 +372,66 @@ def test_an_expression_of_polars_is_taken_as_it_is() -> None:
     assert made.columns == {"ttl"}
     with pytest.raises(ExpressionError, match='no column is called "tll"; did you mean "ttl"'):
         condition(pl.col("tll") > 3, COLUMNS, SETS)
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        pl.lit(True),
+        pl.col("is_siprec"),
+        pl.col("ttl").is_null() | (pl.col("app").str.contains("s") & pl.col("src").is_in([b"x"])),
+        pl.when(pl.col("ttl") > 3).then(pl.col("packets") > 1).otherwise(False),
+        pl.any_horizontal(pl.col("ttl") > 3, pl.max_horizontal("ttl", "packets") == 1),
+        pl.col("mpls").list.eval(pl.element() > 3).list.any(),
+        pl.col("mpls").list.sum() > 3,
+        pl.struct("ttl", "packets").hash() > 3,
+        pl.col("src").map_batches(lambda column: column.is_null(), pl.Boolean, is_elementwise=True),
+        pl.col("src").map_elements(lambda value: len(str(value)) == 16, pl.Boolean),
+    ],
+)
+def test_expressions_of_polars_that_ask_each_row(expr: pl.Expr) -> None:
+    assert condition(expr, COLUMNS, SETS).columns == set(expr.meta.root_names())
+
+
+BY_OTHERS = "depends on other rows"
+AT_ONCE = "columns by place, pattern or type"
+
+
+@pytest.mark.parametrize(
+    ("expr", "says"),
+    [
+        ((pl.col("packets") > 0).all(), BY_OTHERS),
+        (pl.col("packets").sum() > 1, BY_OTHERS),
+        (pl.col("packets") > pl.col("packets").mean(), BY_OTHERS),
+        (pl.when(pl.col("packets") > pl.col("ttl").max()).then(True), BY_OTHERS),
+        (pl.col("packets").sum().over("src") > 1, BY_OTHERS),
+        (pl.col("packets").shift() > 1, BY_OTHERS),
+        (pl.col("packets").cum_sum() > 1, BY_OTHERS),
+        (pl.col("packets").rank() > 1, BY_OTHERS),
+        (pl.col("src").is_first_distinct(), BY_OTHERS),
+        (pl.col("packets").fill_null(strategy="forward") > 1, BY_OTHERS),
+        (pl.col("packets").is_in(pl.col("ttl").implode()), BY_OTHERS),
+        (pl.col("packets").filter(pl.col("packets") > 1) > 0, BY_OTHERS),
+        ((pl.col("packets") > 1).head(1), BY_OTHERS),
+        (pl.col("mpls").explode() > 1, BY_OTHERS),
+        (pl.lit(pl.Series([True, False])), BY_OTHERS),
+        (pl.len() > 3, BY_OTHERS),
+        (pl.col("src").map_batches(lambda column: column.is_null(), pl.Boolean), BY_OTHERS),
+        (pl.all() == 1, AT_ONCE),
+        (pl.nth(0) > 1, AT_ONCE),
+        (pl.col("^pack.*$") > 1, AT_ONCE),
+        (pl.col(pl.Int64) > 1, AT_ONCE),
+        (pl.any_horizontal(pl.all() > 1), AT_ONCE),
+        (pl.col("app"), "it is String, not Boolean"),
+        (pl.col("packets"), "it is Int64, not Boolean"),
+        (pl.col("mpls"), r"it is List\(Int64\), not Boolean"),
+        (pl.lit(None), "it is Null, not Boolean"),
+        (pl.col("packets").str.contains("x"), "expected `String`|expected String|String"),
+    ],
+)
+def test_expressions_of_polars_that_do_not(expr: pl.Expr, says: str) -> None:
+    with pytest.raises(ExpressionError, match=says):
+        condition(expr, COLUMNS, SETS)
 
 
 def test_times_are_utc_unless_said_otherwise() -> None:

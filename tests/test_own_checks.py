@@ -284,11 +284,24 @@ def test_rules_take_sets(capture: str) -> None:
         ({"name": "a", "expect": "vlan == 1", "over": "pakets"}, "no table is called"),
         ({"name": "a", "expect": "vlan == 1", "by": ["x"]}, 'no column is called "x"'),
         ({"name": "a", "expect": "vlan in nowhere"}, "is no number"),
+        ({"name": "mine", "expect": (pl.col("packets") > 0).all()}, 'check "mine": .* depends on other rows'),
+        (
+            {"name": "mine", "expect": "vlan == 1", "scope": pl.col("packets").sum() > 1},
+            'check "mine": .* depends on other rows',
+        ),
+        ({"name": "mine", "expect": pl.col("tap")}, 'check "mine": it is String, not Boolean'),
+        ({"name": "mine", "expect": pl.all() == 1}, 'check "mine": .* name each'),
     ],
 )
 def test_mistakes_in_rules(options: dict[str, Any], says: str) -> None:
     with pytest.raises(ValueError, match=says):
         tapsight.rule(options.pop("name"), **options)
+
+
+def test_what_fails_while_it_is_asked_names_the_check(capture: str) -> None:
+    mine = tapsight.rule("mine", expect=pl.col("tap").cast(pl.Int64) > 0)
+    with pytest.raises(ValueError, match=r'check "mine": (.|\n)*conversion from `str` to `i64` failed'):
+        tapsight.check(capture, checks=[mine])
 
 
 def test_two_checks_of_one_name_are_refused(capture: str) -> None:

@@ -87,12 +87,14 @@ def judge_calls(
     for finding, hit in zip(findings, named, strict=True):
         for key in hit:
             ids_by_call.setdefault(key, set()).add(finding.id)
-    ids = {(row["tap"], row["call"]): row["id"] for row in known.to_dicts()}
+    ids = {(tap, call): id_ for tap, call, id_ in known.select(*keys, "id").iter_rows()}
     # A copy that one tap has seen is one of the call, wherever else that was seen.
     copied, suspected = _copied(seen, claims, findings, known, streams)
     copied |= {ids[key] for key in touched["alone"] if key in ids}
-    rows = []
-    for row in known.to_dicts():
+    made = schema()
+    rows: list[dict[str, Any]] = []
+    parts: list[pa.RecordBatch] = []
+    for row in known.iter_rows(named=True):
         key = row["tap"], row["call"]
         hits = {name: key in hit for name, hit in touched.items()}
         hits["alone"] = row["id"] in copied
@@ -112,8 +114,15 @@ def judge_calls(
                 "findings": sorted(ids_by_call.get(key, ())),
             }
         )
-    return pa.Table.from_pylist(rows, schema=schema())
+        if len(rows) == _AT_ONCE:
+            parts.append(pa.RecordBatch.from_pylist(rows, schema=made))
+            rows = []
+    parts.append(pa.RecordBatch.from_pylist(rows, schema=made))
+    return pa.Table.from_batches(parts, made).combine_chunks()
 
+
+_AT_ONCE = 4096
+"""How many calls are rows of Python at once: a row of Arrow takes a fraction of that."""
 
 _ABOUT = {"alone": _COPIES, "media": _MEDIA, "peers": ("B12", "V1"), "encrypted": ("B16", "V5")}
 """The checks whose findings fail an aspect of the calls that they are of, or whose frames they name."""

@@ -81,8 +81,10 @@ WITH_PORTS = (6, 17, 132)
 """Protocols whose ports the engine reads: of others, no port is one."""
 
 DEEPEST = 64
-"""How deep parentheses may be nested."""
+"""How deep parentheses may be nested, and how many calculations one may rest on."""
 
+LONGEST = 1000
+"""How many comparisons, calculations and ranges a condition may have: each row is asked all of them. Of values in parentheses there may be any number."""
 
 _SHOWN = 120
 """How many characters of a condition errors show."""
@@ -91,10 +93,14 @@ _SHOWN = 120
 class ExpressionError(ValueError):
     """A condition that cannot be used: what is wrong, and what would be right."""
 
-    def __init__(self, message: str, text: str, at: int) -> None:
-        """What is wrong at this place of the text."""
-        shown = text if len(text) <= _SHOWN else f"{text[max(0, at - _SHOWN // 2) : at + _SHOWN // 2]} …"
-        super().__init__(f"{message} (at character {at + 1} of {shown!r})")
+    def __init__(self, message: str, text: str, at: int | None) -> None:
+        """What is wrong at this place of the text; or with an expression that has no places."""
+        middle = at or 0
+        shown = (
+            text if len(text) <= _SHOWN else f"{text[max(0, middle - _SHOWN // 2) : middle + _SHOWN // 2]} …"
+        )
+        where = "in" if at is None else f"at character {at + 1} of"
+        super().__init__(f"{message} ({where} {shown!r})")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -109,6 +115,8 @@ class Column:
     least: float | None = None
     most: float | None = None
     """Between what its numbers are, if that is known."""
+    is_real: bool = False
+    """Whether its numbers may have fractions."""
 
 
 _MOST = {"vlan": 4095, "vlan_inner": 4095, "dscp": 63, "mpls": 2**20 - 1}
@@ -157,7 +165,8 @@ def _column(name: str, kind: pa.DataType) -> Column | None:
             else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
         )
         return Column(name, said, is_list, least=least, most=_MOST.get(name, most))
-    return Column(name, said, is_list, tuple(_core.column_words(name)) if said == "text" else ())
+    words = tuple(_core.column_words(name)) if said == "text" else ()
+    return Column(name, said, is_list, words, is_real=pa.types.is_floating(kind))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -177,7 +186,7 @@ class Condition:
 
 
 def condition(text: str | pl.Expr, columns: Mapping[str, Column], sets: Sets = {}) -> Condition:  # noqa: B006 - only read
-    """The condition in a text; or one of Polars, which is taken as it is.
+    """The condition in a text; or one of Polars, which is taken as it is if it asks each row by itself.
 
     Args:
         text: What is asked.
@@ -201,8 +210,61 @@ def _of_polars(expr: pl.Expr, columns: Mapping[str, Column]) -> Condition:
     for name in names:
         if name not in columns:
             hint = did_you_mean(name, columns) or f"; there are: {', '.join(columns)}"
-            raise ExpressionError(f'no column is called "{name}"{hint}', str(expr), 0)
+            raise ExpressionError(f'no column is called "{name}"{hint}', str(expr), None)
+    _ask_each_row(expr, columns)
     return Condition(expr, frozenset(names))
+
+
+def _ask_each_row(expr: pl.Expr, columns: Mapping[str, Column]) -> None:
+    """Makes sure that an expression says true or false of each row, whatever other rows there are: tables come batch by batch.
+
+    Raises:
+        ExpressionError: It does not.
+    """
+    import polars as pl
+
+    if expr.meta.has_multiple_outputs():
+        message = "it is about columns by place, pattern or type: name each, and join them by pl.all_horizontal or pl.any_horizontal"
+        raise ExpressionError(message, str(expr), None)
+    schema = {column.name: _stored(column) for column in columns.values()}
+    rows = pl.LazyFrame(schema=schema).with_columns(_asked=expr)
+    try:
+        kind = rows.collect_schema()["_asked"]
+        # Polars leaves out rows before it asks them only if it asks each by itself.
+        plan = rows.filter(pl.col(next(iter(schema))).is_null()).explain()
+    except pl.exceptions.PolarsError as error:
+        raise ExpressionError(str(error).partition("\n")[0], str(expr), None) from error
+    if kind != pl.Boolean:
+        raise ExpressionError(f"it is {kind}, not Boolean: compare it", str(expr), None)
+    if not plan.lstrip().startswith("WITH_COLUMNS"):
+        message = (
+            "what it says of a row depends on other rows, and tables come batch by batch: a detector of your own can sum up (tapsight.Custom); "
+            "a function of your own says with is_elementwise=True that it goes row by row"
+        )
+        raise ExpressionError(message, str(expr), None)
+
+
+def _stored(column: Column) -> pl.DataType:
+    """What Polars has for the values of a column."""
+    import polars as pl
+
+    kinds: dict[Kind, pl.DataType] = {
+        "number": pl.Float64() if column.is_real else pl.Int64(),
+        "text": pl.String(),
+        "boolean": pl.Boolean(),
+        "address": pl.Binary(),
+        "MAC address": pl.Binary(),
+        "time": pl.Int64(),
+    }
+    kind = kinds[column.kind]
+    return pl.List(kind) if column.is_list else kind
+
+
+def _any_of(each: Sequence[pl.Expr]) -> pl.Expr:
+    """That one of these is true, side by side: Polars takes much longer for each inside of the one before."""
+    import polars as pl
+
+    return each[0] if len(each) == 1 else pl.any_horizontal(each)
 
 
 def _a(kind: Kind) -> str:
@@ -211,6 +273,7 @@ def _a(kind: Kind) -> str:
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
+_BLANK = re.compile(r"\s*")
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<string>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
@@ -256,6 +319,8 @@ class _Operand:
     exprs: tuple[pl.Expr, ...]
     columns: tuple[Column, ...]
     token: _Token
+    depth: int = 0
+    """How many calculations it rests on, each of which needs that before."""
 
     @property
     def is_list(self) -> bool:
@@ -285,6 +350,7 @@ class _Reader:
         self._used: set[str] = set()
         self._needs: set[str] = set()
         self._depth = 0
+        self._asked = 0
         self._tokens = list(self._split())
         self._next = 0
 
@@ -300,10 +366,12 @@ class _Reader:
 
     def _split(self) -> Iterable[_Token]:
         at, text = 0, self._text
-        while text[at:].strip():
-            match = _TOKEN.match(text, at)
+        while match := _BLANK.match(text, at):
+            start = match.end()
+            if start == len(text):
+                break
+            match = _TOKEN.match(text, start)
             if match is None:
-                start = at + len(text[at:]) - len(text[at:].lstrip())
                 self._fail(f"{text[start]!r} is not understood here", _Token(text[start], start))
             kind = match.lastgroup or ""
             said = match[kind]
@@ -347,16 +415,18 @@ class _Reader:
     # Conditions
 
     def _either(self) -> pl.Expr:
-        expr = self._both()
+        each = [self._both()]
         while self._takes("or"):
-            expr = expr | self._both()
-        return expr
+            each.append(self._both())
+        return _any_of(each)
 
     def _both(self) -> pl.Expr:
-        expr = self._negated()
+        import polars as pl
+
+        each = [self._negated()]
         while self._takes("and"):
-            expr = expr & self._negated()
-        return expr
+            each.append(self._negated())
+        return each[0] if len(each) == 1 else pl.all_horizontal(each)
 
     def _negated(self) -> pl.Expr:
         if self._takes("not"):
@@ -388,7 +458,17 @@ class _Reader:
                     return after.is_string or after.text not in {*_COMPARE, *_CALCULATE, "in", "is"}
         return True
 
+    def _count(self, token: _Token) -> None:
+        """Counts what each row is asked."""
+        self._asked += 1
+        if self._asked > LONGEST:
+            self._fail(
+                f"more than {LONGEST} comparisons, calculations and ranges: put values into a set, or make several checks",
+                token,
+            )
+
     def _comparison(self) -> pl.Expr:
+        self._count(self._peek)
         left = self._calculation()
         token = self._take()
         if token.is_string:
@@ -559,7 +639,7 @@ class _Reader:
             return self._inside(expr, members)
         fits = [expr.is_in(list(members.values))] if members.values or not members.ranges else []
         fits += [expr.is_between(low, high) for low, high in members.ranges]
-        return functools.reduce(operator.or_, fits)
+        return _any_of(fits)
 
     @staticmethod
     def _overlap(expr: pl.Expr, members: _Members, *, is_other: bool = False) -> pl.Expr:
@@ -571,7 +651,7 @@ class _Reader:
         element = pl.element()
         fits = [element.is_in(list(members.values))] if members.values or not members.ranges else []
         fits += [element.is_between(low, high) for low, high in members.ranges]
-        fit = functools.reduce(operator.or_, fits)
+        fit = _any_of(fits)
         return expr.list.eval(~fit if is_other else fit).list.any()
 
     @staticmethod
@@ -615,7 +695,7 @@ class _Reader:
             return self._set(left, token)
         value = self._value(left, token, is_part=is_part)
         if self._is("..") and left.kind in {"number", "time"}:
-            self._take()
+            self._count(self._take())
             high = self._value(left, self._take(), is_part=is_part)
             if high < value:
                 self._fail(f"the range from {token.text} ends before it begins", token)
@@ -749,13 +829,17 @@ class _Reader:
         for each in (left, right):
             if each.kind != "number" or each.is_list or len(each.exprs) != 1:
                 self._fail(f"{each.token.said} is not a single number: {sign.said} needs two", each.token)
+        self._count(sign)
+        depth = 1 + max(left.depth, right.depth)
+        if depth > DEEPEST:
+            self._fail(f"more than {DEEPEST} calculations in each other", sign)
         # Counters have no sign, and what is taken from them may have one.
         first, second = (each.exprs[0].cast(pl.Float64) for each in (left, right))
         if sign.text == "/":
             # Nobody knows what a part of nothing is.
             second = pl.when(second != 0).then(second)
         return _Operand(
-            "number", (_CALCULATE[sign.text](first, second),), (Column("", "number"),), left.token
+            "number", (_CALCULATE[sign.text](first, second),), (Column("", "number"),), left.token, depth
         )
 
     def _operand(self) -> _Operand:

@@ -303,7 +303,7 @@ def _narrow(
                 if is_sure
                 else " There may be more, of conversations that began earlier or went on longer."
             )
-            found[finding.id] = dataclasses.replace(finding, sentence=finding.sentence + rest)
+            found[finding.id] = dataclasses.replace(finding, sentence=f"{finding.sentence}{rest}")
     findings = [
         found.get(each.id, each) if each.check is not None and each.id in agreed.partly else each
         for each in agreed.findings
@@ -393,7 +393,7 @@ def _verdicts(judged: Sequence[_Judged], agreed: Agreed, excepting: Excepting, c
         failing = [each for each in strikes if not counting.isdisjoint(told.id for told in each.findings)]
         note = judgement.note
         if unsure := agreed.doubted.get(id_):
-            sentences = " ".join(each.sentence for each in unsure[:3])
+            sentences = " ".join(str(each.sentence) for each in unsure[:3])
             doubt = f"{plural(len(unsure), 'finding')} in doubt, as the policy changed meanwhile ({changed}): {sentences}"
             note = "; ".join(filter(None, [note, doubt]))
         judgement = dataclasses.replace(judgement, note=note, doubt=doubt)

@@ -9,7 +9,7 @@ import hashlib
 import importlib.resources
 import math
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapsight._options import SEVERITIES, Severity
@@ -19,6 +19,17 @@ from tapsight.detectors import DETECTORS, Told
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Later:
+    """A sentence that is made when somebody reads it: of thousands of findings of one kind, few are listed."""
+
+    say: Callable[[], str]
+
+    def __str__(self) -> str:
+        """The sentence."""
+        return self.say()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +59,7 @@ class Finding:
     """Conversations concerned."""
     evidence: tuple[Frame, ...]
     """Frames that prove it: the first ones, and some from all of the time."""
-    sentence: str
+    sentence: str | Later
     """What happened, for a person who does not know the protocols."""
     tunnel: Tunnel = dataclasses.field(default_factory=Tunnel)
     """Where a copy or a tunnel goes."""
@@ -68,6 +79,7 @@ class Finding:
     """Which one it is of those that nothing tells apart but their order, from 2: the first has 0. :func:`numbered` tells."""
     is_known: bool = False
     """Whether an earlier run has it, though less of it."""
+    _id: str | None = dataclasses.field(default=None, init=False, repr=False, compare=False)
 
     @property
     def seen_at(self) -> frozenset[str]:
@@ -82,7 +94,10 @@ class Finding:
     @property
     def id(self) -> str:
         """Short hash of what identifies it: the same finding has the same id in every run."""
-        return _id(self.name, self.identity)
+        if self._id is None:
+            # Of many findings each is asked again and again.
+            object.__setattr__(self, "_id", _id(self.name, self.identity))
+        return self._id or ""
 
     @property
     def row_id(self) -> str:
@@ -428,7 +443,7 @@ def findings_table(findings: Iterable[Finding], numbers: FrameNumbers) -> pa.Tab
                 "flows": finding.flows,
                 "evidence": evidence,
                 "attack": finding.attack,
-                "sentence": finding.sentence,
+                "sentence": str(finding.sentence),
             }
         )
     return pa.Table.from_pylist(rows, schema=finding_schema())

@@ -16,7 +16,7 @@ from tapsight._text import plural
 from tapsight.checks._needs import Need
 from tapsight.checks._tables import Captures
 from tapsight.claims import Claim, Frame, Tunnel
-from tapsight.findings import Finding
+from tapsight.findings import Finding, Later
 
 if TYPE_CHECKING:
     import polars as pl
@@ -362,12 +362,15 @@ class Check(ABC, Generic[O]):
         severity: Severity,
         *,
         identity: tuple[object, ...],
-        sentence: str,
+        sentence: str | Callable[[], str],
         kind: str = "policy",
         tunnel: Tunnel | None = None,
         is_part: bool = True,
     ) -> Finding:
-        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``."""
+        """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``.
+
+        Where there may be very many, ``sentence`` is what makes the sentence when it is read.
+        """
         return Finding(
             detector=None,
             check=cls.id,
@@ -381,7 +384,7 @@ class Check(ABC, Generic[O]):
             last_ts=row["last_ts"],
             flows=row["flows"],
             evidence=row["evidence"],
-            sentence=sentence,
+            sentence=sentence if isinstance(sentence, str) else Later(sentence),
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
             taps=frozenset(row.get("taps", ())),

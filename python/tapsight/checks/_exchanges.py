@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from tapsight._text import listing, plural, span_text
@@ -34,10 +36,18 @@ def exchanges(
             scope,
             severity,
             identity=(row["end_a"], row["end_b"]),
-            sentence=(
-                f"{end(row['end_a'])} and {end(row['end_b'])} exchanged {plural(row['packets'], 'packet')} of {what} "
-                f"({listing(row['apps'])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), {wrong}."
-            ),
+            sentence=functools.partial(_sentence, {name: row[name] for name in _SAID}, what, wrong),
         )
         for row in group(flows.with_columns(*ordered_ends("src", "dst")), ["end_a", "end_b"])
+    )
+
+
+_SAID = ("end_a", "end_b", "packets", "apps", "first_ts", "last_ts", "taps")
+"""What a sentence says, so that no more of a row is kept for it."""
+
+
+def _sentence(row: Mapping[str, Any], what: str, wrong: str) -> str:
+    return (
+        f"{end(row['end_a'])} and {end(row['end_b'])} exchanged {plural(row['packets'], 'packet')} of {what} "
+        f"({listing(row['apps'])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), {wrong}."
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import polars as pl
 from pydantic import BeforeValidator, ConfigDict, WithJsonSchema
 
+from tapsight._expressions import ExpressionError
 from tapsight._options import Options, Severity, did_you_mean, policy_error
 from tapsight.checks._rule import ENDS, Rule
 from tapsight.checks._tables import TABLES, table_columns
@@ -128,7 +129,10 @@ def rule(
         sets=sets,
         options=Options,
     )
-    made.conditions(None, None)
+    try:
+        made.conditions(None, None)
+    except ExpressionError as error:
+        raise ValueError(f'check "{name}": {error}') from error
     return made
 
 

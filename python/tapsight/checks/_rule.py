@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -131,6 +132,8 @@ class Rule(Check[O]):
                 tally.add(self.add_to(frame, seen, options), scope, expect)
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(f'check "{self.id}": {error}') from error
         reasons = ["only the port says what it is"] if tally.guessed else []
         reasons += ["the packets do not tell"] if tally.judged + tally.guessed < tally.in_scope else []
         total = Scope(tally.in_scope, tally.judged, "; ".join(reasons) or None)
@@ -140,7 +143,7 @@ class Rule(Check[O]):
                 total,
                 severity,
                 identity=tuple(row[_by(name)] for name in self.by),
-                sentence=self.sentence(row, tally),
+                sentence=functools.partial(self.sentence, row, tally),
             )
             for row in tally.failed()
         )

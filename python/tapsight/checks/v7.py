@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,9 @@ NAMES = {46: "EF", 44: "VA", 0: "CS0", **{8 * n: f"CS{n}" for n in range(1, 8)}}
     8 * n + 2 * k: f"AF{n}{k}" for n in range(1, 5) for k in range(1, 4)
 }
 """What code points are called: RFC 2474, RFC 2597, RFC 3246, RFC 5865."""
+
+_SAID = ("what", "end_a", "end_b", "dscp", "packets", "apps", "first_ts", "last_ts", "taps")
+"""What a sentence says, so that no more of a row is kept for it."""
 
 _STREAM = ["flow_id", "protocol", "src", "dst", "src_port", "dst_port"]
 _READ = ["ts", "frame", "tos", "traffic", "app", "basis", *_STREAM, *TUNNEL]
@@ -122,7 +126,7 @@ class V7(Check[V7Options]):
                 scope,
                 severity,
                 identity=(row["what"], row["end_a"], row["end_b"], row["dscp"]),
-                sentence=self._sentence(row, options),
+                sentence=functools.partial(self._sentence, {name: row[name] for name in _SAID}, options),
             )
             for row in group(failed.with_columns(what), ["what", "end_a", "end_b", "dscp"])
         )
