@@ -47,8 +47,7 @@ class B22Options(Options):
     own: Prefixes | None = None
     """What the network and its customers may use as a source."""
     allow: Prefixes | None = None
-    """Sources from outside that are agreed though they are private, for documentation, or one's own: of an interconnection that is numbered from
-    one's own prefixes, or a laboratory."""
+    """Sources from outside that are agreed though they are private, for documentation, or one's own: of an interconnection, or a laboratory."""
     inside_taps: Taps | None = None
     """Taps of which all frames come from inside: those that see one direction only."""
     inside_macs: Macs | None = None
@@ -84,8 +83,8 @@ class B22(Check[B22Options]):
     What it cannot see:
         Forged sources that are plausible; what is inside of tunnels, which has addresses of its own. Private addresses towards public ones
         are normal before address translation, so they are reported only from outside. What went out and came back, as in a routing
-        loop, is of low severity. Sources in ``allow`` are agreed wherever they come in: of a link that is numbered from one's own prefixes, list the address of the
-        other side only.
+        loop, is of low severity. Sources in ``allow`` are agreed wherever they come in: of a link to another network that is numbered from one's own
+        prefixes, list the address of the other side only.
 
     Source: RFC 2827 (BCP 38); RFC 3704 (BCP 84); RFC 6890; ATT&CK T1557 (Adversary-in-the-Middle).
     """

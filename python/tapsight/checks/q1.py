@@ -66,7 +66,8 @@ class Q1(Check[Q1Options]):
 
     When it is unknown:
         Where a capture does not say what it dropped (pcap cannot, pcapng may), unless ``untold_drops = true``; where a tap has no TCP and no SCTP; where a
-        capture does not say to how many bytes it cut packets, and cannot be read once more; and where the clocks of two taps cannot be compared, because no traffic passed both, or in one direction only.
+        capture does not say to how many bytes it cut packets, and cannot be read once more; and where the clocks of two taps cannot be compared, because no
+        traffic passed both, or in one direction only.
 
     What it cannot see:
         Losses before the capture counts: on a mirror port that has less room than what it mirrors, or in a tap. Counters of a capture that was cut into

@@ -11,7 +11,7 @@ class S1(Composite[Options]):
 
     What it looks for:
         What B20 reports of peers: SIGTRAN, Diameter and GTP with an address that is neither one of the network's ``own`` nodes nor
-        among its ``peers`` (B20.unlisted-peer), also where the other end is a peer or unknown, too; a calling global title that none of the peer's ``titles`` begins
+        among its ``peers`` (B20.unlisted-peer), even if the other end is none of its own; a calling global title that none of the peer's ``titles`` begins
         (B20.gt-mismatch), and an origin realm of Diameter that is not at or below one of its ``realms`` (B20.realm-mismatch).
 
     Why it matters:

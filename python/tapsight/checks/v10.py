@@ -79,8 +79,7 @@ class V10Options(Options):
     """What a policy may say under [checks.V10]."""
 
     numbers: NumbersOrServices | None = None
-    """Whole numbers as they are dialled: those of emergency services, and others that only the country has; and services by name, with those below them:
-    ``urn:service:sos``."""
+    """Whole numbers as they are dialled: those of emergency services, and others that only the country has; ``urn:service:sos`` for these by name."""
     prefixes: Numbers | None = None
     """How numbers begin that are to stay in the country: ``+49``."""
     peers: Prefixes | None = None

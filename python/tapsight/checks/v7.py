@@ -78,9 +78,8 @@ class V7(Check[V7Options]):
     What it cannot see:
         Which tap comes first, but for the time at which each saw the stream. The code points of tunnels around: what counts is the innermost packet.
         RTCP and STUN may have any; of traffic that nobody recognises, or only by its port, it is not known whether it may have that of voice: it is in
-        scope but not judged. ICMP is left out, since its errors
-        may have a code point of that of what they answer and a precedence of their own (RFC 1812, section 4.3.2.5). With one tap, whether code points are kept is not known. Captures are read
-        once more.
+        scope but not judged. ICMP is left out: the code point of its errors is made of that of what they answer and a precedence of
+        6 or 7 (RFC 1812, section 4.3.2.5). With one tap, whether code points are kept is not known. Captures are read once more.
 
     Source: GSMA IR.34 (classes of service), by general knowledge: EF for conversations; RFC 2474; RFC 3246; RFC 4594, sections 4.1 and 4.2.
     """
