@@ -204,6 +204,14 @@ def test_alerts_name_a_frame_of_the_copy_where_it_was_seen(mirrored: tapsight.Re
     for event in events:
         assert (event["in_iface"], event["pcap_filename"]) == ("outside", outside)
         assert event["pcap_cnt"] in copies
+    results = json.loads(render(mirrored, "sarif"))["runs"][0]["results"]
+    first = [
+        row["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
+        for row in results
+        if row.get("locations")
+    ]
+    assert first
+    assert {Path(uri).name for uri in first} == {"outside.pcapng"}
     zeek = [line.split("\t") for line in render(mirrored, "zeek").splitlines() if not line.startswith("#")]
     assert {row[7].split(",")[0] for row in zeek} == {"outside"}
 

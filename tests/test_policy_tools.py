@@ -193,7 +193,8 @@ def test_a_first_policy_of_nothing_fails_nothing(packs: tuple[Pack, ...], mirror
     asked = {"V1", "V2", "I5", "I6"}
     words = {row["check"]: row["verdict"] for row in result.verdicts.to_pylist()}
     assert {words[id_] for id_ in asked} == {"unknown"}
-    assert "(V" not in result.answers[2].because
+    # That the calls were mirrored is found all the same.
+    assert not {"V1", "V2"} & set(re.findall(r"\((V\d+)", result.answers[2].because))
     # Once a # is taken away, what is in the tables is a policy.
     answered = re.sub(
         r"^# (\[checks\.(?:V1|I5|I6)\]|pairs =|sinks =|allow = )", r"\1", starter()[0], flags=re.MULTILINE

@@ -108,7 +108,7 @@ class Result:
     gone: tuple[str, ...] = ()
     """Ids of findings that an earlier run had, and that this one has not, for whatever reason: what cannot be judged is not found."""
     lacks: Mapping[str, Lack] = dataclasses.field(default_factory=dict)
-    """Of those with nothing in scope, by their id in ``verdicts``: whether the policy does not say what they have to know, or nothing that they
+    """Of those with nothing in scope, by their id in ``verdicts``: whether the policy does not say what they have to know, no frame could be read, or nothing that they
     look at was seen. Those that give another reason are left out."""
     checks: Mapping[str, type[Check[Any]]] = dataclasses.field(default_factory=dict)
     """The checks that judged, by id: those that ship, and those of the policy's or the program's own."""

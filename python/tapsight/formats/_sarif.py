@@ -95,7 +95,10 @@ def _finding(row: dict[str, Any], rules: list[str], techniques: dict[str, int]) 
         "kind": "fail",
         "level": LEVEL[row["severity"]],
         "message": {"text": row["sentence"]},
-        "locations": _locations(row["evidence"] or ()),
+        # The first location is what viewers show: of a copy, where it was seen.
+        "locations": _locations(
+            sorted(row["evidence"] or (), key=lambda each: each["tap"] != _rows.leading(row)["tap"])
+        ),
         # The same finding has the same id in every run.
         "partialFingerprints": {"tapsight/v1": row["id"]},
         "properties": {**properties, "first_ts": row["first_ts"], "last_ts": row["last_ts"]},
