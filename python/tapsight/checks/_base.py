@@ -387,7 +387,7 @@ class Check(ABC, Generic[O]):
             sentence=sentence if isinstance(sentence, str) else Later(sentence),
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
-            taps=frozenset(row.get("taps", ())),
+            taps=_same(frozenset(row.get("taps", ()))),
             is_part=is_part,
         )
 
@@ -410,6 +410,12 @@ class Check(ABC, Generic[O]):
     def missing_under(cls, said: Said, network: Network) -> tuple[Need, ...]:
         """:meth:`missing`, by what the policy says of each check and detector."""
         return cls.missing(said(cls.id), network)
+
+
+@functools.lru_cache(maxsize=1024)
+def _same(taps: frozenset[str]) -> frozenset[str]:
+    """Equal taps as one object: thousands of findings were seen at the same."""
+    return taps
 
 
 def packets(frame: pl.DataFrame) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import operator
 from typing import TYPE_CHECKING, Any
 
 from tapsight._text import listing, plural, span_text
@@ -36,18 +36,19 @@ def exchanges(
             scope,
             severity,
             identity=(row["end_a"], row["end_b"]),
-            sentence=functools.partial(_sentence, {name: row[name] for name in _SAID}, what, wrong),
+            sentence=functools.partial(_sentence, _SAID(row), what, wrong),
         )
         for row in group(flows.with_columns(*ordered_ends("src", "dst")), ["end_a", "end_b"])
     )
 
 
-_SAID = ("end_a", "end_b", "packets", "apps", "first_ts", "last_ts", "taps")
+_SAID = operator.itemgetter("end_a", "end_b", "packets", "apps", "first_ts", "last_ts", "taps")
 """What a sentence says, so that no more of a row is kept for it."""
 
 
-def _sentence(row: Mapping[str, Any], what: str, wrong: str) -> str:
+def _sentence(said: tuple[Any, ...], what: str, wrong: str) -> str:
+    one, other, count, apps, first_ts, last_ts, taps = said
     return (
-        f"{end(row['end_a'])} and {end(row['end_b'])} exchanged {plural(row['packets'], 'packet')} of {what} "
-        f"({listing(row['apps'])}), {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}), {wrong}."
+        f"{end(one)} and {end(other)} exchanged {plural(count, 'packet')} of {what} ({listing(apps)}), "
+        f"{span_text(first_ts, last_ts)} (on {listing(taps)}), {wrong}."
     )

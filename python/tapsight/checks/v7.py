@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Mapping
+import operator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import polars as pl
@@ -34,7 +35,9 @@ NAMES = {46: "EF", 44: "VA", 0: "CS0", **{8 * n: f"CS{n}" for n in range(1, 8)}}
 }
 """What code points are called: RFC 2474, RFC 2597, RFC 3246, RFC 5865."""
 
-_SAID = ("what", "end_a", "end_b", "dscp", "packets", "apps", "first_ts", "last_ts", "taps")
+_SAID = operator.itemgetter(
+    "what", "end_a", "end_b", "dscp", "packets", "apps", "first_ts", "last_ts", "taps"
+)
 """What a sentence says, so that no more of a row is kept for it."""
 
 _STREAM = ["flow_id", "protocol", "src", "dst", "src_port", "dst_port"]
@@ -125,7 +128,7 @@ class V7(Check[V7Options]):
                 scope,
                 severity,
                 identity=(row["what"], row["end_a"], row["end_b"], row["dscp"]),
-                sentence=functools.partial(self._sentence, {name: row[name] for name in _SAID}, options),
+                sentence=functools.partial(self._sentence, _SAID(row), options),
             )
             for row in group(failed.with_columns(what), ["what", "end_a", "end_b", "dscp"])
         )
@@ -141,17 +144,18 @@ class V7(Check[V7Options]):
         )
 
     @staticmethod
-    def _sentence(row: Mapping[str, Any], options: V7Options) -> str:
-        wanted = {"media": options.voice, "signalling": options.signalling}.get(row["what"])
-        count, ends = plural(row["packets"], "packet"), f"{end(row['end_a'])} and {end(row['end_b'])}"
-        apps = f" ({listing(row['apps'])})" if row["apps"] else ""
+    def _sentence(said: tuple[Any, ...], options: V7Options) -> str:
+        what, end_a, end_b, code, number, app_names, first_ts, last_ts, taps = said
+        wanted = {"media": options.voice, "signalling": options.signalling}.get(what)
+        count, ends = plural(number, "packet"), f"{end(end_a)} and {end(end_b)}"
+        apps = f" ({listing(app_names)})" if app_names else ""
         why = {
             "other": "which the policy keeps for voice",
             "changed": "while the first tap that saw them had another",
-        }.get(row["what"]) or f"not with {_names(wanted or (), ' or ')}"
+        }.get(what) or f"not with {_names(wanted or (), ' or ')}"
         return (
-            f"{count} between {ends}{apps} went with DSCP {_names([row['dscp']])}, {span_text(row['first_ts'], row['last_ts'])} "
-            f"(on {listing(row['taps'])}), {why}."
+            f"{count} between {ends}{apps} went with DSCP {_names([code])}, {span_text(first_ts, last_ts)} "
+            f"(on {listing(taps)}), {why}."
         )
 
 
