@@ -102,7 +102,7 @@ ticket = "CHG-7"
     assert (finding["packets"], finding["flows"], finding["severity"]) == (2, 1, "high")
     assert [each["frame"] for each in finding["evidence"]] == [1, 2]
     assert finding["sentence"].startswith(
-        "Between 192.0.2.1 and 192.0.2.7, 2 packets (telnet) were seen, from 2023-11-14 22:13:20 UTC"
+        "2 packets (telnet) passed between 192.0.2.1 and 192.0.2.7, from 2023-11-14 22:13:20 UTC"
     )
 
 

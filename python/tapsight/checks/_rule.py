@@ -36,7 +36,7 @@ O = TypeVar("O", bound=Options)
 ENDS = ("end_a", "end_b")
 """The two addresses of a row, in order, so that both directions are one."""
 
-_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered", "handshake"})
+_SAID = frozenset({"src", "dst", "app", "traffic", "basis", "protocol", "answered", "handshake", "proposals"})
 """Columns of an expectation of which a finding need not show a value: it says them anyway, or in other words."""
 
 _OF_ALL = frozenset({"packets", "when", "apps", "first", "src", "dst"})

@@ -86,13 +86,13 @@ class Told:
         named = dict(self.by)
         if "end_a" in named and "end_b" in named:
             ends = [self._party(each, named.pop(each)) for each in ("end_a", "end_b")]
-            said = f"{ends[0]} and {ends[1]} exchanged {packets}"
+            said = f"{packets} passed between {ends[0]} and {ends[1]}"
         elif "src" in named:
             said = f"{self._party('src', named.pop('src'))} sent "
             said += f"{self._party('dst', named.pop('dst'))} {packets}" if "dst" in named else packets
         elif "client" in named and "server" in named:
             ends = [self._party(each, named.pop(each)) for each in ("client", "server")]
-            said = f"{ends[0]} exchanged {packets} with {ends[1]}"
+            said = f"{packets} passed between client {ends[0]} and server {ends[1]}"
         else:
             said = f"there {'was' if self.packets == 1 else 'were'} {packets}"
         by = listing([f"{name} {self._value(name, value)}" for name, value in named.items()], limit=8)

@@ -77,7 +77,7 @@ class M2(Several[Options]):
                 "not app in (telnet, ftp, tftp) and (app != http or not server in infrastructure) "
                 "or not answered and not client in infrastructure"
             ),
-            says="{end_a} and {end_b} exchanged {packets:{apps}} in the clear, {when}",
+            says="{packets:{apps}} in the clear passed between {end_a} and {end_b}, {when}",
         ),
         Part(
             "ssh",
@@ -95,7 +95,7 @@ class M2(Several[Options]):
                 "version == 3 and (is_authenticated and is_encrypted or pdu == 8 or pdu == 0 and oids within (none)) "
                 "or not src in infrastructure and (answered or not answered)"
             ),
-            says="{end_a} and {end_b} exchanged {packets:SNMP} of {version} that anybody can read or forge, {when}",
+            says="{packets:SNMP} of {version} that anybody can read or forge passed between {end_a} and {end_b}, {when}",
         ),
     )
 

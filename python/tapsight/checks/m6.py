@@ -68,6 +68,6 @@ class M6(Several[M6Options]):
             over="conversations",
             scope="client in infrastructure and (app == syslog or port == 6514)",
             expect="app != syslog",
-            says="{end_a} and {end_b} exchanged {packets:{apps}} in the clear, {when}",
+            says="{packets:{apps}} in the clear passed between {end_a} and {end_b}, {when}",
         ),
     )
