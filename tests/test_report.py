@@ -392,7 +392,7 @@ def test_own_checks_and_packs_are_on_the_page(tmp_path: Path) -> None:
     for words in ("no-vlan", "No <b>VLANs</b>\\x1b here", "Few calls", "GTP-U only between listed nodes"):
         assert words in texts.text
     # What would settle a check that ships is known; of others, the policy tells.
-    assert "under `nodes` in [checks.S3]" in texts.text
+    assert "under nodes in [checks.S3]" in texts.text
 
 
 def test_the_command(tmp_path: Path) -> None:

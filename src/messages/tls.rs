@@ -230,7 +230,8 @@ mod tests {
             assert_eq!(row.version, (there == front.len()).then_some(0x0303), "{there}");
         }
         // No server that knows a later version says 1.1 in front.
-        let row = hello(2, [0, 0, 200], &[&[3, 2][..], &front[2..]].concat(), false).unwrap();
+        let earlier = [&[3, 2][..], &front[2..]].concat();
+        let row = hello(2, [0, 0, 200], &earlier, false).unwrap();
         assert_eq!((row.version, row.cipher_suite), (Some(0x0302), Some(0x1301)));
     }
 }
