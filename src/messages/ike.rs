@@ -153,13 +153,11 @@ impl Proposed {
             proposal.bytes(spi.into());
             proposed.count = proposed.count.saturating_add(1);
             while !proposal.0.is_empty() {
-                match part(&mut proposal) {
-                    Some((body, true)) => transform(&mut proposed, body),
-                    _ => {
-                        proposed.is_cut = true;
-                        break;
-                    }
-                }
+                let Some((body, true)) = part(&mut proposal) else {
+                    proposed.is_cut = true;
+                    break;
+                };
+                transform(&mut proposed, body);
             }
         }
         proposed

@@ -55,7 +55,7 @@ impl Table for Tcp {
             window: Some(tcp.window.get()),
             ..Row::default()
         };
-        let (bytes, is_whole) = option_bytes(&ip, &tcp);
+        let (bytes, is_whole) = option_bytes(&ip, tcp);
         // What is not there is not said; of what is cut off, nobody knows.
         row.sack_permitted = is_whole.then_some(false);
         row.has_md5 = is_whole.then_some(false);
@@ -75,7 +75,7 @@ fn option_bytes<'a>(ip: &Ip<'a>, tcp: &segment::Tcp) -> (&'a [u8], bool) {
 /// How a segment is signed: `md5` (RFC 2385), `ao` (RFC 5925) with its key, or `none`.
 pub(super) fn signature(frame: &Frame<'_>) -> Option<(&'static str, Option<u8>)> {
     let (Transport::Tcp(tcp), Some(ip)) = (frame.layers.transport, frame.layers.ip) else { return None };
-    let (bytes, is_whole) = option_bytes(&ip, &tcp);
+    let (bytes, is_whole) = option_bytes(&ip, tcp);
     let mut row = Row::default();
     options(bytes, &mut row);
     match row {
