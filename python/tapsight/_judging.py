@@ -327,6 +327,9 @@ def _make(check_: type[Check[Any]], seen: Observed, said: Mapping[str, Any]) -> 
     options = said[check_.id]
     severity = (options.severity if options is not None else None) or check_.severity
     judgement = _where_read(_judge_check(check_(), seen, said, severity), seen)
+    # They say why they would leave something out, whether or not there was any.
+    if judgement.scope.judged == judgement.scope.in_scope:
+        judgement = dataclasses.replace(judgement, scope=dataclasses.replace(judgement.scope, reason=None))
     return check_.title, judgement, severity, options or check_.options()
 
 
@@ -458,8 +461,7 @@ def _settle(
     """The verdict of a judgement: something that failed fails; what could hardly be judged does not pass. ``excepted`` says what does not count."""
     scope = judgement.scope
     coverage = scope.coverage
-    # Checks that count say why they would leave something out, whether or not there was any.
-    why = scope.reason if scope.judged < scope.in_scope else None
+    why = scope.reason
     word: Literal["pass", "fail", "unknown"] = "unknown"
     lack: Lack | None = None
     reasons: list[str | None]
