@@ -55,7 +55,7 @@ class Q2(Check[Q2Options]):
 
     id = "Q2"
     title = "What passes rests on enough of the traffic"
-    severity = "medium"
+    severity = "low"
     pack = "capture-quality"
     turn = 2
     options = Q2Options
