@@ -160,11 +160,11 @@ def rewriting(site: Site) -> None:
 
 
 def losing(site: Site) -> None:
-    """A router that loses packets, so that hosts send them again."""
+    """A router that loses each hundredth segment, so that hosts send it again: what UDP carries would not be sent again."""
     site.router.nft("""
         table inet own {
             chain lose { type filter hook forward priority filter
-                meta l4proto tcp numgen random mod 100 < 2 drop
+                meta l4proto tcp numgen inc mod 100 == 0 drop
             }
         }
     """)
