@@ -44,6 +44,7 @@ mod prefetch;
 mod python;
 pub mod stage;
 mod table;
+pub mod tap;
 pub mod traffic;
 pub mod voice;
 pub mod wire;

@@ -216,23 +216,13 @@ impl Default for Heard {
 }
 
 impl Heard {
-    fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
+    /// Takes note of a batch, the next one of its tap.
+    pub fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
         if !batch.messages.is_empty() {
             self.voice.read(batch)?;
             self.take(false)?;
         }
         Ok(())
-    }
-
-    /// Batches as they are, of which it takes note on the way.
-    pub fn overhear(
-        &mut self,
-        batches: impl Iterator<Item = Result<Batch, ArrowError>>,
-    ) -> impl Iterator<Item = Result<Batch, ArrowError>> {
-        batches.map(|batch| {
-            let batch = batch?;
-            self.read(&batch).map(|()| batch)
-        })
     }
 
     fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {

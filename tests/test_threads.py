@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import os
 import struct
 import threading
 from collections.abc import Callable
@@ -182,15 +183,47 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 
 def test_checks_find_the_same(tmp_path: Path) -> None:
+    from tapsight._check import examine_readable
+    from tapsight._sources import read_sources
     from tapsight.lab import Implant, Scenario, generate
 
     captures = generate(Scenario(seconds=4, calls=2, downloads=4, implants=(Implant("mirror"),)), tmp_path)
     taps = {"inside": captures.inside, "outside": captures.outside}
     results = [tapsight.check(taps, threads=threads) for threads in THREADS]
-    assert len(results[0].findings) > 0
+    assert len(results[0].findings) > 0 and len(results[0].calls) > 0
     for result in results[1:]:
-        assert result.verdicts == results[0].verdicts
-        assert result.findings == results[0].findings
+        for name, table in results[0].tables().items():
+            assert result.tables()[name] == table, name
+    # What was heard beside, of more than one batch.
+    (tmp_path / "calls.pcap").write_bytes(_core.traffic("carrier", 40_000))
+    sources = read_sources([str(captures.inside), str(tmp_path / "calls.pcap")])
+    heard = [
+        [
+            [pa.table(each).to_pylist() for each in tables]
+            for tables in (found.calls, found.call_changes, found.call_media, found.media)
+        ]
+        for threads in THREADS
+        for found in [examine_readable(sources, threads=threads).examination]
+    ]
+    assert all(any(table) for table in heard[0])
+    assert heard[1:] == [heard[0]] * (len(THREADS) - 1)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_a_check_that_is_left_ends_its_threads(threads: int, tmp_path: Path) -> None:
+    (tmp_path / "a.pcap").write_bytes(_core.traffic("rtp", 150_000))
+    tasks = Path("/proc/self/task")
+    before = len(list(tasks.iterdir())) if tasks.exists() else 0
+
+    def leave(packets: int) -> None:
+        raise KeyboardInterrupt
+
+    for _ in range(5):
+        with pytest.raises(KeyboardInterrupt):
+            tapsight.check(tmp_path / "a.pcap", threads=threads, progress=leave)
+    if before:
+        # Polars has threads of its own.
+        wait_for(lambda: len(list(tasks.iterdir())) <= before + threads + (os.cpu_count() or 1))
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])

@@ -79,7 +79,7 @@ fn sizes_are_those_of_the_mix() {
     // (7 · 60 + 4 · 590 + 1514) / 12 is 357.8; the first segment of each connection has no data.
     let imix = rows(Mix::Imix);
     assert!(lengths(&imix).iter().all(|len| [60, 590, 1514].contains(len)));
-    assert!((340.0..360.0).contains(&mean(&imix)), "{}", mean(&imix));
+    assert!((345.0..370.0).contains(&mean(&imix)), "{}", mean(&imix));
 
     assert!((530.0..570.0).contains(&mean(&rows(Mix::Carrier))), "{}", mean(&rows(Mix::Carrier)));
 
@@ -95,13 +95,13 @@ fn applications_are_recognised() {
     };
     let carrier = rows(Mix::Carrier);
     let apps = shares(&carrier, "app");
-    // The shares of places; four messages of each call are signalling.
+    // The shares of places: all are amid what they do, so that few calls are set up or end, and registrations are most of SIP.
     for (app, expected) in [("m3ua", 6.0), ("quic", 16.0), ("tls", 32.0), ("dns", 9.0)] {
         assert!(is_about(apps.get(app), expected), "{app}: {apps:?}");
     }
     let voice = ["rtp", "rtcp", "sip"].map(|app| apps.get(app).copied().unwrap_or_default());
     assert!(is_about(Some(&voice.iter().sum()), 37.0), "{apps:?}");
-    assert!(voice[0] > 20.0 && voice[2] > 2.0, "{apps:?}");
+    assert!(voice[0] > 30.0 && (1.5..3.0).contains(&voice[2]), "{apps:?}");
     // One in five conversations of TLS, QUIC and DNS is in a tunnel.
     assert!(is_about(shares(&carrier, "encap").get("gtpu"), 11.4), "{:?}", shares(&carrier, "encap"));
     for (column, expected) in [("vlan", 30.0), ("vlan_inner", 8.0), ("mpls", 10.0)] {

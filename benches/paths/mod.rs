@@ -12,8 +12,8 @@ use tapsight::media::{self, Streams};
 use tapsight::packets::digest::{self, Digest};
 use tapsight::packets::{Carried, Chain, Column, Scan, ScanOptions};
 use tapsight::stage::Staged;
+use tapsight::tap::Tap;
 use tapsight::traffic;
-use tapsight::voice::Heard;
 
 type Path = fn(&Arc<Vec<u8>>) -> u64;
 
@@ -89,10 +89,8 @@ fn without_ids() -> Vec<Column> {
 
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let (options, carried) = (detect::scan_options(None), Carried::default());
-    let mut tap = Chain::open(vec![source(bytes)], Options::default(), options, None, carried)
-        .expect("a capture made for this");
-    let mut heard = Heard::default();
-    let mut tap = heard.overhear(&mut tap);
+    let chain = Chain::open(vec![source(bytes)], Options::default(), options, None, carried);
+    let mut tap = Tap::here(chain.expect("a capture made for this"));
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)

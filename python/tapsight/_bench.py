@@ -178,6 +178,7 @@ ROWS = (
     Row("calls: a row a call", _rows_of(calls)),
     Row("media: a row a stream", _rows_of(media)),
     Row("check without detectors", _examined([])),
+    Row("check: flows, A1, A2, A5", _examined(["A1", "A2", "A5"])),
     Row("check: flows, all detectors", _check, ("file",)),
     Row("digest: written", _digest, ("file",)),
     Row("to Parquet (zstd)", _parquet),

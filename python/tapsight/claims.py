@@ -99,13 +99,13 @@ def read_claims(table: pa.Table) -> list[Claim]:
         column = table[name].cast(pa.int64())
         table = table.set_column(table.schema.get_field_index(name), name, column)
     claims = []
+    names = {field.name for field in dataclasses.fields(Claim)}
     for row in table.to_pylist():
         tunnel = Tunnel(row.pop("encap"), row.pop("exporter"), row.pop("collector"), row.pop("tunnel_id"))
         evidence = tuple(
             Frame(frame["tap"], frame["frame"], frame["role"]) for frame in row.pop("evidence") or ()
         )
         apps, traffic = tuple(row.pop("apps") or ()), tuple(row.pop("traffic") or ())
-        names = {field.name for field in dataclasses.fields(Claim)}
         known = {name: value for name, value in row.items() if name in names}
         claims.append(Claim(tunnel=tunnel, evidence=evidence, apps=apps, traffic=traffic, **known))
     return claims

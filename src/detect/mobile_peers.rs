@@ -246,7 +246,7 @@ impl Detector for MobilePeers {
             View::Gtp(_) => {
                 // Within GTP-U, it is a matter of the tunnel.
                 let path = context.paths.get(seen.sighting.path);
-                if !path.encap.iter().any(|encap| encap == Encap::Gtpu) {
+                if !path.encap.has(Encap::Gtpu) {
                     self.seen += 1;
                     self.met(Protocol::GtpC, ends, seen, context);
                 }

@@ -217,6 +217,12 @@ impl Stack {
         })
     }
 
+    /// Whether this encapsulation is among them.
+    #[inline]
+    pub fn has(self, encap: Encap) -> bool {
+        self.0.to_le_bytes().contains(&(encap as u8 + 1))
+    }
+
     /// The stack of which this is the text, such as `gre/erspan2`.
     pub fn from_name(name: &str) -> Option<Self> {
         let mut stack = Self::default();

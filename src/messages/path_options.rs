@@ -39,7 +39,7 @@ impl Table for PathOptions {
         if mpls.as_slice().contains(&ROUTER_ALERT) {
             self.push(frame, Row { kind: Some("mpls-alert".into()), from, to, ..Row::default() });
         }
-        if encap.iter().any(|encap| encap == Encap::Nsh) {
+        if encap.has(Encap::Nsh) {
             self.push(frame, Row { kind: Some("nsh".into()), from, to, ..Row::default() });
         }
         for ip in [*outer, *ip].into_iter().flatten() {
@@ -60,7 +60,7 @@ pub(super) fn may_have(layers: &Layers<'_>) -> bool {
     has_more(&layers.ip)
         || has_more(&layers.outer)
         || layers.mpls.as_slice().contains(&ROUTER_ALERT)
-        || (!layers.encap.is_empty() && layers.encap.iter().any(|encap| encap == Encap::Nsh))
+        || layers.encap.has(Encap::Nsh)
 }
 
 /// The label, RFC 3032 section 2.1.

@@ -106,7 +106,7 @@ impl Kinds {
     }
 
     /// Whether any table may have a row of a frame. Told from a few values, so that layers that are at hand only in registers need not be
-    /// written down for this.
+    /// written down for this: count instructions after each change.
     #[inline(always)]
     pub fn may_be_of(self, layers: &Layers<'_>, label: Label) -> bool {
         // Beginnings of captures, of a first block of TFTP, and of knocks.
@@ -120,6 +120,8 @@ impl Kinds {
             [0x52, 0x93],
             [0x72, 0x55],
         ];
+        const BEGIN: Kinds = Kinds::of(&[Kind::Transfer, Kind::Knock]);
+        const AROUND: Kinds = Kinds::of(&[Kind::PathOptions, Kind::Wccp]);
         let is_long = |ip: &Ip<'_>| ip.header_len > if ip.version == 4 { 20 } else { 40 };
         let by_transport = match layers.transport {
             Transport::Icmp { .. } | Transport::Icmpv6 { .. } | Transport::Sctp(_) => true,
@@ -135,12 +137,20 @@ impl Kinds {
         };
         !self.is_empty()
             && (by_transport
-                || label.app.is_some_and(|app| !Self::of_app(app).and(self).is_empty())
-                || layers.payload.first_chunk().is_some_and(|begin| BEGINNINGS.contains(begin))
-                || layers.ip.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
-                || layers.outer.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
-                || !layers.mpls.as_slice().is_empty()
-                || !layers.encap.is_empty()
+                || label.app.is_some_and(|app| {
+                    !Self::of_app(app).and(self).is_empty()
+                        // Most of what they send is encrypted; a row is made of a handshake (RFC 8446 section 5.1) or a long header (RFC 9000
+                        // section 17.2).
+                        && (!matches!(app, App::Tls | App::Dtls | App::Quic)
+                            || matches!(layers.payload, [22 | 0x80.., ..]))
+                })
+                || !self.and(BEGIN).is_empty()
+                    && layers.payload.first_chunk().is_some_and(|begin| BEGINNINGS.contains(begin))
+                || !self.and(AROUND).is_empty()
+                    && (layers.ip.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
+                        || layers.outer.as_ref().is_some_and(|ip| is_long(ip) || ip.protocol == 47)
+                        || !layers.mpls.as_slice().is_empty()
+                        || !layers.encap.is_empty())
                 || self.has(Kind::Signalling)
                     && label.app.is_none()
                     && may_continue

@@ -70,7 +70,11 @@ impl Workers {
                         pause()?;
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                // Each says when it is at the end.
+                Err(RecvTimeoutError::Disconnected) => {
+                    let problem = "a thread that reads packets ended before its time";
+                    return Err(ArrowError::ComputeError(problem.to_owned()));
+                }
             }
         };
         if matches!(made, Ok(None)) {

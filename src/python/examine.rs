@@ -16,8 +16,9 @@ use crate::capture::{Error, Interface, Options, Origin, Source};
 use crate::detect::{self, SavedState, StateError};
 use crate::packets::address::Prefixes;
 use crate::packets::digest::Captured;
-use crate::packets::{Chain, ScanOptions};
-use crate::voice::{self, Heard, Kept};
+use crate::packets::{Chain, Pause, ScanOptions};
+use crate::tap::Tap;
+use crate::voice::{self, Kept};
 
 /// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
 #[pyclass(frozen, get_all, module = "tapsight._core")]
@@ -79,11 +80,10 @@ pub fn examine(
     };
     let network =
         detect::Network { infrastructure: prefixes(infrastructure)?, gateways: prefixes(gateways)? };
-    // The detectors have one, the taps share the others.
-    let workers = match threads_of(threads) {
-        0 | 1 => 0,
-        threads => ((threads - 1) / taps.len().max(1)).max(1),
-    };
+    // The detectors have one, each tap has another, and what is left dissects for the taps.
+    let threads = threads_of(threads);
+    let is_beside = threads > 1;
+    let workers = (threads.saturating_sub(1) / taps.len().max(1)).saturating_sub(1);
     let wrong = |error: StateError| PyValueError::new_err(format!("the saved state {error}"));
     let mut earlier =
         state.map(|bytes| py.detach(|| SavedState::from_bytes(bytes))).transpose().map_err(wrong)?;
@@ -102,7 +102,8 @@ pub fn examine(
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
         let scan = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
-        let chain = py.detach(|| Chain::open(sources, options, scan, Some(check_signals), carried));
+        let pause = Some(check_signals as Pause).filter(|_| !is_beside);
+        let chain = py.detach(|| Chain::open(sources, options, scan, pause, carried));
         chains.push(chain.map_err(to_py)?);
     }
     let defaults = detect::Options::default();
@@ -123,15 +124,19 @@ pub fn examine(
         };
         total(shared.iter().map(|origin| of(origin)))
     };
-    let mut heard: Vec<Heard> = chains.iter().map(|_| Heard::default()).collect();
+    let open = |chain| if is_beside { Tap::beside(chain, Some(check_signals)) } else { Tap::here(chain) };
+    let mut read: Vec<Tap> = chains.into_iter().map(open).collect();
     let examination = py.detach(|| {
-        let overheard = chains.iter_mut().zip(&mut heard).map(|(chain, heard)| heard.overhear(chain));
-        let mut overheard: Vec<_> = overheard.collect();
-        let taps = overheard.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
+        let taps = read.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
         detect::examine_with_drops(taps, options, earlier, pausing(progress.as_ref()), dropped)
     });
     let mut examination = examination.map_err(arrow_to_py)?;
-    let heard = heard.into_iter().map(Heard::finish).collect::<Result<Vec<_>, _>>().map_err(arrow_to_py)?;
+    let (mut chains, mut heard) = (Vec::with_capacity(taps.len()), Vec::with_capacity(taps.len()));
+    for tap in read {
+        let (chain, tables) = py.detach(|| tap.finish()).map_err(arrow_to_py)?;
+        chains.push(chain);
+        heard.push(tables);
+    }
     let mut files = Vec::new();
     for (tap, saved) in &before {
         files.extend(saved.files.iter().map(|file| (tap.clone(), file.clone())));

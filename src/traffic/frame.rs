@@ -201,6 +201,8 @@ pub(super) struct Link {
     pub capture: Vec<u8>,
     pub random: Random,
     pub packets: usize,
+    /// Whether what is sent is left out: it went by before the capture began.
+    pub is_silent: bool,
     /// Tenths of a nanosecond since the start.
     now: u64,
 }
@@ -210,7 +212,7 @@ impl Link {
         // Nanoseconds, little-endian, version 2.4, snap length 262,144, Ethernet.
         let header = [0xa1b2_3c4d, 0x0004_0002, 0, 0, 0x0004_0000, 1_u32];
         let capture = header.into_iter().flat_map(u32::to_le_bytes).collect();
-        Self { capture, random, packets: 0, now: 0 }
+        Self { capture, random, packets: 0, is_silent: false, now: 0 }
     }
 
     /// Milliseconds since the start.
@@ -227,6 +229,9 @@ impl Link {
         transport: Transport<'_>,
         payload: Payload<'_>,
     ) {
+        if self.is_silent {
+            return;
+        }
         let route = match side {
             Side::Client => &mut path.up,
             Side::Server => &mut path.down,

@@ -95,6 +95,11 @@ impl Conversation for Download {
         }
         true
     }
+
+    fn len(&self) -> u32 {
+        // The client acknowledges each second segment.
+        self.left + self.left / 2
+    }
 }
 
 /// Adds what `content` writes, behind its length in `N` bytes.
@@ -223,6 +228,10 @@ impl Conversation for Quic {
         self.step += 1;
         self.step < self.length
     }
+
+    fn len(&self) -> u32 {
+        self.length
+    }
 }
 
 /// A name that is asked for, and its address.
@@ -265,5 +274,9 @@ impl Conversation for Lookup {
         let goes_on = !self.is_asked;
         self.is_asked = true;
         goes_on
+    }
+
+    fn len(&self) -> u32 {
+        2
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A link at 10 Gbit/s has a number of places, each with a conversation of one kind; when that ends, another one of its
 //! kind follows. So the shares of a mix hold from the first packet to the last, flows have the lengths they have in life,
-//! and their packets lie between those of thousands of others.
+//! and their packets lie between those of thousands of others. The capture begins amid them, as one of a link does: a second
+//! of traffic holds the beginnings of few long conversations.
 
 mod frame;
 mod internet;
@@ -37,6 +38,9 @@ named! {
 trait Conversation: Debug {
     /// Sends its next packet; false after the last one.
     fn next(&mut self, path: &mut Path, link: &mut Link) -> bool;
+
+    /// About how many packets a new one has.
+    fn len(&self) -> u32;
 }
 
 /// A kind of conversation.
@@ -121,7 +125,27 @@ impl Kind {
             Self::Lookup => Box::new(internet::Lookup::new(random)),
         }
     }
+
+    /// One that goes on at a time chosen at random: a long one is met more often, each anywhere in its course.
+    fn amid(self, path: &mut Path, link: &mut Link) -> Box<dyn Conversation> {
+        link.is_silent = true;
+        let conversation = loop {
+            let mut met = self.begin(&mut link.random);
+            let len = met.len();
+            if link.random.below(LONGEST) < len {
+                let sent = link.random.below(len);
+                if (0..sent).all(|_| met.next(path, link)) {
+                    break met;
+                }
+            }
+        };
+        link.is_silent = false;
+        conversation
+    }
 }
+
+/// No conversation has more packets than this.
+const LONGEST: u32 = 4096;
 
 /// Conversations at a time: as many as let each send some dozens of packets, at the most those of a busy link.
 fn places(packets: usize) -> usize {
@@ -138,17 +162,22 @@ pub fn floor(bytes: &[u8]) -> u64 {
 /// A classic pcap with times in nanoseconds.
 pub fn capture(mix: Mix, packets: usize, seed: u64) -> Vec<u8> {
     let mut link = Link::new(Random(seed));
-    let begin = |place, random: &mut Random| {
-        let kind = mix.kind(place);
-        (Path::new(mix.around(kind, random), random), kind.begin(random))
-    };
-    let mut places: Vec<_> = (0..places(packets)).map(|place| begin(place, &mut link.random)).collect();
+    let path = |kind, random: &mut Random| Path::new(mix.around(kind, random), random);
+    let mut places: Vec<_> = (0..places(packets))
+        .map(|place| {
+            let kind = mix.kind(place);
+            let mut path = path(kind, &mut link.random);
+            let conversation = kind.amid(&mut path, &mut link);
+            (path, conversation)
+        })
+        .collect();
     while link.packets < packets {
         let place = link.random.below(places.len() as u32) as usize;
         if let Some(conversation) = places.get_mut(place) {
-            let (path, talk) = conversation;
-            if !talk.next(path, &mut link) {
-                *conversation = begin(place, &mut link.random);
+            let (way, talk) = conversation;
+            if !talk.next(way, &mut link) {
+                let kind = mix.kind(place);
+                *conversation = (path(kind, &mut link.random), kind.begin(&mut link.random));
             }
         }
     }

@@ -43,6 +43,10 @@ impl Conversation for Datagrams {
         self.left -= 1;
         self.left > 0
     }
+
+    fn len(&self) -> u32 {
+        self.left
+    }
 }
 
 /// A connection: SYN, then segments of the server, or where there is no room for data, acknowledgments by the client of
@@ -81,5 +85,9 @@ impl Conversation for Segments {
         }
         self.left -= 1;
         self.left > 0
+    }
+
+    fn len(&self) -> u32 {
+        self.left
     }
 }

@@ -93,4 +93,8 @@ impl Conversation for Association {
         self.left -= 1;
         self.left > 0
     }
+
+    fn len(&self) -> u32 {
+        self.left
+    }
 }

@@ -129,6 +129,10 @@ impl Conversation for Call {
         }
         self.step < media_end + behind
     }
+
+    fn len(&self) -> u32 {
+        self.length
+    }
 }
 
 /// A telephone that registers.
@@ -156,6 +160,10 @@ impl Conversation for Registration {
         let goes_on = !self.is_asked;
         self.is_asked = true;
         goes_on
+    }
+
+    fn len(&self) -> u32 {
+        2
     }
 }
 

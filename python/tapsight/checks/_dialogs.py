@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ SIPS = 5061
 """The port of SIP over TLS (RFC 3261, section 19.1.2)."""
 
 
+@functools.lru_cache(maxsize=1 << 16)
 def packed(host: str | None) -> bytes | None:
     """Host, or host and port, as an address of 16 bytes; none if it is a name."""
     if not host:
@@ -48,7 +50,7 @@ def network(address: bytes | None) -> bytes | None:
 
 
 def addresses(hosts: pl.Series) -> pl.Series:
-    """Hosts as addresses, names as null. Each distinct host is read once."""
+    """Hosts as addresses, names as null."""
     distinct = hosts.drop_nulls().unique()
     values = [packed(host) for host in distinct]
     return hosts.replace_strict(
