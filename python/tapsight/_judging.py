@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+import polars as pl
 import pyarrow as pa
 
 from tapsight import _answers
@@ -200,17 +201,19 @@ def _see(
     listed_tunnels = authorised(claims, _sinks(options)).union(
         tunnel for tunnel in allowed if tunnel.encap is not None
     )
+    flows = flows_frame(pa.table(examination.flows))
     heard = Heard(
         examination.calls,
         examination.call_changes,
         examination.call_media,
         examination.media,
         examination.missing,
+        int(flows.filter(pl.col("traffic") == "voice-signalling")["cut"].sum()),
         is_whole=captures.is_whole,
     )
     crossings = options["I1"]
     seen = Observed(
-        flows_frame(pa.table(examination.flows)),
+        flows,
         told,
         scopes,
         listed_tunnels,

@@ -194,6 +194,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "last_ttl": "TTL of the last packet.",
         "packets": "Packets.",
         "weak": "Packets too weak or too short to be told from others.",
+        "cut": "Packets of which the capture kept only a part.",
         "bytes": "Bytes of the frames.",
         "frames": "Numbers of some of the frames in the tap.",
     },

@@ -39,6 +39,8 @@ pub(super) struct ConfigCopy {
     files: Vec<(Key, String)>,
     messages: u64,
     encrypted: u64,
+    /// Messages that are not whole, whose objects may be missing.
+    cut: u64,
 }
 
 impl Detector for ConfigCopy {
@@ -61,7 +63,9 @@ impl Detector for ConfigCopy {
         match messages {
             View::Snmp(snmp) => {
                 self.messages += 1;
-                self.encrypted += u64::from(snmp.is_encrypted(row) == Some(true));
+                let is_encrypted = snmp.is_encrypted(row) == Some(true);
+                self.encrypted += u64::from(is_encrypted);
+                self.cut += u64::from(seen.packet.is_cut() && !is_encrypted);
                 if snmp.pdu(row) != Some(SET) || !seen.earlier.is_empty() {
                     return;
                 }
@@ -110,8 +114,10 @@ impl Detector for ConfigCopy {
             let file = files.iter().find(|(of, _)| *of == key).map(|(_, name)| name.clone());
             claim(key, file, tally, &outcome.context)
         });
-        let judged = self.messages - self.encrypted;
-        (claims.collect(), Scope::new(self.messages, judged, [missing, encrypted]))
+        let cut = (self.cut > 0)
+            .then(|| format!("{} messages of SNMP of which the capture kept only a part", self.cut));
+        let judged = self.messages - self.encrypted - self.cut;
+        (claims.collect(), Scope::of_kinds(outcome, self.messages, judged, [missing, encrypted, cut]))
     }
 }
 

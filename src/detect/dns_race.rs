@@ -196,7 +196,7 @@ impl Detector for DnsRace {
         });
         let others = (self.judged < self.messages)
             .then(|| "answers without addresses, or cut short, cannot be compared".to_owned());
-        (claims.collect(), Scope::new(self.messages, self.judged, [missing, others]))
+        (claims.collect(), Scope::of_kinds(outcome, self.messages, self.judged, [missing, others]))
     }
 }
 

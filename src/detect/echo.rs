@@ -144,7 +144,7 @@ impl Detector for Echo {
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
         let others = (self.judged < self.messages)
             .then(|| "echoes in tunnels, or cut short, are not compared".to_owned());
-        (claims.collect(), Scope::new(self.messages, self.judged, [missing, others]))
+        (claims.collect(), Scope::of_kinds(outcome, self.messages, self.judged, [missing, others]))
     }
 }
 

@@ -82,7 +82,7 @@ impl TapCounts {
         self.first_ts = self.first_ts.min(packet.ts());
         self.last_ts = self.last_ts.max(packet.ts());
         self.issues += u64::from(packet.has_issue());
-        self.snapped += u64::from(packet.cap_len() < packet.wire_len());
+        self.snapped += u64::from(packet.is_cut());
     }
 }
 
@@ -413,8 +413,12 @@ impl State {
         let stack = packet.encap();
         self.memory.total.packets += 1;
         // What a tunnel carries, nobody knows of a frame that was cut; of one that was as short on the wire, there is no more.
-        let is_cut = packet.cap_len() < packet.wire_len();
+        let is_cut = packet.is_cut();
         self.memory.total.read += u64::from(!packet.has_issue() || !stack.is_empty() && !is_cut);
+        if is_cut && packet.has_issue() {
+            self.memory.total.hidden +=
+                u64::from(packet.label().app.is_none() && packet.src_port().is_none());
+        }
         self.memory.total.ip += u64::from(packet.src().is_some());
         self.memory.total.strong += u64::from(next.packet_id.is_some());
         self.memory.total.compared += u64::from(packet_id.is_some());

@@ -160,7 +160,7 @@ impl Detector for Exfiltration {
         let nobody = (unknown > 0)
             .then(|| "transfers of addresses of which nobody says whether they are routers".to_owned());
         let judged = self.transfers.saturating_sub(unknown + overflow + overflow_others);
-        (claims, Scope::new(self.transfers, judged, [nobody, missing, missing_others]))
+        (claims, Scope::of_kinds(outcome, self.transfers, judged, [nobody, missing, missing_others]))
     }
 }
 

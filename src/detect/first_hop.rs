@@ -213,7 +213,7 @@ impl Detector for FirstHop {
             claim(key, group, tally, &outcome.context)
         });
         let judged = self.messages.saturating_sub(self.missed);
-        (claims.collect(), Scope::new(self.messages, judged, [missing, missed]))
+        (claims.collect(), Scope::of_kinds(outcome, self.messages, judged, [missing, missed]))
     }
 }
 

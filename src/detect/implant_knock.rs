@@ -103,7 +103,7 @@ impl Detector for ImplantKnock {
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
         let missing = self.claims.missing();
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.segments, self.segments, [missing]))
+        (claims.collect(), Scope::of_kinds(outcome, self.segments, self.segments, [missing]))
     }
 }
 

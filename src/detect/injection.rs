@@ -220,7 +220,7 @@ impl Detector for Injection {
             .then(|| format!("{} segments were forgotten too early, for want of room", self.displaced));
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, outcome)).collect();
         let judged = self.judged.saturating_sub(self.displaced);
-        (claims, Scope::new(self.segments, judged, [short, displaced, missing]))
+        (claims, Scope::of_kinds(outcome, self.segments, judged, [short, displaced, missing]))
     }
 }
 
@@ -255,7 +255,9 @@ fn compare(old: &Segment, new: &Segment, context: &Context<'_>) -> Option<Class>
 /// Whether the content of the two is known to differ.
 fn differ(a: &Segment, b: &Segment) -> bool {
     let alike = (a.len, a.ack, a.flags) == (b.len, b.ack, b.flags);
-    a.head != b.head || (alike && a.payload_id != b.payload_id)
+    // Of a copy that was cut, too little may be there for an id.
+    let has_ids = a.payload_id != 0 && b.payload_id != 0;
+    a.head != b.head || (alike && has_ids && a.payload_id != b.payload_id)
 }
 
 /// How far apart two identifications of 16 bits are, going round.

@@ -224,7 +224,7 @@ impl Detector for MobilePeers {
                 self.seen += 1;
                 self.met(Protocol::Ss7, ends, seen, context);
                 let is_map = is_map(ss7, row);
-                self.unread += u64::from(is_map.is_none());
+                self.unread += u64::from(is_map.is_none() || seen.packet.is_cut());
                 if is_map != Some(true) {
                     return;
                 }
@@ -238,6 +238,7 @@ impl Detector for MobilePeers {
             }
             View::Diameter(diameter) => {
                 self.seen += 1;
+                self.unread += u64::from(seen.packet.is_cut());
                 self.met(Protocol::Diameter, ends, seen, context);
                 if diameter.is_request(row) == Some(true) {
                     self.requests(diameter, row, ends, seen, context);
@@ -296,7 +297,7 @@ impl Detector for MobilePeers {
             Claim { report: true, kind: Kind::Tunnel, encap, tunnel_id, detail: None, ..claim }
         }));
         let lost = self.unread.saturating_add(overflow.max(self.nameless));
-        (claims, Scope::new(self.seen, self.seen.saturating_sub(lost), [unread, missing]))
+        (claims, Scope::of_kinds(outcome, self.seen, self.seen.saturating_sub(lost), [unread, missing]))
     }
 }
 

@@ -137,6 +137,8 @@ pub struct Counts {
     pub strong: u64,
     /// Those that were compared with others: strong, and in the sample.
     pub compared: u64,
+    /// Those of which the capture kept too little to tell what kind they are.
+    pub hidden: u64,
 }
 
 /// How much a detector could judge.
@@ -154,6 +156,18 @@ impl Scope {
     fn new(in_scope: u64, judged: u64, reasons: impl IntoIterator<Item = Option<String>>) -> Self {
         let reasons: Vec<String> = reasons.into_iter().flatten().collect();
         Self { in_scope, judged, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) }
+    }
+
+    /// The scope of a detector that looks at packets of some kinds: those that were cut before their kind may be of it, too.
+    fn of_kinds(
+        outcome: &Outcome<'_>,
+        in_scope: u64,
+        judged: u64,
+        reasons: impl IntoIterator<Item = Option<String>>,
+    ) -> Self {
+        let hidden = outcome.counts.hidden;
+        let cut = (hidden > 0).then(|| format!("{hidden} packets that were cut before what they carry"));
+        Self::new(in_scope + hidden, judged, reasons.into_iter().chain([cut]))
     }
 
     /// The scope of a detector that compares packets, and what else it has to say.

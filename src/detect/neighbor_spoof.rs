@@ -241,7 +241,7 @@ impl Detector for NeighborSpoof {
         let moved = Moved::new(claims.iter().map(|(key, _)| key), &outcome.context);
         let claims = claims.into_iter().map(|(key, tally)| claim(key, tally, &moved, &outcome.context));
         let judged = self.messages.saturating_sub(self.missed);
-        (claims.collect(), Scope::new(self.messages, judged, [missing, missed]))
+        (claims.collect(), Scope::of_kinds(outcome, self.messages, judged, [missing, missed]))
     }
 }
 

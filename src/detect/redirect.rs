@@ -59,7 +59,10 @@ impl Detector for Redirect {
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
         let (missing, overflow) = (self.claims.missing(), self.claims.overflow());
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.messages, self.messages.saturating_sub(overflow), [missing]))
+        (
+            claims.collect(),
+            Scope::of_kinds(outcome, self.messages, self.messages.saturating_sub(overflow), [missing]),
+        )
     }
 }
 

@@ -159,7 +159,7 @@ impl Detector for Reset {
             .then(|| "resets of connections of which not both directions were seen".to_owned());
         let claims =
             self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context)).collect();
-        (claims, Scope::new(self.resets, self.judged, [alone, missing]))
+        (claims, Scope::of_kinds(outcome, self.resets, self.judged, [alone, missing]))
     }
 }
 

@@ -252,7 +252,7 @@ impl Detector for RogueDhcp {
         let claims = claims.into_iter().filter(|claim| !is_told(claim));
         let claims = claims.filter_map(|(key, tally)| self.claim(key, tally, &outcome.context)).collect();
         let judged = self.answers.saturating_sub(self.missed + self.tunnelled);
-        (claims, Scope::new(self.answers, judged, [missing, missed, tunnelled]))
+        (claims, Scope::of_kinds(outcome, self.answers, judged, [missing, missed, tunnelled]))
     }
 }
 

@@ -19,7 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
+use crate::classify::App;
 use crate::messages::{self, Kinds, View};
+use crate::paths::Flow;
 use crate::wire::ip::Addr;
 
 const MIN_SAMPLES: u64 = 20;
@@ -139,7 +141,12 @@ impl Detector for SampledExport {
             claims.push(claim);
         }
         let counts = outcome.counts;
+        let is_sampled = |flow: &&Flow| {
+            flow.key().label.app.is_some_and(|app| matches!(app, App::Sflow | App::NetFlow | App::Hep))
+        };
+        let cut: u64 = outcome.context.flows.iter().filter(is_sampled).map(|flow| flow.cut).sum();
         let reasons = [
+            (cut > 0).then(|| format!("{cut} datagrams of samples of which the capture kept only a part")),
             (counts.read < counts.packets)
                 .then(|| "frames whose headers could not be read to the end".into()),
             (unjudged > 0).then(|| {
@@ -151,7 +158,8 @@ impl Detector for SampledExport {
                 .then(|| format!("{} samples of conversations that found no room", self.uncounted)),
             missing,
         ];
-        let judged = counts.read.saturating_sub(unjudged + overflow);
+        // One export that could not be read may be a copy of all.
+        let judged = if cut > 0 { 0 } else { counts.read.saturating_sub(unjudged + overflow) };
         (claims, Scope::new(counts.packets, judged, reasons))
     }
 }

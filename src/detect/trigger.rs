@@ -112,7 +112,7 @@ impl Detector for KnockAndSession {
         let unknown = (self.judged < self.messages)
             .then(|| "`infrastructure` in the policy's [network] is needed to know routers".to_owned());
         let claims = self.claims.take().into_iter().map(|(key, tally)| claim(key, tally, &outcome.context));
-        (claims.collect(), Scope::new(self.messages, self.judged, [missing, unknown]))
+        (claims.collect(), Scope::of_kinds(outcome, self.messages, self.judged, [missing, unknown]))
     }
 }
 

@@ -384,7 +384,8 @@ impl Stage for Streams {
             }
         }
         if views.iter().filter(|view| matches!(view, View::Rtp(_) | View::Rtcp(_))).count() > 1 {
-            order.sort_unstable();
+            // Two runs that are in order: merged, not sorted.
+            order.sort();
         }
         let mut at = 0;
         for (frame, number, row) in order {

@@ -414,6 +414,12 @@ impl Packet<'_> {
                 || self.tunnel_id().is_some())
     }
 
+    /// Whether the capture kept only a part of it.
+    #[inline]
+    pub fn is_cut(self) -> bool {
+        self.cap_len() < self.wire_len()
+    }
+
     /// Column `encap`; empty for null.
     #[inline]
     pub fn encap(self) -> Stack {

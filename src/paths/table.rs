@@ -79,6 +79,8 @@ pub struct Flow {
     /// Time of the last packet, nanoseconds UTC.
     pub last_ts: i64,
     frames: [u64; Self::FRAMES],
+    /// Packets of which the capture kept only a part. Behind what all packets touch.
+    pub cut: u64,
 }
 
 impl Flow {
@@ -102,6 +104,7 @@ impl Flow {
             first_ts,
             last_ts,
             frames,
+            cut: 0,
         }
     }
 
@@ -122,6 +125,9 @@ impl Flow {
         self.bytes += u64::from(packet.wire_len());
         self.first_ts = self.first_ts.min(packet.ts());
         self.last_ts = self.last_ts.max(packet.ts());
+        if packet.is_cut() {
+            self.cut += 1;
+        }
     }
 
     /// What tells it from others.
@@ -292,7 +298,11 @@ impl Flows {
     /// The table, [`flow_schema`]. `taps` are the names that [`Path::tap`](super::Path) indexes.
     pub fn to_batch(&self, paths: &Paths, taps: &[String]) -> Result<RecordBatch, ArrowError> {
         let path = |flow: &Flow| paths.get(flow.path);
-        let has_ports = |flow: &Flow| matches!(flow.key().protocol, Some(6 | 17 | 132));
+        // Of later fragments, and of what was cut, nobody knows ports: both are 0 then.
+        let has_ports = |flow: &Flow| {
+            let key = flow.key();
+            matches!(key.protocol, Some(6 | 17 | 132)) && (key.src_port, key.dst_port) != (0, 0)
+        };
         let mut encaps = Names::<Stack>::default();
         let stacks = self.iter().map(|flow| path(flow).encap);
         let encap =
@@ -337,6 +347,7 @@ impl Flows {
             numbers::<UInt8Type>(each().map(|flow| ttl(flow, flow.last_ttl))),
             counts(each().map(|flow| flow.packets)),
             counts(each().map(|flow| flow.weak)),
+            counts(each().map(|flow| flow.cut)),
             counts(each().map(|flow| flow.bytes)),
             times(each().map(|flow| Some(flow.first_ts))),
             times(each().map(|flow| Some(flow.last_ts))),
@@ -399,6 +410,7 @@ pub fn flow_schema() -> SchemaRef {
         Field::new("last_ttl", DataType::UInt8, true),
         Field::new("packets", DataType::UInt64, false),
         Field::new("weak", DataType::UInt64, false),
+        Field::new("cut", DataType::UInt64, false),
         Field::new("bytes", DataType::UInt64, false),
         Field::new("first_ts", Column::Ts.data_type(), false),
         Field::new("last_ts", Column::Ts.data_type(), false),

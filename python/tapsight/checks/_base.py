@@ -81,13 +81,19 @@ class Heard:
     media: Sequence[Any] = ()
     missing: int = 0
     """How many rows of these found no room."""
+    cut: int = 0
+    """Packets of voice signalling of which a capture kept only a part."""
     is_whole: bool = True
     """Whether they are of all that was seen: of what earlier runs have left in a state, calls and media are not known."""
 
     @property
     def doubt(self) -> str | None:
         """Why a check of them cannot say that all is well, if there is something that it did not get to see."""
-        return f"{plural(self.missing, 'row')} of calls and media found no room" if self.missing else None
+        if self.missing:
+            return f"{plural(self.missing, 'row')} of calls and media found no room"
+        if self.cut:
+            return f"{plural(self.cut, 'packet')} of signalling of which the capture kept only a part"
+        return None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -21,6 +21,7 @@ from tapsight.checks._base import (
     group,
     ordered_ends,
     packets,
+    with_cut,
 )
 from tapsight.checks._needs import Need
 from tapsight.checks._special import SETS
@@ -137,6 +138,12 @@ class Rule(Check[O]):
         reasons = ["only the port says what it is"] if tally.guessed else []
         reasons += ["the packets do not tell"] if tally.judged + tally.guessed < tally.in_scope else []
         total = Scope(tally.in_scope, tally.judged, "; ".join(reasons) or None)
+        if self.over == "conversations":
+            total = with_cut(total, seen.cut)
+        elif not total.in_scope:
+            # Of messages that are called as their application is, and that were cut so short that no table has them.
+            same = seen.flows.filter(pl.col("app") == self.over, pl.col("cut") > 0)
+            total = with_cut(total, same)
         findings = tuple(
             self.finding(
                 row,

@@ -7,7 +7,7 @@ import polars as pl
 from tapsight._engine import inside
 from tapsight._options import Options, Ports, Severity
 from tapsight._text import listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope
+from tapsight.checks._base import Check, Judgement, Observed, Scope, with_cut
 from tapsight.checks._talks import end, services, summed, talks
 
 SMART_INSTALL = 4786
@@ -89,6 +89,7 @@ class C2(Check[C2Options]):
             int(judged["packets"].sum()),
             "beginnings of conversations that were not seen",
         )
+        scope = with_cut(scope, seen.cut)
         violations = judged.with_columns(reason=reason).filter(pl.col("reason").is_not_null())
         findings = tuple(
             self.finding(

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 
 from tapsight._options import Options, OrText, Severity, policy_error
 from tapsight._text import listing, plural, span_text
-from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets
+from tapsight.checks._base import Check, Judgement, Observed, Scope, group, packets, with_cut
 from tapsight.checks._borders import Crossing, countries_text, end_text, zones_text
 from tapsight.checks._paths import MOST
 from tapsight.checks._talks import end
@@ -88,7 +88,10 @@ class I1(Check[I1Options]):
         unread = packets(hidden)
         reasons = ["addresses without a country"] if seen.borders.unknown else []
         reasons += ["tunnels of which an end has no country"] if unread else []
-        scope = Scope(seen.borders.in_scope, packets(rows) - unread, "; ".join(reasons) or None)
+        scope = with_cut(
+            Scope(seen.borders.in_scope, packets(rows) - unread, "; ".join(reasons) or None),
+            seen.cut.filter(pl.col("hides_path") | pl.col("src").is_null()),
+        )
         count, abroad, by = _ways(seen.borders.crossing.filter(~pl.col("agreed")))
         fixed = options.severity is not None
         findings = tuple(
