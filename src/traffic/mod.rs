@@ -66,10 +66,10 @@ impl Mix {
             }
             Self::Imix => &[(50, Kind::Datagrams(plain::IMIX)), (50, Kind::Segments(plain::IMIX))],
             Self::Carrier => &[
-                (38, Kind::Call),
+                (39, Kind::Call),
                 (2, Kind::Registration),
                 (6, Kind::Association),
-                (29, Kind::Download),
+                (28, Kind::Download),
                 (16, Kind::Quic),
                 (9, Kind::Lookup),
             ],
