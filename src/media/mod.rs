@@ -384,7 +384,7 @@ impl Stage for Streams {
             }
         }
         if views.iter().filter(|view| matches!(view, View::Rtp(_) | View::Rtcp(_))).count() > 1 {
-            // Two runs that are in order: merged, not sorted.
+            #[expect(clippy::stable_sort_primitive, reason = "two runs that are in order are merged")]
             order.sort();
         }
         let mut at = 0;
