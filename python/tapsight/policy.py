@@ -274,6 +274,11 @@ class Policy(BaseModel):
         known: Places = self._known
         return known
 
+    def files(self) -> tuple[str, ...]:
+        """The files that it names, of places and of sets."""
+        sets = dict.fromkeys(each.file for each in self.sets.values() if each.file is not None)
+        return (*self.places.files, *sets)
+
     def options(self, id_: str) -> Any:
         """The options of this check or detector, ``None`` if the policy does not mention it."""
         return self._own[id_][1] if id_ in self._own else getattr(self.checks, id_, None)
