@@ -222,6 +222,7 @@ ENCRYPTED = f'[checks.V4]\nencrypted = ["{B}"]\n'
         (sip_flow(A, B, app="sips"), "pass"),
         (flow(A, B, app="m3ua", traffic="mobile-signalling", basis="signature"), "fail"),
         (flow(A, B, app="gtp-u", traffic="mobile-signalling", basis="signature"), "unknown"),
+        (flow(A, B, app="pfcp", traffic="mobile-signalling", basis="signature"), "unknown"),
         (flow(A, B, app="diameter", traffic="mobile-signalling", basis="signature", dst_port=3868), "fail"),
         (flow(A, B, app="tls", traffic="internet", basis="signature", dst_port=5658), "pass"),
         (flow(A, B, app="tls", traffic="internet", basis="signature", dst_port=443), "unknown"),

@@ -35,6 +35,9 @@ NAMES = {46: "EF", 44: "VA", 0: "CS0", **{8 * n: f"CS{n}" for n in range(1, 8)}}
 }
 """What code points are called: RFC 2474, RFC 2597, RFC 3246, RFC 5865."""
 
+_CLASSES = {"media": "voice-media", "signalling": "voice-signalling"}
+"""The class of traffic that a stream of voice is of, also of those packets of it that nothing recognised."""
+
 _SAID = operator.itemgetter(
     "what", "end_a", "end_b", "dscp", "packets", "apps", "first_ts", "last_ts", "taps"
 )
@@ -121,7 +124,10 @@ class V7(Check[V7Options]):
         failed = judged.filter(~pl.col("fits") | pl.col("changed"))
         reason = "nobody recognises what it is" if len(judged) < len(rows) else None
         scope = Scope(packets(rows), packets(judged), reason)
-        what = pl.when(~pl.col("fits")).then("kind").otherwise(pl.lit("changed")).alias("what")
+        failed = failed.with_columns(
+            what=pl.when(~pl.col("fits")).then("kind").otherwise(pl.lit("changed")),
+            concerned=pl.col("kind").replace_strict(_CLASSES, default=pl.col("traffic")),
+        )
         findings = tuple(
             self.finding(
                 row,
@@ -129,8 +135,9 @@ class V7(Check[V7Options]):
                 severity,
                 identity=(row["what"], row["end_a"], row["end_b"], row["dscp"]),
                 sentence=functools.partial(self._sentence, _SAID(row), options),
+                traffic=row["concerned"],
             )
-            for row in group(failed.with_columns(what), ["what", "end_a", "end_b", "dscp"])
+            for row in group(failed, ["what", "end_a", "end_b", "dscp"], all_of=["concerned"])
         )
         taps = judged["tap"].n_unique()
         note = "with one tap, nobody can tell whether code points are kept" if taps == 1 else None
