@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 from scapy.layers.rtp import RTP
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
-from tables import claim, examination, flow, mac, mirror, rtp, sentences, told, why
+from tables import claim, examination, flow, mac, mirror, rtp, scope, sentences, told, why
 from tables import sip as sip_flow
 
 import tapsight
@@ -412,6 +412,31 @@ def test_v9_does_not_pass_where_media_were_copied_otherwise(
             dataclasses.replace(examination(claims=claims), media=made.media), Policy.loads(listed)
         )
         assert told(result, "V9")[0] == "pass"
+
+
+@pytest.mark.parametrize(
+    ("judged", "expected", "reason"),
+    [
+        (900, ("pass", 254, 254), ""),
+        (500, ("pass", 254, 254), ""),
+        # 43 % of 254.
+        (
+            430,
+            ("unknown", 254, 109),
+            "copies of media may be among packets that others could not judge (A1 judged 43.0 %)",
+        ),
+        (0, ("unknown", 254, 0), "(A1 judged 0 %)"),
+    ],
+)
+def test_v9_passes_only_if_copies_could_be_seen(
+    judged: int, expected: tuple[str, int, int], reason: str, tmp_path: Path
+) -> None:
+    """Media that A4 passes, 260 packets but for the first three of each stream, of a capture in which A1 could judge so many of 1,000 packets."""
+    made = heard_examination(tmp_path, BOTH_WAYS)
+    seen = examination(scopes=[scope("A1", 1000, judged), scope("A5", 1000, 900)])
+    result = judge(dataclasses.replace(seen, media=made.media), Policy.loads(PACK))
+    assert told(result, "V9")[:3] == expected
+    assert reason in why(result, "V9")
 
 
 # --- V7 ---------------------------------------------------------------------------------------------------------------
