@@ -582,6 +582,29 @@ def test_v8_says_what_is_wrong(tmp_path: Path) -> None:
     )
 
 
+def test_v8_tells_codecs_of_one_payload_type_apart(tmp_path: Path) -> None:
+    """Payload type 96 is AMR-WB in the first call, and iLBC in the second between the same hosts; 60 packets of each."""
+    other = [
+        sip.audio(host, port).replace("RTP/AVP 8", "RTP/AVP 96") for host, port in ((A, 40000), (B, 50000))
+    ]
+    second = [re.sub(r"a=rtpmap:8 .*", "a=rtpmap:96 iLBC/8000\r", each) for each in other]
+    dialog = sip.Dialog(A, B, "two@a", "a2", "b2")
+    steps = (
+        (0.6, A, B, dialog.request("INVITE", 1, second[0])),
+        (0.7, B, A, dialog.response(200, "OK", "INVITE", 1, second[1])),
+    )
+    packets = [
+        *call(*DYNAMIC, *steps),
+        *stream(A, B, kind=96, step=320),
+        *stream(A, B, (40000, 50000), kind=96, begin=1),
+    ]
+    found = sentences(heard(tmp_path, '[checks.V8]\ncodecs = ["PCMA"]\n', packets), "V8")
+    assert sorted(re.sub(r", from .*", "", text) for text in found) == [
+        f"60 packets of media in 1 stream between {A} and {B} were AMR-WB (payload type 96), which the policy does not list",
+        f"60 packets of media in 1 stream between {A} and {B} were iLBC (payload type 96), which the policy does not list",
+    ]
+
+
 def test_v8_of_a_real_call(captures: Path) -> None:
     name = str(captures / "markofu__pcaps/HoneyNet__0410__Forensic_challenge_4.pcap")
     # tshark: PCMU in packets of 20 ms and telephone-event, as negotiated.
