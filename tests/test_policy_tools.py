@@ -268,6 +268,13 @@ def test_commands(tmp_path: Path) -> None:
     out = tmp_path / "first.toml"
     assert CliRunner().invoke(app, ["policy", "init", "-o", str(out)]).exit_code == 0
     assert out.read_text() == starter()[0]
+    out.write_text(GOOD)
+    again = CliRunner().invoke(app, ["policy", "init", "-o", str(out)])
+    assert again.exit_code == 2
+    assert (
+        f"{out} is there already, and may have been edited: name another file, or delete it" in again.stderr
+    )
+    assert out.read_text() == GOOD
 
 
 # --- Packs and own checks ---------------------------------------------------------------------------------------------

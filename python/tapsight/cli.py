@@ -669,6 +669,11 @@ def policy_init(
 
         inputs = _inputs(captures) if captures else []
         _files.require_other(output, inputs)
+        if output is not None and Path(output).is_file():
+            # What somebody has decided line by line is not to be had again from captures.
+            raise ValueError(
+                f"{output} is there already, and may have been edited: name another file, or delete it"
+            )
         text, problems = _policy_tools.starter(captures or None, pack or ())
         with _files.output(output, inputs) as file:
             file.write(text.encode())
