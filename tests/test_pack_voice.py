@@ -509,6 +509,16 @@ def test_v7_needs_captures_that_can_be_read_twice(tmp_path: Path) -> None:
         assert told(result, "V7") == (word, 60, 60, 0)
 
 
+def test_v7_says_what_was_not_there(tmp_path: Path) -> None:
+    """Of 60 packets of RTP, none can be judged by a list of no code points, nor by one of signalling."""
+    for policy, said in (
+        ("[checks.V7]\nvoice = []\n", "the policy lists no code points"),
+        ("[checks.V7]\nsignalling = [24]\n", "no signalling of calls was seen"),
+    ):
+        result = heard(tmp_path, policy, stream(A, B))
+        assert (told(result, "V7"), why(result, "V7")) == (("unknown", 0, 0, 0), said)
+
+
 def test_v7_takes_code_points_of_six_bits() -> None:
     with pytest.raises(PolicyError, match="no code point of DSCP"):
         Policy.loads("[checks.V7]\nvoice = [184]\n")

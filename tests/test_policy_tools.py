@@ -357,7 +357,7 @@ def test_own_checks_are_explained_and_compared(tmp_path: Path) -> None:
     assert done.exit_code == 1, done.output
     assert re.search(r"^no-discard  pass -> fail.*: Nobody discards$", done.output, re.MULTILINE)
     # A check that only one of them has.
-    before.write_text("")
+    before.write_text("packs = []\n")
     done = CliRunner().invoke(app, arguments)
     assert re.search(r"^no-discard  - -> fail.*: Nobody discards$", done.output, re.MULTILINE)
 

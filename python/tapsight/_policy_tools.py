@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from tapsight._about import PACKS, about, in_pack, meanings_of, needs, options_of
 from tapsight._exceptions import SOON, in_days
@@ -141,8 +141,15 @@ def _said(options: Any) -> str:
         elif name == "attack":
             words.append(f"attack {' '.join(value) or 'none'}")
         else:
-            words.append(f"{name} ({len(value)})" if isinstance(value, list | tuple) else f"{name} {value}")
+            words.append(
+                f"{name} ({_count(value)})" if isinstance(value, list | tuple) else f"{name} {value}"
+            )
     return ", ".join(words)
+
+
+def _count(entries: Sequence[Any]) -> int:
+    """How many entries a list has, without those that are of no address, as that which the name of an empty set becomes."""
+    return sum(not (isinstance(each, BaseModel) and next(iter(each))[1] == ()) for each in entries)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -249,7 +256,8 @@ def set_lines(policy: Policy, time: int) -> list[str]:
             if members.holds_numbers
             else ("address or prefix", "addresses and prefixes")
         )
-        text = f"set {name}: {plural(len(members), one, many)}"
+        # Of which kind members would be, an empty set does not say.
+        text = f"set {name}: {plural(len(members), one, many) if len(members) else 'no members'}"
         text += f" from {members.file}" if members.file is not None else ""
         lines.append(f"{text}; {_others(members, time)}" if _others(members, time) else text)
     return lines

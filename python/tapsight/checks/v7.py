@@ -145,7 +145,9 @@ class V7(Check[V7Options]):
         return Judgement(
             scope,
             findings,
-            nothing="no packets of voice, and none with its code points",
+            nothing=_nothing(voice, signalling),
+            # To say that there are no code points is to say nothing that can be judged.
+            lack="traffic" if voice or signalling else "policy",
             note=note,
             doubt=doubt,
         )
@@ -164,6 +166,13 @@ class V7(Check[V7Options]):
             f"{count} between {ends}{apps} went with DSCP {_names([code])}, {span_text(first_ts, last_ts)} "
             f"(on {listing(taps)}), {why}."
         )
+
+
+def _nothing(voice: list[int], signalling: list[int]) -> str:
+    """What to say if nothing was in scope, by the code points that are listed."""
+    if voice:
+        return "no packets of voice, and none with its code points"
+    return "no signalling of calls was seen" if signalling else "the policy lists no code points"
 
 
 def _names(codes: Iterable[int], between: str = ", ") -> str:
