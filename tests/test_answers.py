@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scapy.all import IP, TCP, Ether, wrpcap
 from tables import examination, flow, mirror, scope, tap, verdict, why
 
 import tapsight
@@ -15,7 +16,7 @@ from tapsight._answers import settling
 from tapsight._check import judge
 from tapsight.checks import CHECKS
 from tapsight.detectors import DETECTORS
-from tapsight.lab import Implant, Scenario, generate
+from tapsight.lab import Implant, Scenario, generate, mobile
 from tapsight.policy import Policy
 from tapsight.report_text import render
 
@@ -66,6 +67,47 @@ def test_further_checks_of_voice_are_asked_where_there_is_something() -> None:
     assert asked(AGREED + '[checks.V4]\nencrypted = ["192.0.2.77"]\n', voice())[0] == "yes"
     word, because = asked(AGREED + '[checks.V4]\nencrypted = ["192.0.2.10"]\n', voice(basis="signature"))
     assert (word, because) == ("no", "voice signalling in the clear (V4: 1 finding)")
+
+
+def test_what_is_no_voice_does_not_make_it_no(tmp_path: Path) -> None:
+    """A peer that agreed to encrypt signals in the clear for mobile telephones; and SSH has the code point of voice (EF, 46)."""
+    policy = AGREED + '[checks.V4]\nencrypted = ["192.0.2.10"]\n'
+    diameter = flow(traffic="mobile-signalling", app="diameter", basis="signature", flow_id=3)
+    sealed = [row | {"app": "sips"} if row["app"] == "sip" else row for row in voice(basis="signature")]
+    assert asked(policy, [*sealed, diameter])[0] == "yes"
+    assert asked(policy, [diameter]) == ("cannot tell", "no voice was seen")
+    assert asked(policy, [*voice(basis="signature"), diameter]) == (
+        "no",
+        "voice signalling in the clear (V4: 1 finding)",
+    )
+
+    path = tmp_path / "ssh.pcap"
+    ends = IP(src="192.0.2.10", dst="203.0.113.10", tos=46 << 2) / TCP(sport=40000, dport=22, flags="PA")
+    wrpcap(
+        str(path),
+        Ether(src="00:00:5e:00:53:01", dst="00:00:5e:00:53:02") / ends / b"SSH-2.0-OpenSSH_10.0\r\n",
+    )
+    result = tapsight.check({"here": str(path)}, policy=Policy.loads(f"{AGREED}[checks.V7]\nvoice = [46]\n"))
+    assert verdict(result, "V7")["verdict"] == "fail"
+    answer = result.answers[2]
+    assert (answer.answer, answer.because) == ("cannot tell", "no voice was seen")
+
+
+def test_calls_by_sigtran_are_voice(tmp_path: Path) -> None:
+    """An initial address message (ITU-T Q.763, table 32) over M3UA, whose service indicator is 5 (ISUP); and the same bytes as SCCP (3)."""
+    message = bytes.fromhex("0100 01 00 2000 0a 00 02 09 07 04 10 23 22 00 00 10 0a 05 84 13 23 74 00 00")
+    path = tmp_path / "m3ua.pcap"
+    for service, expected in (
+        (5, ("no", "voice signalling in the clear (V4: 1 finding)")),
+        (3, ("cannot tell", "no voice was seen")),
+    ):
+        data = mobile.m3ua(1, 2, message, service)
+        sent = IP(mobile.sctp("192.0.2.10", "203.0.113.10", mobile.M3UA, 1, data).encode())
+        wrpcap(str(path), Ether(src="00:00:5e:00:53:01", dst="00:00:5e:00:53:02") / sent)
+        policy = Policy.loads(AGREED + '[checks.V4]\nencrypted = ["192.0.2.10"]\n')
+        result = tapsight.check({"here": str(path)}, policy=policy)
+        assert verdict(result, "V4")["verdict"] == "fail"
+        assert (result.answers[2].answer, result.answers[2].because) == expected
 
 
 def test_without_a_policy_it_says_what_it_takes() -> None:

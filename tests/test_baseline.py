@@ -113,6 +113,9 @@ def test_severity(result: tapsight.Result, mirrored: Generated) -> None:
         '{"findings": [], "remembered": [7]}',
         '{"findings": [], "remembered": [{"ids": 7}]}',
         '{"findings": [], "forgotten": {}}',
+        '{"findings": [{"id": "0123456789ab", "severity": "huge", "packets": 1}]}',
+        '{"findings": [], "remembered": [{"ids": "0123456789ab", "severity": "huge", "packets": 1}]}',
+        '{"findings": [{"id": "0123456789ab", "severity": [], "packets": 1}]}',
         "[" * 5000,
     ],
 )

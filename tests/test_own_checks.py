@@ -233,6 +233,7 @@ def test_packets_cannot_be_read_again_from_a_pipe_or_of_another_day(capture: str
         ('[checks.X]\nexpect = "vlan == 1"', 1, '"X" is no name for a check'),
         ('[checks.x]\nover = "flowz"\nexpect = "vlan == 1"', 2, 'did you mean "flows"?'),
         ('[checks.x]\nexpect = "vlan == 1"\nby = ["vlna"]', 3, 'no column is called "vlna"; did you mean "vlan"?'),
+        ('[checks.x]\nexpect = "vlan == 1"\nby = ["src", "tap", "src"]', 3, '[checks.x] by: names the column "src" twice'),
         ('[checks.x]\nexpect = "vlan == 1"\nscop = "vlan == 1"', 3, 'unknown key "scop" in [checks.x]; did you mean "scope"?'),
         ('[checks.x]\nscope = "vlan == 1"', 1, 'unknown check "x"; a check of your own needs `expect`'),
         ('[checks.v2]\nvlans = [1]', 1, 'unknown check "v2"; did you mean "V2"?'),

@@ -16,7 +16,7 @@ from scapy.layers.l2 import Ether
 from scapy.layers.rtp import RTP
 from scapy.packet import Packet, Raw
 from scapy.utils import wrpcap
-from tables import claim, examination, flow, mac, mirror, rtp, sentences, told, why
+from tables import claim, examination, flow, mac, mirror, rtp, scope, sentences, told, why
 from tables import sip as sip_flow
 
 import tapsight
@@ -222,6 +222,7 @@ ENCRYPTED = f'[checks.V4]\nencrypted = ["{B}"]\n'
         (sip_flow(A, B, app="sips"), "pass"),
         (flow(A, B, app="m3ua", traffic="mobile-signalling", basis="signature"), "fail"),
         (flow(A, B, app="gtp-u", traffic="mobile-signalling", basis="signature"), "unknown"),
+        (flow(A, B, app="pfcp", traffic="mobile-signalling", basis="signature"), "unknown"),
         (flow(A, B, app="diameter", traffic="mobile-signalling", basis="signature", dst_port=3868), "fail"),
         (flow(A, B, app="tls", traffic="internet", basis="signature", dst_port=5658), "pass"),
         (flow(A, B, app="tls", traffic="internet", basis="signature", dst_port=443), "unknown"),
@@ -413,6 +414,31 @@ def test_v9_does_not_pass_where_media_were_copied_otherwise(
         assert told(result, "V9")[0] == "pass"
 
 
+@pytest.mark.parametrize(
+    ("judged", "expected", "reason"),
+    [
+        (900, ("pass", 254, 254), ""),
+        (500, ("pass", 254, 254), ""),
+        # 43 % of 254.
+        (
+            430,
+            ("unknown", 254, 109),
+            "copies of media may be among packets that others could not judge (A1 judged 43.0 %)",
+        ),
+        (0, ("unknown", 254, 0), "(A1 judged 0 %)"),
+    ],
+)
+def test_v9_passes_only_if_copies_could_be_seen(
+    judged: int, expected: tuple[str, int, int], reason: str, tmp_path: Path
+) -> None:
+    """Media that A4 passes, 260 packets but for the first three of each stream, of a capture in which A1 could judge so many of 1,000 packets."""
+    made = heard_examination(tmp_path, BOTH_WAYS)
+    seen = examination(scopes=[scope("A1", 1000, judged), scope("A5", 1000, 900)])
+    result = judge(dataclasses.replace(seen, media=made.media), Policy.loads(PACK))
+    assert told(result, "V9")[:3] == expected
+    assert reason in why(result, "V9")
+
+
 # --- V7 ---------------------------------------------------------------------------------------------------------------
 
 EF = "[checks.V7]\nvoice = [46]\n"
@@ -481,6 +507,16 @@ def test_v7_needs_captures_that_can_be_read_twice(tmp_path: Path) -> None:
         wrpcap(str(path), stream(A, B, begin=86_400 * day))
         result = tapsight.check({"here": str(path)}, policy=Policy.loads(EF), state=state)
         assert told(result, "V7") == (word, 60, 60, 0)
+
+
+def test_v7_says_what_was_not_there(tmp_path: Path) -> None:
+    """Of 60 packets of RTP, none can be judged by a list of no code points, nor by one of signalling."""
+    for policy, said in (
+        ("[checks.V7]\nvoice = []\n", "the policy lists no code points"),
+        ("[checks.V7]\nsignalling = [24]\n", "no signalling of calls was seen"),
+    ):
+        result = heard(tmp_path, policy, stream(A, B))
+        assert (told(result, "V7"), why(result, "V7")) == (("unknown", 0, 0, 0), said)
 
 
 def test_v7_takes_code_points_of_six_bits() -> None:
@@ -554,6 +590,29 @@ def test_v8_says_what_is_wrong(tmp_path: Path) -> None:
     assert " had payload type 111, which neither their call nor a standard knows, " in text(
         CODECS, *call(*DYNAMIC), *stream(A, B, kind=111, step=320)
     )
+
+
+def test_v8_tells_codecs_of_one_payload_type_apart(tmp_path: Path) -> None:
+    """Payload type 96 is AMR-WB in the first call, and iLBC in the second between the same hosts; 60 packets of each."""
+    other = [
+        sip.audio(host, port).replace("RTP/AVP 8", "RTP/AVP 96") for host, port in ((A, 40000), (B, 50000))
+    ]
+    second = [re.sub(r"a=rtpmap:8 .*", "a=rtpmap:96 iLBC/8000\r", each) for each in other]
+    dialog = sip.Dialog(A, B, "two@a", "a2", "b2")
+    steps = (
+        (0.6, A, B, dialog.request("INVITE", 1, second[0])),
+        (0.7, B, A, dialog.response(200, "OK", "INVITE", 1, second[1])),
+    )
+    packets = [
+        *call(*DYNAMIC, *steps),
+        *stream(A, B, kind=96, step=320),
+        *stream(A, B, (40000, 50000), kind=96, begin=1),
+    ]
+    found = sentences(heard(tmp_path, '[checks.V8]\ncodecs = ["PCMA"]\n', packets), "V8")
+    assert sorted(re.sub(r", from .*", "", text) for text in found) == [
+        f"60 packets of media in 1 stream between {A} and {B} were AMR-WB (payload type 96), which the policy does not list",
+        f"60 packets of media in 1 stream between {A} and {B} were iLBC (payload type 96), which the policy does not list",
+    ]
 
 
 def test_v8_of_a_real_call(captures: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,6 +129,16 @@ def test_files(tmp_path) -> None:
         Policy.load(path)
     path.write_text(GOOD)
     assert Policy.load(path).options("V1") == Policy.loads(GOOD).options("V1")
+
+
+@pytest.mark.parametrize("text", ["", "\n \n", "# [checks.V1]\n  # later\n"])
+def test_a_file_that_says_nothing_is_no_policy(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "policy.toml"
+    path.write_text(text)
+    with pytest.raises(PolicyError, match="says nothing: `tapsight policy init CAPTURE` writes"):
+        Policy.load(path)
+    # In a program, and from a device, it is meant.
+    assert Policy.loads(text).in_force() == Policy().in_force() == Policy.load("/dev/null").in_force()
 
 
 @given(st.text(alphabet="[]{}=,.'\"# \nabV1checksts01"))

@@ -239,6 +239,7 @@ def test_a_first_policy_says_what_it_leaves_out(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "none.pcap" in done.stderr
     assert "11 more were seen, with fewer packets" in done.stdout
+    assert "voice_vlans = []  # none was seen\n" in done.stdout
 
 
 def test_a_diff_says_what_a_change_changes(mirrored: Generated, tmp_path: Path) -> None:
@@ -268,6 +269,13 @@ def test_commands(tmp_path: Path) -> None:
     out = tmp_path / "first.toml"
     assert CliRunner().invoke(app, ["policy", "init", "-o", str(out)]).exit_code == 0
     assert out.read_text() == starter()[0]
+    out.write_text(GOOD)
+    again = CliRunner().invoke(app, ["policy", "init", "-o", str(out)])
+    assert again.exit_code == 2
+    assert (
+        f"{out} is there already, and may have been edited: name another file, or delete it" in again.stderr
+    )
+    assert out.read_text() == GOOD
 
 
 # --- Packs and own checks ---------------------------------------------------------------------------------------------
@@ -302,11 +310,11 @@ def test_a_first_policy_with_a_pack_asks_what_its_checks_need(pack: str) -> None
 
 
 def _answered(text: str) -> str:
-    """A first policy whose questions are no comments any more, but for those that belong to a table further up."""
+    """A first policy whose questions are no comments any more."""
     lines, is_open = [], False
     for line in text.splitlines():
-        if found := re.match(r"# \[([\w.]+)\](.*)", line):
-            is_open = "is above" not in found[2]
+        if re.match(r"# \[[\w.]+\]", line):
+            is_open = True
         elif not re.match(r"# \w+ *= \[\]", line):
             is_open = False
         lines.append(line.removeprefix("# ") if is_open else line)
@@ -315,8 +323,11 @@ def _answered(text: str) -> str:
 
 def test_packs_that_need_the_same_table_ask_once() -> None:
     text, _ = starter(None, PACKS)
-    tables = re.findall(r"^# \[([\w.]+)\](?! is above)", text, re.MULTILINE)
+    tables = re.findall(r"^# \[([\w.]+)\]", text, re.MULTILINE)
     assert len(tables) == len(set(tables))
+    # What belongs to a table further up is asked for in words.
+    (line,) = re.findall(r"^# Fill in .*", text, re.MULTILINE)
+    assert line.startswith("# Fill in infrastructure under [network] above, for M1, M2, ")
     Policy.loads(_answered(text))
 
 
@@ -350,7 +361,7 @@ def test_own_checks_are_explained_and_compared(tmp_path: Path) -> None:
     assert done.exit_code == 1, done.output
     assert re.search(r"^no-discard  pass -> fail.*: Nobody discards$", done.output, re.MULTILINE)
     # A check that only one of them has.
-    before.write_text("")
+    before.write_text("packs = []\n")
     done = CliRunner().invoke(app, arguments)
     assert re.search(r"^no-discard  - -> fail.*: Nobody discards$", done.output, re.MULTILINE)
 

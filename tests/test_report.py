@@ -299,6 +299,24 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert not set(text) & set("\x1b\u202e")
 
 
+def test_names_without_an_end_fit_a_telephone(tmp_path: Path, browser: Any) -> None:
+    """A tap, and who answers for a copy that it saw, with names of 200 letters."""
+    name = "n" * 200
+    claims = [mirror(tap=name, copy_tap=name, evidence=[{"tap": name, "frame": 1, "role": "copy"}])]
+    rows = {"claims": claims, "taps": [tap(name, warnings=[name])], "flows": [flow(tap=name)]}
+    policy = (
+        f'[[exceptions]]\ncheck = "A1"\naddress = "198.51.100.7"\nowner = "{name}"\nreason = "{name}"\n'
+        "expires = 2030-12-31\n"
+    )
+    result = judge(examination(**rows), Policy.loads(policy), [name])
+    assert len(result.excepted) == 1
+    result.report(tmp_path / "page.html", title=name)
+    tab = browser.new_page(viewport={"width": 360, "height": 640})
+    tab.goto((tmp_path / "page.html").as_uri())
+    assert tab.evaluate("() => document.scrollingElement.scrollWidth") <= 360
+    tab.close()
+
+
 def test_hostile_text_of_a_capture(tmp_path: Path, browser: Any) -> None:
     """A redirected call that has scripts wherever SIP has text, in a file that is named like one."""
     from scapy.layers.inet import IP, UDP

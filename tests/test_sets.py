@@ -207,6 +207,12 @@ def test_files_are_members_for_checks(tmp_path: Path) -> None:
             2,
             "ends (2026-01-31) before it begins (2026-02-01)",
         ),
+        (
+            "p.csv",
+            "member,from,until\n192.0.2.1,2026-02-01T12:00:00Z,2026-02-01T13:00:00+01:00\n",
+            2,
+            "192.0.2.1 ends when it begins (2026-02-01T12:00:00Z)",
+        ),
         ("p.csv", 'member\n"192.0.2.1\n', 2, "not a table"),
         ("p.csv", "member\n" + "1" * 200_000 + "\n", 2, "field larger than field limit"),
         ("p.csv", "member\n192.0.2.1\n\0\n", 3, "holds a NUL"),
@@ -584,6 +590,14 @@ def test_check_and_explain_say_what_does_not_count_today(tmp_path: Path) -> None
         f"set peers: 3 addresses and prefixes from {tmp_path / 'peers.csv'}; {others}",
         "set vlans: 1 number",
     ]
+
+
+def test_explain_says_of_empty_sets_that_they_are(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('[sets]\nsinks = []\n[checks.I6]\nsinks = ["sinks"]\n')
+    explained = CliRunner().invoke(app, ["policy", "explain", str(policy)]).output.splitlines()
+    assert explained[-1] == "set sinks: no members"
+    assert [line.rpartition(" [")[2] for line in explained if line.startswith("I6 ")] == ["sinks (0)]"]
 
 
 def test_evidence_has_sums_of_files(tmp_path: Path) -> None:

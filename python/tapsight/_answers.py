@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -145,11 +146,15 @@ _FAILS = {
 
 
 def agreed(
-    verdicts: Iterable[Verdict], calls: pa.Table, seen: Observed, problems: Sequence[str]
+    verdicts: Iterable[Verdict],
+    findings: Iterable[Finding],
+    calls: pa.Table,
+    seen: Observed,
+    problems: Sequence[str],
 ) -> tuple[AnswerWord, str]:
     """Whether voice travelled as the policy says: the answer, and what it rests on.
 
-    It is no if a check of voice or a call fails. It is yes if V1 and V2 pass, and the others if they had something to judge, and at least half of the calls with media can be told to be as agreed:
+    It is no if a check of voice fails by what concerns voice, or a call fails. It is yes if V1 and V2 pass, and the others if they had something to judge, and at least half of the calls with media can be told to be as agreed:
     between ends that agreed, with media where voice belongs and where signalled. What is not encrypted is as agreed unless somebody
     demands or offers that.
     """
@@ -160,14 +165,13 @@ def agreed(
         for each in verdicts
         if each.check in _RULES or (each.check in _WRONG and (each.in_scope > 0 or each.verdict == "fail"))
     }
+    # Other traffic with the code points of voice, and signalling of no calls in the clear, are against the policy, and yet no voice.
+    beside = Counter(each.check for each in findings if each.traffic and set(each.traffic).isdisjoint(_VOICE))
     names = ["packets", "encryption", "verdict", "path", "peers", "encrypted", "media", "alone"]
     rows = calls.select(names).to_pylist()
     failed = [row for row in rows if row["verdict"] == "fail"]
-    wrong = [
-        f"{_WRONG[each.check]} ({each.check}: {plural(each.findings, 'finding')})"
-        for each in mine.values()
-        if each.verdict == "fail"
-    ]
+    against = {id_: each.findings - beside[id_] for id_, each in mine.items() if each.verdict == "fail"}
+    wrong = [f"{_WRONG[id_]} ({id_}: {plural(count, 'finding')})" for id_, count in against.items() if count]
     if failed:
         counts = {what: sum(row[name] == "fail" for row in failed) for name, what in _FAILS.items()}
         which = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
@@ -190,9 +194,9 @@ def agreed(
         open_.append(f"nothing says what was agreed: it takes {needs}")
     if heard:
         open_ += [
-            f"{each.check}: {(each.reason or 'too little could be judged').partition('; ')[0]}"
+            f"{each.check}: {_briefly(each.doubt if each.check in against else each.reason)}"
             for each in mine.values()
-            if each.verdict != "pass" and each.lack != "policy"
+            if each.verdict != "pass" and each.lack != "policy" and (each.check not in against or each.doubt)
         ]
     with_media = [row for row in rows if row["packets"]]
     told = [row for row in with_media if {row["path"], row["peers"], row["media"]} == {"pass"}]

@@ -248,6 +248,9 @@ def _of(run: dict[str, Any], findings: object) -> Baseline | None:
         return None
     if not all(isinstance(row, dict) for row in (*findings, *remembered, *forgotten)):
         return None
+    # What does not say how bad it was is known all the same; a severity that there is not, somebody has written.
+    if any(row.get("severity") not in (None, *SEVERITIES) for row in (*findings, *remembered)):
+        return None
     is_old = "remembered" not in run
     # What is left out is remembered with how bad it was; before that, there were only ids.
     levels: dict[str, Level | None] = dict.fromkeys([*known, *lesser] if is_old else ())

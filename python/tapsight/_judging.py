@@ -141,7 +141,7 @@ def outcome_of(
         _answers.happened(question, verdicts, demanded, agreed.findings, problems, excepting)
         for question in _answers.QUESTIONS
     ]
-    voice = _answers.agreed(verdicts, told_calls, now_seen, problems)
+    voice = _answers.agreed(verdicts, excepting.findings, told_calls, now_seen, problems)
     return Outcome(
         verdicts,
         excepting,

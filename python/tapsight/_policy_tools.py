@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 
 from tapsight._about import PACKS, about, in_pack, meanings_of, needs, options_of
 from tapsight._exceptions import SOON, in_days
@@ -141,8 +141,15 @@ def _said(options: Any) -> str:
         elif name == "attack":
             words.append(f"attack {' '.join(value) or 'none'}")
         else:
-            words.append(f"{name} ({len(value)})" if isinstance(value, list | tuple) else f"{name} {value}")
+            words.append(
+                f"{name} ({_count(value)})" if isinstance(value, list | tuple) else f"{name} {value}"
+            )
     return ", ".join(words)
+
+
+def _count(entries: Sequence[Any]) -> int:
+    """How many entries a list has, without those that are of no address, as that which the name of an empty set becomes."""
+    return sum(not (isinstance(each, BaseModel) and next(iter(each))[1] == ()) for each in entries)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -249,7 +256,8 @@ def set_lines(policy: Policy, time: int) -> list[str]:
             if members.holds_numbers
             else ("address or prefix", "addresses and prefixes")
         )
-        text = f"set {name}: {plural(len(members), one, many)}"
+        # Of which kind members would be, an empty set does not say.
+        text = f"set {name}: {plural(len(members), one, many) if len(members) else 'no members'}"
         text += f" from {members.file}" if members.file is not None else ""
         lines.append(f"{text}; {_others(members, time)}" if _others(members, time) else text)
     return lines
@@ -297,7 +305,7 @@ def _others(members: Members, time: int) -> str:
 # --- A first policy ---------------------------------------------------------------------------------------------------
 
 _HEAD = """\
-# What should be true of the network. Every list below is a question: check what was agreed, and take out what was not.
+# What should be true of the network. Every list below is a question: check what was agreed, and take out what was not. [] says that there is none.
 # `tapsight policy explain FILE` says what each check does with it, `tapsight explain V2` what a check is about.
 """
 
@@ -318,6 +326,8 @@ def starter(sources: Sources | None = None, packs: Iterable[str] = ()) -> tuple[
     def note(name: str) -> str:
         if not seen:
             return ""
+        if not seen[name][0]:
+            return "  # none was seen"
         rest = seen[name][1] - len(seen[name][0])
         return "  # seen, not agreed: check each" + (
             f"; {rest} more were seen, with fewer packets" if rest else ""
@@ -390,7 +400,7 @@ def checked_packs(names: Iterable[str]) -> list[Pack]:
 
 def _questions(packs: Iterable[Pack]) -> Iterator[str]:
     """What the checks of packs need to know of the network, as lines that are comments."""
-    written: dict[str, set[str]] = {table: set() for table in _THERE}
+    written = set(_THERE)
     for pack in packs:
         checks = in_pack(pack)
         yield from ("", f"# --- {pack} ---", "#")
@@ -403,19 +413,23 @@ def _questions(packs: Iterable[Pack]) -> Iterator[str]:
         if not wanted:
             yield "# They need to know no more."
             continue
-        yield "# Until these are answered, verdicts are unknown. Take the # away and fill in what was agreed; [] says that there is none."
+        yield "# Until these are answered, verdicts are unknown. Take the # away from what you fill in; [] says that there is none."
         for table, asked in wanted.items():
             ids = ", ".join(dict.fromkeys(id_ for id_, _ in asked))
-            # TOML takes each table only once.
-            there = " is above: add this there" if table in written else ""
-            yield from ("", f"# [{table}]{there}  # for {ids}")
-            yield from _keys(table, [need for _, need in asked], written.setdefault(table, set()))
+            needed = [need for _, need in asked]
+            if table in written:
+                # TOML takes each table only once.
+                names = dict.fromkeys(name for need in needed for name in need.names)
+                yield from ("", f"# Fill in {listing(list(names))} under [{table}] above, for {ids}.")
+            else:
+                yield from ("", f"# [{table}]  # for {ids}")
+                yield from _keys(table, needed)
+            written.add(table)
 
 
-def _keys(table: str, asked: list[Need], written: set[str]) -> Iterator[str]:
+def _keys(table: str, asked: list[Need]) -> Iterator[str]:
     """The keys of a table that are needed, with what they mean."""
-    names = {name: need for need in asked for name in need.names if name not in written}
-    written.update(names)
+    names = {name: need for need in asked for name in need.names}
     meanings = meanings_of(_model(table))
     width = max(map(len, names), default=0)
     for name, need in names.items():

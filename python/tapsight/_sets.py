@@ -261,9 +261,10 @@ def _dated(said: Mapping[str, Any]) -> Dated:
     begins = read_time(said["from"], until=False) if "from" in said else None
     ends = read_time(said["until"], until=True) if "until" in said else None
     if begins is not None and ends is not None and begins >= ends:
-        raise policy_error(
-            f"{member} ends ({end_text(ends)}) before it begins ({moment_text(begins)})", member
-        )
+        first, last = moment_text(begins), end_text(ends)
+        if first == last:
+            raise policy_error(f"{member} ends when it begins ({first})", member)
+        raise policy_error(f"{member} ends ({last}) before it begins ({first})", member)
     return Dated(member, begins, ends, note)
 
 

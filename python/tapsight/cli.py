@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tapsight._check import Result
     from tapsight._files import Input, TableFormat
     from tapsight._sources import Tap
+    from tapsight.policy import Policy
 
 app = typer.Typer(
     name="tapsight",
@@ -247,7 +248,8 @@ def flows(
     with _errors():
         from tapsight import _engine
 
-        known, homes = _known_places(places, policy, home, located=located)
+        agreed = _loaded(policy)
+        known, homes = _known_places(places, agreed, home, located=located)
         _write(
             captures,
             lambda tap: _engine.open_flows(
@@ -263,7 +265,7 @@ def flows(
             columns,
             output,
             form,
-            _inputs(captures, policy=policy, places=places),
+            _inputs(captures, policy=policy, agreed=agreed, places=places),
         )
 
 
@@ -294,7 +296,8 @@ def calls(
     with _errors():
         from tapsight import _engine
 
-        known, homes = _known_places(places, policy, home, located=located)
+        agreed = _loaded(policy)
+        known, homes = _known_places(places, agreed, home, located=located)
 
         def rows(tap: Tap, of: str = table, *, hides: bool = not show_numbers) -> Any:
             return _engine.open_calls(
@@ -307,7 +310,7 @@ def calls(
                 home=homes,
             )
 
-        inputs = _inputs(captures, policy=policy, places=places)
+        inputs = _inputs(captures, policy=policy, agreed=agreed, places=places)
         if ladder is None and (
             output is not None or form is not None or columns is not None or table != "calls"
         ):
@@ -666,6 +669,11 @@ def policy_init(
 
         inputs = _inputs(captures) if captures else []
         _files.require_other(output, inputs)
+        if output is not None and Path(output).is_file():
+            # What somebody has decided line by line is not to be had again from captures.
+            raise ValueError(
+                f"{output} is there already, and may have been edited: name another file, or delete it"
+            )
         text, problems = _policy_tools.starter(captures or None, pack or ())
         with _files.output(output, inputs) as file:
             file.write(text.encode())
@@ -838,13 +846,18 @@ def _check_evidence(captures: list[str], directory: Path | None, *, zero_payload
 
 
 def _inputs(
-    captures: list[str], *, policy: Path | None = None, places: Sequence[Path] | None = None
+    captures: list[str],
+    *,
+    policy: Path | None = None,
+    agreed: Policy | None = None,
+    places: Sequence[Path] | None = None,
 ) -> list[Input]:
-    """What a command reads, which it must not write over."""
+    """What a command reads, which it must not write over. ``agreed`` is the policy, once it is loaded."""
     from tapsight._sources import captures_read, read_sources
 
     read: list[Input] = [*captures_read(read_sources(captures))]
     read += [(policy, "the policy")] if policy is not None else []
+    read += [(path, "a file that the policy names") for path in agreed.files()] if agreed is not None else []
     return [*read, *((path, "one of the places") for path in places or ())]
 
 
@@ -937,16 +950,21 @@ def _write(
     _end(problems)
 
 
-def _known_places(
-    files: PlacesFiles, policy: PolicyFile, home: list[str] | None, *, located: bool
-) -> tuple[Any, list[str]]:
-    """What ends are looked up in, if anything asks for it, and which countries are home."""
-    if not (located or files or policy or home):
-        return None, []
-    from tapsight._where import load_places
+def _loaded(file: Path | None) -> Policy | None:
+    """The policy of a file, if one is named."""
     from tapsight.policy import Policy
 
-    agreed = Policy.load(policy) if policy else None
+    return Policy.load(file) if file is not None else None
+
+
+def _known_places(
+    files: PlacesFiles, agreed: Policy | None, home: list[str] | None, *, located: bool
+) -> tuple[Any, list[str]]:
+    """What ends are looked up in, if anything asks for it, and which countries are home."""
+    if not (located or files or agreed is not None or home):
+        return None, []
+    from tapsight._where import load_places
+
     return load_places(files, agreed), home or list(agreed.network.home if agreed else ())
 
 

@@ -70,7 +70,7 @@ class Finding:
     taps: frozenset[str] = frozenset()
     """The taps that saw it; none if those are the ones of its evidence."""
     traffic: tuple[str, ...] = ()
-    """Classes of the traffic concerned, where the detector tells."""
+    """Classes of the traffic concerned, where the detector or the check tells."""
     is_part: bool = True
     """Whether its packets are some of those judged, so that their share says something."""
     techniques: tuple[str, ...] | None = None

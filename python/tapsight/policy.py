@@ -274,6 +274,11 @@ class Policy(BaseModel):
         known: Places = self._known
         return known
 
+    def files(self) -> tuple[str, ...]:
+        """The files that it names, of places and of sets."""
+        sets = dict.fromkeys(each.file for each in self.sets.values() if each.file is not None)
+        return (*self.places.files, *sets)
+
     def options(self, id_: str) -> Any:
         """The options of this check or detector, ``None`` if the policy does not mention it."""
         return self._own[id_][1] if id_ in self._own else getattr(self.checks, id_, None)
@@ -292,7 +297,7 @@ class Policy(BaseModel):
         """Reads a policy file.
 
         Raises:
-            PolicyError: It cannot be read or is not a policy.
+            PolicyError: It cannot be read, is not a policy, or says nothing.
         """
         try:
             text = read_whole(path, MOST_BYTES, "policy").decode("utf-8")
@@ -306,6 +311,11 @@ class Policy(BaseModel):
         except ValueError as error:
             what = str(error).removeprefix(f"{os.fspath(path)}: ")
             raise PolicyError(os.fspath(path), [Problem(None, what)]) from error
+        is_silent = all(not line or line.startswith("#") for line in map(str.strip, text.splitlines()))
+        # Whoever names a device, as /dev/null, means a policy that says nothing; a file is rather one that was not written.
+        if is_silent and Path(path).is_file():
+            message = "says nothing: `tapsight policy init CAPTURE` writes a policy to begin with"
+            raise PolicyError(os.fspath(path), [Problem(None, message)])
         return cls.loads(text, name=os.fspath(path), folder=Path(path).parent)
 
     @classmethod

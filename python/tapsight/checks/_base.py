@@ -371,6 +371,7 @@ class Check(ABC, Generic[O]):
         sentence: str | Callable[[], str],
         kind: str = "policy",
         tunnel: Tunnel | None = None,
+        traffic: Sequence[str] = (),
         is_part: bool = True,
     ) -> Finding:
         """A finding of this check, about what a row says: ``packets``, ``flows``, ``first_ts``, ``last_ts``, ``evidence``, perhaps ``calls`` and ``taps``.
@@ -394,6 +395,7 @@ class Check(ABC, Generic[O]):
             tunnel=tunnel or Tunnel(),
             calls=row.get("calls", frozenset()),
             taps=_same(frozenset(row.get("taps", ()))),
+            traffic=tuple(traffic),
             is_part=is_part,
         )
 

@@ -37,8 +37,11 @@ def exchanges(
             severity,
             identity=(row["end_a"], row["end_b"]),
             sentence=functools.partial(_sentence, _SAID(row), what, wrong),
+            traffic=row["traffic"],
         )
-        for row in group(flows.with_columns(*ordered_ends("src", "dst")), ["end_a", "end_b"])
+        for row in group(
+            flows.with_columns(*ordered_ends("src", "dst")), ["end_a", "end_b"], all_of=["traffic"]
+        )
     )
 
 

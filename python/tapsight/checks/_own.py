@@ -146,6 +146,8 @@ def _rule(
         if column not in columns and column not in ENDS:
             hint = did_you_mean(column, columns) or f"; there are: {', '.join(columns)}"
             raise ValueError(f'no column is called "{column}"{hint}')
+    if twice := next((column for at, column in enumerate(by) if column in by[:at]), None):
+        raise ValueError(f'names the column "{twice}" twice')
     title = title or f"expect {members['expect']}"
     about = {"id": name, "title": title, "by": tuple(by), "over": over, "own_sets": dict(sets), **members}
     about["__doc__"] = _document(over, members["scope"], members["expect"], by)

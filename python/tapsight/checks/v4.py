@@ -17,8 +17,8 @@ ESP = 50
 DIAMETERS = 5658
 """Port of Diameter over TLS or DTLS (RFC 6733, section 11.4)."""
 
-USER_DATA = ("gtp-u",)
-"""Applications of mobile networks that signal nothing."""
+MOBILE = ("m3ua", "m2ua", "m2pa", "sua", "diameter", "gtp-c")
+"""Applications of mobile networks by which peers signal to each other: SIGTRAN, Diameter, GTP-C. The others stay within one network."""
 
 
 class V4Options(Options):
@@ -55,7 +55,8 @@ class V4(Check[V4Options]):
         says so. Where nothing but ESP was seen, which may carry anything, the verdict is unknown. A tap between
         an IPsec gateway and what signals sees signalling in the clear: name the other taps in ``taps``. Packets that only their port makes look
         like signalling are in scope but not judged, unless others of their conversation are recognised. Copies in mirror sessions listed under I6 are
-        left out. Whether certificates are right, and ciphers strong, is not judged here.
+        left out. What signals within a mobile network (S1AP, X2AP, NGAP, PFCP, GTP') is not judged. Whether certificates are right, and ciphers
+        strong, is not judged here.
 
     Source: CISA, Enhanced Visibility and Hardening Guidance for Communications Infrastructure (2024-12): end-to-end encrypted to the maximum
     extent; RFC 3261, section 26.2; RFC 6733, section 13; RFC 4303.
@@ -81,7 +82,7 @@ class V4(Check[V4Options]):
             (pl.col("src_port") == DIAMETERS) | (pl.col("dst_port") == DIAMETERS)
         )
         esp = (pl.col("protocol") == ESP).fill_null(value=False)
-        signals = pl.col("traffic").is_in(["voice-signalling", "mobile-signalling"]) & ~app.is_in(USER_DATA)
+        signals = (pl.col("traffic") == "voice-signalling") | app.is_in(MOBILE)
         flows = flows.with_columns(
             in_esp=esp | (app == "esp").fill_null(value=False),
             sealed=esp | (app.is_in(["esp", "sips"]) | diameters).fill_null(value=False),
@@ -90,7 +91,11 @@ class V4(Check[V4Options]):
         sure = is_proven(flows) | flows.select(esp).to_series()
         judged = flows.filter(sure)
         scope = Scope(packets(flows), packets(judged), ONLY_PORT if not sure.all() else None)
-        violations = judged.filter(~pl.col("sealed"))
+        # What carries calls of ISUP or BICC signals voice as well.
+        carries = app.is_in(seen.calls["transport"].drop_nulls().unique().to_list())
+        violations = judged.filter(~pl.col("sealed")).with_columns(
+            traffic=pl.when(carries).then(pl.lit("voice-signalling")).otherwise("traffic")
+        )
         findings = exchanges(
             self,
             violations,

@@ -35,6 +35,9 @@ NAMES = {46: "EF", 44: "VA", 0: "CS0", **{8 * n: f"CS{n}" for n in range(1, 8)}}
 }
 """What code points are called: RFC 2474, RFC 2597, RFC 3246, RFC 5865."""
 
+_CLASSES = {"media": "voice-media", "signalling": "voice-signalling"}
+"""The class of traffic that a stream of voice is of, also of those packets of it that nothing recognised."""
+
 _SAID = operator.itemgetter(
     "what", "end_a", "end_b", "dscp", "packets", "apps", "first_ts", "last_ts", "taps"
 )
@@ -121,7 +124,10 @@ class V7(Check[V7Options]):
         failed = judged.filter(~pl.col("fits") | pl.col("changed"))
         reason = "nobody recognises what it is" if len(judged) < len(rows) else None
         scope = Scope(packets(rows), packets(judged), reason)
-        what = pl.when(~pl.col("fits")).then("kind").otherwise(pl.lit("changed")).alias("what")
+        failed = failed.with_columns(
+            what=pl.when(~pl.col("fits")).then("kind").otherwise(pl.lit("changed")),
+            concerned=pl.col("kind").replace_strict(_CLASSES, default=pl.col("traffic")),
+        )
         findings = tuple(
             self.finding(
                 row,
@@ -129,8 +135,9 @@ class V7(Check[V7Options]):
                 severity,
                 identity=(row["what"], row["end_a"], row["end_b"], row["dscp"]),
                 sentence=functools.partial(self._sentence, _SAID(row), options),
+                traffic=row["concerned"],
             )
-            for row in group(failed.with_columns(what), ["what", "end_a", "end_b", "dscp"])
+            for row in group(failed, ["what", "end_a", "end_b", "dscp"], all_of=["concerned"])
         )
         taps = judged["tap"].n_unique()
         note = "with one tap, nobody can tell whether code points are kept" if taps == 1 else None
@@ -138,7 +145,9 @@ class V7(Check[V7Options]):
         return Judgement(
             scope,
             findings,
-            nothing="no packets of voice, and none with its code points",
+            nothing=_nothing(voice, signalling),
+            # To say that there are no code points is to say nothing that can be judged.
+            lack="traffic" if voice or signalling else "policy",
             note=note,
             doubt=doubt,
         )
@@ -157,6 +166,13 @@ class V7(Check[V7Options]):
             f"{count} between {ends}{apps} went with DSCP {_names([code])}, {span_text(first_ts, last_ts)} "
             f"(on {listing(taps)}), {why}."
         )
+
+
+def _nothing(voice: list[int], signalling: list[int]) -> str:
+    """What to say if nothing was in scope, by the code points that are listed."""
+    if voice:
+        return "no packets of voice, and none with its code points"
+    return "no signalling of calls was seen" if signalling else "the policy lists no code points"
 
 
 def _names(codes: Iterable[int], between: str = ", ") -> str:

@@ -123,19 +123,23 @@ class V8(Check[V8Options]):
             .then(pl.lit("codec"))
             .otherwise(pl.lit("time"))
         )
-        violations = judged.filter(~pl.col("fits")).with_columns(what=what)
+        # What a dynamic payload type means, each call says for itself.
+        named = pl.when(pl.col("what") == "codec").then(name)
+        violations = judged.filter(~pl.col("fits")).with_columns(what=what).with_columns(named=named)
         findings = tuple(
             self.finding(
                 row,
                 scope,
                 severity,
-                identity=(row["what"], row["end_a"], row["end_b"], row["type"]),
+                identity=(row["what"], row["end_a"], row["end_b"], row["type"], row["named"]),
                 sentence=(
                     f"{plural(row['packets'], 'packet')} of media in {plural(row['flows'], 'stream')} between {end(row['end_a'])} and "
                     f"{end(row['end_b'])} {_why(row)}, {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])})."
                 ),
             )
-            for row in group(violations, ["what", "end_a", "end_b", "type"], ["encoding", "packet_time_ms"])
+            for row in group(
+                violations, ["what", "end_a", "end_b", "type", "named"], ["encoding", "packet_time_ms"]
+            )
         )
         return Judgement(scope, findings, nothing="no media were seen", doubt=seen.heard.doubt)
 

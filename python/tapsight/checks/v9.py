@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from tapsight._options import Options, Severity
-from tapsight._text import listing, plural
+from tapsight._options import MIN_COVERAGE, Options, Severity
+from tapsight._text import listing, percent, plural
 from tapsight.checks._base import Judgement, Observed, Scope
 from tapsight.checks._composite import Composite
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 COPYING = ("A1", "A2", "A3", "A5", "A6", "A7")
 """Detectors of copies that are no media streams of their own."""
+
+SEEING = ("A1", "A2", "A5")
+"""Those of them that look at all packets, media among them: where these could judge hardly any, nobody knows whether media were copied."""
 
 MEDIA = "voice-media"
 """The class of traffic, as detectors name it."""
@@ -42,7 +45,9 @@ class V9(Composite[Options]):
         Look at the findings of those: they name the receiver and who sends to it.
 
     When it is unknown:
-        Where copies were found of which nobody can tell whether media are among them, or that are odd rather than proof (of low severity).
+        Where copies were found of which nobody can tell whether media are among them, or that are odd rather than proof (of low severity). Where A1, A2 or
+        A5 could judge less than half of all packets, as where a capture cut them short: then no more of the media counts as judged than of
+        these.
 
     What it cannot see:
         What A4 and the others cannot: copies with other numbers or another SSRC, those of streams of fewer than 50 packets, and copies that leave
@@ -74,12 +79,31 @@ class V9(Composite[Options]):
         maybe = [
             each for each in copies if not each.traffic or not {MEDIA, "unknown"}.isdisjoint(each.traffic)
         ]
-        if judgement.others or not maybe:
+        if judgement.others:
+            return judgement
+        judgement = dataclasses.replace(judgement, scope=_as_others(judgement.scope, seen))
+        if not maybe:
             return judgement
         doubt = (
             f"{plural(len(maybe), 'copy', 'copies')} that may be of media ({listing(list(_counts(maybe)))})"
         )
         return dataclasses.replace(judgement, doubt="; ".join(filter(None, [doubt, judgement.doubt])))
+
+
+def _as_others(scope: Scope, seen: Observed) -> Scope:
+    """The scope, with no more judged than the part of all packets that those could which would see other copies; if that was too little."""
+    verdicts = [seen.verdicts[id_] for id_ in SEEING if id_ in seen.verdicts]
+    blind = [each for each in verdicts if each.in_scope and each.judged < MIN_COVERAGE * each.in_scope]
+    if not blind or not scope.judged:
+        return scope
+    least = min(each.judged / each.in_scope for each in blind)
+    said = listing([f"{each.check} judged {percent(each.judged, each.in_scope)}" for each in blind])
+    reason = f"copies of media may be among packets that others could not judge ({said})"
+    return Scope(
+        scope.in_scope,
+        min(scope.judged, int(scope.in_scope * least)),
+        "; ".join(filter(None, [scope.reason, reason])),
+    )
 
 
 def _counts(findings: list[Finding]) -> dict[str, int]:
