@@ -357,11 +357,12 @@ def test_a_reader_that_has_seen_enough(rotated: list[dict[str, str]]) -> None:
     assert process.returncode == 141  # 128 + SIGPIPE
 
 
-def test_nothing_is_left_of_what_was_ended(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_nothing_is_left_of_what_was_ended(tmp_path: Path, threads: str) -> None:
     endings = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     # What whoever started the tests has it ignore (nohup), a program that they start ignores, too.
     for ending in [ending for ending in endings if signal.getsignal(ending) != signal.SIG_IGN]:
-        command = [sys.executable, "-m", "tapsight", "digest", "a=-", "-o", "a.digest"]
+        command = [sys.executable, "-m", "tapsight", "digest", "a=-", "-o", "a.digest", "--threads", threads]
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path
         ) as process:

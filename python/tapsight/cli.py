@@ -920,6 +920,7 @@ def _write(
     inputs: Sequence[Input],
 ) -> None:
     """Writes the rows of all taps that can be read, one tap after the other, and exits."""
+    _end_waits_by_signals()
     from tapsight import _files
     from tapsight._check import format_problem, readable_taps
     from tapsight._sources import problem_with, read_sources
@@ -1046,9 +1047,17 @@ def _chosen(schema: pa.Schema, names: list[str]) -> pa.Schema:
     return schema.empty_table().select(names).schema
 
 
+def _end_waits_by_signals() -> None:
+    """Ctrl-C ends a wait for a pipe. With Polars' handler, reads begin again, and it would be seen only when something comes."""
+    import polars  # noqa: F401 - sets that handler
+
+    signal.siginterrupt(signal.SIGINT, True)
+
+
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[int], object] | None]:
     """Shows how far reading is, if somebody watches."""
+    _end_waits_by_signals()
     if quiet or not sys.stderr.isatty():
         yield None
         return
