@@ -47,6 +47,8 @@ def test_a_copy_that_was_cut_is_not_an_injected_segment(tmp_path: Path, tunnel: 
         ("B20", Implant("mobile-query"), 96),
         # Headers and description of an INVITE.
         ("A4", Implant("siprec"), 128),
+        # What a service says first is behind 54 bytes of headers, and more with options.
+        ("C2", Implant("router-service"), 64),
         # The type of ICMPv6 is at byte 54.
         ("B5", Implant("rogue-ra"), 50),
     ],
