@@ -93,7 +93,7 @@ def _digest(source: str | bytes, threads: int) -> int:
     return 0
 
 
-def _examined(detectors: Sequence[str]) -> Callable[[str | bytes, int], int]:
+def _examined(detectors: Sequence[str] | None) -> Callable[[str | bytes, int], int]:
     def run(source: str | bytes, threads: int) -> int:
         from tapsight import _engine
 
@@ -179,6 +179,7 @@ ROWS = (
     Row("media: a row a stream", _rows_of(media)),
     Row("check without detectors", _examined([])),
     Row("check: flows, A1, A2, A5", _examined(["A1", "A2", "A5"])),
+    Row("check: all that the engine does", _examined(None)),
     Row("check: flows, all detectors", _check, ("file",)),
     Row("digest: written", _digest, ("file",)),
     Row("to Parquet (zstd)", _parquet),
