@@ -25,7 +25,7 @@ from tshark_peer import is_available
 from typer.testing import CliRunner
 
 import tapsight
-from tapsight._calls import _pattern, hidden_user
+from tapsight._calls import _has_none, _names, _pattern, hidden_user
 from tapsight._ladder import calls_text, ladder
 from tapsight.cli import app
 from tapsight.places import country_of_number
@@ -195,9 +195,22 @@ def test_numbers_are_hidden_in_odd_places(tmp_path: Path) -> None:
         assert [secret for secret in secrets if secret in text] == []
 
 
+@pytest.mark.parametrize(
+    "user", ["alice", "ALICE", "a-l.i ce", "+1 (555) 010", "\u0131-am", "\u017fam", "1", ""]
+)
+@pytest.mark.parametrize(
+    "text",
+    ["", "Alice@h", "xalicex", "sip:1555010@h", "I-AM", "sam", "\u017fam", "10.1.2.3", "-1-", "+4930123456"],
+)
+def test_a_name_that_is_said_not_to_be_in_a_text_is_not(user: str, text: str) -> None:
+    names = _names((user,))
+    if _has_none(text, names):
+        assert _pattern(names).sub("~", text) == _pattern(()).sub("~", text)
+
+
 def test_what_almost_looks_like_a_number_takes_no_longer() -> None:
     """RFC 6116 section 3.2: digits with dots between them, before e164.arpa. Of a name that only begins so, each digit is looked at once."""
-    pattern = _pattern(("+3222",))
+    pattern = _pattern(_names(("+3222",)))
     for name in (
         "1.2.3.4.5.6.e164.arpa",
         "sip:x@91.2.3.4.5.6.E164.ARPA",

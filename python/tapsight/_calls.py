@@ -148,7 +148,7 @@ def hidden(batch: pa.RecordBatch, key: bytes) -> pa.RecordBatch:
     marks = [(field.metadata or {}).get(b"personal") for field in batch.schema]
     users = [batch.column(at).to_pylist() for at, mark in enumerate(marks) if mark == b"user"]
     named = [_flat(row) for row in zip(*users, strict=True)] if users else [()] * len(batch)
-    patterns = [_pattern(tuple(of)) for of in named]
+    users_of = [tuple(of) for of in named]
     columns = list(batch.columns)
     for at, mark in enumerate(marks):
         if mark is None:
@@ -158,8 +158,8 @@ def hidden(batch: pa.RecordBatch, key: bytes) -> pa.RecordBatch:
             shown: list[Any] = [_each(value, lambda user: hidden_user(user, key)) for value in values]
         else:
             shown = [
-                _each(value, functools.partial(_hidden_in, pattern=pattern, key=key))
-                for value, pattern in zip(values, patterns, strict=True)
+                _each(value, functools.partial(_hidden_in, users=users, key=key))
+                for value, users in zip(values, users_of, strict=True)
             ]
         columns[at] = pa.array(shown, batch.schema.field(at).type)
     return pa.RecordBatch.from_arrays(columns, schema=batch.schema)
@@ -176,19 +176,36 @@ def _flat(values: Sequence[Any]) -> list[str]:
 
 
 @functools.lru_cache(maxsize=256)
-def _pattern(users: tuple[str, ...]) -> re.Pattern[str]:
-    """What must not be read in text of a call of these users: they, and whatever looks like a number."""
+def _names(users: tuple[str, ...]) -> tuple[str, ...]:
+    """How text may call these users, longest first."""
     names = {user.removeprefix("+") for user in users} | {re.sub(r"[-.() +]", "", user) for user in users}
+    return tuple(sorted(filter(None, names), key=lambda name: (-len(name), name)))
+
+
+@functools.lru_cache(maxsize=256)
+def _pattern(names: tuple[str, ...]) -> re.Pattern[str]:
+    """What must not be read in text of a call of users with these names: they, and whatever looks like a number."""
     parts = [_LIKE_A_NUMBER]
-    for name in sorted(names, key=lambda name: (-len(name), name)):
+    for name in names:
         # Short ones stand in addresses and words too: only by themselves are they meant.
         if len(name) >= 5:
             parts.append(re.escape(name))
-        elif name:
+        else:
             parts.append(rf"(?<![\w.:]){re.escape(name)}(?![\w.:])")
     return re.compile("|".join(parts), re.IGNORECASE)
 
 
-def _hidden_in(text: str, pattern: re.Pattern[str], key: bytes) -> str:
+def _has_none(text: str, names: tuple[str, ...]) -> bool:
+    """Whether none of the names can be in the text, in capitals or not; of what is not ASCII, only a pattern knows."""
+    if not text.isascii():
+        return False
+    text = text.lower()
+    return not any(name.lower() in text or not name.isascii() for name in names)
+
+
+def _hidden_in(text: str, users: tuple[str, ...], key: bytes) -> str:
     """Text in which no number or name of the call can be read."""
+    names = _names(users)
+    # Most have none of them, and a pattern for each call takes longer to make than all else of it.
+    pattern = _pattern(() if _has_none(text, names) else names)
     return pattern.sub(lambda match: hidden_user(match[0], key), text)

@@ -95,7 +95,8 @@ impl Detector for EncapsulatedSibling {
         let (context, missing) = (&outcome.context, self.claims.missing());
         // Tunnels that carry packets, to know which are used in both directions.
         let carriers = context.flows.iter();
-        let carriers = carriers.filter(|flow| flow.flow_id().is_some() || flow.weak < flow.packets);
+        let carriers =
+            carriers.filter(|flow| flow.flow_id().is_some() || u64::from(flow.weak) < flow.packets);
         let carriers = carriers.map(|flow| context.paths.get(flow.path));
         let ends: HashSet<Ends> = carriers
             .filter(|path| !path.encap.is_empty())

@@ -144,7 +144,7 @@ impl Detector for SampledExport {
         let is_sampled = |flow: &&Flow| {
             flow.key().label.app.is_some_and(|app| matches!(app, App::Sflow | App::NetFlow | App::Hep))
         };
-        let cut: u64 = outcome.context.flows.iter().filter(is_sampled).map(|flow| flow.cut).sum();
+        let cut: u64 = outcome.context.flows.iter().filter(is_sampled).map(|flow| u64::from(flow.cut)).sum();
         let reasons = [
             (cut > 0).then(|| format!("{cut} datagrams of samples of which the capture kept only a part")),
             (counts.read < counts.packets)

@@ -68,8 +68,10 @@ pub struct Flow {
     pub last_ttl: u8,
     /// Packets.
     pub packets: u64,
-    /// Packets that were too weak or too short to be told from others.
-    pub weak: u64,
+    /// Packets that were too weak or too short to be told from others, as far as this counts.
+    pub weak: u32,
+    /// Packets of which the capture kept only a part, as far as this counts.
+    pub cut: u32,
     /// Packets that were compared with others.
     pub compared: u64,
     /// Bytes on the wire.
@@ -79,8 +81,6 @@ pub struct Flow {
     /// Time of the last packet, nanoseconds UTC.
     pub last_ts: i64,
     frames: [u64; Self::FRAMES],
-    /// Packets of which the capture kept only a part. Behind what all packets touch.
-    pub cut: u64,
 }
 
 impl Flow {
@@ -90,7 +90,7 @@ impl Flow {
         let (first_ts, last_ts) = (ts, ts);
         let frames = [0; Self::FRAMES];
         let (tcp_flags, first_ttl, last_ttl) = (0, 0, 0);
-        let (packets, weak, compared, bytes) = (0, 0, 0, 0);
+        let (packets, weak, cut, compared, bytes) = (0, 0, 0, 0, 0);
         Self {
             identity,
             path,
@@ -99,12 +99,12 @@ impl Flow {
             last_ttl,
             packets,
             weak,
+            cut,
             compared,
             bytes,
             first_ts,
             last_ts,
             frames,
-            cut: 0,
         }
     }
 
@@ -120,14 +120,13 @@ impl Flow {
         self.last_ttl = ttl;
         self.tcp_flags |= packet.tcp_flags().unwrap_or_default();
         self.packets += 1;
-        self.weak += u64::from(!packet.packet_id().is_some_and(ids::is_strong));
+        let is_weak = !packet.packet_id().is_some_and(ids::is_strong);
+        self.weak = self.weak.saturating_add(u32::from(is_weak));
+        self.cut = self.cut.saturating_add(u32::from(packet.is_cut()));
         self.compared += u64::from(compared);
         self.bytes += u64::from(packet.wire_len());
         self.first_ts = self.first_ts.min(packet.ts());
         self.last_ts = self.last_ts.max(packet.ts());
-        if packet.is_cut() {
-            self.cut += 1;
-        }
     }
 
     /// What tells it from others.
@@ -346,8 +345,8 @@ impl Flows {
             numbers::<UInt8Type>(each().map(|flow| ttl(flow, flow.first_ttl))),
             numbers::<UInt8Type>(each().map(|flow| ttl(flow, flow.last_ttl))),
             counts(each().map(|flow| flow.packets)),
-            counts(each().map(|flow| flow.weak)),
-            counts(each().map(|flow| flow.cut)),
+            counts(each().map(|flow| flow.weak.into())),
+            counts(each().map(|flow| flow.cut.into())),
             counts(each().map(|flow| flow.bytes)),
             times(each().map(|flow| Some(flow.first_ts))),
             times(each().map(|flow| Some(flow.last_ts))),

@@ -752,7 +752,7 @@ impl<'a> Judge<'a> {
             let done = u64::from(row.passed) + u64::from(row.missing) + u64::from(row.elsewhere);
             let all = done + u64::from(row.unknowable);
             // As many weak ones as there were among the others.
-            let strong = flow.packets.saturating_sub(flow.weak).max(1);
+            let strong = flow.packets.saturating_sub(flow.weak.into()).max(1);
             let of_weak = (u128::from(flow.weak) * u128::from(all) / u128::from(strong)) as u64;
             weak |= of_weak > 0;
             in_scope += all + of_weak;
