@@ -1,16 +1,12 @@
 //! A tap as a check reads it: its batches, in order, and what is said and sent on it, which is taken note of on the way.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
 
 use arrow_schema::ArrowError;
 
-use crate::packets::{Batch, Chain, Pause};
+use crate::packets::{Batch, Chain, Pause, wait};
 use crate::voice::{Heard, Tables};
-
-/// How often a wait for the next batch is interrupted to ask whether to go on.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Batches that are read before they are asked for.
 const AHEAD: usize = 2;
@@ -24,18 +20,22 @@ pub struct Tap {
 #[derive(Debug)]
 enum Source {
     Here(Box<Listener>),
-    Beside { batches: Receiver<Result<Batch, ArrowError>>, thread: Thread, pause: Option<Pause> },
+    Beside {
+        steps: Receiver<Result<Step, ArrowError>>,
+        /// What the last step has brought.
+        read: Option<Box<Read>>,
+        pause: Option<Pause>,
+    },
 }
 
 /// What is left when a tap was read to its end: the chain, and what was heard.
 type Read = (Chain, Tables);
 
+/// What comes from the thread that reads a tap.
 #[derive(Debug)]
-enum Thread {
-    Runs(JoinHandle<Result<Read, ArrowError>>),
-    Ended(Box<Read>),
-    /// It did not come to the end of the tap.
-    Failed,
+enum Step {
+    Batch(Batch),
+    End(Box<Read>),
 }
 
 /// Reads a tap and listens.
@@ -72,42 +72,28 @@ impl Tap {
 
     /// Read by a thread, which begins at once. Whoever waits for it calls `pause` now and then.
     pub fn beside(chain: Chain, pause: Option<Pause>) -> Self {
-        let (sender, batches) = sync_channel(AHEAD);
+        let (sender, steps) = sync_channel(AHEAD);
         let mut listener = Listener::new(chain);
-        let run = move || {
+        // Not waited for if the check ends early: one that waits for a pipe would never come.
+        thread::spawn(move || {
             for batch in listener.by_ref() {
                 let is_last = batch.is_err();
-                if sender.send(batch).is_err() || is_last {
-                    // Nobody asks any more.
-                    return Err(failed());
+                if sender.send(batch.map(Step::Batch)).is_err() || is_last {
+                    return;
                 }
             }
-            listener.finish()
-        };
-        // Not waited for if the check ends early: one that waits for a pipe would never come.
-        let thread = Thread::Runs(thread::spawn(run));
-        Self { source: Source::Beside { batches, thread, pause } }
+            // Whether anybody still wants it is not for the thread to say.
+            let _ = sender.send(listener.finish().map(|read| Step::End(Box::new(read))));
+        });
+        Self { source: Source::Beside { steps, read: None, pause } }
     }
 
     /// The chain, and what was heard, once all batches were read.
     pub fn finish(self) -> Result<(Chain, Tables), ArrowError> {
         match self.source {
             Source::Here(listener) => listener.finish(),
-            Source::Beside { thread: Thread::Ended(read), .. } => Ok(*read),
-            Source::Beside { .. } => Err(failed()),
+            Source::Beside { read, .. } => read.map(|read| *read).ok_or_else(failed),
         }
-    }
-}
-
-impl Thread {
-    /// Waits until it has come to its end.
-    fn end(&mut self) -> Result<(), ArrowError> {
-        *self = match std::mem::replace(self, Self::Failed) {
-            Self::Runs(thread) => Self::Ended(Box::new(thread.join().map_err(|_| failed())??)),
-            Self::Ended(read) => Self::Ended(read),
-            Self::Failed => return Err(failed()),
-        };
-        Ok(())
     }
 }
 
@@ -119,21 +105,19 @@ impl Iterator for Tap {
     type Item = Result<Batch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (batches, thread, pause) = match &mut self.source {
+        let (steps, read, pause) = match &mut self.source {
             Source::Here(listener) => return listener.next(),
-            Source::Beside { batches, thread, pause } => (batches, thread, pause),
+            Source::Beside { steps, read, pause } => (steps, read, *pause),
         };
-        loop {
-            match batches.recv_timeout(PATIENCE) {
-                Ok(batch) => return Some(batch),
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some(Err(error)) = pause.map(|pause| pause()) {
-                        return Some(Err(error));
-                    }
-                }
-                // The end of the tap, or of the thread only.
-                Err(RecvTimeoutError::Disconnected) => return thread.end().err().map(Err),
+        match wait(steps, pause).and_then(Option::transpose) {
+            Ok(Some(Step::Batch(batch))) => Some(Ok(batch)),
+            Ok(Some(Step::End(end))) => {
+                *read = Some(end);
+                None
             }
+            // After the end, or instead of it.
+            Ok(None) => read.is_none().then(|| Err(failed())),
+            Err(error) => Some(Err(error)),
         }
     }
 }

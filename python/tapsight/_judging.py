@@ -208,7 +208,7 @@ def _see(
         examination.call_media,
         examination.media,
         examination.missing,
-        int(flows.filter(pl.col("traffic") == "voice-signalling")["cut"].sum()),
+        cut=int(flows.filter(pl.col("traffic") == "voice-signalling")["cut"].sum()),
         is_whole=captures.is_whole,
     )
     crossings = options["I1"]

@@ -415,10 +415,9 @@ impl State {
         // What a tunnel carries, nobody knows of a frame that was cut; of one that was as short on the wire, there is no more.
         let is_cut = packet.is_cut();
         self.memory.total.read += u64::from(!packet.has_issue() || !stack.is_empty() && !is_cut);
-        if is_cut && packet.has_issue() {
-            self.memory.total.hidden +=
-                u64::from(packet.label().app.is_none() && packet.src_port().is_none());
-        }
+        let is_hidden =
+            is_cut && packet.has_issue() && packet.label().app.is_none() && packet.src_port().is_none();
+        self.memory.total.hidden += u64::from(is_hidden);
         self.memory.total.ip += u64::from(packet.src().is_some());
         self.memory.total.strong += u64::from(next.packet_id.is_some());
         self.memory.total.compared += u64::from(packet_id.is_some());

@@ -23,6 +23,7 @@ mod xxh3;
 pub use chain::Chain;
 pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
+pub(crate) use frames::wait;
 pub use frames::{Carried, Pause};
 pub use part::Batch;
 pub use scan::{BATCH_SIZE, Scan, ScanOptions};

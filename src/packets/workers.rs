@@ -4,20 +4,16 @@
 //! then dissects them beside the others. So records are found by the one walk that is sure of them, and never guessed.
 
 use std::collections::HashMap;
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
 
 use arrow_schema::ArrowError;
 
-use super::frames::Pause;
+use super::frames::{Pause, wait};
 use super::part::{Part, Work};
 use super::scan::{Input, lock};
 use crate::capture::{Block, Interface};
-
-/// How often a wait for the next part is interrupted to ask whether to go on.
-const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Parts beyond one a thread that may be under way.
 const AHEAD: usize = 2;
@@ -61,21 +57,12 @@ impl Workers {
             if let Some(made) = self.early.remove(&self.next) {
                 break made;
             }
-            match self.made.recv_timeout(PATIENCE) {
-                Ok((number, made)) => {
-                    self.early.insert(number, made);
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some(pause) = pause {
-                        pause()?;
-                    }
-                }
+            let Some((number, made)) = wait(&self.made, pause)? else {
                 // Each says when it is at the end.
-                Err(RecvTimeoutError::Disconnected) => {
-                    let problem = "a thread that reads packets ended before its time";
-                    return Err(ArrowError::ComputeError(problem.to_owned()));
-                }
-            }
+                let problem = "a thread that reads packets ended before its time";
+                return Err(ArrowError::ComputeError(problem.to_owned()));
+            };
+            self.early.insert(number, made);
         };
         if matches!(made, Ok(None)) {
             // It stays the answer.

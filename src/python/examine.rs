@@ -102,6 +102,7 @@ pub fn examine(
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
         let scan = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
+        // Only this thread is told of signals.
         let pause = Some(check_signals as Pause).filter(|_| !is_beside);
         let chain = py.detach(|| Chain::open(sources, options, scan, pause, carried));
         chains.push(chain.map_err(to_py)?);

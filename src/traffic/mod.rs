@@ -162,11 +162,11 @@ pub fn floor(bytes: &[u8]) -> u64 {
 /// A classic pcap with times in nanoseconds.
 pub fn capture(mix: Mix, packets: usize, seed: u64) -> Vec<u8> {
     let mut link = Link::new(Random(seed));
-    let path = |kind, random: &mut Random| Path::new(mix.around(kind, random), random);
+    let path_of = |kind, random: &mut Random| Path::new(mix.around(kind, random), random);
     let mut places: Vec<_> = (0..places(packets))
         .map(|place| {
             let kind = mix.kind(place);
-            let mut path = path(kind, &mut link.random);
+            let mut path = path_of(kind, &mut link.random);
             let conversation = kind.amid(&mut path, &mut link);
             (path, conversation)
         })
@@ -174,10 +174,10 @@ pub fn capture(mix: Mix, packets: usize, seed: u64) -> Vec<u8> {
     while link.packets < packets {
         let place = link.random.below(places.len() as u32) as usize;
         if let Some(conversation) = places.get_mut(place) {
-            let (way, talk) = conversation;
-            if !talk.next(way, &mut link) {
+            let (path, talk) = conversation;
+            if !talk.next(path, &mut link) {
                 let kind = mix.kind(place);
-                *conversation = (path(kind, &mut link.random), kind.begin(&mut link.random));
+                *conversation = (path_of(kind, &mut link.random), kind.begin(&mut link.random));
             }
         }
     }
