@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::prefetch::prefetch;
+
 /// Entries that share a set, of which the one that was not seen for longest makes room.
 const WAYS: usize = 4;
 
@@ -31,6 +33,14 @@ impl<T: Copy + Default> Table<T> {
     /// Whether nothing was put in yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.sets.is_empty()
+    }
+
+    /// Asks for the memory where a key is, which will be looked up soon.
+    #[inline]
+    pub(crate) fn ask(&self, key: u64) {
+        if let Some(set) = self.sets.get(key as usize % SETS) {
+            prefetch(set);
+        }
     }
 
     /// The value of a key.

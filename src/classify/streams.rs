@@ -128,6 +128,18 @@ impl Streams {
         refined
     }
 
+    /// Asks for the memory that taking a hint needs.
+    #[inline]
+    pub fn ask(&self, hint: &Hint) {
+        let Hint::Candidate(candidate) = hint else { return };
+        if !self.announced.is_empty() {
+            candidate.endpoints.iter().flatten().for_each(|&endpoint| self.announced.ask(endpoint));
+        }
+        if let Some((key, _)) = candidate.series {
+            self.series.ask(key);
+        }
+    }
+
     /// Takes note of a hint, in the order of the capture; gives the label of a packet that proves to be media.
     #[inline]
     pub fn take(&mut self, hint: &Hint) -> Option<Label> {

@@ -16,7 +16,7 @@ use super::{
     Claim, Context, Counts, Network, Outcome, SavedState, Scope, Seen, Wanted, claim_schema, detectors,
 };
 use crate::messages::View;
-use crate::packets::{BATCH_SIZE, Batch, Packet, Packets, ids};
+use crate::packets::{Batch, Packet, Packets, ids};
 use crate::paths::{self, Flows, Paths};
 
 /// How to examine.
@@ -161,7 +161,7 @@ impl Stream<'_> {
 
 /// How many frames of each stream are looked at beforehand, to find out how far their clocks are apart: more only if these have
 /// too little in common, and so often at the most.
-const PEEK: usize = BATCH_SIZE;
+const PEEK: usize = 16_384;
 const PEEKS: usize = 4;
 
 /// How far the clocks of the streams are apart, as their first frames tell.
@@ -351,6 +351,9 @@ impl State {
                         ahead.push(self.look_up(packet, tap, open));
                         if let Some(cursor) = cursors.get_mut(open.number) {
                             cursor.row += 1;
+                            if cursor.row.is_multiple_of(Packets::AHEAD) {
+                                open.packets.ask(cursor.row + Packets::AHEAD);
+                            }
                         }
                     }
                     Earliest::UsedUp(number) => {

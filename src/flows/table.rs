@@ -46,7 +46,7 @@ const LINGER: i64 = 10_000_000_000;
 const ROWS: usize = 8192;
 
 /// Packets whose conversations are looked for at once, so that the memory where they are comes while others are counted.
-const AHEAD: usize = 32;
+const AHEAD: usize = Packets::AHEAD;
 
 /// The most tunnels that are told apart.
 const MAX_TUNNELS: usize = 1 << 20;
@@ -337,7 +337,9 @@ impl Flows {
         let taps: Vec<u16> = packets.taps().iter().map(|tap| self.taps.number(*tap)).collect();
         let mut ahead = Vec::with_capacity(AHEAD);
         let mut rows = 0..packets.len();
+        packets.ask(0);
         loop {
+            packets.ask(rows.start + AHEAD);
             for packet in rows.by_ref().take(AHEAD).filter_map(|row| packets.get(row)) {
                 let tunnel = self.tunnel(packet);
                 let tap = taps.get(usize::from(packet.tap())).copied().unwrap_or_default();

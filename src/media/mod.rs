@@ -25,6 +25,7 @@ use crate::hash::{address, fold};
 use crate::messages::{self, Kinds, View, rtcp, rtp};
 use crate::packets::{Batch, Column, Packet, Packets};
 use crate::paths::Path;
+use crate::prefetch::prefetch;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
 use stream::{Ends, Key, Reports, Seen, Stream};
@@ -62,6 +63,8 @@ pub struct Streams {
     taps: Names,
     places: HashTable<u32>,
     all: Vec<Entry>,
+    /// Their order, beside them: each packet changes that of others, of which nothing else is wanted then.
+    order: Vec<Neighbours>,
     free: Vec<u32>,
     /// The stream that was silent for longest, and the one heard last.
     oldest: Option<u32>,
@@ -76,14 +79,30 @@ pub struct Streams {
     unannounced: u64,
 }
 
-/// A stream, and those that were heard of before and after it.
+/// A stream, and what it is looked up by.
 #[derive(Debug)]
 struct Entry {
     stream: Stream,
     path_hash: u64,
     hash: u64,
+}
+
+/// The streams that were heard of before and after one.
+#[derive(Debug, Clone, Copy, Default)]
+struct Neighbours {
     before: Option<u32>,
     after: Option<u32>,
+}
+
+/// An RTP packet about to be counted.
+struct Next<'a> {
+    packet: Packet<'a>,
+    tap: u16,
+    ends: Ends,
+    ssrc: u32,
+    path_hash: u64,
+    hash: u64,
+    seen: Seen,
 }
 
 /// What reports are about: tap, tunnels, addresses of source and destination, SSRC. Ports differ from those of the media.
@@ -111,6 +130,7 @@ impl Streams {
             taps: Names::default(),
             places: HashTable::new(),
             all: Vec::new(),
+            order: Vec::new(),
             free: Vec::new(),
             oldest: None,
             newest: None,
@@ -143,14 +163,17 @@ impl Streams {
         self.evicted
     }
 
-    /// Takes note of an RTP packet.
-    fn media(&mut self, packet: Packet<'_>, tap: u16, view: &rtp::View<'_>, row: usize) {
-        let (Some(src), Some(dst)) = (packet.src(), packet.dst()) else { return };
-        let (Some(src_port), Some(dst_port)) = (packet.src_port(), packet.dst_port()) else { return };
-        let (Some(ssrc), Some(seq), Some(timestamp)) = (view.ssrc(row), view.seq(row), view.timestamp(row))
-        else {
-            return;
-        };
+    /// What there is to count of an RTP packet. The memory where its stream is comes while others are counted.
+    fn look_up<'a>(
+        &self,
+        packet: Packet<'a>,
+        tap: u16,
+        view: &rtp::View<'_>,
+        row: usize,
+    ) -> Option<Next<'a>> {
+        let ends =
+            Ends { src: (packet.src()?, packet.src_port()?), dst: (packet.dst()?, packet.dst_port()?) };
+        let ssrc = view.ssrc(row)?;
         let seen = Seen {
             frame: packet.frame(),
             ts: packet.ts(),
@@ -161,13 +184,21 @@ impl Streams {
             basis: packet.label().basis,
             payload_type: view.payload_type(row).unwrap_or_default(),
             marker: view.marker(row).unwrap_or_default(),
-            seq,
-            timestamp,
+            seq: view.seq(row)?,
+            timestamp: view.timestamp(row)?,
         };
-        self.expire(seen.ts);
-        let ends = Ends { src: (src, src_port), dst: (dst, dst_port) };
         let path_hash = self.path_hash(packet, tap);
         let hash = fold(path_hash ^ u64::from(ssrc), ends_hash(&ends) | 1);
+        if let Some(entry) = self.places.find(hash, |_| true).and_then(|&at| self.all.get(at as usize)) {
+            prefetch(entry);
+        }
+        Some(Next { packet, tap, ends, ssrc, path_hash, hash, seen })
+    }
+
+    /// Takes note of an RTP packet.
+    fn media(&mut self, next: &Next<'_>) {
+        let Next { packet, tap, ends, ssrc, path_hash, hash, ref seen } = *next;
+        self.expire(seen.ts);
         let is_it = |&at: &u32| {
             self.all.get(at as usize).is_some_and(|entry| {
                 let key = &entry.stream.key;
@@ -192,11 +223,17 @@ impl Streams {
         self.link(at);
         let Self { all, announced, announcements, .. } = self;
         if let Some(entry) = all.get_mut(at as usize) {
-            entry.stream.add(&seen, *announcements, |ends, payload_type| {
+            entry.stream.add(seen, *announcements, |ends, payload_type| {
                 let of = |(addr, port)| announced.get(&(addr, port, payload_type));
                 of(ends.dst).or_else(|| of(ends.src)).cloned()
             });
         }
+    }
+
+    /// Takes note of packets that were looked up.
+    fn media_of(&mut self, ahead: &mut Vec<Next<'_>>) {
+        ahead.iter().for_each(|next| self.media(next));
+        ahead.clear();
     }
 
     /// Takes note of a report.
@@ -265,7 +302,7 @@ impl Streams {
         *source = (key.ssrc, source.1 + 1);
         self.reported.entry(reported(&key)).or_default().streams += 1;
         let stream = Stream::new(key, ts, previous);
-        let entry = Entry { stream, path_hash, hash, before: None, after: None };
+        let entry = Entry { stream, path_hash, hash };
         let at = if let Some(at) = self.free.pop() {
             if let Some(place) = self.all.get_mut(at as usize) {
                 *place = entry;
@@ -273,6 +310,7 @@ impl Streams {
             at
         } else {
             self.all.push(entry);
+            self.order.push(Neighbours::default());
             self.all.len() as u32 - 1
         };
         let all = &self.all;
@@ -317,29 +355,29 @@ impl Streams {
         self.ended.push((stream, reports));
     }
 
-    /// Takes an entry out of the order of last packets.
+    /// Takes a stream out of the order of last packets.
     fn unlink(&mut self, at: u32) {
-        let Some(entry) = self.all.get_mut(at as usize) else { return };
-        let (before, after) = (entry.before.take(), entry.after.take());
-        match before.and_then(|before| self.all.get_mut(before as usize)) {
-            Some(entry) => entry.after = after,
+        let Some(neighbours) = self.order.get_mut(at as usize) else { return };
+        let Neighbours { before, after } = std::mem::take(neighbours);
+        match before.and_then(|before| self.order.get_mut(before as usize)) {
+            Some(neighbours) => neighbours.after = after,
             None => self.oldest = after,
         }
-        match after.and_then(|after| self.all.get_mut(after as usize)) {
-            Some(entry) => entry.before = before,
+        match after.and_then(|after| self.order.get_mut(after as usize)) {
+            Some(neighbours) => neighbours.before = before,
             None => self.newest = before,
         }
     }
 
-    /// Puts an entry behind all others in the order of last packets.
+    /// Puts a stream behind all others in the order of last packets.
     fn link(&mut self, at: u32) {
         let newest = self.newest.replace(at);
-        match newest.and_then(|newest| self.all.get_mut(newest as usize)) {
-            Some(entry) => entry.after = Some(at),
+        match newest.and_then(|newest| self.order.get_mut(newest as usize)) {
+            Some(neighbours) => neighbours.after = Some(at),
             None => self.oldest = Some(at),
         }
-        if let Some(entry) = self.all.get_mut(at as usize) {
-            (entry.before, entry.after) = (newest, None);
+        if let Some(neighbours) = self.order.get_mut(at as usize) {
+            *neighbours = Neighbours { before: newest, after: None };
         }
     }
 }
@@ -388,6 +426,7 @@ impl Stage for Streams {
             order.sort();
         }
         let mut at = 0;
+        let mut ahead = Vec::with_capacity(Packets::AHEAD);
         for (frame, number, row) in order {
             while packets.get(at).is_some_and(|packet| packet.frame() < frame) {
                 at += 1;
@@ -395,11 +434,18 @@ impl Stage for Streams {
             let Some(packet) = packets.get(at).filter(|packet| packet.frame() == frame) else { continue };
             let tap = taps.get(usize::from(packet.tap())).copied().unwrap_or_default();
             match views.get(number) {
-                Some(View::Rtp(view)) => self.media(packet, tap, view, row),
-                Some(View::Rtcp(view)) => self.report(packet, tap, view, row),
+                Some(View::Rtp(view)) => ahead.extend(self.look_up(packet, tap, view, row)),
+                Some(View::Rtcp(view)) => {
+                    self.media_of(&mut ahead);
+                    self.report(packet, tap, view, row);
+                }
                 _ => {}
             }
+            if ahead.len() == Packets::AHEAD {
+                self.media_of(&mut ahead);
+            }
         }
+        self.media_of(&mut ahead);
         Ok(())
     }
 

@@ -19,6 +19,10 @@ impl Sample {
     pub fn take(&mut self, seq: u16, timestamp: u32, payload_len: u32, ts: i64) {
         let what = u64::from(seq) << 32 | u64::from(timestamp);
         let hash = fold(what ^ 0x9e37_79b9_7f4a_7c15, u64::from(payload_len) << 1 ^ 0xd1b5_4a32_d192_ed03);
+        // Most are none of the least, and only the last of those has to be at hand to say so.
+        if self.kept.last().is_some_and(|(last, _)| self.len == KEPT && hash > *last) {
+            return;
+        }
         let Err(at) = self.kept().binary_search_by_key(&hash, |(hash, _)| *hash) else { return };
         if at >= KEPT {
             return;

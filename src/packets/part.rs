@@ -20,6 +20,9 @@ use crate::dissect::{Layers, Then, dissect_then};
 use crate::messages::{self, Kinds, SeenMedia, Tables};
 use crate::wire::ip::Fragment;
 
+/// Open frames whose memory is asked for while the ones before them are settled.
+const AHEAD: usize = 8;
+
 /// Rows of frames that follow each other, and the messages in them.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -234,7 +237,11 @@ impl Part {
         let mut media: Option<(u64, Label)> = None;
         let mut rtp = Vec::with_capacity(if work.media { open.len() } else { 0 });
         let mut keep = vec![true; if work.open_filter { builder.len() } else { 0 }];
+        let mut ahead = open.iter().skip(AHEAD);
         for Open { number, at, row, what } in &open {
+            if let Some(Open { what: What::Hint(hint), .. }) = ahead.next() {
+                carried.streams.ask(hint);
+            }
             let (label, ports, issue) = match what {
                 What::Hint(hint) => {
                     let label = carried.streams.take(hint);

@@ -12,6 +12,7 @@ use arrow_schema::ArrowError;
 use super::column::Column;
 use crate::classify::{App, Basis, Label};
 use crate::dissect::{Labels, Mac, Stack};
+use crate::prefetch::{LINE, prefetch};
 use crate::wire::ip::Addr;
 
 /// A column whose rows may have no value.
@@ -155,7 +156,16 @@ fn names<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> Result<Vec<&s
     Ok(names.iter().map(Option::unwrap_or_default).collect())
 }
 
+/// Asks for the memory of the values of some rows.
+fn ask<T>(values: &[T], row: usize) {
+    let each_line = (LINE / size_of::<T>()).max(1);
+    values.get(row..).unwrap_or_default().iter().take(Packets::AHEAD).step_by(each_line).for_each(prefetch);
+}
+
 impl<'a> Packets<'a> {
+    /// How many rows are asked for at once.
+    pub const AHEAD: usize = 32;
+
     /// The columns that [`Packets`] reads.
     pub const COLUMNS: [Column; 35] = [
         Column::Frame,
@@ -277,6 +287,23 @@ impl<'a> Packets<'a> {
     /// The names that [`Packet::tap`] indexes.
     pub fn taps(&self) -> &[&'a str] {
         &self.taps
+    }
+
+    /// Asks for the memory of [`Self::AHEAD`] rows from this one on, which will be read some hundred instructions later: there are more
+    /// columns than a processor reads ahead by itself, and another one may have written them.
+    pub fn ask(&self, row: usize) {
+        macro_rules! ask {
+            ($($values:expr),+ $(,)?) => { $(ask($values, row);)+ };
+        }
+        ask!(self.frame, self.ts, self.tap, self.cap_len, self.wire_len, self.mpls_ends);
+        macro_rules! ask_nullable {
+            ($($name:ident)+) => { ask!($(self.$name.values),+) };
+        }
+        ask_nullable! {
+            eth_src eth_dst vlan vlan_inner mpls ethertype encap outer_src outer_dst tunnel_id ip_version src dst ttl tos ip_id
+            protocol src_port dst_port tcp_flags tcp_seq tcp_ack tcp_window payload_len app basis packet_id payload_id flow_id
+            payload_head issue
+        }
     }
 
     /// Capture time of a row.
