@@ -15,7 +15,7 @@ use super::taps::{Comparison, Known, Now, compared_schema};
 use super::{
     Claim, Context, Counts, Network, Outcome, SavedState, Scope, Seen, Wanted, claim_schema, detectors,
 };
-use crate::messages::View;
+use crate::messages::{self, View};
 use crate::packets::{Batch, Packet, Packets, ids};
 use crate::paths::{self, Flows, Paths};
 
@@ -258,8 +258,32 @@ pub(super) struct State {
     numbers: [u32; MAX_SIGHTINGS],
     alignment: Alignment,
     pub detectors: Vec<Box<dyn super::Detector>>,
-    /// Whether any detector wants to see packets that are in no way special.
-    wants_all: bool,
+    wanting: Wanting,
+}
+
+/// Which detectors want what, by their places among all: told once, as each packet asks for it.
+struct Wanting {
+    /// Packets that are in no way special, too.
+    all: Vec<usize>,
+    /// Packets that were seen before or are encapsulated; those who want all as well.
+    repeated: Vec<usize>,
+    /// Messages, by the kind.
+    messages: Vec<Vec<usize>>,
+}
+
+impl Wanting {
+    fn of(detectors: &[Box<dyn super::Detector>]) -> Self {
+        let those = |wanted: &dyn Fn(&dyn super::Detector) -> bool| {
+            let each = detectors.iter().enumerate();
+            each.filter(|(_, detector)| wanted(detector.as_ref())).map(|(at, _)| at).collect()
+        };
+        let of_kind = |&kind| those(&|detector| detector.tables().has(kind));
+        Self {
+            all: those(&|detector| detector.packets() == Wanted::All),
+            repeated: those(&|detector| detector.packets() != Wanted::None),
+            messages: messages::Kind::ALL.iter().map(of_kind).collect(),
+        }
+    }
 }
 
 /// What is remembered of packets, apart from the detectors.
@@ -297,6 +321,7 @@ struct Next<'a> {
 impl State {
     pub fn new(options: Options, alignment: Alignment, streams: usize) -> Self {
         let detectors = detectors(options.detectors.as_deref());
+        let wanting = Wanting::of(&detectors);
         let history = if streams > 1 { History::with_notes } else { History::new };
         let memory = Memory {
             comparison: None,
@@ -315,8 +340,8 @@ impl State {
             alignment,
             numbers: [0; MAX_SIGHTINGS],
             found: [Sighting::default(); MAX_SIGHTINGS],
-            wants_all: detectors.iter().any(|detector| detector.packets() == Wanted::All),
             detectors,
+            wanting,
         }
     }
 
@@ -386,6 +411,9 @@ impl State {
             payload_id: hashed(packet.payload_id()),
         };
         self.memory.flows.prefetch_index(&next.flow);
+        for detector in self.wanting.all.iter().filter_map(|&at| self.detectors.get(at)) {
+            detector.prefetch_index(packet, tap);
+        }
         let hash = |(_, hash)| hash;
         self.memory.history.prefetch(next.packet_id.map(hash), next.payload_id.map(hash));
         next
@@ -398,6 +426,9 @@ impl State {
         }
         for flow in rows.into_iter().flatten().filter_map(|number| self.memory.flows.get(number)) {
             self.memory.paths.prefetch(flow.path);
+        }
+        for detector in self.wanting.all.iter().filter_map(|&at| self.detectors.get(at)) {
+            ahead.iter().for_each(|next| detector.prefetch(next.packet, next.tap));
         }
         for next in ahead {
             if let Some(cursor) = cursors.get_mut(next.open.number) {
@@ -451,7 +482,8 @@ impl State {
         let earlier = self.found.get(..n).filter(|_| packet_id.is_some()).unwrap_or_default();
         let is_repeated = !earlier.is_empty() || same_payload.is_some() || !stack.is_empty();
         let has_messages = !open.messages.is_empty() && cursor.next_frame <= packet.frame();
-        if is_repeated || has_messages || self.wants_all {
+        let wanting = if is_repeated { &self.wanting.repeated } else { &self.wanting.all };
+        if has_messages || !wanting.is_empty() {
             let context = Context {
                 paths: &self.memory.paths,
                 flows: &self.memory.flows,
@@ -459,15 +491,14 @@ impl State {
                 network: &self.options.network,
             };
             let seen = Seen { packet, sighting, earlier, same_payload };
-            for detector in &mut self.detectors {
-                match detector.packets() {
-                    Wanted::All => detector.observe(&seen, &context),
-                    Wanted::Repeated if is_repeated => detector.observe(&seen, &context),
-                    _ => {}
+            for &at in wanting {
+                if let Some(detector) = self.detectors.get_mut(at) {
+                    detector.observe(&seen, &context);
                 }
             }
             if has_messages {
-                read_messages(&mut self.detectors, &open.messages, cursor, &seen, &context);
+                let wanting = &self.wanting.messages;
+                read_messages(&mut self.detectors, wanting, &open.messages, cursor, &seen, &context);
             }
         }
         if is_kept {
@@ -576,6 +607,7 @@ impl State {
 /// Shows the messages in a packet to the detectors that want them.
 fn read_messages(
     detectors: &mut [Box<dyn super::Detector>],
+    wanting: &[Vec<usize>],
     tables: &[View<'_>],
     cursor: &mut Cursor,
     seen: &Seen<'_>,
@@ -585,6 +617,7 @@ fn read_messages(
     cursor.next_frame = u64::MAX;
     let frame = seen.packet.frame();
     for (view, row) in tables.iter().zip(&mut cursor.messages) {
+        let wanting = wanting.get(view.kind() as usize).map(Vec::as_slice).unwrap_or_default();
         let mut next = || Some((*row, *view.frames().get(*row)?)).inspect(|_| *row += 1);
         while let Some((at, of)) = next() {
             if of > frame {
@@ -594,8 +627,11 @@ fn read_messages(
             }
             // Those of packets that are not in the batch are left out.
             if of == frame {
-                let wanting = detectors.iter_mut().filter(|detector| detector.tables().has(view.kind()));
-                wanting.for_each(|detector| detector.read(view, at, seen, context));
+                for &wanting in wanting {
+                    if let Some(detector) = detectors.get_mut(wanting) {
+                        detector.read(view, at, seen, context);
+                    }
+                }
             }
         }
     }

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::packets::address::address_text;
 use crate::packets::{Packet, ids};
+use crate::prefetch::prefetch;
 use crate::table::Table;
 use crate::wire::ip::Addr;
 
@@ -154,6 +155,25 @@ impl Detector for Injection {
 
     fn packets(&self) -> Wanted {
         Wanted::All
+    }
+
+    fn prefetch_index(&self, packet: Packet<'_>, tap: u16) {
+        if packet.protocol() == Some(TCP) {
+            let key = key(packet, tap);
+            self.openings.ask(key);
+            self.streams.prefetch_index(key);
+        }
+    }
+
+    fn prefetch(&self, packet: Packet<'_>, tap: u16) {
+        if packet.protocol() == Some(TCP)
+            && let Some(stream) = self.streams.supposed(key(packet, tap))
+        {
+            // Of segments, one is written; the others are read where numbers agree.
+            prefetch(&stream.seqs);
+            prefetch(&stream.len);
+            stream.segments.get(stream.len as usize % SEGMENTS).inspect(|segment| prefetch(*segment));
+        }
     }
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {

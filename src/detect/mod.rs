@@ -226,6 +226,12 @@ pub(crate) trait Detector: Send {
         Kinds::default()
     }
 
+    /// Asks for the memory where it looks up what it knows of a packet, which it is shown soon. For those that want all packets.
+    fn prefetch_index(&self, _packet: Packet<'_>, _tap: u16) {}
+
+    /// Asks for what it knows of the packet, once the index is at hand.
+    fn prefetch(&self, _packet: Packet<'_>, _tap: u16) {}
+
     /// Takes note of a packet. Packets come in order of time as far as the captures are.
     fn observe(&mut self, _seen: &Seen<'_>, _context: &Context<'_>) {}
 

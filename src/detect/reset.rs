@@ -29,6 +29,8 @@ use super::place::Place;
 use super::streams::{Streams, keys};
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
 use crate::dissect::Mac;
+use crate::packets::Packet;
+use crate::prefetch::prefetch;
 
 /// What belongs together is no further apart, in nanoseconds.
 const WINDOW: i64 = 2_000_000_000;
@@ -108,6 +110,18 @@ impl Detector for Reset {
 
     fn packets(&self) -> Wanted {
         Wanted::All
+    }
+
+    fn prefetch_index(&self, packet: Packet<'_>, _: u16) {
+        if packet.protocol() == Some(TCP) {
+            self.streams.prefetch_index(keys(packet).0);
+        }
+    }
+
+    fn prefetch(&self, packet: Packet<'_>, _: u16) {
+        if packet.protocol() == Some(TCP) {
+            self.streams.supposed(keys(packet).0).inspect(|stream| prefetch(*stream));
+        }
     }
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {

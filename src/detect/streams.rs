@@ -24,6 +24,19 @@ impl<T> Default for Streams<T> {
 }
 
 impl<T: Default> Streams<T> {
+    /// Asks for the memory where a key is looked up.
+    #[inline]
+    pub fn prefetch_index(&self, key: u64) {
+        self.numbers.ask(key);
+    }
+
+    /// The value of a key as far as the index tells, to ask for its memory: it may be another's.
+    #[inline]
+    pub fn supposed(&self, key: u64) -> Option<&T> {
+        let at = (self.numbers.get(key)? as usize).checked_sub(1)?;
+        self.all.get(at).map(|(_, value)| value)
+    }
+
     /// The value of a key.
     #[inline]
     pub fn get_mut(&mut self, key: u64) -> Option<&mut T> {
