@@ -7,7 +7,7 @@ import os
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tapsight import _core
@@ -21,6 +21,7 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | An
 """A path, a glob, ``"-"`` for standard input, or a buffer that holds a capture (bytes, a numpy array of uint8, …)."""
 
 BATCH_SIZE: int = _core.BATCH_SIZE
+_KEPT_BATCH_SIZE = 65_536
 MAX_THREADS: int = 1024
 COLUMNS: tuple[str, ...] = tuple(_core.column_names())
 """All columns of the packets table; those made on request only (``payload_head``, ``community_id``) among them."""
@@ -89,7 +90,11 @@ class Rows(ABC):
         """Read all of it into a :class:`pyarrow.Table`."""
         import pyarrow as pa
 
-        return pa.Table.from_batches(list(self), schema=self.schema)
+        return pa.Table.from_batches(list(self._kept()), schema=self.schema)
+
+    def _kept(self) -> Rows:
+        """The same rows, for one who keeps all of them."""
+        return self
 
     def to_polars(self) -> pl.DataFrame:
         """Read all of it into a :class:`polars.DataFrame`."""
@@ -112,6 +117,11 @@ class Scan(Rows):
     limit: int | None = field(default=None, repr=False)
     table: str = "packets"
     threads: int | None = None
+
+    def _kept(self) -> Scan:
+        # Memory that is kept does not stay in caches anyway, and fewer batches are less to go through.
+        is_told = self.batch_size != BATCH_SIZE or self.limit is not None
+        return self if is_told else replace(self, batch_size=_KEPT_BATCH_SIZE)
 
     def _stream(self) -> _core.Stream:
         return _core.Stream(

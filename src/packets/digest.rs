@@ -34,7 +34,7 @@ const VERSION: &str = if cfg!(target_endian = "little") {
     concat!(env!("CARGO_PKG_VERSION"), " big-endian")
 };
 
-/// The most bytes of a block of rows, compressed or not: 8 KiB a frame, where 16,384 of them are a block.
+/// The most bytes of a block of rows, compressed or not: 16 KiB a frame, where 8,192 of them are a block.
 const MAX_PART: u64 = 128 << 20;
 
 /// The most bytes of the first and the last block: room for a million interfaces.
