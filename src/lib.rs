@@ -17,6 +17,7 @@
 //! | [`media`] | packets and messages | one row a media stream |
 //! | [`voice`] | packets and messages | media streams with their calls |
 //! | [`detect`] | packets | claims of copying and diversion |
+//! | [`mod@parquet`] | tables | the bytes of a file |
 //! | [`evidence`] | numbers of frames | those frames, as they were captured |
 //! | [`places`] | addresses, telephone numbers | countries, networks, zones |
 //! | [`traffic`] | a seed | captures made for measuring |
@@ -36,6 +37,7 @@ pub mod media;
 pub mod messages;
 mod named;
 pub mod packets;
+pub mod parquet;
 pub mod paths;
 pub mod places;
 mod plain;

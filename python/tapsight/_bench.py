@@ -127,7 +127,7 @@ def _parquet(source: str | bytes, threads: int) -> int:
             yield batch
 
     with tempfile.TemporaryFile() as file:
-        write_parquet(counted(), scan.schema, file)
+        write_parquet(counted(), scan.schema, file, threads)
     return made
 
 

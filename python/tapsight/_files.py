@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib
 import os
 import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Literal, get_args
 
 from tapsight import _engine
 from tapsight._text import safe, safe_cell
@@ -123,23 +124,26 @@ def read_whole(path: str | os.PathLike[str], most: int, what: str) -> bytes:
 
 
 def write_table(
-    batches: Iterator[pa.RecordBatch], schema: pa.Schema, file: IO[bytes], form: TableFormat
+    batches: Iterator[pa.RecordBatch],
+    schema: pa.Schema,
+    file: IO[bytes],
+    form: TableFormat,
+    threads: int | None = None,
 ) -> None:
     """Writes batches as they come. CSV and NDJSON have addresses and times as text; a list is an array of NDJSON, and in a cell of CSV one of JSON."""
     import pyarrow as pa
 
-    sink = pa.PythonFile(file, mode="w")
     if form == "arrow":
-        with pa.ipc.new_stream(sink, schema) as stream:
+        with pa.ipc.new_stream(pa.PythonFile(file, mode="w"), schema) as stream:
             for batch in batches:
                 stream.write_batch(batch)
     elif form == "parquet":
-        write_parquet(batches, schema, sink)
+        write_parquet(batches, schema, file, threads)
     elif form == "csv":
         import pyarrow.csv as pcsv
 
         empty = readable(pa.Table.from_batches([], schema), safe_cell, as_cells=True)
-        with pcsv.CSVWriter(sink, empty.schema) as writer:
+        with pcsv.CSVWriter(pa.PythonFile(file, mode="w"), empty.schema) as writer:
             for batch in batches:
                 writer.write_table(readable(pa.Table.from_batches([batch]), safe_cell, as_cells=True))
     else:
@@ -153,26 +157,21 @@ ROW_GROUP = 131_072
 """Rows of a row group of Parquet: enough that readers have little to do for each, few enough to be held in memory."""
 
 
-def write_parquet(batches: Iterable[pa.RecordBatch], schema: pa.Schema, sink: Any) -> None:
-    """Writes batches as Parquet with zstd, to a path or a file.
-
-    Only labels have dictionaries: ids and times hardly repeat, and looking for what does takes a quarter of the time.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    labels = [field.name for field in schema if pa.types.is_dictionary(field.type)]
-    with pq.ParquetWriter(sink, schema, compression="zstd", use_dictionary=labels) as writer:
-        group: list[pa.RecordBatch] = []
-        rows = 0
-        for batch in batches:
-            group.append(batch)
-            rows += batch.num_rows
-            if rows >= ROW_GROUP:
-                writer.write_table(pa.Table.from_batches(group), row_group_size=rows)
-                group, rows = [], 0
-        if group:
-            writer.write_table(pa.Table.from_batches(group), row_group_size=rows)
+def write_parquet(
+    batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: IO[bytes], threads: int | None = None
+) -> None:
+    """Writes batches as Parquet with zstd; columns are encoded by so many threads, else all processors."""
+    encoder = importlib.import_module("tapsight._core").ParquetEncoder(schema, threads=threads)
+    group: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in batches:
+        group.append(batch)
+        rows += batch.num_rows
+        if rows >= ROW_GROUP:
+            file.write(encoder.row_group(group))
+            group, rows = [], 0
+    file.write(encoder.row_group(group))
+    file.write(encoder.finish())
 
 
 def readable(table: pa.Table, escape: Callable[[str], str], *, as_cells: bool = False) -> pa.Table:

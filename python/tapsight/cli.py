@@ -215,6 +215,7 @@ def classify(
             output,
             form,
             _inputs(captures),
+            threads,
         )
 
 
@@ -266,6 +267,7 @@ def flows(
             output,
             form,
             _inputs(captures, policy=policy, agreed=agreed, places=places),
+            threads,
         )
 
 
@@ -314,7 +316,7 @@ def calls(
         if ladder is None and (
             output is not None or form is not None or columns is not None or table != "calls"
         ):
-            _write(captures, rows, columns, output, form, inputs)
+            _write(captures, rows, columns, output, form, inputs, threads)
         _show_calls(
             captures,
             rows,
@@ -348,6 +350,7 @@ def media(
             output,
             form,
             _inputs(captures),
+            threads,
         )
 
 
@@ -918,6 +921,7 @@ def _write(
     output: str | None,
     form: TableFormat | Literal["eve", "zeek"] | None,
     inputs: Sequence[Input],
+    threads: int | None,
 ) -> None:
     """Writes the rows of all taps that can be read, one tap after the other, and exits."""
     _end_waits_by_signals()
@@ -947,7 +951,7 @@ def _write(
                 write = {"eve": _conversations.write_eve, "zeek": _conversations.write_zeek}[chosen]
                 write(batches, file)
             case table:
-                _files.write_table(batches, schema, file, table)
+                _files.write_table(batches, schema, file, table, threads)
     _end(problems)
 
 

@@ -428,7 +428,9 @@ impl State {
             self.memory.paths.prefetch(flow.path);
         }
         for detector in self.wanting.all.iter().filter_map(|&at| self.detectors.get(at)) {
-            ahead.iter().for_each(|next| detector.prefetch(next.packet, next.tap));
+            for next in ahead {
+                detector.prefetch(next.packet, next.tap);
+            }
         }
         for next in ahead {
             if let Some(cursor) = cursors.get_mut(next.open.number) {

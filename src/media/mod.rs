@@ -232,8 +232,9 @@ impl Streams {
 
     /// Takes note of packets that were looked up.
     fn media_of(&mut self, ahead: &mut Vec<Next<'_>>) {
-        ahead.iter().for_each(|next| self.media(next));
-        ahead.clear();
+        for next in ahead.drain(..) {
+            self.media(&next);
+        }
     }
 
     /// Takes note of a report.

@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi, to_ffi};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::{Array as _, ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchReader, make_array};
-use arrow_schema::{ArrowError, Schema};
+use arrow_array::{
+    Array as _, ArrayRef, RecordBatch, RecordBatchIterator, RecordBatchOptions, RecordBatchReader, make_array,
+};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
@@ -85,6 +88,26 @@ pub(super) fn import(column: &Bound<'_, PyAny>) -> PyResult<ArrayRef> {
     // live as long as the capsules do, and `from_raw` takes the array over and leaves an empty one in its place.
     let data = unsafe { from_ffi(FFI_ArrowArray::from_raw(array.as_ptr()), schema.as_ref()) };
     Ok(make_array(data.map_err(arrow_to_py)?))
+}
+
+/// The schema that Python hands over, as anything with `__arrow_c_schema__`.
+pub(super) fn import_schema(schema: &Bound<'_, PyAny>) -> PyResult<SchemaRef> {
+    let capsule = schema.call_method0("__arrow_c_schema__")?;
+    let capsule = capsule.cast::<PyCapsule>()?;
+    let schema = capsule.pointer_checked(Some(c"arrow_schema"))?.cast::<FFI_ArrowSchema>();
+    // SAFETY: the name was checked, so the capsule holds this struct by the Arrow PyCapsule interface, and it outlives this.
+    let schema = Schema::try_from(unsafe { schema.as_ref() });
+    Ok(Arc::new(schema.map_err(arrow_to_py)?))
+}
+
+/// The batch of this schema that Python hands over, as anything with `__arrow_c_array__`.
+pub(super) fn import_batch(batch: &Bound<'_, PyAny>, schema: &SchemaRef) -> PyResult<RecordBatch> {
+    let array = import(batch)?;
+    let columns = array.as_struct_opt().filter(|columns| columns.null_count() == 0);
+    let columns = columns.ok_or_else(|| PyValueError::new_err("a record batch is needed"))?;
+    let options = RecordBatchOptions::new().with_row_count(Some(columns.len()));
+    let batch = RecordBatch::try_new_with_options(schema.clone(), columns.columns().to_vec(), &options);
+    batch.map_err(arrow_to_py)
 }
 
 /// A function from one column to another, with the interpreter free while it works.

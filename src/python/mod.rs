@@ -8,6 +8,7 @@ mod digest;
 mod evidence;
 mod examine;
 mod measure;
+mod parquet;
 mod places;
 mod stream;
 
@@ -71,6 +72,8 @@ mod _core {
     use super::examine::{Examination, examine};
     #[pymodule_export]
     use super::measure::{floor, mix_names, traffic};
+    #[pymodule_export]
+    use super::parquet::ParquetEncoder;
     #[pymodule_export]
     use super::places::{Places, country_name, look_up_numbers};
     #[pymodule_export]
