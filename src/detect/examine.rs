@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
+use super::streams::Keys;
 use super::taps::align::{Alignment, First};
 use super::taps::judge::Captured;
 use super::taps::{Comparison, Known, Now, compared_schema};
@@ -316,6 +317,8 @@ struct Next<'a> {
     packet_id: Option<(u64, u64)>,
     /// Its `payload_id` if that is strong, and the hash.
     payload_id: Option<(u64, u64)>,
+    /// Of TCP, what its connection is known by.
+    stream: Option<Keys>,
 }
 
 impl State {
@@ -409,10 +412,13 @@ impl State {
             flow: self.memory.flows.wanted(packet, tap),
             packet_id: hashed(packet.packet_id()),
             payload_id: hashed(packet.payload_id()),
+            stream: Keys::of(packet),
         };
         self.memory.flows.prefetch_index(&next.flow);
-        for detector in self.wanting.all.iter().filter_map(|&at| self.detectors.get(at)) {
-            detector.prefetch_index(packet, tap);
+        if let Some(stream) = next.stream {
+            for detector in self.wanting.all.iter().filter_map(|&at| self.detectors.get(at)) {
+                detector.prefetch_index(packet, tap, stream);
+            }
         }
         let hash = |(_, hash)| hash;
         self.memory.history.prefetch(next.packet_id.map(hash), next.payload_id.map(hash));
@@ -428,8 +434,8 @@ impl State {
             self.memory.paths.prefetch(flow.path);
         }
         for detector in self.wanting.all.iter().filter_map(|&at| self.detectors.get(at)) {
-            for next in ahead {
-                detector.prefetch(next.packet, next.tap);
+            for (next, stream) in ahead.iter().filter_map(|next| Some((next, next.stream?))) {
+                detector.prefetch(next.packet, next.tap, stream);
             }
         }
         for next in ahead {
@@ -492,7 +498,7 @@ impl State {
                 window: self.options.window,
                 network: &self.options.network,
             };
-            let seen = Seen { packet, sighting, earlier, same_payload };
+            let seen = Seen { packet, sighting, earlier, same_payload, stream: next.stream };
             for &at in wanting {
                 if let Some(detector) = self.detectors.get_mut(at) {
                     detector.observe(&seen, &context);

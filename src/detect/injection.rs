@@ -32,7 +32,7 @@ use serde::{Deserialize, Serialize};
 use super::claim::Tally;
 use super::conversations::Originals;
 use super::place::Place;
-use super::streams::{Streams, keys};
+use super::streams::{Keys, Streams};
 use super::{
     Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Sighting, Wanted, saved,
 };
@@ -48,7 +48,6 @@ const WINDOW: i64 = 1_000_000_000;
 const IP_ID: u32 = 1000;
 /// Segments that are remembered of each direction.
 const SEGMENTS: usize = 10;
-const TCP: u8 = 6;
 const SYN: u16 = 0x02;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -157,17 +156,17 @@ impl Detector for Injection {
         Wanted::All
     }
 
-    fn prefetch_index(&self, packet: Packet<'_>, tap: u16) {
-        if packet.protocol() == Some(TCP) {
-            let key = key(packet, tap);
+    fn prefetch_index(&self, packet: Packet<'_>, tap: u16, stream: Keys) {
+        if is_of_interest(packet) {
+            let key = key(stream, tap);
             self.openings.ask(key);
             self.streams.prefetch_index(key);
         }
     }
 
-    fn prefetch(&self, packet: Packet<'_>, tap: u16) {
-        if packet.protocol() == Some(TCP)
-            && let Some(stream) = self.streams.supposed(key(packet, tap))
+    fn prefetch(&self, packet: Packet<'_>, tap: u16, stream: Keys) {
+        if is_of_interest(packet)
+            && let Some(stream) = self.streams.supposed(key(stream, tap))
         {
             // Of segments, one is written; the others are read where numbers agree.
             prefetch(&stream.seqs);
@@ -178,21 +177,18 @@ impl Detector for Injection {
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {
         let packet = seen.packet;
-        let is_long = packet.payload_len().is_some_and(|len| len as usize >= ids::HEAD_BYTES);
+        let Some(stream) = seen.stream.filter(|_| is_of_interest(packet)) else { return };
         let flags = packet.tcp_flags().unwrap_or_default();
-        if (!is_long && flags & SYN == 0) || packet.protocol() != Some(TCP) {
-            return;
-        }
         let now = seen.sighting;
         let tap_of = |sighting: &Sighting| context.paths.get(sighting.path).tap;
         let tap = tap_of(&now);
-        let key = key(packet, tap);
+        let key = key(stream, tap);
         if flags & SYN != 0
             && let Some(ttl) = self.openings.entry(key)
         {
             *ttl = now.ttl;
         }
-        let Some(seq) = packet.tcp_seq().filter(|_| is_long) else { return };
+        let Some(seq) = packet.tcp_seq().filter(|_| is_long(packet)) else { return };
         self.segments += 1;
         let Some(head) = packet.payload_head() else { return };
         self.judged += 1;
@@ -244,11 +240,22 @@ impl Detector for Injection {
     }
 }
 
+/// Whether so much was sent that what it says can be told from other content.
+#[inline]
+fn is_long(packet: Packet<'_>) -> bool {
+    packet.payload_len().is_some_and(|len| len as usize >= ids::HEAD_BYTES)
+}
+
+/// Whether a segment is compared, or opens what is.
+#[inline]
+fn is_of_interest(packet: Packet<'_>) -> bool {
+    is_long(packet) || packet.tcp_flags().is_some_and(|flags| flags & SYN != 0)
+}
+
 /// What tells a direction of a connection on a tap from others.
 #[inline]
-fn key(packet: Packet<'_>, tap: u16) -> u64 {
-    let (here, _) = keys(packet);
-    (here ^ u64::from(tap).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1)
+fn key(stream: Keys, tap: u16) -> u64 {
+    (stream.here ^ u64::from(tap).wrapping_mul(0x9e37_79b9_7f4a_7c15)).max(1)
 }
 
 /// What the two are to each other, if it is worth a claim.

@@ -65,6 +65,8 @@ pub struct Seen<'a> {
     /// The latest earlier sighting with the same `payload_id` but another `packet_id`; only looked up when there is no
     /// sighting with the same one, and the `payload_id` is strong.
     pub same_payload: Option<Sighting>,
+    /// Of TCP, what its connection is known by.
+    pub(crate) stream: Option<streams::Keys>,
 }
 
 impl Seen<'_> {
@@ -226,11 +228,12 @@ pub(crate) trait Detector: Send {
         Kinds::default()
     }
 
-    /// Asks for the memory where it looks up what it knows of a packet, which it is shown soon. For those that want all packets.
-    fn prefetch_index(&self, _packet: Packet<'_>, _tap: u16) {}
+    /// Asks for the memory where it looks up what it knows of a TCP connection, of which it is shown a packet soon. For those
+    /// that want all packets.
+    fn prefetch_index(&self, _packet: Packet<'_>, _tap: u16, _stream: streams::Keys) {}
 
-    /// Asks for what it knows of the packet, once the index is at hand.
-    fn prefetch(&self, _packet: Packet<'_>, _tap: u16) {}
+    /// Asks for what it knows of the connection, once the index is at hand.
+    fn prefetch(&self, _packet: Packet<'_>, _tap: u16, _stream: streams::Keys) {}
 
     /// Takes note of a packet. Packets come in order of time as far as the captures are.
     fn observe(&mut self, _seen: &Seen<'_>, _context: &Context<'_>) {}

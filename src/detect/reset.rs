@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use super::claim::Tally;
 use super::place::Place;
-use super::streams::{Streams, keys};
+use super::streams::{Keys, Streams};
 use super::{Claim, Claims, Context, Detector, Kind, Outcome, Role, Scope, Seen, Severity, Wanted, saved};
 use crate::dissect::Mac;
 use crate::packets::Packet;
@@ -45,7 +45,6 @@ const FIN: u16 = 0x01;
 const SYN: u16 = 0x02;
 const RST: u16 = 0x04;
 const ACK: u16 = 0x10;
-const TCP: u8 = 6;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Class {
@@ -112,25 +111,18 @@ impl Detector for Reset {
         Wanted::All
     }
 
-    fn prefetch_index(&self, packet: Packet<'_>, _: u16) {
-        if packet.protocol() == Some(TCP) {
-            self.streams.prefetch_index(keys(packet).0);
-        }
+    fn prefetch_index(&self, _: Packet<'_>, _: u16, stream: Keys) {
+        self.streams.prefetch_index(stream.here);
     }
 
-    fn prefetch(&self, packet: Packet<'_>, _: u16) {
-        if packet.protocol() == Some(TCP) {
-            self.streams.supposed(keys(packet).0).inspect(|stream| prefetch(*stream));
-        }
+    fn prefetch(&self, _: Packet<'_>, _: u16, stream: Keys) {
+        self.streams.supposed(stream.here).inspect(|stream| prefetch(*stream));
     }
 
     fn observe(&mut self, seen: &Seen<'_>, context: &Context<'_>) {
         let packet = seen.packet;
-        if packet.protocol() != Some(TCP) {
-            return;
-        }
+        let Some(Keys { here, back }) = seen.stream else { return };
         let (Some(flags), Some(seq)) = (packet.tcp_flags(), packet.tcp_seq()) else { return };
-        let (here, back) = keys(packet);
         if flags & RST != 0 {
             self.reset(seen, context, (here, back), (flags, seq));
             return;

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::packets::Packet;
 use crate::table::Table;
 
+const TCP: u8 = 6;
+
 /// Directions that are remembered.
 const MAX: usize = 1 << 16;
 
@@ -67,14 +69,28 @@ impl<T: Default> Streams<T> {
     }
 }
 
-/// The keys of a packet's direction and of the other one.
-#[inline]
-pub(super) fn keys(packet: Packet<'_>) -> (u64, u64) {
-    let id = packet.flow_id().unwrap_or_default();
-    // Never 0, which stands for a free entry.
-    let (a, b) = (id.max(1), (!id).max(1));
-    let forth = (packet.src(), packet.src_port()) < (packet.dst(), packet.dst_port());
-    if forth { (a, b) } else { (b, a) }
+/// What the two directions of a connection are known by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Keys {
+    /// That of a packet.
+    pub here: u64,
+    /// That of the answers to it.
+    pub back: u64,
+}
+
+impl Keys {
+    /// Those of a packet of TCP.
+    #[inline]
+    pub fn of(packet: Packet<'_>) -> Option<Self> {
+        if packet.protocol() != Some(TCP) {
+            return None;
+        }
+        let id = packet.flow_id().unwrap_or_default();
+        // Never 0, which stands for a free entry.
+        let (a, b) = (id.max(1), (!id).max(1));
+        let forth = (packet.src(), packet.src_port()) < (packet.dst(), packet.dst_port());
+        Some(if forth { Self { here: a, back: b } } else { Self { here: b, back: a } })
+    }
 }
 
 #[cfg(test)]
