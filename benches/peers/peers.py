@@ -175,6 +175,12 @@ PEERS = (
         made_by="scapy",
     ),
     *_tapsight(
+        "flows",
+        "flows",
+        GROUPS[2],
+        "Conversations, inside of tunnels too: both directions, application and on what basis, names, states of TCP, round trips; as Arrow.",
+    ),
+    *_tapsight(
         "check",
         "check",
         GROUPS[2],

@@ -27,6 +27,16 @@ def tapsight_check(file: str, threads: str) -> int:
     return int(pc.sum(result.flows["packets"]).as_py())
 
 
+def tapsight_flows(file: str, threads: str) -> int:
+    """A row a conversation, with both directions."""
+    import pyarrow.compute as pc
+
+    import tapsight
+
+    rows = tapsight.flows(file, threads=_threads(threads))
+    return sum(int(pc.sum(batch[name]).as_py()) for batch in rows for name in ("packets", "reverse_packets"))
+
+
 def tapsight_parquet(file: str, threads: str) -> int:
     """All columns to a Parquet file beside the capture, as ``tapsight classify`` writes it."""
     import pyarrow.parquet as pq
@@ -35,7 +45,8 @@ def tapsight_parquet(file: str, threads: str) -> int:
     from tapsight._files import write_parquet
 
     packets = tapsight.open(file, threads=_threads(threads))
-    write_parquet(packets, packets.schema, f"{file}.parquet")
+    with Path(f"{file}.parquet").open("wb") as made:
+        write_parquet(packets, packets.schema, made, _threads(threads))
     return int(pq.read_metadata(f"{file}.parquet").num_rows)
 
 
@@ -79,6 +90,7 @@ def nfstream(file: str) -> int:
 
 READERS: dict[str, Callable[..., int]] = {
     "tapsight-columns": tapsight_columns,
+    "tapsight-flows": tapsight_flows,
     "tapsight-check": tapsight_check,
     "tapsight-parquet": tapsight_parquet,
     "dpkt": dpkt,
