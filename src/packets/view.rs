@@ -292,14 +292,11 @@ impl<'a> Packets<'a> {
     /// Asks for the memory of [`Self::AHEAD`] rows from this one on, which will be read some hundred instructions later: there are more
     /// columns than a processor reads ahead by itself, and another one may have written them.
     pub fn ask(&self, row: usize) {
-        macro_rules! ask {
-            ($($values:expr),+ $(,)?) => { $(ask($values, row);)+ };
+        macro_rules! ask_all {
+            ($($always:ident)+; $($nullable:ident)+) => { $(ask(self.$always, row);)+ $(ask(self.$nullable.values, row);)+ };
         }
-        ask!(self.frame, self.ts, self.tap, self.cap_len, self.wire_len, self.mpls_ends);
-        macro_rules! ask_nullable {
-            ($($name:ident)+) => { ask!($(self.$name.values),+) };
-        }
-        ask_nullable! {
+        ask_all! {
+            frame ts tap cap_len wire_len mpls_ends;
             eth_src eth_dst vlan vlan_inner mpls ethertype encap outer_src outer_dst tunnel_id ip_version src dst ttl tos ip_id
             protocol src_port dst_port tcp_flags tcp_seq tcp_ack tcp_window payload_len app basis packet_id payload_id flow_id
             payload_head issue
