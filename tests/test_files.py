@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_a_full_device_is_named(inputs: Path) -> None:
     done = CliRunner().invoke(app, ["classify", str(inputs / "a.pcap"), "--format", "csv", "-o", "/dev/full"])
     assert done.exit_code == 2
     assert done.stderr == "tapsight: /dev/full: No space left on device\n"
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow", "csv"])
+def test_standard_output_without_a_buffer_is_not_cut_unseen(inputs: Path, tmp_path: Path, form: str) -> None:
+    """Of a file that may get no longer, as on a disk that is nearly full, a write takes a part."""
+    command = [sys.executable, "-u", "-m", "tapsight", "classify", str(inputs / "a.pcap"), "--format", form]
+    whole = subprocess.run([*command, "-o", "-"], capture_output=True, check=True).stdout
+    most = len(whole) - 1
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+
+    with (tmp_path / "cut").open("wb") as file:
+        done = subprocess.run(
+            [*command, "-o", "-"], check=False, stdout=file, stderr=subprocess.PIPE, preexec_fn=limit
+        )
+    assert done.returncode != 0
+    assert b"File too large" in done.stderr
 
 
 # --- Names --------------------------------------------------------------------------------------------------------------

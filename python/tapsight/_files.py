@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import importlib
+import io
 import os
 import stat
 import sys
@@ -79,6 +80,11 @@ def _output(path: str | None) -> Iterator[IO[bytes]]:
     if path in {None, "-"}:
         if sys.stdout is None:
             raise OSError("standard output is closed: name a file with -o")
+        if isinstance(sys.stdout.buffer, io.RawIOBase):
+            # Without a buffer (python -u), a write may take a part only, as on a disk that is nearly full, and nobody looks at how much.
+            with open(sys.stdout.fileno(), "wb", closefd=False) as file:
+                yield file
+            return
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
