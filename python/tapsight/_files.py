@@ -169,13 +169,17 @@ def write_parquet(
     """Writes batches as Parquet with zstd; columns are encoded by so many threads, else all processors."""
     encoder = importlib.import_module("tapsight._core").ParquetEncoder(schema, threads=threads)
     group: list[pa.RecordBatch] = []
-    rows = 0
+    missing = ROW_GROUP
     for batch in batches:
-        group.append(batch)
-        rows += batch.num_rows
-        if rows >= ROW_GROUP:
-            file.write(encoder.row_group(group))
-            group, rows = [], 0
+        # A table in memory comes as one batch.
+        rest = batch
+        while rest.num_rows >= missing:
+            file.write(encoder.row_group([*group, rest.slice(0, missing)]))
+            rest = rest.slice(missing)
+            group, missing = [], ROW_GROUP
+        if rest.num_rows:
+            group.append(rest)
+            missing -= rest.num_rows
     file.write(encoder.row_group(group))
     file.write(encoder.finish())
 
