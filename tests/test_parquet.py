@@ -146,15 +146,43 @@ def test_what_goes_wrong_is_told_and_ends_it() -> None:
 
     with pytest.raises(OSError, match="No space left"):
         write_parquet(BATCHES, SCHEMA, Full())
-    with pytest.raises(ValueError, match="number of columns"):
+    with pytest.raises(ValueError, match="a batch with other columns"):
         written([pa.RecordBatch.from_pydict({"frame": ["text"]})])
 
 
+def test_columns_in_another_order_are_not_taken_for_each_other() -> None:
+    schema = pa.schema([("src", pa.binary(2)), ("dst", pa.binary(2))])
+    batch = pa.RecordBatch.from_pydict({"dst": [b"to"], "src": [b"of"]}, pa.schema(list(schema)[::-1]))
+    with pytest.raises(ValueError, match="dst, src"):
+        written([batch], schema)
+
+
+def test_large_batches_and_slices_make_row_groups_of_one_size() -> None:
+    schema = pa.schema([("frame", pa.uint64()), ("is_it", pa.bool_()), ("label", LABEL)])
+    count = 2 * ROW_GROUP + 5
+    columns = [
+        pa.array(range(count), pa.uint64()),
+        pa.array([None if row % 3 == 0 else row % 2 == 0 for row in range(count)]),
+        pa.array([f"label {row % 1000}" for row in range(count)], LABEL),
+    ]
+    table = pa.table(columns, schema)
+    for most in (None, 100_003):
+        file = pq.ParquetFile(io.BytesIO(written(table.to_batches(most), schema)))
+        groups = [file.metadata.row_group(at).num_rows for at in range(file.metadata.num_row_groups)]
+        assert groups == [ROW_GROUP, ROW_GROUP, 5]
+        assert file.read().to_pydict() == table.to_pydict()
+
+
 def test_an_encoder_ends_once() -> None:
-    encoder = _core.ParquetEncoder(SCHEMA)
-    encoder.finish()
-    for use in (encoder.finish, lambda: encoder.row_group([BATCHES[0]])):
-        with pytest.raises(ValueError, match="has ended"):
-            use()
+    finished = _core.ParquetEncoder(SCHEMA)
+    finished.finish()
+    # Without the rows of what failed, no file must come out.
+    failed = _core.ParquetEncoder(SCHEMA)
+    failed.row_group([BATCHES[0]])
     with pytest.raises(ValueError, match="record batch"):
-        _core.ParquetEncoder(SCHEMA).row_group([pa.array([1])])
+        failed.row_group([pa.array([1])])
+    for encoder in (finished, failed):
+        with pytest.raises(ValueError, match="has ended"):
+            encoder.row_group([BATCHES[0]])
+        with pytest.raises(ValueError, match="has ended"):
+            encoder.finish()

@@ -105,6 +105,11 @@ pub(super) fn import_batch(batch: &Bound<'_, PyAny>, schema: &SchemaRef) -> PyRe
     let array = import(batch)?;
     let columns = array.as_struct_opt().filter(|columns| columns.null_count() == 0);
     let columns = columns.ok_or_else(|| PyValueError::new_err("a record batch is needed"))?;
+    // Types are compared below, by position; those of the same type would change places unseen.
+    if !columns.column_names().into_iter().eq(schema.fields().iter().map(|field| field.name())) {
+        let names = columns.column_names().join(", ");
+        return Err(PyValueError::new_err(format!("a batch with other columns than the schema's: {names}")));
+    }
     let options = RecordBatchOptions::new().with_row_count(Some(columns.len()));
     let batch = RecordBatch::try_new_with_options(schema.clone(), columns.columns().to_vec(), &options);
     batch.map_err(arrow_to_py)

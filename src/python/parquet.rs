@@ -16,7 +16,7 @@ use crate::parquet::Encoder;
 #[pyclass(frozen, module = "tapsight._core")]
 pub struct ParquetEncoder {
     schema: SchemaRef,
-    /// Until the file has ended.
+    /// Until the file has ended, be it by an error.
     encoder: Mutex<Option<Encoder>>,
 }
 
@@ -36,19 +36,26 @@ impl ParquetEncoder {
         py: Python<'py>,
         batches: Vec<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        // Taken out until it is done: a row group that fails ends the file, or it would look whole without those rows.
+        let Some(mut encoder) = self.take() else { return given(py, None) };
         let batches = batches.iter().map(|batch| import_batch(batch, &self.schema));
         let batches = batches.collect::<PyResult<Vec<_>>>()?;
-        let bytes = py.detach(|| {
-            let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
-            encoder.as_mut().map(|encoder| encoder.row_group(&batches))
-        });
-        given(py, bytes)
+        let bytes = py.detach(|| encoder.row_group(&batches));
+        if bytes.is_ok() {
+            *self.encoder.lock().unwrap_or_else(PoisonError::into_inner) = Some(encoder);
+        }
+        given(py, Some(bytes))
     }
 
     /// The bytes that end the file.
     fn finish<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
-        let encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner).take();
-        given(py, encoder.map(Encoder::finish))
+        given(py, self.take().map(Encoder::finish))
+    }
+}
+
+impl ParquetEncoder {
+    fn take(&self) -> Option<Encoder> {
+        self.encoder.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
 
