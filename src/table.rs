@@ -37,7 +37,7 @@ impl<T: Copy + Default> Table<T> {
 
     /// Asks for the memory where a key is, which will be looked up soon.
     #[inline]
-    pub(crate) fn ask(&self, key: u64) {
+    pub(crate) fn prefetch(&self, key: u64) {
         if let Some(set) = self.sets.get(key as usize % SETS) {
             prefetch(set);
         }

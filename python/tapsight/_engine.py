@@ -188,6 +188,21 @@ def write_digest(
     return written
 
 
+class ParquetEncoder(Protocol):
+    """Makes a file row group by row group; each call gives the bytes that come next in it."""
+
+    def row_group(self, batches: Sequence[pa.RecordBatch]) -> bytes: ...
+    def finish(self) -> bytes: ...
+
+
+def parquet_encoder(schema: pa.Schema, threads: int | None) -> ParquetEncoder:
+    """What makes Parquet of batches of this schema, with so many threads, else all processors."""
+    encoder: ParquetEncoder = importlib.import_module("tapsight._core").ParquetEncoder(
+        schema, threads=threads
+    )
+    return encoder
+
+
 def extract(path: str, frames: Sequence[int], *, tap: str, zero_payload: bool) -> Iterator[pa.Table]:
     """The frames of a capture with these numbers, in order, a row a frame; see ``src/evidence.rs`` for the columns."""
     import pyarrow as pa

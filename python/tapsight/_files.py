@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import io
 import os
 import stat
@@ -167,7 +166,7 @@ def write_parquet(
     batches: Iterable[pa.RecordBatch], schema: pa.Schema, file: IO[bytes], threads: int | None = None
 ) -> None:
     """Writes batches as Parquet with zstd; columns are encoded by so many threads, else all processors."""
-    encoder = importlib.import_module("tapsight._core").ParquetEncoder(schema, threads=threads)
+    encoder = _engine.parquet_encoder(schema, threads)
     group: list[pa.RecordBatch] = []
     missing = ROW_GROUP
     for batch in batches:

@@ -22,6 +22,8 @@ Source: TypeAlias = str | os.PathLike[str] | bytes | bytearray | memoryview | An
 
 BATCH_SIZE: int = _core.BATCH_SIZE
 _KEPT_BATCH_SIZE = 65_536
+"""The most that a batch may have."""
+
 MAX_THREADS: int = 1024
 COLUMNS: tuple[str, ...] = tuple(_core.column_names())
 """All columns of the packets table; those made on request only (``payload_head``, ``community_id``) among them."""

@@ -130,13 +130,13 @@ impl Streams {
 
     /// Asks for the memory that taking a hint needs.
     #[inline]
-    pub fn ask(&self, hint: &Hint) {
+    pub fn prefetch(&self, hint: &Hint) {
         let Hint::Candidate(candidate) = hint else { return };
         if !self.announced.is_empty() {
-            candidate.endpoints.iter().flatten().for_each(|&endpoint| self.announced.ask(endpoint));
+            candidate.endpoints.iter().flatten().for_each(|&endpoint| self.announced.prefetch(endpoint));
         }
         if let Some((key, _)) = candidate.series {
-            self.series.ask(key);
+            self.series.prefetch(key);
         }
     }
 

@@ -380,7 +380,7 @@ impl State {
                         if let Some(cursor) = cursors.get_mut(open.number) {
                             cursor.row += 1;
                             if cursor.row.is_multiple_of(Packets::AHEAD) {
-                                open.packets.ask(cursor.row + Packets::AHEAD);
+                                open.packets.prefetch(cursor.row + Packets::AHEAD);
                             }
                         }
                     }
@@ -635,8 +635,8 @@ fn read_messages(
             }
             // Those of packets that are not in the batch are left out.
             if of == frame {
-                for &wanting in wanting {
-                    if let Some(detector) = detectors.get_mut(wanting) {
+                for &number in wanting {
+                    if let Some(detector) = detectors.get_mut(number) {
                         detector.read(view, at, seen, context);
                     }
                 }

@@ -159,7 +159,7 @@ impl Detector for Injection {
     fn prefetch_index(&self, packet: Packet<'_>, tap: u16, stream: Keys) {
         if is_of_interest(packet) {
             let key = key(stream, tap);
-            self.openings.ask(key);
+            self.openings.prefetch(key);
             self.streams.prefetch_index(key);
         }
     }

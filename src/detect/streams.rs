@@ -29,7 +29,7 @@ impl<T: Default> Streams<T> {
     /// Asks for the memory where a key is looked up.
     #[inline]
     pub fn prefetch_index(&self, key: u64) {
-        self.numbers.ask(key);
+        self.numbers.prefetch(key);
     }
 
     /// The value of a key as far as the index tells, to ask for its memory: it may be another's.

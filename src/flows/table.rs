@@ -337,9 +337,9 @@ impl Flows {
         let taps: Vec<u16> = packets.taps().iter().map(|tap| self.taps.number(*tap)).collect();
         let mut ahead = Vec::with_capacity(AHEAD);
         let mut rows = 0..packets.len();
-        packets.ask(0);
+        packets.prefetch(0);
         loop {
-            packets.ask(rows.start + AHEAD);
+            packets.prefetch(rows.start + AHEAD);
             for packet in rows.by_ref().take(AHEAD).filter_map(|row| packets.get(row)) {
                 let tunnel = self.tunnel(packet);
                 let tap = taps.get(usize::from(packet.tap())).copied().unwrap_or_default();

@@ -240,7 +240,7 @@ impl Part {
         let mut ahead = open.iter().skip(AHEAD);
         for Open { number, at, row, what } in &open {
             if let Some(Open { what: What::Hint(hint), .. }) = ahead.next() {
-                carried.streams.ask(hint);
+                carried.streams.prefetch(hint);
             }
             let (label, ports, issue) = match what {
                 What::Hint(hint) => {

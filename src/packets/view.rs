@@ -157,7 +157,7 @@ fn names<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>) -> Result<Vec<&s
 }
 
 /// Asks for the memory of the values of some rows.
-fn ask<T>(values: &[T], row: usize) {
+fn prefetch_rows<T>(values: &[T], row: usize) {
     let each_line = (LINE / size_of::<T>()).max(1);
     values.get(row..).unwrap_or_default().iter().take(Packets::AHEAD).step_by(each_line).for_each(prefetch);
 }
@@ -291,11 +291,11 @@ impl<'a> Packets<'a> {
 
     /// Asks for the memory of [`Self::AHEAD`] rows from this one on, which will be read some hundred instructions later: there are more
     /// columns than a processor reads ahead by itself, and another one may have written them.
-    pub fn ask(&self, row: usize) {
-        macro_rules! ask_all {
-            ($($always:ident)+; $($nullable:ident)+) => { $(ask(self.$always, row);)+ $(ask(self.$nullable.values, row);)+ };
+    pub fn prefetch(&self, row: usize) {
+        macro_rules! columns {
+            ($($always:ident)+; $($nullable:ident)+) => { $(prefetch_rows(self.$always, row);)+ $(prefetch_rows(self.$nullable.values, row);)+ };
         }
-        ask_all! {
+        columns! {
             frame ts tap cap_len wire_len mpls_ends;
             eth_src eth_dst vlan vlan_inner mpls ethertype encap outer_src outer_dst tunnel_id ip_version src dst ttl tos ip_id
             protocol src_port dst_port tcp_flags tcp_seq tcp_ack tcp_window payload_len app basis packet_id payload_id flow_id
