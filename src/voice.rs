@@ -45,7 +45,12 @@ impl Voice {
 
     /// Nothing so far.
     pub fn new(calls: calls::Options, media: media::Options) -> Self {
-        Self { calls: Calls::new(calls::Table::Calls, calls), streams: Streams::new(media) }
+        Self::with_calls(&[], calls, media)
+    }
+
+    /// The same, with rows of tables of calls beside those of the streams.
+    fn with_calls(tables: &[calls::Table], calls: calls::Options, media: media::Options) -> Self {
+        Self { calls: Calls::new(tables, calls), streams: Streams::new(media) }
     }
 
     /// The columns of its rows.
@@ -167,9 +172,8 @@ const MAX_ROWS: usize = 1 << 18;
 #[derive(Debug)]
 pub struct Heard {
     voice: Voice,
-    calls: Kept,
-    changes: Kept,
-    endpoints: Kept,
+    /// Of each of [`Self::TABLES`].
+    calls: [Kept; 3],
     streams: Kept,
 }
 
@@ -209,13 +213,15 @@ pub struct Tables {
 
 impl Default for Heard {
     fn default() -> Self {
-        let kept = Kept::default;
-        let voice = Voice::new(calls::Options::default(), media::Options::default());
-        Self { voice, calls: kept(), changes: kept(), endpoints: kept(), streams: kept() }
+        let voice = Voice::with_calls(&Self::TABLES, calls::Options::default(), media::Options::default());
+        Self { voice, calls: Default::default(), streams: Kept::default() }
     }
 }
 
 impl Heard {
+    /// The tables of calls that are kept.
+    const TABLES: [calls::Table; 3] = [calls::Table::Calls, calls::Table::Changes, calls::Table::Media];
+
     /// Takes note of a batch, the next one of its tap.
     pub fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
         if !batch.messages.is_empty() {
@@ -232,13 +238,8 @@ impl Heard {
         if is_end {
             self.voice.calls.end();
         }
-        for (table, kept) in [
-            (calls::Table::Calls, &mut self.calls),
-            (calls::Table::Changes, &mut self.changes),
-            (calls::Table::Media, &mut self.endpoints),
-        ] {
-            let rows = self.voice.calls.take_table(table)?;
-            if rows.num_rows() > 0 || is_end {
+        for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
+            if let Some(rows) = self.voice.calls.take_table(table, is_end)? {
                 kept.push(&rows);
             }
         }
@@ -248,8 +249,11 @@ impl Heard {
     /// The tables, now that all was read.
     pub fn finish(mut self) -> Result<Tables, ArrowError> {
         self.take(true)?;
+        for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
+            kept.push(&RecordBatch::new_empty(table.schema(false)));
+        }
         self.streams.push(&RecordBatch::new_empty(self.voice.schema()));
-        let Self { calls, changes, endpoints, streams, .. } = self;
-        Ok(Tables { calls, changes, endpoints, streams })
+        let [calls, changes, endpoints] = self.calls;
+        Ok(Tables { calls, changes, endpoints, streams: self.streams })
     }
 }

@@ -63,7 +63,6 @@ def judge_calls(
         return schema().empty_table()
     keys = ["tap", "call"]
     streams = seen.media.filter(pl.col("call").is_not_null())
-    words = {verdict.check: verdict.verdict for verdict in verdicts}
     known = calls.select(
         *keys,
         "began",
@@ -80,121 +79,119 @@ def judge_calls(
     )
     known = known.join(counted, on=keys, how="left", maintain_order="left")
     known = known.join(_paths(seen, streams, options.get("V2")), on=keys, how="left", maintain_order="left")
-    known = known.with_columns(_peers(known, options.get("V1")).alias("peers"))
+    known = known.with_columns(
+        pl.col("packets").fill_null(0), agreed=_peers(known, options.get("V1")), where="path"
+    )
     named = _named(findings, calls, streams)
-    touched = {name: _touched(findings, checks, named) for name, checks in _ABOUT.items()}
-    ids_by_call: dict[tuple[str, int], set[str]] = {}
-    for finding, hit in zip(findings, named, strict=True):
-        for key in hit:
-            ids_by_call.setdefault(key, set()).add(finding.id)
-    ids = {(tap, call): id_ for tap, call, id_ in known.select(*keys, "id").iter_rows()}
+    touched = [
+        named.group_by(keys).agg(
+            *(
+                pl.col("check").is_in(list(checks)).any().alias(f"{name}_touched")
+                for name, checks in _ABOUT.items()
+            )
+        ),
+        named.group_by(keys).agg(pl.col("id").unique().sort().alias("findings")),
+    ]
+    for each in touched:
+        known = known.join(each, on=keys, how="left", maintain_order="left")
     # A copy that one tap has seen is one of the call, wherever else that was seen.
     copied, suspected = _copied(seen, claims, findings, known, streams)
-    copied |= {ids[key] for key in touched["alone"] if key in ids}
-    made = schema()
-    rows: list[dict[str, Any]] = []
-    parts: list[pa.RecordBatch] = []
-    for row in known.iter_rows(named=True):
-        key = row["tap"], row["call"]
-        hits = {name: key in hit for name, hit in touched.items()}
-        hits["alone"] = row["id"] in copied
-        said, reasons = _said(row, words, hits, suspected=row["id"] in suspected)
-        rows.append(
-            {
-                **{name: row[name] for name in ("tap", "call", "began", "src", "dst", "state")},
-                "packets": row["packets"] or 0,
-                "verdict": "fail"
-                if "fail" in said.values()
-                else "unknown"
-                if "unknown" in said.values()
-                else "pass",
-                **said,
-                "reason": "; ".join(reasons) or None,
-                "encryption": row["encryption"],
-                "findings": sorted(ids_by_call.get(key, ())),
-            }
-        )
-        if len(rows) == _AT_ONCE:
-            parts.append(pa.RecordBatch.from_pylist(rows, schema=made))
-            rows = []
-    parts.append(pa.RecordBatch.from_pylist(rows, schema=made))
-    return pa.Table.from_batches(parts, made).combine_chunks()
+    of_copies = pl.col("id").is_in(pl.Series(sorted(copied), dtype=pl.String).implode())
+    known = known.with_columns(
+        pl.col("findings").fill_null([]),
+        *(pl.col(f"{name}_touched").fill_null(value=False) for name in _ABOUT),
+        suspected=pl.col("id").is_in(pl.Series(sorted(suspected), dtype=pl.String).implode()),
+    )
+    known = known.with_columns(alone_touched=of_copies | pl.col("alone_touched").any().over("id"))
+    said = _said({verdict.check: verdict.verdict for verdict in verdicts})
+    known = known.with_columns(_first(ladder).alias(name) for name, ladder in said.items())
+    words = [pl.col(name).struct.field("word") for name in ASPECTS]
+    reasons = [
+        pl.when(word != "pass").then(pl.format("{}: {}", pl.lit(name), pl.col(name).struct.field("reason")))
+        for name, word in zip(ASPECTS, words, strict=True)
+    ]
+    table = known.select(
+        *("tap", "call", "began", "src", "dst", "state", "packets"),
+        pl.when(pl.any_horizontal(word == "fail" for word in words))
+        .then(pl.lit("fail"))
+        .when(pl.any_horizontal(word == "unknown" for word in words))
+        .then(pl.lit("unknown"))
+        .otherwise(pl.lit("pass"))
+        .alias("verdict"),
+        *(word.alias(name) for name, word in zip(ASPECTS, words, strict=True)),
+        pl.concat_str(reasons, separator="; ", ignore_nulls=True).replace({"": None}).alias("reason"),
+        "encryption",
+        "findings",
+    ).to_arrow()
+    return table.cast(schema()).combine_chunks()
 
-
-_AT_ONCE = 4096
-"""How many calls are rows of Python at once: a row of Arrow takes a fraction of that."""
 
 _ABOUT = {"alone": _COPIES, "media": _MEDIA, "peers": ("B12", "V1"), "encrypted": ("B16", "V5")}
 """The checks whose findings fail an aspect of the calls that they are of, or whose frames they name."""
 
+_Step = tuple["pl.Expr", str, str]
+"""Where it holds, the word that goes for a call, and why, if that is not to pass."""
 
-def _said(
-    row: Mapping[str, Any], words: Mapping[str, str], touched: Mapping[str, bool], *, suspected: bool
-) -> tuple[dict[str, str], list[str]]:
-    """The verdict of each aspect, and why those that are unknown are."""
-    said: dict[str, str] = {}
-    reasons = []
-    has_media = bool(row["packets"])
 
-    def decide(name: str, word: str, reason: str) -> None:
-        said[name] = word
-        if word != "pass":
-            reasons.append(f"{name}: {reason}")
+def _said(words: Mapping[str, str]) -> dict[str, list[_Step]]:
+    """What is said of each aspect of a call: the first step that holds. ``words`` are the verdicts of checks."""
+    import polars as pl
 
-    if row["path"] is None:
-        why = (
-            "no media of it were seen"
-            if not has_media
-            else "the policy does not say where voice belongs (V2)"
-        )
-        decide("path", "unknown", why)
-    else:
-        decide(
-            "path",
-            row["path"],
-            "media outside of where voice belongs (V2)"
-            if row["path"] == "fail"
-            else "the tap does not show it",
-        )
-    if touched["peers"]:
-        decide("peers", "fail", "see the findings of B12 and V1")
-    elif row["peers"] is None:
-        decide("peers", "unknown", "the policy does not say who may call whom (V1)")
-    else:
-        decide("peers", "pass" if row["peers"] else "fail", "no agreement between its ends (V1)")
-    if row["bound"] and row["encryption"] == "none":
-        decide("encrypted", "fail", "the policy demands that it is encrypted (B16)")
-    elif row["encryption_lost"]:
-        decide("encrypted", "fail", "encryption was offered or agreed, and then was not")
-    elif touched["encrypted"]:
-        decide("encrypted", "fail", "see the findings of B16 and V5")
-    elif row["encryption"] is None or row["encryption"] == "none":
-        decide(
-            "encrypted",
-            "unknown",
-            "it is not encrypted, and nothing says that it has to be"
-            if row["encryption"]
-            else "no agreement about media was seen",
-        )
-    else:
-        decide("encrypted", "pass", "")
-    if touched["media"]:
-        decide("media", "fail", "see the findings of B13 and B14")
-    elif not has_media:
-        decide("media", "unknown", "no media of it were seen")
-    else:
-        decide("media", "pass" if row["both"] else "unknown", "one end of its media was not described")
-    if touched["alone"]:
-        decide("alone", "fail", "copies of it were seen")
-    elif not has_media:
-        decide("alone", "unknown", "no media of it were seen")
-    elif suspected:
-        decide("alone", "unknown", "copies were seen that may be of it")
-    elif any(words.get(name) == "unknown" for name in ("A1", "A4", "A5")):
-        decide("alone", "unknown", "copies could not be looked for (A1, A4, A5)")
-    else:
-        decide("alone", "pass", "")
-    return said, reasons
+    otherwise = pl.lit(value=True)
+    no_media = (pl.col("packets") == 0, "unknown", "no media of it were seen")
+    encryption = pl.col("encryption")
+    touched = {name: pl.col(f"{name}_touched") for name in _ABOUT}
+    unlooked = any(words.get(name) == "unknown" for name in ("A1", "A4", "A5"))
+    return {
+        "path": [
+            (pl.col("where") == "pass", "pass", ""),
+            (pl.col("where") == "fail", "fail", "media outside of where voice belongs (V2)"),
+            (pl.col("where") == "unknown", "unknown", "the tap does not show it"),
+            no_media,
+            (otherwise, "unknown", "the policy does not say where voice belongs (V2)"),
+        ],
+        "peers": [
+            (touched["peers"], "fail", "see the findings of B12 and V1"),
+            (pl.col("agreed").is_null(), "unknown", "the policy does not say who may call whom (V1)"),
+            (pl.col("agreed"), "pass", ""),
+            (otherwise, "fail", "no agreement between its ends (V1)"),
+        ],
+        "encrypted": [
+            (
+                pl.col("bound") & (encryption == "none"),
+                "fail",
+                "the policy demands that it is encrypted (B16)",
+            ),
+            (pl.col("encryption_lost"), "fail", "encryption was offered or agreed, and then was not"),
+            (touched["encrypted"], "fail", "see the findings of B16 and V5"),
+            (encryption.is_null(), "unknown", "no agreement about media was seen"),
+            (encryption == "none", "unknown", "it is not encrypted, and nothing says that it has to be"),
+            (otherwise, "pass", ""),
+        ],
+        "media": [
+            (touched["media"], "fail", "see the findings of B13 and B14"),
+            no_media,
+            (pl.col("both"), "pass", ""),
+            (otherwise, "unknown", "one end of its media was not described"),
+        ],
+        "alone": [
+            (touched["alone"], "fail", "copies of it were seen"),
+            no_media,
+            (pl.col("suspected"), "unknown", "copies were seen that may be of it"),
+            (pl.lit(unlooked), "unknown", "copies could not be looked for (A1, A4, A5)"),
+            (otherwise, "pass", ""),
+        ],
+    }
+
+
+def _first(steps: Sequence[_Step]) -> pl.Expr:
+    """Word and reason of the first step that holds."""
+    import polars as pl
+
+    said: pl.Expr = pl.lit(None)
+    for holds, word, reason in reversed(steps):
+        said = pl.when(holds).then(pl.struct(word=pl.lit(word), reason=pl.lit(reason))).otherwise(said)
+    return said
 
 
 def _paths(seen: Observed, streams: pl.DataFrame, options: Any) -> pl.DataFrame:
@@ -337,36 +334,26 @@ def _copied(
     return copied, suspected
 
 
-def _touched(
-    findings: Sequence[Finding], checks: Sequence[str], named: Sequence[set[tuple[str, int]]]
-) -> set[tuple[str, int]]:
-    """The calls that findings of these checks are of, or name a frame of."""
-    return {
-        call
-        for finding, calls in zip(findings, named, strict=True)
-        if (finding.check or finding.detector or "").partition(".")[0] in checks
-        for call in calls
-    }
-
-
-def _named(
-    findings: Sequence[Finding], calls: pl.DataFrame, streams: pl.DataFrame
-) -> list[set[tuple[str, int]]]:
-    """By each finding the calls that it is of, or names a frame of."""
+def _named(findings: Sequence[Finding], calls: pl.DataFrame, streams: pl.DataFrame) -> pl.DataFrame:
+    """The calls (``tap``, ``call``) that findings are of, or name a frame of: with the ``id`` of each, and its ``check`` or detector."""
     import polars as pl
 
-    told = [set(finding.calls) for finding in findings]
+    told = [(at, tap, call) for at, finding in enumerate(findings) for tap, call in finding.calls]
     rows = [(at, frame.tap, frame.frame) for at, finding in enumerate(findings) for frame in finding.evidence]
-    if not rows:
-        return told
-    frames = (
-        pl.concat([each.select("tap", "call", "frames") for each in (calls, streams)])
-        .explode("frames")
-        .drop_nulls()
-    )
-    schema = {"at": pl.UInt32, "tap": pl.String, "frames": pl.UInt64}
-    wanted = pl.DataFrame(rows, schema=schema, orient="row")
-    hits = wanted.join(frames, on=["tap", "frames"]).select("at", "tap", "call").unique()
-    for at, tap, call in hits.iter_rows():
-        told[at].add((tap, call))
-    return told
+    key = {"at": pl.UInt32, "tap": pl.String}
+    named = pl.DataFrame(told, schema={**key, "call": pl.UInt64}, orient="row")
+    if rows:
+        frames = (
+            pl.concat([each.select("tap", "call", "frames") for each in (calls, streams)])
+            .explode("frames")
+            .drop_nulls()
+        )
+        wanted = pl.DataFrame(rows, schema={**key, "frames": pl.UInt64}, orient="row")
+        hits = wanted.join(frames, on=["tap", "frames"])
+        named = pl.concat([named, hits.select(named.columns)])
+    checks = [(finding.check or finding.detector or "").partition(".")[0] for finding in findings]
+    of = pl.DataFrame(
+        {"id": [finding.id for finding in findings], "check": checks},
+        schema={"id": pl.String, "check": pl.String},
+    ).with_row_index("at")
+    return named.join(of, on="at").drop("at")

@@ -605,10 +605,12 @@ impl Call {
                 sdp = self.describe(told, side, description, &mut changes, endpoints);
             }
         }
-        let media = told.description.as_ref().map(|description| {
-            description.sections.iter().map(|section| Cow::Owned(section.summary())).collect()
-        });
-        rows.messages.push(MessageRow {
+        let media = || {
+            told.description.as_ref().map(|description| {
+                description.sections.iter().map(|section| Cow::Owned(section.summary())).collect()
+            })
+        };
+        rows.push_message(|| MessageRow {
             transport: Some(told.arrived.transport.into()),
             method: told.method.as_deref().map(Cow::Borrowed),
             status: told.status,
@@ -623,7 +625,7 @@ impl Call {
             is_retransmission: Some(is_retransmission),
             is_complete: Some(told.arrived.is_complete),
             sdp: sdp.map(Cow::Borrowed),
-            media,
+            media: media(),
             ..MessageRow::at(self.number, tap, place)
         });
     }
@@ -1085,7 +1087,7 @@ impl Call {
             uri.map(|uri| uri.user.clone()).filter(|user| !user.is_empty()).map(Cow::Owned)
         };
         let placed = |uri: Option<&Uri>| uri.map(Uri::place).filter(|host| !host.is_empty()).map(Cow::Owned);
-        let row = CallRow {
+        let row = || CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
             call_id: text(&self.call_id),
@@ -1224,9 +1226,9 @@ impl Call {
                 ptime: section.ptime.as_deref().map(Cow::Borrowed),
                 label: section.label.as_deref().map(Cow::Borrowed),
             };
-            rows.push_media(row.clone());
+            rows.push_media(|| row.clone());
             for &(addr, port) in &section.candidates {
-                rows.push_media(MediaRow {
+                rows.push_media(|| MediaRow {
                     addr: Some(addr),
                     port: Some(port),
                     rtcp_addr: None,
@@ -1282,7 +1284,7 @@ impl Changes<'_, '_> {
 
     fn push(&mut self, change: &str, medium: Option<&str>, old: Option<&str>, new: &str) {
         let place = self.told.arrived.place;
-        self.rows.changes.push(ChangeRow {
+        self.rows.push_change(|| ChangeRow {
             call: Some(self.call),
             tap: Some(self.tap.into()),
             frame: Some(place.frame),

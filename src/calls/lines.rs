@@ -279,7 +279,7 @@ impl Seized {
         if let Some(described) = &told.medium {
             self.describe(described, place, endpoints);
         }
-        rows.messages.push(MessageRow {
+        rows.push_message(|| MessageRow {
             transport: Some(Cow::Borrowed(&told.transport)),
             method: Some(told.name.clone()),
             side: Some(side.name().into()),
@@ -386,7 +386,7 @@ impl Seized {
             keep(&mut codecs, Cow::Owned(encoding.clone()));
         }
         let codecs_agreed = (!codecs.is_empty()).then_some(codecs);
-        let row = CallRow {
+        let row = || CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
             call_id: Some(self.line.id().into()),
@@ -426,7 +426,7 @@ impl Seized {
         };
         rows.push_call(row, || self.ends(tap));
         for medium in &self.media {
-            rows.push_media(MediaRow {
+            rows.push_media(|| MediaRow {
                 call: Some(self.number),
                 tap: Some(tap.into()),
                 side: medium.side.map(|side| side.name().into()),

@@ -17,9 +17,10 @@ mod rows;
 mod streams;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +82,8 @@ impl Default for Options {
 /// Calls so far, and the rows that are complete.
 #[derive(Debug)]
 pub struct Calls {
-    table: Table,
+    /// Those that rows are made of: a stage hands out the first, [`Calls::take_table`] each.
+    tables: Vec<Table>,
     state: State,
     rows: Rows,
 }
@@ -130,8 +132,8 @@ impl Calls {
     /// The side tables that are read.
     pub const TABLES: Kinds = Kinds::of(&[messages::Kind::Signalling, messages::Kind::Ss7]);
 
-    /// Calls of which the rows of this table are wanted.
-    pub fn new(table: Table, options: Options) -> Self {
+    /// Calls of which the rows of these tables are wanted, if any are.
+    pub fn new(tables: &[Table], options: Options) -> Self {
         let state = State {
             options,
             taps: Vec::new(),
@@ -151,12 +153,12 @@ impl Calls {
             evicted: 0,
             endpoints: Endpoints::new(options.max_endpoints),
         };
-        Self { table, state, rows: Rows::default() }
+        Self::with_state(tables, state)
     }
 
     /// Goes on from what another has left.
-    pub fn with_state(table: Table, state: State) -> Self {
-        Self { table, state, rows: Rows::default() }
+    pub fn with_state(tables: &[Table], state: State) -> Self {
+        Self { tables: tables.to_vec(), state, rows: Rows::of(tables) }
     }
 
     /// The same, whose rows say where calls are.
@@ -187,9 +189,13 @@ impl Calls {
         &self.state.taps
     }
 
-    /// Rows of this table that are complete.
-    pub fn take_table(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
-        self.rows.finish(table)
+    /// Rows of this table that are complete, if there are enough of them to hand out; if it `is_end`, all that are left.
+    pub fn take_table(&mut self, table: Table, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
+        let rows = self.rows.len(table);
+        if rows == 0 || rows < BATCH_SIZE && !is_end {
+            return Ok(None);
+        }
+        self.rows.finish(table).map(Some)
     }
 
     /// Takes what there is of messages that are not whole: nothing comes any more.
@@ -227,7 +233,8 @@ impl Stage for Calls {
     }
 
     fn schema(&self) -> SchemaRef {
-        self.table.schema(self.rows.located.is_some())
+        let is_located = self.rows.located.is_some();
+        self.tables.first().map_or_else(|| Arc::new(Schema::empty()), |table| table.schema(is_located))
     }
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
@@ -241,12 +248,6 @@ impl Stage for Calls {
             }
         }
         self.state.read(&packets, sip.as_ref(), isup.as_ref(), &mut self.rows);
-        // Only one table is wanted.
-        for table in Table::ALL.iter().filter(|&&table| table != self.table) {
-            if self.rows.len(*table) >= BATCH_SIZE {
-                self.rows.finish(*table)?;
-            }
-        }
         Ok(())
     }
 
@@ -254,11 +255,8 @@ impl Stage for Calls {
         if is_end {
             self.end();
         }
-        let rows = self.rows.len(self.table);
-        if rows == 0 || rows < BATCH_SIZE && !is_end {
-            return Ok(None);
-        }
-        self.rows.finish(self.table).map(Some)
+        let Some(&table) = self.tables.first() else { return Ok(None) };
+        self.take_table(table, is_end)
     }
 
     fn warnings(&self) -> Vec<String> {

@@ -406,30 +406,61 @@ fn joined(rows: &Schema, places: &Schema) -> SchemaRef {
     Arc::new(Schema::new_with_metadata(fields, rows.metadata().clone()))
 }
 
-/// Rows of one table.
+/// Rows of the tables that are wanted; those of others are not made.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
+    wanted: Vec<Table>,
     /// What ends of calls are looked up in; without it, rows do not say where they are.
     pub located: Option<Located>,
     calls: CallRows,
     call_places: CallPlaces,
-    pub messages: MessageRows,
-    pub changes: ChangeRows,
+    messages: MessageRows,
+    changes: ChangeRows,
     media: MediaRows,
     media_places: MediaPlaces,
 }
 
 impl Rows {
+    pub fn of(wanted: &[Table]) -> Self {
+        Self { wanted: wanted.to_vec(), ..Self::default() }
+    }
+
+    /// Whether rows of this table are made.
+    fn wants(&self, table: Table) -> bool {
+        self.wanted.contains(&table)
+    }
+
     /// Adds a call, and where it is.
-    pub fn push_call<'a>(&mut self, row: CallRow<'_>, ends: impl FnOnce() -> Ends<'a>) {
-        self.calls.push(row);
+    pub fn push_call<'a>(&mut self, row: impl FnOnce() -> CallRow<'a>, ends: impl FnOnce() -> Ends<'a>) {
+        if !self.wants(Table::Calls) {
+            return;
+        }
+        self.calls.push(row());
         if let Some(located) = &self.located {
             self.call_places.push(CallPlace::of(located, &ends()));
         }
     }
 
+    /// Adds a message.
+    pub fn push_message<'a>(&mut self, row: impl FnOnce() -> MessageRow<'a>) {
+        if self.wants(Table::Messages) {
+            self.messages.push(row());
+        }
+    }
+
+    /// Adds a change.
+    pub fn push_change<'a>(&mut self, row: impl FnOnce() -> ChangeRow<'a>) {
+        if self.wants(Table::Changes) {
+            self.changes.push(row());
+        }
+    }
+
     /// Adds a media endpoint, and where it is.
-    pub fn push_media(&mut self, row: MediaRow<'_>) {
+    pub fn push_media<'a>(&mut self, row: impl FnOnce() -> MediaRow<'a>) {
+        if !self.wants(Table::Media) {
+            return;
+        }
+        let row = row();
         if let Some(located) = &self.located {
             let (src, dst) = (row.src.unwrap_or_default(), row.dst.unwrap_or_default());
             self.media_places.push(MediaPlace::of(located, row.addr, src, dst));

@@ -79,7 +79,7 @@ impl Frames {
         let source = Source::Memory { name: "test".to_owned(), bytes: std::sync::Arc::new(self.pcap()) };
         let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
         let options_of_scan = ScanOptions { batch_size, workers, ..ScanOptions::default() };
-        let stage = Box::new(Calls::new(table, options));
+        let stage = Box::new(Calls::new(&[table], options));
         let mut staged = Staged::new(stage, options_of_scan, |options| Scan::new(reader, options));
         let batches: Vec<_> = staged.by_ref().map(Result::unwrap).collect();
         let rows = arrow_select(&table.schema(false), &batches);
@@ -436,7 +436,7 @@ fn numbers_of_isup_and_identities() {
 
 #[test]
 fn where_media_are_expected() {
-    let mut stage = Calls::new(Table::Calls, Options::default());
+    let mut stage = Calls::new(&[Table::Calls], Options::default());
     let source =
         Source::Memory { name: "t".to_owned(), bytes: std::sync::Arc::new(over_udp(&session()).pcap()) };
     let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
@@ -1199,8 +1199,8 @@ fn a_state_goes_on() {
         let options = CaptureOptions { tap: Some("t".to_owned()), ..CaptureOptions::default() };
         let reader = Reader::open(vec![source], options).unwrap();
         let mut stage = match state {
-            Some(state) => Calls::with_state(Table::Calls, state),
-            None => Calls::new(Table::Calls, Options::default()),
+            Some(state) => Calls::with_state(&[Table::Calls], state),
+            None => Calls::new(&[Table::Calls], Options::default()),
         };
         let mut scan = Scan::new(
             reader,

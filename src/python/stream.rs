@@ -394,7 +394,7 @@ impl Stream {
             ))
         })?;
         let located = places.map(|places| located(&places, &home)).transpose()?;
-        let stage = Calls::new(table, calls::Options::default()).located(located);
+        let stage = Calls::new(&[table], calls::Options::default()).located(located);
         Self::staged(py, sources, tap, threads, Box::new(stage))
     }
 

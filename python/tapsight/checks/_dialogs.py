@@ -179,7 +179,8 @@ def encrypted_connections(seen: Observed) -> int:
 def distinct(calls: pl.DataFrame) -> int:
     """How many calls these are: one that several taps have seen is one. Those of ISUP have no Call-ID, but a circuit that is used again."""
     is_sip = pl.col("transport").is_in(list(SIP)).fill_null(value=True)
-    return calls.filter(is_sip)["call_id"].n_unique() + len(calls.filter(~is_sip))
+    count = pl.col("call_id").filter(is_sip).n_unique() + (~is_sip).sum()
+    return int(calls.select(count).item())
 
 
 _PROTOCOLS = {
@@ -199,7 +200,8 @@ def scope_of_calls(seen: Observed, readable: pl.DataFrame, what: str) -> Scope:
     """
     count = distinct(seen.calls) + encrypted_connections(seen)
     judged = distinct(readable.filter(~pl.col("began_before")))
-    others = seen.calls.join(readable.select(CALL), on=CALL, how="anti")
+    told = seen.calls.select(*CALL, "call_id", "transport")
+    others = told.join(readable.select(CALL), on=CALL, how="anti")
     names = {_PROTOCOLS.get(each, each) for each in others["transport"].drop_nulls().unique()}
     reasons = []
     if judged < count - distinct(others):

@@ -67,6 +67,8 @@ def same_packets(media: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
         .agg(pl.col("tap", "ssrc", "dst", "dst_port").first(), pl.col("ts").min(), pl.col("until").min())
     )
     packet = ["tap", "ssrc", "sample"]
+    # Hashes of most packets are there once: those are left out before it is looked into which are of the same stream.
+    kept = kept.filter(pl.col("sample").is_duplicated())
     kept = kept.filter(pl.len().over(packet) > 1, pl.int_range(pl.len()).over(packet) < MOST)
     pairs = kept.join(kept, on=packet, suffix="_other").filter(
         pl.col("leg") < pl.col("leg_other"),

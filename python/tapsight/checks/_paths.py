@@ -169,9 +169,9 @@ def hop_changes(flows: pl.DataFrame) -> Changes:
     levels = (
         seen.group_by(*host, "hops")
         .agg(pl.col("first").min(), pl.col("last").max(), pl.col("n").sum())
-        .sort(*host, "first", "hops")
+        .sort("first", "hops")
     )
-    steps = levels.group_by(host, maintain_order=True).agg(
+    steps = levels.group_by(host).agg(
         pl.len().alias("levels"),
         *(pl.col(name).first().alias(f"{name}_a") for name in ("hops", "last", "n")),
         *(pl.col(name).last().alias(f"{name}_b") for name in ("hops", "first", "last", "n")),
