@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::arrow::Table;
+use super::memory;
 use super::stream::{check_signals, pausing, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
 use crate::capture::{Error, Interface, Options, Origin, Source};
@@ -156,6 +157,9 @@ pub fn examine(
     let state = examination.state.take().map(|state| py.detach(move || state.to_bytes()));
     let state = state.transpose().map_err(arrow_to_py)?.map(|bytes| PyBytes::new(py, &bytes).unbind());
     let origins: Vec<Origin> = chains.iter().map(Chain::origin).collect();
+    // What it took to read and to compare is not needed any more.
+    drop(chains);
+    py.detach(memory::give_back);
     let tables = |of: fn(&voice::Tables) -> &Kept| -> PyResult<Vec<Py<Table>>> {
         let batches = heard.iter().flat_map(|heard| &of(heard).batches);
         batches.map(|batch| Py::new(py, Table(batch.clone()))).collect()

@@ -8,6 +8,7 @@ mod digest;
 mod evidence;
 mod examine;
 mod measure;
+mod memory;
 mod parquet;
 mod places;
 mod stream;
@@ -18,11 +19,6 @@ use pyo3::exceptions::{
 use pyo3::prelude::*;
 
 use crate::capture;
-
-/// Batches are large, and handed back as fast as they are made: the system's allocator returns their pages to the kernel
-/// each time, which costs a tenth of a scan.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 pyo3::create_exception!(_core, CaptureError, PyValueError, "The source is not a capture that can be read.");
 
