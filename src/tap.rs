@@ -46,8 +46,8 @@ struct Listener {
 }
 
 impl Listener {
-    fn new(chain: Chain) -> Self {
-        Self { chain, heard: Heard::default() }
+    fn new(chain: Chain, memory: usize) -> Self {
+        Self { chain, heard: Heard::within(memory) }
     }
 
     fn finish(self) -> Result<Read, ArrowError> {
@@ -65,15 +65,15 @@ impl Iterator for Listener {
 }
 
 impl Tap {
-    /// Read by whoever asks.
-    pub fn here(chain: Chain) -> Self {
-        Self { source: Source::Here(Box::new(Listener::new(chain))) }
+    /// Read by whoever asks. What was said and sent may take about so many bytes of `memory`.
+    pub fn here(chain: Chain, memory: usize) -> Self {
+        Self { source: Source::Here(Box::new(Listener::new(chain, memory))) }
     }
 
     /// Read by a thread, which begins at once. Whoever waits for it calls `pause` now and then.
-    pub fn beside(chain: Chain, pause: Option<Pause>) -> Self {
+    pub fn beside(chain: Chain, memory: usize, pause: Option<Pause>) -> Self {
         let (sender, steps) = sync_channel(AHEAD);
-        let mut listener = Listener::new(chain);
+        let mut listener = Listener::new(chain, memory);
         // Not waited for if the check ends early: one that waits for a pipe would never come.
         thread::spawn(move || {
             for batch in listener.by_ref() {

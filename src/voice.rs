@@ -165,19 +165,18 @@ impl Stage for Voice {
     }
 }
 
-/// The most rows of each table that are kept of a tap.
-const MAX_ROWS: usize = 1 << 18;
-
 /// All that was said and sent on a tap: what checks of calls judge by.
 #[derive(Debug)]
 pub struct Heard {
     voice: Voice,
+    /// The most rows of a table.
+    most: usize,
     /// Of each of [`Self::TABLES`].
     calls: [Kept; 3],
     streams: Kept,
 }
 
-/// Rows of a table, up to [`MAX_ROWS`].
+/// Rows of a table, as many as there is room for.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// Batches of one schema, at least one.
@@ -188,8 +187,8 @@ pub struct Kept {
 }
 
 impl Kept {
-    fn push(&mut self, batch: &RecordBatch) {
-        let len = batch.num_rows().min(MAX_ROWS - self.rows);
+    fn push(&mut self, batch: &RecordBatch, most: usize) {
+        let len = batch.num_rows().min(most - self.rows);
         self.missing += (batch.num_rows() - len) as u64;
         self.rows += len;
         if len > 0 || self.batches.is_empty() {
@@ -209,18 +208,28 @@ pub struct Tables {
     pub endpoints: Kept,
     /// One row a media stream, with its call.
     pub streams: Kept,
+    /// How many calls and streams made room for others before they were over: their rows end early.
+    pub evicted: u64,
 }
 
-impl Default for Heard {
-    fn default() -> Self {
-        let voice = Voice::with_calls(&Self::TABLES, calls::Options::default(), media::Options::default());
-        Self { voice, calls: Default::default(), streams: Kept::default() }
+impl Tables {
+    /// How many rows are not what they would be, had there been more room.
+    pub fn missing(&self) -> u64 {
+        let tables = [&self.calls, &self.changes, &self.endpoints, &self.streams];
+        self.evicted + tables.iter().map(|kept| kept.missing).sum::<u64>()
     }
 }
 
 impl Heard {
     /// The tables of calls that are kept.
     const TABLES: [calls::Table; 3] = [calls::Table::Calls, calls::Table::Changes, calls::Table::Media];
+
+    /// Nothing so far. Open calls, streams that go on and the rows of each table take about so many bytes at the most.
+    pub fn within(memory: usize) -> Self {
+        let media = media::Options { limit: (memory / 2560).max(64), ..media::Options::default() };
+        let voice = Voice::with_calls(&Self::TABLES, calls::Options::within(memory), media);
+        Self { voice, most: (memory / 640).max(1024), calls: Default::default(), streams: Kept::default() }
+    }
 
     /// Takes note of a batch, the next one of its tap.
     pub fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
@@ -233,14 +242,14 @@ impl Heard {
 
     fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {
         while let Some(rows) = self.voice.take(is_end)? {
-            self.streams.push(&rows);
+            self.streams.push(&rows, self.most);
         }
         if is_end {
             self.voice.calls.end();
         }
         for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
             if let Some(rows) = self.voice.calls.take_table(table, is_end)? {
-                kept.push(&rows);
+                kept.push(&rows, self.most);
             }
         }
         Ok(())
@@ -250,10 +259,11 @@ impl Heard {
     pub fn finish(mut self) -> Result<Tables, ArrowError> {
         self.take(true)?;
         for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
-            kept.push(&RecordBatch::new_empty(table.schema(false)));
+            kept.push(&RecordBatch::new_empty(table.schema(false)), self.most);
         }
-        self.streams.push(&RecordBatch::new_empty(self.voice.schema()));
+        self.streams.push(&RecordBatch::new_empty(self.voice.schema()), self.most);
+        let evicted = self.voice.calls.evicted() + self.voice.streams.evicted();
         let [calls, changes, endpoints] = self.calls;
-        Ok(Tables { calls, changes, endpoints, streams: self.streams })
+        Ok(Tables { calls, changes, endpoints, streams: self.streams, evicted })
     }
 }

@@ -134,3 +134,25 @@ def test_a_flood_of_tunnels(tmp_path: Path) -> None:
 
     _, memory = measure(pcap(copies()), tmp_path / "tunnels.pcap", "check")
     assert memory < 64 + 300
+
+
+def invite(n: int, fields: str = "") -> bytes:
+    text = (
+        f"INVITE sip:b{n}@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{n}\r\n"
+        f"From: <sip:a{n}@example.com>;tag={n}\r\nTo: <sip:b{n}@example.org>\r\nCall-ID: {n}@a\r\n"
+        f"CSeq: 1 INVITE\r\n{fields}Content-Length: 0\r\n\r\n"
+    )
+    return ipv4(n, 17, struct.pack(">HHHH", 5060, 5060, 8 + len(text), 0) + text.encode())
+
+
+def test_a_flood_of_calls(tmp_path: Path) -> None:
+    # Without a limit, each would take 5 to 10 KiB: a gigabyte.
+    _, memory = measure(pcap(map(invite, range(200_000))), tmp_path / "calls.pcap", "check")
+    assert memory < 600
+
+
+def test_calls_that_say_much(tmp_path: Path) -> None:
+    # 168 MB: of a batch of packets as many as ever, messages alone would take as much again, and more while they grow.
+    fields = f"Require: {'x' * 255}\r\n" * 210
+    _, memory = measure(pcap(invite(n, fields) for n in range(3_000)), tmp_path / "calls.pcap", "check")
+    assert memory < 64 + 300

@@ -90,7 +90,7 @@ fn without_ids() -> Vec<Column> {
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let (options, carried) = (detect::scan_options(None), Carried::default());
     let chain = Chain::open(vec![source(bytes)], Options::default(), options, None, carried);
-    let mut tap = Tap::here(chain.expect("a capture made for this"));
+    let mut tap = Tap::here(chain.expect("a capture made for this"), detect::Options::default().memory);
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)
@@ -98,7 +98,7 @@ fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
 }
 
 fn calls(bytes: &Arc<Vec<u8>>) -> u64 {
-    let stage = Box::new(Calls::new(calls::Table::Calls, calls::Options::default()));
+    let stage = Box::new(Calls::new(&[calls::Table::Calls], calls::Options::default()));
     let rows = Staged::new(stage, ScanOptions::default(), |options| scan_with(bytes, options));
     rows.map(|batch| batch.map_or(0, |batch| batch.num_rows() as u64)).sum()
 }

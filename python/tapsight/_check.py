@@ -365,7 +365,8 @@ def check(
             ``-`` is standard input. Captures under one name are one tap, read in the order of the times of their first frames.
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
-        memory: About how many bytes to use for what is remembered of recent packets.
+        memory: About how many bytes to use for what is remembered of recent packets and conversations. Calls and media have as much
+            again for those that go on, and for the rows of each of their tables. What finds no room is counted, and said in reasons.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
         threads: How many threads to use; all processors by default. What they find is the same.
         state: A file that keeps what is known from one run to the next: the run goes on from it if it is there, and writes it

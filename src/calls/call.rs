@@ -25,6 +25,8 @@ const MAX_KEPT: usize = 16;
 const MAX_MEDIA: usize = 64;
 /// Messages that later ones are compared with, to know those sent again.
 const MAX_RECENT: usize = 64;
+/// What the lists of a call come to when all are full of texts of full length.
+const MAX_BYTES: usize = 48 << 10;
 
 named! {
     /// What became of a call.
@@ -384,6 +386,8 @@ pub(super) struct Call {
     icid: Option<String>,
     require: Vec<String>,
     messages: u32,
+    /// Bytes of these.
+    said: usize,
     retransmissions: u32,
     incomplete: u32,
     frames: Vec<u64>,
@@ -503,6 +507,7 @@ impl Call {
             icid: None,
             require: Vec::new(),
             messages: 0,
+            said: 0,
             retransmissions: 0,
             incomplete: 0,
             frames: Vec::new(),
@@ -576,6 +581,11 @@ impl Call {
         if told.method.is_some() { requester } else { requester.other() }
     }
 
+    /// About how many bytes it takes: no more than was said, and no more than is kept of that.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.said.min(MAX_BYTES)
+    }
+
     /// Takes a message.
     pub fn take(&mut self, told: &Told<'_>, tap: &str, rows: &mut Rows, endpoints: &mut Endpoints) {
         let place = told.arrived.place;
@@ -595,6 +605,7 @@ impl Call {
             }
             self.recent.push(identity);
             self.messages = self.messages.saturating_add(1);
+            self.said = self.said.saturating_add(told.arrived.bytes.len());
             self.incomplete = self.incomplete.saturating_add(u32::from(!told.arrived.is_complete));
             keep(&mut self.frames, place.frame);
             self.note(told, side);

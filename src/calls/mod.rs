@@ -47,6 +47,8 @@ use streams::{Arrived, Moment, Payload, Place, Streams};
 pub struct Options {
     /// The most calls that are open at a time.
     pub max_calls: usize,
+    /// About the most bytes that open calls take: what their messages say is kept until they are over.
+    pub max_bytes: usize,
     /// The most directions of TCP connections that are read at a time.
     pub max_streams: usize,
     /// The most media endpoints that are remembered.
@@ -69,12 +71,27 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_calls: 1 << 16,
+            max_bytes: 512 << 20,
             max_streams: 1 << 14,
             max_endpoints: 1 << 18,
             unanswered_ns: 300 * SECOND,
             answered_ns: 12 * 3600 * SECOND,
             challenged_ns: 180 * SECOND,
             linger_ns: 32 * SECOND,
+        }
+    }
+}
+
+impl Options {
+    /// As much as there is room for in about so many bytes.
+    #[must_use]
+    pub fn within(memory: usize) -> Self {
+        Self {
+            max_calls: (memory / 2560).max(64),
+            max_bytes: memory,
+            max_streams: (memory / 10_240).max(64),
+            max_endpoints: (memory / 640).max(1024),
+            ..Self::default()
         }
     }
 }
@@ -102,6 +119,8 @@ pub struct State {
     /// How many messages have waited.
     count: u64,
     calls: HashMap<u64, Call>,
+    /// About how many bytes these take.
+    bytes: usize,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
     joins: Joins,
@@ -143,6 +162,7 @@ impl Calls {
             oldest: None,
             count: 0,
             calls: HashMap::new(),
+            bytes: 0,
             numbers: HashMap::new(),
             joins: Joins::default(),
             framed: Framed::new(options.max_streams),
@@ -182,6 +202,11 @@ impl Calls {
     pub fn announced(&mut self) -> impl Iterator<Item = ((Addr, u16), u8, String)> {
         let fresh = self.state.endpoints.take_fresh();
         fresh.into_iter().map(|(addr, port, kind, encoding)| ((addr, port), kind, encoding))
+    }
+
+    /// How many calls made room for others before they were over.
+    pub fn evicted(&self) -> u64 {
+        self.state.evicted
     }
 
     /// Name of a tap by its number in [`Endpoints`], and the other way round.
@@ -262,7 +287,10 @@ impl Stage for Calls {
     fn warnings(&self) -> Vec<String> {
         let State { evicted, streams, framed, endpoints, .. } = &self.state;
         let lines = [
-            (*evicted, "calls were given up because too many were open at a time: their rows end early"),
+            (
+                *evicted,
+                "calls were given up because there was no room for more open ones: their rows end early",
+            ),
             (
                 streams.evicted + framed.evicted,
                 "connections or datagrams with signalling were given up because too many were open at a time",
@@ -473,12 +501,15 @@ impl State {
         let Some(call) = self.calls.get_mut(&number) else { return };
         self.ends.remove(&(call.end_at, number));
         let tap = self.taps.get(usize::from(arrived.place.tap)).map_or("", |tap| tap);
+        let before = if is_new { 0 } else { call.bytes() };
         call.take(&told, tap, rows, &mut self.endpoints);
+        self.bytes = self.bytes.saturating_add(call.bytes().saturating_sub(before));
         call.end_at = call.last.saturating_add(call.patience(&self.options));
         self.ends.insert((call.end_at, number));
         if is_new {
             self.join(arrived.place.tap, number);
         }
+        while self.bytes > self.options.max_bytes && self.give_up(rows) {}
     }
 
     /// Joins a call that begins with the one that it seems to be the other side of.
@@ -496,15 +527,20 @@ impl State {
 
     /// The number of a call that begins; the one that would end first makes room for it.
     fn begin(&mut self, rows: &mut Rows) -> u64 {
-        if self.ends.len() >= self.options.max_calls
-            && let Some((_, number)) = self.ends.pop_first()
-        {
-            self.evicted += 1;
-            self.close(number, false, rows);
+        if self.ends.len() >= self.options.max_calls {
+            self.give_up(rows);
         }
         let number = self.next;
         self.next += 1;
         number
+    }
+
+    /// Makes room: closes the call that would end first, if there is one.
+    fn give_up(&mut self, rows: &mut Rows) -> bool {
+        let Some((_, number)) = self.ends.pop_first() else { return false };
+        self.evicted += 1;
+        self.close(number, false, rows);
+        true
     }
 
     /// Takes a segment of Skinny or H.225.0.
@@ -556,6 +592,7 @@ impl State {
     /// Ends a call: `is_timeout` if nothing came any more for long.
     fn close(&mut self, number: u64, is_timeout: bool, rows: &mut Rows) {
         if let Some(call) = self.calls.remove(&number) {
+            self.bytes = self.bytes.saturating_sub(call.bytes());
             self.numbers.remove(&(call.tap, call.call_id.clone()));
             let tap = self.taps.get(usize::from(call.tap)).map_or("", |tap| tap);
             self.endpoints.end(number, call.ended.unwrap_or(call.last));

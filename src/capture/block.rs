@@ -59,6 +59,12 @@ impl Block {
         self.records.len()
     }
 
+    /// How many bytes of the capture it takes, from its first frame to the end of its last.
+    pub fn size(&self) -> usize {
+        let ends = self.records.first().zip(self.records.last());
+        ends.map_or(0, |(first, last)| (last.offset + last.cap_len as usize).saturating_sub(first.offset))
+    }
+
     /// Whether the block holds no frame.
     pub fn is_empty(&self) -> bool {
         self.records.is_empty()

@@ -12,7 +12,7 @@ const CHUNK: usize = 1 << 20;
 const LIVE_CHUNK: usize = 128 << 10;
 
 /// Bytes behind the walker that stay in memory of a mapped file.
-const KEPT: usize = 32 << 20;
+const KEPT: usize = 16 << 20;
 
 /// A stretch of a file, and the way to the next one.
 pub(super) struct Window {

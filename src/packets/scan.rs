@@ -20,6 +20,9 @@ pub const BATCH_SIZE: usize = 8_192;
 /// The most rows of a batch: as many as a dictionary of taps or encapsulations has numbers for.
 pub(super) const MAX_BATCH_SIZE: usize = 65_536;
 
+/// Bytes of frames in a batch, about: of large ones there are fewer in it, as messages have copies of them.
+const MAX_BYTES: usize = 16 << 20;
+
 /// What to make of a capture.
 #[derive(Debug, Clone)]
 pub struct ScanOptions {
@@ -70,7 +73,7 @@ pub struct Scan {
 impl Scan {
     /// A scan of all that `reader` has.
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
-        let input = Arc::new(Mutex::new(Input { reader, parts: 0, failed: None }));
+        let input = Arc::new(Mutex::new(Input { reader, parts: 0, mean: 1, failed: None }));
         Self {
             threads: options.workers,
             workers: None,
@@ -146,11 +149,9 @@ impl Scan {
         }
         let input = &mut *lock(&self.input);
         let mut part = Part::new(&self.work);
-        while part.frames() < self.work.batch_size {
-            let Some(block) = input.next_block(self.work.batch_size - part.frames(), part.frames() == 0)?
-            else {
-                break;
-            };
+        let mut quota = Quota::of(&self.work);
+        while !quota.is_used_up() {
+            let Some(block) = input.next_block(&mut quota, part.frames() == 0)? else { break };
             if let (true, Some(pause)) = (block.is_empty(), self.pause) {
                 pause()?;
             }
@@ -174,23 +175,49 @@ impl RecordBatchReader for Scan {
     }
 }
 
+/// What a batch still has room for.
+pub(super) struct Quota {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Quota {
+    pub fn of(work: &Work) -> Self {
+        Self { frames: work.batch_size, bytes: MAX_BYTES }
+    }
+
+    pub fn is_used_up(&self) -> bool {
+        self.frames == 0 || self.bytes == 0
+    }
+}
+
 /// Where frames come from, one stretch after the other.
 #[derive(Debug)]
 pub(super) struct Input {
     pub reader: Reader,
     /// How many parts were begun.
     pub parts: u64,
+    /// Bytes of a frame of the last block, on average: the next ones will have about as many.
+    mean: usize,
     /// What ended a source: it is told when the frames before it were handed out.
     failed: Option<Error>,
 }
 
 impl Input {
-    /// At most `most` frames that follow; none at the end of the capture, and where a source ended with an error. That is
-    /// the answer itself if it `may_fail`, else the one next time.
-    pub fn next_block(&mut self, most: usize, may_fail: bool) -> Result<Option<Block>, ArrowError> {
+    /// Frames that follow, as many as the quota has room for; none at the end of the capture, and where a source ended with an
+    /// error. That is the answer itself if it `may_fail`, else the one next time.
+    pub fn next_block(&mut self, quota: &mut Quota, may_fail: bool) -> Result<Option<Block>, ArrowError> {
         if self.failed.is_none() {
+            let most = quota.frames.min(quota.bytes.div_ceil(self.mean));
             match self.reader.next_block_of(most) {
-                Ok(block) => return Ok(block),
+                Ok(block) => {
+                    if let Some(block) = block.as_ref().filter(|block| !block.is_empty()) {
+                        quota.frames = quota.frames.saturating_sub(block.len());
+                        quota.bytes = quota.bytes.saturating_sub(block.size());
+                        self.mean = (block.size() / block.len()).max(1);
+                    }
+                    return Ok(block);
+                }
                 Err(error) => self.failed = Some(error),
             }
         }

@@ -12,7 +12,7 @@ use arrow_schema::ArrowError;
 
 use super::frames::{Pause, wait};
 use super::part::{Part, Work};
-use super::scan::{Input, lock};
+use super::scan::{Input, Quota, lock};
 use crate::capture::{Block, Interface};
 
 /// Parts beyond one a thread that may be under way.
@@ -111,13 +111,12 @@ fn take(input: &mut Input, work: &Work) -> Result<Taken, (u64, ArrowError)> {
     let number = input.parts;
     input.parts += 1;
     let mut blocks = Vec::new();
-    let mut frames = 0;
-    while frames < work.batch_size {
-        let block = input.next_block(work.batch_size - frames, frames == 0);
+    let mut quota = Quota::of(work);
+    while !quota.is_used_up() {
+        let block = input.next_block(&mut quota, blocks.is_empty());
         let Some(block) = block.map_err(|error| (number, error))? else { break };
         // One without a frame, as blocks of other kinds leave it, would only keep room.
         if !block.is_empty() {
-            frames += block.len();
             blocks.push(block);
         }
     }

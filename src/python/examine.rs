@@ -126,7 +126,11 @@ pub fn examine(
         };
         total(shared.iter().map(|origin| of(origin)))
     };
-    let open = |chain| if is_beside { Tap::beside(chain, Some(check_signals)) } else { Tap::here(chain) };
+    // Taps share what detectors have for all of them once more, for what is said and sent.
+    let share = options.memory / taps.len().max(1);
+    let open = |chain| {
+        if is_beside { Tap::beside(chain, share, Some(check_signals)) } else { Tap::here(chain, share) }
+    };
     let mut read: Vec<Tap> = chains.into_iter().map(open).collect();
     let examination = py.detach(|| {
         let taps = read.iter_mut().map(|tap| tap as detect::Tap<'_>).collect();
@@ -164,19 +168,13 @@ pub fn examine(
         let batches = heard.iter().flat_map(|heard| &of(heard).batches);
         batches.map(|batch| Py::new(py, Table(batch.clone()))).collect()
     };
-    let missing = |heard: &voice::Tables| {
-        [&heard.calls, &heard.changes, &heard.endpoints, &heard.streams]
-            .iter()
-            .map(|kept| kept.missing)
-            .sum::<u64>()
-    };
     let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
     Ok(Examination {
         calls: tables(|heard| &heard.calls)?,
         call_changes: tables(|heard| &heard.changes)?,
         call_media: tables(|heard| &heard.endpoints)?,
         media: tables(|heard| &heard.streams)?,
-        missing: heard.iter().map(missing).sum(),
+        missing: heard.iter().map(voice::Tables::missing).sum(),
         scopes: table(scopes(&examination))?,
         taps: table(taps_table(&examination, &origins))?,
         files: table(files_table(&origins, &files))?,

@@ -202,7 +202,8 @@ class B12(Check[B12Options]):
         replacing = replacing.with_columns(net=networks(replacing["src"]))
         if peers is not None:
             return _first_message(replacing.filter(~inside(replacing["src"], peers)), "replaces")
-        known = seen.calls.select(
+        replaced = replacing.select("tap", call_id="replaces").unique()
+        known = seen.calls.join(replaced, on=["tap", "call_id"], how="semi").select(
             "tap",
             "call_id",
             host=pl.concat_list(pl.col("addresses").fill_null([]), pl.col("contacts").fill_null([])),
@@ -218,8 +219,15 @@ class B12(Check[B12Options]):
         """Hosts that a call's fields have on one tap and not on another, though both saw the same messages between the same hosts."""
         same = ["call_id", "src", "dst"]
         # Of a Call-ID that one tap has seen several times, it is not known which is which.
-        calls = whole.filter(pl.col("incomplete") == 0, pl.len().over("tap", *same) == 1)
-        calls = calls.with_columns(pl.col("addresses").list.sort())
+        calls = whole.select(
+            *CALL,
+            *same,
+            "incomplete",
+            "messages",
+            pl.col("addresses").list.sort(),
+            *("contacts", "via", "route", "frames", "began"),
+        )
+        calls = calls.filter(pl.col("incomplete") == 0, pl.len().over("tap", *same) == 1)
         pairs = calls.join(calls, on=[*same, "messages", "addresses"], suffix="_there").filter(
             pl.col("tap") != pl.col("tap_there")
         )

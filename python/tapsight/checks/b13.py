@@ -233,11 +233,11 @@ class B13(Check[B13Options]):
         return rows.with_columns(ts="since")
 
     @staticmethod
-    def _known(seen: Observed) -> pl.DataFrame:
-        """Networks of all that a call's descriptions and messages named, since when."""
-        rows = seen.call_media
+    def _known(seen: Observed, changed: pl.DataFrame) -> pl.DataFrame:
+        """Networks of all that the descriptions and messages of these calls named, since when."""
+        rows = seen.call_media.join(changed, on=CALL, how="semi")
         named = [rows.select(*CALL, "since", host=name) for name in ("addr", "rtcp_addr", "src", "dst")]
-        calls = seen.calls
+        calls = seen.calls.join(changed, on=CALL, how="semi")
         ends = [calls.select(*CALL, since=pl.lit(0, pl.Int64), host=name) for name in ("src", "dst")]
         listed = calls.select(
             *CALL, text=pl.concat_list(pl.col("contacts").fill_null([]), pl.col("received").fill_null([]))
@@ -285,7 +285,7 @@ class B13(Check[B13Options]):
         return self._strange(rows.join(relays, on=["tap", "addr"], how="anti"), seen)
 
     def _strange(self, rows: pl.DataFrame, seen: Observed) -> pl.DataFrame:
-        found = rows.join(self._known(seen), on=[*CALL, "net"], how="left")
+        found = rows.join(self._known(seen, rows.select(CALL).unique()), on=[*CALL, "net"], how="left")
         return found.filter(pl.col("since").is_null() | (pl.col("since") >= pl.col("ts")))
 
     @staticmethod
