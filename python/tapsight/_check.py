@@ -20,6 +20,7 @@ from tapsight import _answers, _engine, _evidence, _tables
 from tapsight._answers import Answer, NotShown
 from tapsight._baseline import Baseline, Found, forgotten_rows, remembered_rows
 from tapsight._call_verdicts import schema as call_schema
+from tapsight._core import __version__
 from tapsight._engine import Examination, Progress
 from tapsight._exceptions import excepted_schema, excepted_table
 from tapsight._judging import in_force_under, outcome_of, verdict_schema
@@ -201,7 +202,7 @@ class Result:
         """
         remembered, forgotten = self.found.remembered(self.findings["id"].to_pylist())
         return {
-            "tapsight": version(),
+            "tapsight": __version__,
             "schema": SCHEMA,
             "attack": attack()[0],
             "answers": [dataclasses.asdict(answer) for answer in self.answers],
@@ -592,16 +593,6 @@ def judge(
 
 
 # --- Plain values -----------------------------------------------------------------------------------------------------
-
-
-def version() -> str:
-    """The version of the package."""
-    import importlib.metadata
-
-    try:
-        return importlib.metadata.version("tapsight")
-    except importlib.metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def plain_rows(table: pa.Table) -> list[dict[str, Any]]:

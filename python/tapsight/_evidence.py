@@ -294,7 +294,7 @@ def write(
     zero_payload: bool = False,
 ) -> dict[str, Any]:
     """Writes the evidence of a result; see :meth:`tapsight.Result.evidence`."""
-    from tapsight._check import version
+    from tapsight._core import __version__
 
     run, directory = result.run, Path(directory)
     if run is None:
@@ -316,7 +316,7 @@ def write(
             "give the taps other names"
         )
     manifest: dict[str, Any] = {
-        "tapsight": version(),
+        "tapsight": __version__,
         "schema": SCHEMA,
         "attack": attack()[0],
         "command": _command(run, wanted, max_frames, zero_payload=zero_payload),

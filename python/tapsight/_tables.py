@@ -220,12 +220,13 @@ def tables(result: Result) -> dict[str, pa.Table]:
 def _named(table: pa.Table, name: str) -> pa.Table:
     import pyarrow as pa
 
-    from tapsight._check import SCHEMA, version
+    from tapsight._check import SCHEMA
+    from tapsight._core import __version__
     from tapsight.findings import attack
 
     fields = [field.with_metadata({"description": described(name, field.name)}) for field in table.schema]
     about = {
-        "tapsight": version(),
+        "tapsight": __version__,
         "tapsight.schema": str(SCHEMA),
         "tapsight.table": name,
         "tapsight.attack": attack()[0],

@@ -135,10 +135,10 @@ def _report_mistake(error: BaseException) -> None:
 
     for line in "".join(traceback.format_exception(error)).splitlines():
         typer.echo(safe(line), err=True)
-    from tapsight._check import version
+    from tapsight._core import __version__
 
     _complain(
-        f"a mistake in tapsight {version()}, not in what you gave it: nothing was judged. Please report the lines above, with the command; "
+        f"a mistake in tapsight {__version__}, not in what you gave it: nothing was judged. Please report the lines above, with the command; "
         "they may name files and addresses."
     )
 
@@ -150,9 +150,9 @@ def _complain(text: str) -> None:
 
 def _show_version(show: bool) -> None:
     if show:
-        from tapsight._check import version
+        from tapsight._core import __version__
 
-        typer.echo(f"tapsight {version()}")
+        typer.echo(f"tapsight {__version__}")
         raise typer.Exit
 
 

@@ -98,8 +98,12 @@ class B12(Check[B12Options]):
         """Judges each change within a call by who takes part in it."""
         sip = of_sip(seen.calls)
         scope = scope_of_calls(seen, sip, "targets and routes are")
-        whole = sip.filter(~pl.col("began_before"))
         is_listed, fixed = options.peers is not None, options.severity is not None
+        note = None if is_listed else "without `peers`, only changes are judged"
+        doubt = seen.heard.doubt
+        if sip.is_empty():
+            return Judgement(scope, nothing="no calls were seen", note=note, doubt=doubt)
+        whole = sip.filter(~pl.col("began_before"))
         worst: Severity = severity if is_listed or fixed else "low"
         changes = with_call_ids(seen.call_changes, seen).filter(~pl.col("began_before"))
         hosts = changes.with_columns(
@@ -150,8 +154,6 @@ class B12(Check[B12Options]):
                         sentence=f"{_words(row)}, {span_text(row['first_ts'], row['last_ts'])} (on {listing(row['taps'])}); {why}.",
                     )
                 )
-        note = None if is_listed else "without `peers`, only changes are judged"
-        doubt = seen.heard.doubt
         if not is_listed and doubt is None:
             doubt = self._led(changes, whole)
         return Judgement(scope, tuple(findings), nothing="no calls were seen", note=note, doubt=doubt)

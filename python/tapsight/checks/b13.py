@@ -89,6 +89,9 @@ class B13(Check[B13Options]):
         """Judges each description by those before it, by those on other taps, and by the policy."""
         what = "changes of media are" if options.media is None else "media addresses are"
         scope = scope_of_calls(seen, self._described(seen, options), what)
+        note = None if options.media is not None else "without `media`, only changes are judged"
+        if seen.calls.is_empty():
+            return Judgement(scope, nothing="no calls were seen", note=note, doubt=seen.heard.doubt)
         media = with_call_ids(seen.call_media, seen).filter(
             ~pl.col("began_before"), ~pl.col("is_candidate"), pl.col("port") != 0
         )
@@ -160,7 +163,6 @@ class B13(Check[B13Options]):
             "dropped",
             "no listed device ends encryption there",
         )
-        note = None if options.media is not None else "without `media`, only changes are judged"
         return Judgement(
             scope, tuple(findings), nothing="no calls were seen", note=note, doubt=seen.heard.doubt
         )

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from tapsight._about import about
-from tapsight._check import as_json, version
+from tapsight._check import as_json
+from tapsight._core import __version__
 from tapsight.findings import attack, period, technique_names
 from tapsight.formats import _rows
 
@@ -29,7 +30,7 @@ def render(result: Result) -> str:
     """An object for each finding, then one for each policy check."""
     metadata = {
         "version": SCHEMA_VERSION,
-        "product": {"name": "tapsight", "vendor_name": "tapsight", "version": version()},
+        "product": {"name": "tapsight", "vendor_name": "tapsight", "version": __version__},
     }
     objects = [_detection(row, metadata) for row in _rows.findings(result)]
     objects += [_suppressed(row, metadata) for row in _rows.excepted(result)]

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tapsight._about import about
-from tapsight._check import as_json, version
+from tapsight._check import as_json
+from tapsight._core import __version__
 from tapsight.formats import _rows
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def render(result: Result) -> str:
         "tool": {
             "driver": {
                 "name": "tapsight",
-                "semanticVersion": version(),
+                "semanticVersion": __version__,
                 "rules": [_rule(row, result) for row in verdicts],
             }
         },

@@ -9,7 +9,8 @@ import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from tapsight._check import as_json, version
+from tapsight._check import as_json
+from tapsight._core import __version__
 from tapsight.findings import attack, period, technique_names
 from tapsight.formats import _rows
 
@@ -30,7 +31,7 @@ def render(result: Result) -> str:
         last,
         name="tapsight",
         identity_class="system",
-        description=f"tapsight {version()}",
+        description=f"tapsight {__version__}",
     )
     objects: dict[str, dict[str, Any]] = {identity["id"]: identity}
     for row in _rows.findings(result):
