@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 import tapsight
 from tapsight import _tables
-from tapsight._check import judge, plain_rows, version
+from tapsight._check import judge, plain_rows
 from tapsight.cli import app
 from tapsight.lab import Implant, Scenario, generate
 from tapsight.policy import Policy
@@ -57,7 +57,7 @@ def test_what_is_read_back_is_what_there_was(lab: tapsight.Result, folder: Path)
 def test_metadata_say_versions_and_what_columns_mean(folder: Path) -> None:
     for name in _tables.ABOUT:
         read = pq.read_schema(folder / f"{name}.parquet")
-        assert read.metadata[b"tapsight"].decode() == version()
+        assert read.metadata[b"tapsight"].decode() == tapsight.__version__
         assert read.metadata[b"tapsight.schema"] == b"1"
         assert read.metadata[b"tapsight.table"].decode() == name
         assert all(field.metadata[b"description"] for field in read)

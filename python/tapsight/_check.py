@@ -285,18 +285,23 @@ class Result:
         return _tables.tables(self)
 
     def write_tables(
-        self, directory: str | os.PathLike[str], form: _tables.TablesFormat = "parquet"
+        self,
+        directory: str | os.PathLike[str],
+        form: _tables.TablesFormat = "parquet",
+        *,
+        threads: int | None = None,
     ) -> dict[str, Path]:
         """Writes all :meth:`tables` into a new or empty folder, a file each, and says where each is. Nothing is overwritten.
 
         Args:
             directory: Where to. It appears when all is written.
             form: ``parquet``, ``arrow`` (IPC streams), or ``csv``, without what is nested (``frames`` has the evidence).
+            threads: How many encode Parquet; all processors by default. The files are the same.
 
         Raises:
             OSError: It is there and not empty, or cannot be written.
         """
-        return _tables.write(self, directory, form)
+        return _tables.write(self, directory, form, threads)
 
     @functools.cached_property
     def plot(self) -> Plot:

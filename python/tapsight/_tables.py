@@ -300,7 +300,10 @@ def require_room(directory: str | os.PathLike[str]) -> None:
 
 
 def write(
-    result: Result, directory: str | os.PathLike[str], form: TablesFormat = "parquet"
+    result: Result,
+    directory: str | os.PathLike[str],
+    form: TablesFormat = "parquet",
+    threads: int | None = None,
 ) -> dict[str, Path]:
     """Writes all tables of a result; see :meth:`tapsight.Result.write_tables`."""
     if form not in TABLES_FORMATS:
@@ -313,7 +316,7 @@ def write(
     try:
         for name, table in tables(result).items():
             with (made / f"{name}.{form}").open("xb") as file:
-                _write(table, file, form)
+                _write(table, file, form, threads)
         mask = os.umask(0)
         os.umask(mask)
         made.chmod(0o777 & ~mask)
@@ -326,10 +329,10 @@ def write(
     return {name: Path(directory) / f"{name}.{form}" for name in ABOUT}
 
 
-def _write(table: pa.Table, file: IO[bytes], form: TablesFormat) -> None:
+def _write(table: pa.Table, file: IO[bytes], form: TablesFormat, threads: int | None) -> None:
     if form == "csv":
         table = _flat(table)
-    _files.write_table(iter(table.to_batches()), table.schema, file, form)
+    _files.write_table(iter(table.to_batches()), table.schema, file, form, threads)
 
 
 def _flat(table: pa.Table) -> pa.Table:

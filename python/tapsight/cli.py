@@ -444,7 +444,7 @@ def check(
                 text = report_text.render(result, width=width, colour=colour, details=details)
         try:
             if tables is not None:
-                result.write_tables(tables, tables_format)
+                result.write_tables(tables, tables_format, threads=threads)
             if evidence is not None:
                 result.evidence(evidence, max_frames=max_frames, zero_payload=zero_payload)
         finally:
