@@ -262,6 +262,24 @@ def test_a_cut_capture_yields_what_is_there(capture: Path, table: pa.Table, tmp_
     assert rows == table.select(["frame", "ts"]).slice(0, rows.num_rows)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no F_SETPIPE_SZ")
+def test_a_pipe_holds_more_than_usual(capture: Path) -> None:
+    import fcntl
+
+    reader, writer = os.pipe()
+    before = fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)
+    code = "import tapsight; print(tapsight.open('-').to_pyarrow().num_rows)"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=reader, stdout=subprocess.PIPE) as process:
+        os.write(writer, capture.read_bytes()[:24])
+        until = time.monotonic() + 60
+        while (now := fcntl.fcntl(reader, fcntl.F_GETPIPE_SZ)) == before and time.monotonic() < until:
+            time.sleep(0.01)
+        os.close(writer)
+        assert process.communicate()[0] == b"0\n"
+    os.close(reader)
+    assert now > before
+
+
 def test_control_c_ends_a_wait_for_a_pipe(capture: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)

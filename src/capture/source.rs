@@ -154,6 +154,9 @@ impl Source {
                 let file = File::open(path).map_err(io)?;
                 // Only a regular file has a length that a mapping could cover; not every file system maps.
                 let regular = file.metadata().map_err(io)?.is_file();
+                if !regular {
+                    widen(&file);
+                }
                 let map = (regular && mmap).then(|| map::map(&file).ok()).flatten();
                 match map.and_then(|map| Some((Format::of((*map).as_ref())?, map))) {
                     Some((format, map)) => {
@@ -162,12 +165,29 @@ impl Source {
                     None => open_stream(&name, Stream { reader: Box::new(file), live: !regular }),
                 }
             }
-            Self::Stdin => open_stream(&name, Stream { reader: Box::new(io::stdin()), live: true }),
+            Self::Stdin => {
+                widen(io::stdin());
+                open_stream(&name, Stream { reader: Box::new(io::stdin()), live: true })
+            }
             Self::Memory { bytes, .. } => open_bytes(&name, bytes),
             Self::Stream { reader, .. } => open_stream(&name, Stream { reader, live: true }),
         }
     }
 }
+
+/// Bytes that a pipe is to hold: the most that Linux gives a user who is not root (pipe(7)).
+#[cfg(target_os = "linux")]
+const PIPE: usize = 1 << 20;
+
+/// Lets a pipe hold more than the usual 64 KiB before its writer has to wait. Files stay as they are, and so do pipes of a user
+/// who has too many that hold as much.
+#[cfg(target_os = "linux")]
+fn widen(file: impl std::os::fd::AsFd) {
+    let _ = rustix::pipe::fcntl_setpipe_size(file, PIPE);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn widen<T>(_: T) {}
 
 /// What tells a file from others: enough to know one again, not to prove that nobody changed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
