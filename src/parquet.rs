@@ -11,6 +11,7 @@ use parquet::arrow::arrow_writer::{
 };
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnPath;
@@ -92,7 +93,11 @@ fn properties(schema: &Schema) -> Result<WriterProperties, ArrowError> {
             properties = properties.set_column_statistics_enabled(column, EnabledStatistics::Chunk);
         }
     }
-    Ok(properties.build())
+    // As pyarrow writes them: beside the schema, where every reader finds them; sorted, so that the bytes are the same each time.
+    let mut said: Vec<_> = schema.metadata().iter().collect();
+    said.sort_unstable();
+    let said = said.into_iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())).collect();
+    Ok(properties.set_key_value_metadata(Some(said)).build())
 }
 
 /// The columns, encoded by so many threads, in order.

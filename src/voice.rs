@@ -169,8 +169,8 @@ impl Stage for Voice {
 #[derive(Debug)]
 pub struct Heard {
     voice: Voice,
-    /// The most rows of a table.
-    most: usize,
+    /// About the most bytes of a table.
+    memory: usize,
     /// Of each of [`Self::TABLES`].
     calls: [Kept; 3],
     streams: Kept,
@@ -183,14 +183,17 @@ pub struct Kept {
     pub batches: Vec<RecordBatch>,
     /// How many found no room.
     pub missing: u64,
-    rows: usize,
+    bytes: usize,
 }
 
 impl Kept {
-    fn push(&mut self, batch: &RecordBatch, most: usize) {
-        let len = batch.num_rows().min(most - self.rows);
-        self.missing += (batch.num_rows() - len) as u64;
-        self.rows += len;
+    /// Keeps the rows of a batch that there is room for in so many bytes: a row takes 640 at least, read back and judged.
+    fn push(&mut self, batch: &RecordBatch, memory: usize) {
+        let rows = batch.num_rows();
+        let each = (batch.get_array_memory_size() / rows.max(1)).max(640);
+        let len = rows.min(memory.saturating_sub(self.bytes) / each);
+        self.missing += (rows - len) as u64;
+        self.bytes += len * each;
         if len > 0 || self.batches.is_empty() {
             self.batches.push(batch.slice(0, len));
         }
@@ -208,7 +211,7 @@ pub struct Tables {
     pub endpoints: Kept,
     /// One row a media stream, with its call.
     pub streams: Kept,
-    /// How many calls and streams made room for others before they were over: their rows end early.
+    /// How much made room for others before it was over: rows of calls and streams end early, or do not know of each other.
     pub evicted: u64,
 }
 
@@ -228,7 +231,7 @@ impl Heard {
     pub fn within(memory: usize) -> Self {
         let media = media::Options { limit: (memory / 2560).max(64), ..media::Options::default() };
         let voice = Voice::with_calls(&Self::TABLES, calls::Options::within(memory), media);
-        Self { voice, most: (memory / 640).max(1024), calls: Default::default(), streams: Kept::default() }
+        Self { voice, memory: memory.max(1 << 20), calls: Default::default(), streams: Kept::default() }
     }
 
     /// Takes note of a batch, the next one of its tap.
@@ -242,26 +245,28 @@ impl Heard {
 
     fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {
         while let Some(rows) = self.voice.take(is_end)? {
-            self.streams.push(&rows, self.most);
+            self.streams.push(&rows, self.memory);
         }
-        if is_end {
-            self.voice.calls.end();
-        }
-        for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
-            if let Some(rows) = self.voice.calls.take_table(table, is_end)? {
-                kept.push(&rows, self.most);
+        loop {
+            let has_more = is_end && self.voice.calls.end();
+            for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
+                while let Some(rows) = self.voice.calls.take_table(table, is_end && !has_more)? {
+                    kept.push(&rows, self.memory);
+                }
+            }
+            if !has_more {
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// The tables, now that all was read.
     pub fn finish(mut self) -> Result<Tables, ArrowError> {
         self.take(true)?;
         for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
-            kept.push(&RecordBatch::new_empty(table.schema(false)), self.most);
+            kept.push(&RecordBatch::new_empty(table.schema(false)), self.memory);
         }
-        self.streams.push(&RecordBatch::new_empty(self.voice.schema()), self.most);
+        self.streams.push(&RecordBatch::new_empty(self.voice.schema()), self.memory);
         let evicted = self.voice.calls.evicted() + self.voice.streams.evicted();
         let [calls, changes, endpoints] = self.calls;
         Ok(Tables { calls, changes, endpoints, streams: self.streams, evicted })

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import tapsight
+
 READ = """
 import sys, warnings
 warnings.simplefilter("ignore")
@@ -156,3 +158,45 @@ def test_calls_that_say_much(tmp_path: Path) -> None:
     fields = f"Require: {'x' * 255}\r\n" * 210
     _, memory = measure(pcap(invite(n, fields) for n in range(3_000)), tmp_path / "calls.pcap", "check")
     assert memory < 64 + 300
+
+
+def test_calls_that_describe_much(tmp_path: Path) -> None:
+    # Each description has 8 media of 16 encodings and 16 candidates: of each candidate there is a row, with all encodings.
+    lines = ["v=0", "o=- 1 1 IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0"]
+    name = "\N{GRINNING FACE}" * 60
+    for medium in range(8):
+        lines.append(f"m=audio {4000 + 2 * medium} RTP/AVP {' '.join(str(96 + n) for n in range(16))}")
+        lines += [f"a=rtpmap:{96 + n} {name}/8000" for n in range(16)]
+        lines += [f"a=candidate:{n} 1 UDP 1 198.51.100.{n + 1} {5000 + n} typ host" for n in range(16)]
+    body = "\r\n".join(lines) + "\r\n"
+
+    def messages() -> Iterable[bytes]:
+        for call in range(60):
+            for sender in range(8):
+                text = (
+                    f"INVITE sip:b@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK{call}{sender}\r\n"
+                    f"From: <sip:a@example.com>;tag=1\r\nTo: <sip:b@example.org>\r\nCall-ID: {call}@a\r\nCSeq: 1 INVITE\r\n"
+                    f"Content-Type: application/sdp\r\nContent-Length: {len(body.encode())}\r\n\r\n{body}"
+                ).encode()
+                yield ipv4(sender, 17, struct.pack(">HHHH", 5060, 5060, 8 + len(text), 0) + text)
+
+    data = pcap(messages())
+    _, memory = measure(data, tmp_path / "calls.pcap", "check")
+    assert memory < 64 + 300
+    rows = 0
+    for batch in tapsight.calls(str(tmp_path / "calls.pcap"), table="call_media"):
+        # Rows of 4 KiB and more: a batch of 8,192 would have 32 MiB, and of thousands of calls more than offsets have numbers for.
+        assert batch.get_total_buffer_size() < 16 << 20
+        rows += batch.num_rows
+    assert rows == 60 * 64 * 17
+
+
+def test_a_batch_has_so_many_bytes_of_frames(tmp_path: Path) -> None:
+    frames = [bytes(20)] * 1024 + [ipv4(n, 17, bytes(60_000)) for n in range(600)]
+    path = tmp_path / "large.pcap"
+    path.write_bytes(pcap(frames))
+    for threads in (1, 2):
+        batches = list(tapsight.open(str(path), columns=["frame", "wire_len"], threads=threads))
+        assert sum(batch.num_rows for batch in batches) == 1624
+        for batch in batches:
+            assert sum(batch.column("wire_len").to_pylist()) < (16 << 20) + 60_020

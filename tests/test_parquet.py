@@ -108,6 +108,10 @@ def test_tables_without_rows_and_columns() -> None:
         assert (read.num_rows, read.schema.names) == (0, schema.names)
 
 
+def test_metadata_are_there_for_readers_without_arrow() -> None:
+    assert pq.read_metadata(io.BytesIO(written(BATCHES))).metadata[b"tapsight.schema"] == b"7"
+
+
 def test_packets_come_in_row_groups_with_bounds_of_times_and_labels() -> None:
     packets = tapsight.open(_core.traffic("imix", ROW_GROUP + 10_000), threads=2)
     file = io.BytesIO(written(list(packets), packets.schema))

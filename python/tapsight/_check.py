@@ -301,7 +301,7 @@ class Result:
         Raises:
             OSError: It is there and not empty, or cannot be written.
         """
-        return _tables.write(self, directory, form, threads)
+        return _tables.write(self, directory, form, checked_threads(threads))
 
     @functools.cached_property
     def plot(self) -> Plot:
@@ -371,8 +371,9 @@ def check(
             ``-`` is standard input. Captures under one name are one tap, read in the order of the times of their first frames.
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
-        memory: About how many bytes to use for what is remembered of recent packets and conversations. Calls and media have as much
-            again for those that go on, and for the rows of each of their tables. What finds no room is counted, and said in reasons.
+        memory: About how many bytes to use for what is remembered of recent packets and conversations. Calls that are open have twice as
+            much again, and the rows of each table of calls and media as much, which taps share evenly. What finds no room is counted,
+            and said in reasons.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
         threads: How many threads to use; all processors by default. What they find is the same.
         state: A file that keeps what is known from one run to the next: the run goes on from it if it is there, and writes it

@@ -9,7 +9,7 @@ use super::description::{Description, Section};
 use super::endpoints::{Endpoints, Side, Spot};
 use super::joins::{Join, Setup};
 use super::places::{Ends, Ways};
-use super::rows::{CallRow, ChangeRow, MediaRow, MessageRow, Rows};
+use super::rows::{CallRow, ChangeRow, MediaRow, MessageRow, Rows, Table};
 use super::streams::{Arrived, Place};
 use crate::dissect::Mac;
 use crate::hash::fold;
@@ -25,8 +25,10 @@ const MAX_KEPT: usize = 16;
 const MAX_MEDIA: usize = 64;
 /// Messages that later ones are compared with, to know those sent again.
 const MAX_RECENT: usize = 64;
-/// What the lists of a call come to when all are full of texts of full length.
-const MAX_BYTES: usize = 48 << 10;
+/// How often a session description is kept: with the offers, as what its hop knows, and as a medium.
+const COPIES: usize = 3;
+/// About what the lists of a call come to when all are full: descriptions of some 27 KiB each, facts and texts.
+const MAX_BYTES: usize = 2 << 20;
 
 named! {
     /// What became of a call.
@@ -386,7 +388,7 @@ pub(super) struct Call {
     icid: Option<String>,
     require: Vec<String>,
     messages: u32,
-    /// Bytes of these.
+    /// Bytes of these, with the copies of descriptions.
     said: usize,
     retransmissions: u32,
     incomplete: u32,
@@ -581,7 +583,7 @@ impl Call {
         if told.method.is_some() { requester } else { requester.other() }
     }
 
-    /// About how many bytes it takes: no more than was said, and no more than is kept of that.
+    /// About how many bytes it takes: no more than was said, as often as that is kept, and no more than there is room for.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.said.min(MAX_BYTES)
     }
@@ -605,7 +607,9 @@ impl Call {
             }
             self.recent.push(identity);
             self.messages = self.messages.saturating_add(1);
-            self.said = self.said.saturating_add(told.arrived.bytes.len());
+            let bytes = told.arrived.bytes.len();
+            let described = bytes.saturating_sub(told.message.head_len).saturating_mul(COPIES - 1);
+            self.said = self.said.saturating_add(bytes).saturating_add(described);
             self.incomplete = self.incomplete.saturating_add(u32::from(!told.arrived.is_complete));
             keep(&mut self.frames, place.frame);
             self.note(told, side);
@@ -616,12 +620,13 @@ impl Call {
                 sdp = self.describe(told, side, description, &mut changes, endpoints);
             }
         }
-        let media = || {
-            told.description.as_ref().map(|description| {
-                description.sections.iter().map(|section| Cow::Owned(section.summary())).collect()
-            })
-        };
-        rows.push_message(|| MessageRow {
+        if !rows.wants(Table::Messages) {
+            return;
+        }
+        let media = told.description.as_ref().map(|description| {
+            description.sections.iter().map(|section| Cow::Owned(section.summary())).collect()
+        });
+        rows.push_message(MessageRow {
             transport: Some(told.arrived.transport.into()),
             method: told.method.as_deref().map(Cow::Borrowed),
             status: told.status,
@@ -636,7 +641,7 @@ impl Call {
             is_retransmission: Some(is_retransmission),
             is_complete: Some(told.arrived.is_complete),
             sdp: sdp.map(Cow::Borrowed),
-            media: media(),
+            media,
             ..MessageRow::at(self.number, tap, place)
         });
     }
@@ -1081,6 +1086,12 @@ impl Call {
 
     /// The rows of a call that is over.
     pub fn close(mut self, tap: &str, is_timeout: bool, rows: &mut Rows) {
+        if rows.wants(Table::Media) {
+            self.push_media(tap, rows);
+        }
+        if !rows.wants(Table::Calls) {
+            return;
+        }
         if is_timeout && matches!(self.state, Ending::Calling | Ending::Ringing) {
             self.state = Ending::TimedOut;
         }
@@ -1098,7 +1109,7 @@ impl Call {
             uri.map(|uri| uri.user.clone()).filter(|user| !user.is_empty()).map(Cow::Owned)
         };
         let placed = |uri: Option<&Uri>| uri.map(Uri::place).filter(|host| !host.is_empty()).map(Cow::Owned);
-        let row = || CallRow {
+        let row = CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
             call_id: text(&self.call_id),
@@ -1173,7 +1184,6 @@ impl Call {
             frames: Some(self.frames.clone()),
         };
         rows.push_call(row, || self.ends(tap));
-        self.push_media(tap, rows);
     }
 
     /// What says where it is.
@@ -1237,9 +1247,9 @@ impl Call {
                 ptime: section.ptime.as_deref().map(Cow::Borrowed),
                 label: section.label.as_deref().map(Cow::Borrowed),
             };
-            rows.push_media(|| row.clone());
+            rows.push_media(row.clone());
             for &(addr, port) in &section.candidates {
-                rows.push_media(|| MediaRow {
+                rows.push_media(MediaRow {
                     addr: Some(addr),
                     port: Some(port),
                     rtcp_addr: None,
@@ -1294,8 +1304,11 @@ impl Changes<'_, '_> {
     }
 
     fn push(&mut self, change: &str, medium: Option<&str>, old: Option<&str>, new: &str) {
+        if !self.rows.wants(Table::Changes) {
+            return;
+        }
         let place = self.told.arrived.place;
-        self.rows.push_change(|| ChangeRow {
+        self.rows.push_change(ChangeRow {
             call: Some(self.call),
             tap: Some(self.tap.into()),
             frame: Some(place.frame),

@@ -62,6 +62,8 @@ pub struct Endpoints {
     /// How many places are listed there, those that were forgotten since among them.
     listed: usize,
     forgotten: u64,
+    /// Of these, those whose calls went on.
+    missed: u64,
     /// Those whose payload types nobody has asked for yet.
     #[serde(skip)]
     fresh: Vec<(Addr, u16, u8, String)>,
@@ -109,6 +111,11 @@ impl Endpoints {
         self.forgotten
     }
 
+    /// How many were forgotten before their calls were over.
+    pub(super) fn missed(&self) -> u64 {
+        self.missed
+    }
+
     pub(super) fn add(&mut self, tap: u16, addr: Addr, port: u16, spot: Spot) {
         let key = (tap, addr, port);
         if self.fresh.len() < self.limit {
@@ -130,8 +137,9 @@ impl Endpoints {
         spots.push_back(spot);
         if spots.len() > AT_ONE_PLACE {
             // Its place in the order is that of the one that went.
-            spots.pop_front();
+            let gone = spots.pop_front();
             self.forgotten += 1;
+            self.missed += u64::from(gone.is_some_and(|spot| spot.until.is_none()));
             return;
         }
         self.order.push_back(key);
@@ -140,7 +148,8 @@ impl Endpoints {
         {
             self.forgotten += 1;
             if let Some(spots) = self.spots.get_mut(&oldest) {
-                spots.pop_front();
+                let gone = spots.pop_front();
+                self.missed += u64::from(gone.is_some_and(|spot| spot.until.is_none()));
                 if spots.is_empty() {
                     self.spots.remove(&oldest);
                 }

@@ -8,7 +8,7 @@ use super::Options;
 use super::call::{Ending, keep, millis};
 use super::endpoints::{Endpoints, Side, Spot};
 use super::places::{Ends, Ways};
-use super::rows::{CallRow, MediaRow, MessageRow, Rows};
+use super::rows::{CallRow, MediaRow, MessageRow, Rows, Table};
 use super::streams::Place;
 use crate::dissect::Mac;
 use crate::packets::address::address_text;
@@ -279,7 +279,10 @@ impl Seized {
         if let Some(described) = &told.medium {
             self.describe(described, place, endpoints);
         }
-        rows.push_message(|| MessageRow {
+        if !rows.wants(Table::Messages) {
+            return;
+        }
+        rows.push_message(MessageRow {
             transport: Some(Cow::Borrowed(&told.transport)),
             method: Some(told.name.clone()),
             side: Some(side.name().into()),
@@ -386,7 +389,7 @@ impl Seized {
             keep(&mut codecs, Cow::Owned(encoding.clone()));
         }
         let codecs_agreed = (!codecs.is_empty()).then_some(codecs);
-        let row = || CallRow {
+        let row = CallRow {
             call: Some(self.number),
             tap: Some(tap.into()),
             call_id: Some(self.line.id().into()),
@@ -424,9 +427,14 @@ impl Seized {
             frames: Some(self.frames.clone()),
             ..CallRow::default()
         };
-        rows.push_call(row, || self.ends(tap));
+        if rows.wants(Table::Calls) {
+            rows.push_call(row, || self.ends(tap));
+        }
+        if !rows.wants(Table::Media) {
+            return;
+        }
         for medium in &self.media {
-            rows.push_media(|| MediaRow {
+            rows.push_media(MediaRow {
                 call: Some(self.number),
                 tap: Some(tap.into()),
                 side: medium.side.map(|side| side.name().into()),

@@ -30,7 +30,7 @@ pub use rows::Table;
 
 use crate::classify::App;
 use crate::messages::{self, Kinds, View};
-use crate::packets::{BATCH_SIZE, Batch, Column, Packet, Packets};
+use crate::packets::{Batch, Column, Packet, Packets};
 use crate::places::Located;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
@@ -83,12 +83,12 @@ impl Default for Options {
 }
 
 impl Options {
-    /// As much as there is room for in about so many bytes.
+    /// As much as there is room for: open calls have twice so many bytes.
     #[must_use]
     pub fn within(memory: usize) -> Self {
         Self {
             max_calls: (memory / 2560).max(64),
-            max_bytes: memory,
+            max_bytes: memory.saturating_mul(2).max(1 << 20),
             max_streams: (memory / 10_240).max(64),
             max_endpoints: (memory / 640).max(1024),
             ..Self::default()
@@ -99,8 +99,6 @@ impl Options {
 /// Calls so far, and the rows that are complete.
 #[derive(Debug)]
 pub struct Calls {
-    /// Those that rows are made of: a stage hands out the first, [`Calls::take_table`] each.
-    tables: Vec<Table>,
     state: State,
     rows: Rows,
 }
@@ -178,7 +176,7 @@ impl Calls {
 
     /// Goes on from what another has left.
     pub fn with_state(tables: &[Table], state: State) -> Self {
-        Self { tables: tables.to_vec(), state, rows: Rows::of(tables) }
+        Self { state, rows: Rows::of(tables) }
     }
 
     /// The same, whose rows say where calls are.
@@ -204,9 +202,10 @@ impl Calls {
         fresh.into_iter().map(|(addr, port, kind, encoding)| ((addr, port), kind, encoding))
     }
 
-    /// How many calls made room for others before they were over.
+    /// How much made room for others before it was over: calls, connections with signalling, and endpoints that calls describe.
     pub fn evicted(&self) -> u64 {
-        self.state.evicted
+        let State { evicted, streams, framed, endpoints, .. } = &self.state;
+        evicted + streams.evicted + framed.evicted + endpoints.missed()
     }
 
     /// Name of a tap by its number in [`Endpoints`], and the other way round.
@@ -214,13 +213,9 @@ impl Calls {
         &self.state.taps
     }
 
-    /// Rows of this table that are complete, if there are enough of them to hand out; if it `is_end`, all that are left.
+    /// The next batch of rows of this table that are complete; if it `is_end`, those that are left too.
     pub fn take_table(&mut self, table: Table, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
-        let rows = self.rows.len(table);
-        if rows == 0 || rows < BATCH_SIZE && !is_end {
-            return Ok(None);
-        }
-        self.rows.finish(table).map(Some)
+        self.rows.take(table, is_end)
     }
 
     /// Takes what there is of messages that are not whole: nothing comes any more.
@@ -234,17 +229,20 @@ impl Calls {
         self.state.release(None, &mut self.rows);
     }
 
-    /// Ends all calls.
-    pub fn end(&mut self) {
+    /// Ends calls until there is a batch to be handed out, or none is left; says whether there are more.
+    pub fn end(&mut self) -> bool {
         self.flush();
         let mut framed = std::mem::take(&mut self.state.framed);
         framed.end(&mut |protocol, place, message| {
             self.state.referenced(protocol, place, message, &mut self.rows);
         });
         self.state.framed = framed;
-        while let Some((_, number)) = self.state.ends.pop_first() {
+        while !self.rows.is_filled()
+            && let Some((_, number)) = self.state.ends.pop_first()
+        {
             self.state.close(number, false, &mut self.rows);
         }
+        !self.state.ends.is_empty()
     }
 }
 
@@ -259,7 +257,7 @@ impl Stage for Calls {
 
     fn schema(&self) -> SchemaRef {
         let is_located = self.rows.located.is_some();
-        self.tables.first().map_or_else(|| Arc::new(Schema::empty()), |table| table.schema(is_located))
+        self.rows.wanted().first().map_or_else(|| Arc::new(Schema::empty()), |table| table.schema(is_located))
     }
 
     fn read(&mut self, batch: &Batch) -> Result<(), ArrowError> {
@@ -277,11 +275,9 @@ impl Stage for Calls {
     }
 
     fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
-        if is_end {
-            self.end();
-        }
-        let Some(&table) = self.tables.first() else { return Ok(None) };
-        self.take_table(table, is_end)
+        let has_more = is_end && self.end();
+        let Some(&table) = self.rows.wanted().first() else { return Ok(None) };
+        self.rows.take(table, is_end && !has_more)
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -576,6 +572,7 @@ impl State {
             None if told.may_begin => {
                 let number = self.begin(rows);
                 self.lines.insert(told.line, number);
+                self.bytes += size_of::<Seized>();
                 self.seized.insert(number, Seized::new(number, told));
                 number
             }
@@ -598,6 +595,7 @@ impl State {
             self.endpoints.end(number, call.ended.unwrap_or(call.last));
             call.close(tap, is_timeout, rows);
         } else if let Some(seized) = self.seized.remove(&number) {
+            self.bytes = self.bytes.saturating_sub(size_of::<Seized>());
             self.lines.remove(&seized.line);
             let tap = self.taps.get(usize::from(seized.line.tap())).map_or("", |tap| tap);
             self.endpoints.end(number, seized.ended().unwrap_or(seized.last));

@@ -1,6 +1,6 @@
 //! The tables that are made of calls: their columns, each with its meaning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -10,6 +10,7 @@ use super::places::{CallPlace, CallPlaces, Ends, MediaPlace, MediaPlaces};
 use super::streams::Place;
 use crate::messages::columns::{Address, Bool, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s};
 use crate::named::named;
+use crate::packets::BATCH_SIZE;
 use crate::places::Located;
 
 named! {
@@ -69,6 +70,13 @@ macro_rules! rows {
             #[allow(dead_code, reason = "rows beside others are as many as those")]
             pub fn len(&self) -> usize {
                 self.len
+            }
+
+            /// How many rows of 64 bytes it would take at least to hold as much.
+            #[allow(dead_code, reason = "rows beside others have little text")]
+            pub fn size(&self) -> usize {
+                use $crate::messages::columns::Kind;
+                self.len $(+ <$kind>::extra(&self.$field))+
             }
 
             pub fn finish(&mut self) -> Result<arrow_array::RecordBatch, arrow_schema::ArrowError> {
@@ -418,57 +426,81 @@ pub(super) struct Rows {
     changes: ChangeRows,
     media: MediaRows,
     media_places: MediaPlaces,
+    /// Batches to be handed out, in the order in which they were filled.
+    filled: VecDeque<(Table, Result<RecordBatch, ArrowError>)>,
 }
+
+/// What a batch has at the most, in rows of 64 bytes: texts of crafted calls could come to more than offsets have numbers for.
+const MAX_SIZE: usize = 8 * BATCH_SIZE;
 
 impl Rows {
     pub fn of(wanted: &[Table]) -> Self {
         Self { wanted: wanted.to_vec(), ..Self::default() }
     }
 
+    /// The tables of which rows are made: a stage hands out those of the first.
+    pub fn wanted(&self) -> &[Table] {
+        &self.wanted
+    }
+
     /// Whether rows of this table are made.
-    fn wants(&self, table: Table) -> bool {
+    pub fn wants(&self, table: Table) -> bool {
         self.wanted.contains(&table)
     }
 
     /// Adds a call, and where it is.
-    pub fn push_call<'a>(&mut self, row: impl FnOnce() -> CallRow<'a>, ends: impl FnOnce() -> Ends<'a>) {
-        if !self.wants(Table::Calls) {
-            return;
-        }
-        self.calls.push(row());
+    pub fn push_call<'a>(&mut self, row: CallRow<'_>, ends: impl FnOnce() -> Ends<'a>) {
+        self.calls.push(row);
         if let Some(located) = &self.located {
             self.call_places.push(CallPlace::of(located, &ends()));
         }
+        self.pushed(Table::Calls, self.calls.len(), self.calls.size());
     }
 
     /// Adds a message.
-    pub fn push_message<'a>(&mut self, row: impl FnOnce() -> MessageRow<'a>) {
-        if self.wants(Table::Messages) {
-            self.messages.push(row());
-        }
+    pub fn push_message(&mut self, row: MessageRow<'_>) {
+        self.messages.push(row);
+        self.pushed(Table::Messages, self.messages.len(), self.messages.size());
     }
 
     /// Adds a change.
-    pub fn push_change<'a>(&mut self, row: impl FnOnce() -> ChangeRow<'a>) {
-        if self.wants(Table::Changes) {
-            self.changes.push(row());
-        }
+    pub fn push_change(&mut self, row: ChangeRow<'_>) {
+        self.changes.push(row);
+        self.pushed(Table::Changes, self.changes.len(), self.changes.size());
     }
 
     /// Adds a media endpoint, and where it is.
-    pub fn push_media<'a>(&mut self, row: impl FnOnce() -> MediaRow<'a>) {
-        if !self.wants(Table::Media) {
-            return;
-        }
-        let row = row();
+    pub fn push_media(&mut self, row: MediaRow<'_>) {
         if let Some(located) = &self.located {
             let (src, dst) = (row.src.unwrap_or_default(), row.dst.unwrap_or_default());
             self.media_places.push(MediaPlace::of(located, row.addr, src, dst));
         }
         self.media.push(row);
+        self.pushed(Table::Media, self.media.len(), self.media.size());
     }
 
-    pub fn len(&self, table: Table) -> usize {
+    /// Finishes the batch of a table that has enough rows.
+    fn pushed(&mut self, table: Table, len: usize, size: usize) {
+        if len >= BATCH_SIZE || size >= MAX_SIZE {
+            let batch = self.finish(table);
+            self.filled.push_back((table, batch));
+        }
+    }
+
+    /// Whether there are batches to be handed out.
+    pub fn is_filled(&self) -> bool {
+        !self.filled.is_empty()
+    }
+
+    /// The next batch of a table; if it `is_end`, the rows that are left too.
+    pub fn take(&mut self, table: Table, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
+        if let Some(at) = self.filled.iter().position(|(of, _)| *of == table) {
+            return self.filled.remove(at).map(|(_, batch)| batch).transpose();
+        }
+        if is_end && self.len(table) > 0 { self.finish(table).map(Some) } else { Ok(None) }
+    }
+
+    fn len(&self, table: Table) -> usize {
         match table {
             Table::Calls => self.calls.len(),
             Table::Messages => self.messages.len(),
@@ -477,7 +509,7 @@ impl Rows {
         }
     }
 
-    pub fn finish(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
+    fn finish(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
         let is_located = self.located.is_some();
         let beside = |rows: RecordBatch, places: RecordBatch| {
             if !is_located {

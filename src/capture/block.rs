@@ -61,8 +61,24 @@ impl Block {
 
     /// How many bytes of the capture it takes, from its first frame to the end of its last.
     pub fn size(&self) -> usize {
-        let ends = self.records.first().zip(self.records.last());
-        ends.map_or(0, |(first, last)| (last.offset + last.cap_len as usize).saturating_sub(first.offset))
+        self.records.last().map_or(0, |last| self.end_of(last))
+    }
+
+    /// Where a frame ends, counted from the beginning of the first.
+    fn end_of(&self, record: &Record) -> usize {
+        let start = self.records.first().map_or(0, |first| first.offset);
+        (record.offset + record.cap_len as usize).saturating_sub(start)
+    }
+
+    /// Keeps so many frames of so many bytes at the most, but for one that is larger, and gives back the others if there are any.
+    pub fn split(&mut self, frames: usize, bytes: usize) -> Option<Self> {
+        let fitting = self.records.partition_point(|record| self.end_of(record) <= bytes);
+        let kept = fitting.min(frames).max(1);
+        (kept < self.len()).then(|| Self {
+            bytes: Arc::clone(&self.bytes),
+            records: self.records.split_off(kept),
+            first_frame: self.first_frame + kept as u64,
+        })
     }
 
     /// Whether the block holds no frame.

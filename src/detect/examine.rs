@@ -302,7 +302,7 @@ pub(super) struct Memory {
 
 /// How many packets are taken at a time: enough that what they look for in memory comes while others are worked on, and
 /// few enough that it is still at hand when they are.
-const AHEAD: usize = 32;
+const AHEAD: usize = Packets::AHEAD;
 
 /// A packet that is about to be taken, with the hashes of what it is looked up by.
 #[derive(Clone, Copy)]

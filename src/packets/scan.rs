@@ -73,7 +73,7 @@ pub struct Scan {
 impl Scan {
     /// A scan of all that `reader` has.
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
-        let input = Arc::new(Mutex::new(Input { reader, parts: 0, mean: 1, failed: None }));
+        let input = Arc::new(Mutex::new(Input { reader, parts: 0, rest: None, failed: None }));
         Self {
             threads: options.workers,
             workers: None,
@@ -197,8 +197,8 @@ pub(super) struct Input {
     pub reader: Reader,
     /// How many parts were begun.
     pub parts: u64,
-    /// Bytes of a frame of the last block, on average: the next ones will have about as many.
-    mean: usize,
+    /// Frames that found no room in the last part.
+    rest: Option<Block>,
     /// What ended a source: it is told when the frames before it were handed out.
     failed: Option<Error>,
 }
@@ -208,13 +208,16 @@ impl Input {
     /// error. That is the answer itself if it `may_fail`, else the one next time.
     pub fn next_block(&mut self, quota: &mut Quota, may_fail: bool) -> Result<Option<Block>, ArrowError> {
         if self.failed.is_none() {
-            let most = quota.frames.min(quota.bytes.div_ceil(self.mean));
-            match self.reader.next_block_of(most) {
-                Ok(block) => {
-                    if let Some(block) = block.as_ref().filter(|block| !block.is_empty()) {
+            let block = match self.rest.take() {
+                Some(rest) => Ok(Some(rest)),
+                None => self.reader.next_block_of(quota.frames),
+            };
+            match block {
+                Ok(mut block) => {
+                    if let Some(block) = &mut block {
+                        self.rest = block.split(quota.frames, quota.bytes);
                         quota.frames = quota.frames.saturating_sub(block.len());
                         quota.bytes = quota.bytes.saturating_sub(block.size());
-                        self.mean = (block.size() / block.len()).max(1);
                     }
                     return Ok(block);
                 }
