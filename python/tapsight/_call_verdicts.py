@@ -79,21 +79,16 @@ def judge_calls(
     )
     known = known.join(counted, on=keys, how="left", maintain_order="left")
     known = known.join(_paths(seen, streams, options.get("V2")), on=keys, how="left", maintain_order="left")
-    known = known.with_columns(
-        pl.col("packets").fill_null(0), agreed=_peers(known, options.get("V1")), where="path"
-    )
-    named = _named(findings, calls, streams)
-    touched = [
-        named.group_by(keys).agg(
-            *(
-                pl.col("check").is_in(list(checks)).any().alias(f"{name}_touched")
-                for name, checks in _ABOUT.items()
-            )
+    known = known.with_columns(pl.col("packets").fill_null(0), agreed=_peers(known, options.get("V1")))
+    named = _named(findings, calls, streams).group_by(keys)
+    touched = named.agg(
+        pl.col("id").unique().sort().alias("findings"),
+        *(
+            pl.col("check").is_in(list(checks)).any().alias(f"{name}_touched")
+            for name, checks in _ABOUT.items()
         ),
-        named.group_by(keys).agg(pl.col("id").unique().sort().alias("findings")),
-    ]
-    for each in touched:
-        known = known.join(each, on=keys, how="left", maintain_order="left")
+    )
+    known = known.join(touched, on=keys, how="left", maintain_order="left")
     # A copy that one tap has seen is one of the call, wherever else that was seen.
     copied, suspected = _copied(seen, claims, findings, known, streams)
     of_copies = pl.col("id").is_in(pl.Series(sorted(copied), dtype=pl.String).implode())
@@ -200,16 +195,16 @@ def _paths(seen: Observed, streams: pl.DataFrame, options: Any) -> pl.DataFrame:
 
     from tapsight.checks.v2 import V2, where
 
-    empty = {"tap": pl.String, "call": pl.UInt64, "path": pl.String}
+    empty = {"tap": pl.String, "call": pl.UInt64, "where": pl.String}
     if options is None or not options.enabled or V2.missing(options, seen.network) or streams.is_empty():
         return pl.DataFrame(schema=empty)
     place = where(seen, streams, options)
     word = pl.when(place.fits).then(pl.lit(0)).when(place.hidden).then(pl.lit(1)).otherwise(pl.lit(2))
     worst = (
-        streams.select("tap", "call", word.alias("path")).group_by("tap", "call").agg(pl.col("path").max())
+        streams.select("tap", "call", word.alias("where")).group_by("tap", "call").agg(pl.col("where").max())
     )
     return worst.with_columns(
-        pl.col("path").replace_strict([0, 1, 2], ["pass", "unknown", "fail"], return_dtype=pl.String)
+        pl.col("where").replace_strict([0, 1, 2], ["pass", "unknown", "fail"], return_dtype=pl.String)
     )
 
 
