@@ -229,8 +229,8 @@ impl Heard {
 
     /// Nothing so far. Open calls, streams that go on and the rows of each table take about so many bytes at the most.
     pub fn within(memory: usize) -> Self {
-        let media = media::Options { limit: (memory / 2560).max(64), ..media::Options::default() };
-        let voice = Voice::with_calls(&Self::TABLES, calls::Options::within(memory), media);
+        let (calls, media) = (calls::Options::within(memory), media::Options::within(memory));
+        let voice = Voice::with_calls(&Self::TABLES, calls, media);
         Self { voice, memory: memory.max(1 << 20), calls: Default::default(), streams: Kept::default() }
     }
 

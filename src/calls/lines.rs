@@ -375,6 +375,12 @@ impl Seized {
 
     /// The row of a call that is over.
     pub fn close(mut self, tap: &str, is_timeout: bool, rows: &mut Rows) {
+        if rows.wants(Table::Media) {
+            self.push_media(tap, rows);
+        }
+        if !rows.wants(Table::Calls) {
+            return;
+        }
         if is_timeout && matches!(self.state, Ending::Calling | Ending::Ringing) {
             self.state = Ending::TimedOut;
         }
@@ -427,12 +433,10 @@ impl Seized {
             frames: Some(self.frames.clone()),
             ..CallRow::default()
         };
-        if rows.wants(Table::Calls) {
-            rows.push_call(row, || self.ends(tap));
-        }
-        if !rows.wants(Table::Media) {
-            return;
-        }
+        rows.push_call(row, || self.ends(tap));
+    }
+
+    fn push_media(&self, tap: &str, rows: &mut Rows) {
         for medium in &self.media {
             rows.push_media(MediaRow {
                 call: Some(self.number),

@@ -54,6 +54,14 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// As many streams as there is room for, as [`crate::calls::Options::within`] has calls.
+    #[must_use]
+    pub fn within(memory: usize) -> Self {
+        Self { limit: (memory / 2560).max(64), ..Self::default() }
+    }
+}
+
 /// Media streams, in the order in which they end: that of their last packets.
 #[derive(Debug)]
 pub struct Streams {
