@@ -5,12 +5,11 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 
-use arrow_array::types::{ArrowPrimitiveType, UInt16Type, UInt64Type};
+use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type, UInt64Type};
 use arrow_array::{
     ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
-    TimestampNanosecondArray,
 };
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
 use arrow_schema::{ArrowError, Field, Schema};
 
 /// The columns of a batch so far.
@@ -51,7 +50,42 @@ pub(crate) use columns;
 
 /// Numbers.
 pub(crate) fn numbers<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>) -> ArrayRef {
-    Arc::new(values.collect::<PrimitiveArray<T>>())
+    Arc::new(primitive::<T>(values))
+}
+
+fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>) -> PrimitiveArray<T> {
+    let (mut all, mut valid) = (Vec::with_capacity(values.size_hint().0), Validity::default());
+    for value in values {
+        all.push(value.unwrap_or_default());
+        valid.push(value.is_some());
+    }
+    PrimitiveArray::new(all.into(), valid.finish())
+}
+
+/// Which values there are, a bit each.
+#[derive(Default)]
+struct Validity {
+    words: Vec<u64>,
+    last: u64,
+    len: usize,
+}
+
+impl Validity {
+    #[inline]
+    fn push(&mut self, is_valid: bool) {
+        self.last |= u64::from(is_valid) << (self.len % 64);
+        self.len += 1;
+        if self.len.is_multiple_of(64) {
+            self.words.push(std::mem::take(&mut self.last));
+        }
+    }
+
+    /// The nulls, if there are any.
+    fn finish(mut self) -> Option<NullBuffer> {
+        self.words.push(self.last);
+        let bits = BooleanBuffer::new(Buffer::from_vec(self.words), 0, self.len);
+        Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0)
+    }
 }
 
 /// Counts, of which there is always one.
@@ -61,7 +95,7 @@ pub(crate) fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {
 
 /// Times, nanoseconds UTC.
 pub(crate) fn times(values: impl Iterator<Item = Option<i64>>) -> ArrayRef {
-    Arc::new(values.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
+    Arc::new(primitive::<TimestampNanosecondType>(values).with_timezone("UTC"))
 }
 
 /// Text.
@@ -73,14 +107,14 @@ pub(crate) fn texts<S: AsRef<str>>(values: impl Iterator<Item = Option<S>>) -> A
 pub(crate) fn fixed<const N: usize>(
     values: impl Iterator<Item = Option<[u8; N]>>,
 ) -> Result<ArrayRef, ArrowError> {
-    let (mut bytes, mut valid) = (Vec::new(), Vec::new());
+    let (mut bytes, mut valid) = (Vec::with_capacity(N * values.size_hint().0), Validity::default());
     for value in values {
         bytes.extend_from_slice(&value.unwrap_or([0; N]));
         valid.push(value.is_some());
     }
-    let len = valid.len();
-    let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
-    let array = FixedSizeBinaryArray::try_new_with_len(N as i32, Buffer::from_vec(bytes), nulls, len)?;
+    let len = valid.len;
+    let bytes = Buffer::from_vec(bytes);
+    let array = FixedSizeBinaryArray::try_new_with_len(N as i32, bytes, valid.finish(), len)?;
     Ok(Arc::new(array))
 }
 
@@ -89,7 +123,7 @@ pub(crate) fn labels<S: AsRef<str>>(
     names: &[S],
     values: impl Iterator<Item = Option<u16>>,
 ) -> Result<ArrayRef, ArrowError> {
-    let keys = values.collect::<PrimitiveArray<UInt16Type>>();
+    let keys = primitive::<UInt16Type>(values);
     let names = StringArray::from_iter_values(names);
     Ok(Arc::new(DictionaryArray::try_new(keys, Arc::new(names))?))
 }
@@ -98,18 +132,19 @@ pub(crate) fn labels<S: AsRef<str>>(
 pub(crate) fn lists<T: ArrowPrimitiveType>(
     values: impl Iterator<Item = impl IntoIterator<Item = T::Native>>,
 ) -> Result<ArrayRef, ArrowError> {
-    let (mut items, mut lengths) = (Vec::new(), Vec::new());
+    let (mut items, mut valid) = (Vec::new(), Validity::default());
+    let mut lengths = Vec::with_capacity(values.size_hint().0);
     for list in values {
         let before = items.len();
         items.extend(list);
         lengths.push(items.len() - before);
+        valid.push(items.len() > before);
     }
-    let nulls = lengths.iter().map(|&len| len > 0).collect::<NullBuffer>();
     let array = ListArray::try_new(
         Arc::new(Field::new("item", T::DATA_TYPE, false)),
         OffsetBuffer::from_lengths(lengths.iter().copied()),
         Arc::new(PrimitiveArray::<T>::from_iter_values(items)),
-        Some(nulls).filter(|nulls| nulls.null_count() > 0),
+        valid.finish(),
     )?;
     Ok(Arc::new(array))
 }

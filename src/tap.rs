@@ -1,11 +1,11 @@
 //! A tap as a check reads it: its batches, in order, and what is said and sent on it, which is taken note of on the way.
 
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 
 use arrow_schema::ArrowError;
 
-use crate::packets::{Batch, Chain, Pause, wait};
+use crate::packets::{Batch, Chain, Helper, PATIENCE, Pause};
 use crate::voice::{Heard, Tables};
 
 /// Batches that are read before they are asked for.
@@ -20,12 +20,42 @@ pub struct Tap {
 #[derive(Debug)]
 enum Source {
     Here(Box<Listener>),
-    Beside {
-        steps: Receiver<Result<Step, ArrowError>>,
-        /// What the last step has brought.
-        read: Option<Box<Read>>,
-        pause: Option<Pause>,
-    },
+    Beside(Beside),
+}
+
+/// A tap that is read by a thread of its own.
+#[derive(Debug)]
+struct Beside {
+    steps: Receiver<Result<Step, ArrowError>>,
+    helper: Helper,
+    /// What the last step has brought.
+    read: Option<Box<Read>>,
+    pause: Option<Pause>,
+}
+
+impl Beside {
+    /// What the thread brings next; none after the end. Helps it, for as long as there is nothing.
+    fn next(&self) -> Result<Option<Step>, ArrowError> {
+        loop {
+            match self.steps.try_recv() {
+                Ok(step) => return step.map(Some),
+                Err(TryRecvError::Disconnected) => return Ok(None),
+                Err(TryRecvError::Empty) => {}
+            }
+            if self.helper.help() {
+                continue;
+            }
+            match self.steps.recv_timeout(PATIENCE) {
+                Ok(step) => return step.map(Some),
+                Err(RecvTimeoutError::Disconnected) => return Ok(None),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some(pause) = self.pause {
+                        pause()?;
+                    }
+                }
+            }
+        }
+    }
 }
 
 /// What is left when a tap was read to its end: the chain, and what was heard.
@@ -70,9 +100,10 @@ impl Tap {
         Self { source: Source::Here(Box::new(Listener::new(chain, memory))) }
     }
 
-    /// Read by a thread, which begins at once. Whoever waits for it calls `pause` now and then.
+    /// Read by a thread, which begins at once. Whoever waits for it helps, and calls `pause` now and then.
     pub fn beside(chain: Chain, memory: usize, pause: Option<Pause>) -> Self {
         let (sender, steps) = sync_channel(AHEAD);
+        let helper = chain.helper();
         let mut listener = Listener::new(chain, memory);
         // Not waited for if the check ends early: one that waits for a pipe would never come.
         thread::spawn(move || {
@@ -85,14 +116,14 @@ impl Tap {
             // Whether anybody still wants it is not for the thread to say.
             let _ = sender.send(listener.finish().map(|read| Step::End(Box::new(read))));
         });
-        Self { source: Source::Beside { steps, read: None, pause } }
+        Self { source: Source::Beside(Beside { steps, helper, read: None, pause }) }
     }
 
     /// The chain, and what was heard, once all batches were read.
     pub fn finish(self) -> Result<(Chain, Tables), ArrowError> {
         match self.source {
             Source::Here(listener) => listener.finish(),
-            Source::Beside { read, .. } => read.map(|read| *read).ok_or_else(failed),
+            Source::Beside(beside) => beside.read.map(|read| *read).ok_or_else(failed),
         }
     }
 }
@@ -105,18 +136,18 @@ impl Iterator for Tap {
     type Item = Result<Batch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (steps, read, pause) = match &mut self.source {
+        let beside = match &mut self.source {
             Source::Here(listener) => return listener.next(),
-            Source::Beside { steps, read, pause } => (steps, read, *pause),
+            Source::Beside(beside) => beside,
         };
-        match wait(steps, pause).and_then(Option::transpose) {
+        match beside.next() {
             Ok(Some(Step::Batch(batch))) => Some(Ok(batch)),
             Ok(Some(Step::End(end))) => {
-                *read = Some(end);
+                beside.read = Some(end);
                 None
             }
             // After the end, or instead of it.
-            Ok(None) => read.is_none().then(|| Err(failed())),
+            Ok(None) => beside.read.is_none().then(|| Err(failed())),
             Err(error) => Some(Err(error)),
         }
     }

@@ -74,11 +74,11 @@ impl Frames {
         table: Table,
         options: Options,
         batch_size: usize,
-        workers: usize,
+        threads: usize,
     ) -> (RecordBatch, Vec<String>) {
         let source = Source::Memory { name: "test".to_owned(), bytes: std::sync::Arc::new(self.pcap()) };
         let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
-        let options_of_scan = ScanOptions { batch_size, workers, ..ScanOptions::default() };
+        let options_of_scan = ScanOptions { batch_size, threads, ..ScanOptions::default() };
         let stage = Box::new(Calls::new(&[table], options));
         let mut staged = Staged::new(stage, options_of_scan, |options| Scan::new(reader, options));
         let batches: Vec<_> = staged.by_ref().map(Result::unwrap).collect();
@@ -548,8 +548,8 @@ fn messages_are_in_order_whatever_is_missing() {
         assert_eq!(column(&messages, "method")[..2], ["INVITE", "-"]);
         assert_eq!(column(&messages, "sdp")[..3], ["offer", "-", "answer"]);
         assert_eq!(column(&messages, "is_complete")[..3], ["false", "true", "true"]);
-        for workers in [0, 2] {
-            let again = frames.table_with(Table::Messages, Options::default(), 1, workers).0;
+        for threads in [1, 3] {
+            let again = frames.table_with(Table::Messages, Options::default(), 1, threads).0;
             assert_eq!(again, messages);
         }
     }
@@ -836,8 +836,8 @@ fn calls_of_circuits() {
     );
     let messages = frames.table(Table::Messages);
     assert_eq!(column(&messages, "method").join(" "), "IAM ACM ANM REL RLC IAM REL IAM IAM REL ANM REL");
-    for (batch_size, workers) in [(1, 0), (64, 2)] {
-        assert_eq!(frames.table_with(Table::Calls, Options::default(), batch_size, workers).0, calls);
+    for (batch_size, threads) in [(1, 1), (64, 3)] {
+        assert_eq!(frames.table_with(Table::Calls, Options::default(), batch_size, threads).0, calls);
     }
     for cut in 0..INITIAL.len() {
         let mut frames = Frames::default();
@@ -901,8 +901,8 @@ fn a_call_of_h225_in_any_segments() {
         ["SETUP", "CALL PROCEEDING", "ALERTING", "CONNECT", "RELEASE COMPLETE"]
     );
     assert_eq!(column(&messages, "side"), ["caller", "callee", "callee", "callee", "caller"]);
-    for (batch_size, workers) in [(1, 0), (64, 2)] {
-        let again = over_h225(3).table_with(Table::Calls, Options::default(), batch_size, workers).0;
+    for (batch_size, threads) in [(1, 1), (64, 3)] {
+        let again = over_h225(3).table_with(Table::Calls, Options::default(), batch_size, threads).0;
         assert_eq!(again, over_h225(3).table(Table::Calls));
     }
 }
@@ -1211,8 +1211,8 @@ fn any_number_of_threads() {
     let frames = over_tcp(&[100, 33, 512], &[3, 9]);
     for table in Table::ALL {
         let expected = frames.table_with(*table, Options::default(), 7, 0).0;
-        for (batch_size, workers) in [(1, 0), (64, 2), (5, 3)] {
-            assert_eq!(frames.table_with(*table, Options::default(), batch_size, workers).0, expected);
+        for (batch_size, threads) in [(1, 1), (64, 3), (5, 4)] {
+            assert_eq!(frames.table_with(*table, Options::default(), batch_size, threads).0, expected);
         }
     }
 }

@@ -63,6 +63,7 @@ pub struct Reader {
     warnings: Warnings,
     /// Number of the frame to come, from 1.
     next_frame: u64,
+    is_live: bool,
 }
 
 /// The source that is being read.
@@ -106,6 +107,7 @@ impl Reader {
     /// before them is an [`Error::Io`] of the kind `Interrupted`.
     pub fn open(sources: Vec<Source>, options: Options) -> Result<Self, Error> {
         let next_frame = options.first_frame;
+        let is_live = sources.iter().any(Source::is_live);
         let mut reader = Self {
             options,
             waiting: sources.into(),
@@ -114,6 +116,7 @@ impl Reader {
             files: Vec::new(),
             warnings: Warnings::default(),
             next_frame,
+            is_live,
         };
         reader.waiting.iter().try_for_each(Source::check)?;
         reader.begin()?;
@@ -182,6 +185,11 @@ impl Reader {
             }
             return Ok(Some(Block::new(bytes, records, first_frame)));
         }
+    }
+
+    /// Whether it may wait long for frames, as somebody may be writing them.
+    pub fn is_live(&self) -> bool {
+        self.is_live
     }
 
     /// The interfaces met so far, of all sources.

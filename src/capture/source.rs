@@ -81,6 +81,15 @@ impl Source {
         Ok(())
     }
 
+    /// Whether somebody may be writing at the other end.
+    pub(super) fn is_live(&self) -> bool {
+        match self {
+            Self::Path(_) => self.path().is_none(),
+            Self::Stdin | Self::Stream { .. } => true,
+            Self::Memory { .. } => false,
+        }
+    }
+
     /// Whether it begins with these bytes; false of what can be read only once.
     pub(crate) fn begins_with(&self, magic: &[u8]) -> Result<bool, Error> {
         match self {

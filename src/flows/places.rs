@@ -35,7 +35,7 @@ impl Ends {
 
 /// A batch with a row for each of the conversations.
 pub(super) fn batch(
-    flows: &[Conversation],
+    flows: &[&Conversation],
     taps: &Names,
     tunnels: &[Tunnel],
     located: &Located,

@@ -10,7 +10,7 @@ use super::table::Tunnel;
 use crate::arrays::{Names, columns, counts, fixed, labels, lists, numbers, texts, times};
 use crate::classify::{App, Basis, Traffic};
 use crate::dissect::Stack;
-use crate::packets::ids;
+use crate::packets::ids::{self, CommunityId};
 use crate::wire::ip::Addr;
 
 /// Code points in use, of a bit for each.
@@ -35,7 +35,7 @@ fn ports(flow: &Conversation) -> (Option<u16>, Option<u16>) {
     (Some(src).filter(|_| flow.key.has_ports), Some(dst).filter(|_| flow.key.has_ports))
 }
 
-fn community_id(flow: &Conversation) -> Option<String> {
+fn community_id(flow: &Conversation) -> Option<CommunityId> {
     let (Some(src), Some(dst)) = addresses(flow) else { return None };
     let protocol = u8::try_from(flow.key.protocol).ok()?;
     let (src_port, dst_port) = ports(flow);
@@ -48,11 +48,11 @@ fn community_id(flow: &Conversation) -> Option<String> {
 
 /// A batch of these rows.
 pub(super) fn batch(
-    flows: &[Conversation],
+    flows: &[&Conversation],
     taps: &Names,
     tunnels: &[Tunnel],
 ) -> Result<RecordBatch, ArrowError> {
-    let each = || flows.iter();
+    let each = || flows.iter().copied();
     let tunnel = |flow: &Conversation| {
         (flow.key.tunnel as usize).checked_sub(1).and_then(|number| tunnels.get(number))
     };

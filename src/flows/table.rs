@@ -1,5 +1,6 @@
 //! The conversations that are going on, and those that have ended.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -106,6 +107,8 @@ pub struct Flows {
     ended: Vec<Conversation>,
     /// Of `ended`, how many were handed out.
     handed_out: usize,
+    /// Places of those that went on until the end of the capture, in the order in which they began; none before that.
+    last: Option<VecDeque<u32>>,
     evicted: u64,
 }
 
@@ -166,6 +169,7 @@ impl Flows {
             tunnel_numbers: HashMap::new(),
             ended: Vec::new(),
             handed_out: 0,
+            last: None,
             evicted: 0,
         })
     }
@@ -279,36 +283,46 @@ impl Flows {
 
     /// Ends what was silent for too long.
     fn sweep(&mut self, clock: i64) {
-        let before = self.ended.len();
-        for place in 0..self.all.len() as u32 {
-            let Some(flow) = self.all.get(place as usize).filter(|flow| flow.number > 0) else { continue };
-            if let Some(reason) = self.end_before(flow, clock) {
-                self.end(place, reason);
-            }
-        }
-        self.sort(before);
+        let silent = self
+            .going_on()
+            .filter_map(|(place, flow)| Some((flow.number, place, self.end_before(flow, clock)?)));
+        self.end_all(silent.collect());
         self.next_sweep = clock.saturating_add((self.options.idle_timeout / 8).max(1_000_000));
     }
 
     /// Ends the eighth that was silent for longest.
     fn make_room(&mut self) {
-        let before = self.ended.len();
-        let going_on = self.all.iter().zip(0..).filter(|(flow, _)| flow.number > 0);
-        let mut by_age: Vec<_> = going_on.map(|(flow, place)| (flow.last_ts, flow.number, place)).collect();
+        let mut by_age: Vec<_> =
+            self.going_on().map(|(place, flow)| (flow.last_ts, flow.number, place)).collect();
         let count = (self.capacity / 8).clamp(1, by_age.len().max(1)) - 1;
         by_age.select_nth_unstable(count);
-        for &(_, _, place) in by_age.iter().take(count + 1) {
-            self.end(place, EndReason::LackOfResources);
-            self.evicted += 1;
-        }
-        self.sort(before);
+        by_age.truncate(count + 1);
+        self.evicted += by_age.len() as u64;
+        let oldest = by_age.into_iter().map(|(_, number, place)| (number, place, EndReason::LackOfResources));
+        self.end_all(oldest.collect());
     }
 
-    /// Brings what has ended at once into the order in which it began.
-    fn sort(&mut self, from: usize) {
-        if let Some(ended) = self.ended.get_mut(from..) {
-            ended.sort_unstable_by_key(|flow| flow.number);
+    /// Those that are going on, with their places.
+    fn going_on(&self) -> impl Iterator<Item = (u32, &Conversation)> {
+        (0..).zip(&self.all).filter(|(_, flow)| flow.number > 0)
+    }
+
+    /// Ends conversations, of which numbers and places are given, in the order in which they began.
+    fn end_all(&mut self, mut which: Vec<(u64, u32, EndReason)>) {
+        which.sort_unstable_by_key(|&(number, ..)| number);
+        for (_, place, reason) in which {
+            self.end(place, reason);
         }
+    }
+
+    /// Ends all that went on until the end of the capture. They stay where they are: there are many of them.
+    fn end_capture(&mut self) -> VecDeque<u32> {
+        let mut last: Vec<(u64, u32)> = self.going_on().map(|(place, flow)| (flow.number, place)).collect();
+        last.sort_unstable();
+        for flow in &mut self.all {
+            flow.reason = if flow.is_over() { EndReason::EndOfFlow } else { EndReason::ForcedEnd };
+        }
+        last.into_iter().map(|(_, place)| place).collect()
     }
 
     /// Takes note of what the messages of a frame say of its conversation.
@@ -370,7 +384,7 @@ impl Flows {
 
 /// A batch of these rows, with where their ends are if that is asked for.
 fn batch(
-    flows: &[Conversation],
+    flows: &[&Conversation],
     taps: &Names,
     tunnels: &[Tunnel],
     located: Option<&Located>,
@@ -407,27 +421,25 @@ impl Stage for Flows {
     }
 
     fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
-        if is_end {
-            let before = self.ended.len();
-            for place in 0..self.all.len() as u32 {
-                let Some(flow) = self.all.get(place as usize).filter(|flow| flow.number > 0) else {
-                    continue;
-                };
-                let reason = if flow.is_over() { EndReason::EndOfFlow } else { EndReason::ForcedEnd };
-                self.end(place, reason);
-            }
-            self.sort(before);
+        if is_end && self.last.is_none() {
+            self.last = Some(self.end_capture());
         }
-        let waiting = self.ended.get(self.handed_out..).unwrap_or_default();
-        if waiting.len() < if is_end { 1 } else { ROWS } {
+        let ended = self.ended.get(self.handed_out..).unwrap_or_default();
+        let last = self.last.iter().flatten().filter_map(|&place| self.all.get(place as usize));
+        let rows: Vec<&Conversation> = ended.iter().chain(last).take(ROWS).collect();
+        if rows.len() < if is_end { 1 } else { ROWS } {
             return Ok(None);
         }
-        let rows = waiting.get(..ROWS).unwrap_or(waiting);
-        let batch = batch(rows, &self.taps, &self.tunnels, self.options.located.as_ref())?;
-        self.handed_out += rows.len();
+        let of_ended = rows.len().min(ended.len());
+        let of_last = rows.len() - of_ended;
+        let batch = batch(&rows, &self.taps, &self.tunnels, self.options.located.as_ref())?;
+        self.handed_out += of_ended;
         if self.handed_out == self.ended.len() {
             self.ended.clear();
             self.handed_out = 0;
+        }
+        if let Some(last) = &mut self.last {
+            last.drain(..of_last);
         }
         Ok(Some(batch))
     }

@@ -542,10 +542,10 @@ mod tests {
         Source::Memory { name: "made".into(), bytes: Arc::new(capture(Mix::Rtp, 3000, 1)) }
     }
 
-    fn staged(source: Source, options: Options, batch_size: usize, workers: usize) -> Vec<String> {
+    fn staged(source: Source, options: Options, batch_size: usize, threads: usize) -> Vec<String> {
         let tap = capture::Options { tap: Some("tap".to_owned()), ..capture::Options::default() };
         let reader = Reader::open(vec![source], tap).unwrap();
-        let scan = ScanOptions { batch_size, workers, ..ScanOptions::default() };
+        let scan = ScanOptions { batch_size, threads, ..ScanOptions::default() };
         rows(Staged::new(Box::new(Streams::new(options)), scan, |options| Scan::new(reader, options)))
     }
 
@@ -557,9 +557,9 @@ mod tests {
             let options = Options { timeout: 20_000_000, ..Options::default() };
             let expected = staged(source(), options, 16_384, 0);
             assert!(!expected.is_empty());
-            for (batch_size, workers) in [(1, 0), (7, 2), (100, 1), (16_384, 3)] {
-                let rows = staged(source(), options, batch_size, workers);
-                assert!(rows == expected, "{batch_size} {workers}");
+            for (batch_size, threads) in [(1, 1), (7, 3), (100, 2), (16_384, 4)] {
+                let rows = staged(source(), options, batch_size, threads);
+                assert!(rows == expected, "{batch_size} {threads}");
             }
             let mut stage = Streams::new(options);
             let (columns, tables) = (stage.columns(), stage.tables());

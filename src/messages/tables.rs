@@ -339,9 +339,9 @@ mod tests {
     fn tables_beside_packets_are_those_made_alone() {
         let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/protocols.pcap");
         let reader = || Reader::open(vec![Source::Path(corpus.clone())], Options::default()).unwrap();
-        for workers in [0, 2] {
+        for threads in [1, 3] {
             let tables = Kinds::of(Kind::ALL);
-            let options = ScanOptions { tables, batch_size: 7, workers, ..ScanOptions::default() };
+            let options = ScanOptions { tables, batch_size: 7, threads, ..ScanOptions::default() };
             let mut scan = Scan::new(reader(), options);
             let mut batches = Vec::new();
             while let Some(batch) = scan.next_with_messages().unwrap() {

@@ -299,7 +299,7 @@ impl Builder {
                 Column::SrcPort => values.set_u16(row, Some(packet.src_port)),
                 Column::DstPort => values.set_u16(row, Some(packet.dst_port)),
                 Column::FlowId => values.set_u64(row, Some(packet.flow_id)),
-                Column::CommunityId => values.set_text(row, &ids::community_id_of(packet)),
+                Column::CommunityId => values.set_text(row, ids::community_id_of(packet).as_ref()),
                 _ => {}
             }
         }
@@ -564,7 +564,7 @@ impl Values {
                     for (at, &valid) in chunk.valid.iter().enumerate().take(len) {
                         let row = chunk.row(at, valid);
                         if row.has(column) {
-                            bytes.extend_from_slice(ids::community_id_of(&row).as_bytes());
+                            bytes.extend_from_slice(ids::community_id_of(&row).as_ref().as_bytes());
                         }
                         ends.push(bytes.len() as i32);
                     }

@@ -11,6 +11,7 @@ use super::digest::{Digest, Next};
 use super::filter::Filter;
 use super::frames::{Carried, Pause};
 use super::part::{Batch, Work};
+use super::parts::Help;
 use super::scan::{Scan, ScanOptions};
 use crate::capture::{Error, Options, Origin, Reader, Source};
 
@@ -29,6 +30,23 @@ pub struct Chain {
     pause: Option<Pause>,
     carried: Carried,
     origin: Arc<Mutex<Origin>>,
+    helper: Helper,
+}
+
+/// Who can work on batches of a chain while waiting for something else.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Helper(Arc<Mutex<Option<Arc<dyn Help>>>>);
+
+impl Helper {
+    /// Does some of the work, if there is any that does not take long; false if not.
+    pub fn help(&self) -> bool {
+        let current = lock(&self.0).clone();
+        current.is_some_and(|current| current.help())
+    }
+
+    fn set(&self, current: Option<Arc<dyn Help>>) {
+        *lock(&self.0) = current;
+    }
 }
 
 #[derive(Debug)]
@@ -84,8 +102,8 @@ impl Chain {
         }
         let scan = ScanOptions { filter: Filter::default(), limit: None, ..scan };
         let work = Arc::new(Work::of(scan.clone()));
-        let origin = Arc::default();
-        let mut chain = Self { waiting, current: None, options, scan, work, pause, carried, origin };
+        let (origin, helper) = (Arc::default(), Helper::default());
+        let mut chain = Self { waiting, current: None, options, scan, work, pause, carried, origin, helper };
         chain.begin()?;
         Ok(chain)
     }
@@ -98,6 +116,11 @@ impl Chain {
     /// The same, for one who holds no chain.
     pub fn shared_origin(&self) -> Arc<Mutex<Origin>> {
         Arc::clone(&self.origin)
+    }
+
+    /// Who can work on its batches while waiting for something else.
+    pub(crate) fn helper(&self) -> Helper {
+        self.helper.clone()
     }
 
     /// What the frames tell of later ones, at the end.
@@ -114,6 +137,7 @@ impl Chain {
                 let options = Options { first_frame, ..self.options.clone() };
                 let scan = Scan::new(Reader::open(sources, options)?, self.scan.clone());
                 let scan = scan.with_carried(std::mem::take(&mut self.carried));
+                self.helper.set(scan.helper());
                 Current::Captures(Box::new(match self.pause {
                     Some(pause) => scan.with_pause(pause),
                     None => scan,
@@ -124,7 +148,7 @@ impl Chain {
                 let tap = &digest.head().tap;
                 let rename =
                     self.options.tap.clone().filter(|name| name != tap).map(|name| (tap.clone(), name));
-                let parts = if self.scan.workers > 0 {
+                let parts = if self.scan.threads > 1 {
                     ahead(digest, &self.work)
                 } else {
                     Parts::Here(digest.into())
@@ -179,6 +203,7 @@ impl Chain {
 
     fn end(&mut self, origin: Origin) {
         self.current = None;
+        self.helper.set(None);
         lock(&self.origin).extend(origin);
     }
 }
@@ -227,6 +252,6 @@ fn ahead(mut digest: Digest, work: &Arc<Work>) -> Parts {
     Parts::Ahead(parts)
 }
 
-fn lock(origin: &Mutex<Origin>) -> std::sync::MutexGuard<'_, Origin> {
-    origin.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

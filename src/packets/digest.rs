@@ -19,9 +19,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::ScanOptions;
 use super::frames::Pause;
 use super::part::{Part, Work};
-use super::{Scan, ScanOptions};
+use super::parts::{Parts, Unfinished};
 use crate::capture::{Error, Mark, Options, Origin, Reader, Source};
 
 /// What a digest begins with.
@@ -118,11 +119,12 @@ pub fn write(
     let mut captures = sources.iter().map(Captured::of).collect::<Result<Vec<_>, _>>().map_err(external)?;
     let sums = Sums::begin(&sources);
     let options = Options { tap: Some(tap.to_owned()), ..Options::default() };
-    let mut scan = Scan::new(Reader::open(sources, options).map_err(external)?, scan);
+    let (threads, reader) = (scan.threads, Reader::open(sources, options).map_err(external)?);
+    let mut parts = Parts::new(reader, Work::of(scan), Unfinished, threads);
     if let Some(waiting) = waiting {
-        scan = scan.with_pause(waiting);
+        parts.set_pause(waiting);
     }
-    let mut next = scan.next_part()?;
+    let mut next = parts.next()?;
     if let [only] = captures.as_mut_slice() {
         // Of a pipe, this could not be told before.
         only.first_ts = next.as_ref().and_then(Part::first_ts);
@@ -136,9 +138,9 @@ pub fn write(
         part.close()?;
         writer.block(&Block::Part(part.into()))?;
         progress(packets)?;
-        next = scan.next_part()?;
+        next = parts.next()?;
     }
-    let mut origin = scan.reader().origin();
+    let mut origin = parts.reader().origin();
     for (file, sum) in origin.files.iter_mut().zip(sums.end()) {
         file.sha256 = sum;
     }
@@ -380,13 +382,13 @@ mod tests {
     }
 
     /// All columns that a digest has, and all tables.
-    fn options(batch_size: usize, workers: usize) -> ScanOptions {
+    fn options(batch_size: usize, threads: usize) -> ScanOptions {
         let tables = Kinds::of(Kind::ALL);
         ScanOptions {
             columns: Packets::COLUMNS.to_vec(),
             tables,
             batch_size,
-            workers,
+            threads,
             ..ScanOptions::default()
         }
     }
@@ -394,7 +396,7 @@ mod tests {
     fn digest(capture: Vec<u8>, batch_size: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let sources = vec![memory(capture)];
-        write(sources, "made", options(batch_size, 0), None, &mut bytes, "memory", |_| Ok(())).unwrap();
+        write(sources, "made", options(batch_size, 1), None, &mut bytes, "memory", |_| Ok(())).unwrap();
         bytes
     }
 
@@ -420,10 +422,10 @@ mod tests {
     type Tables = BTreeMap<&'static str, Vec<String>>;
 
     /// Rows and messages of sources that follow each other, and where they came from.
-    fn read(sources: Vec<Source>, tap: Option<&str>, workers: usize) -> (Tables, Origin) {
+    fn read(sources: Vec<Source>, tap: Option<&str>, threads: usize) -> (Tables, Origin) {
         let options_of = Options { tap: tap.map(str::to_owned), first_frame: 8, ..Options::default() };
         let mut chain =
-            Chain::open(sources, options_of, options(16, workers), None, Carried::default()).unwrap();
+            Chain::open(sources, options_of, options(16, threads), None, Carried::default()).unwrap();
         let mut rows = Tables::new();
         for batch in &mut chain {
             let Batch { packets, messages } = batch.unwrap();
@@ -459,14 +461,14 @@ mod tests {
     fn digests_are_read_as_the_captures_would_be() {
         for at in [vec![], vec![25], vec![1, 2, 3, 30, 31]] {
             let captures = cut(&at);
-            let expected = read(captures.iter().cloned().map(memory).collect(), Some("made"), 0);
+            let expected = read(captures.iter().cloned().map(memory).collect(), Some("made"), 1);
             assert_eq!(expected.0["packets"].len(), 61);
             assert!(expected.0.len() > 10);
             assert_eq!(expected.1.next_frame(), Some(8 + 61));
-            for (batch_size, workers) in [(7, 0), (16_384, 2)] {
+            for (batch_size, threads) in [(7, 1), (16_384, 3)] {
                 let digests: Vec<Source> =
                     captures.iter().map(|capture| memory(digest(capture.clone(), batch_size))).collect();
-                assert!(read(digests, None, workers) == expected);
+                assert!(read(digests, None, threads) == expected);
                 // Captures and digests of the same tap, one behind the other.
                 let mixed = captures.iter().enumerate().map(|(number, capture)| {
                     memory(if number % 2 == 0 {
@@ -475,7 +477,7 @@ mod tests {
                         digest(capture.clone(), batch_size)
                     })
                 });
-                assert!(read(mixed.collect(), Some("made"), workers) == expected);
+                assert!(read(mixed.collect(), Some("made"), threads) == expected);
             }
         }
     }

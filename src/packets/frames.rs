@@ -2,8 +2,6 @@
 //! application.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
 
 use arrow_schema::ArrowError;
 use serde::{Deserialize, Serialize};
@@ -16,24 +14,6 @@ use crate::messages::Ordered;
 
 /// Called when the reader has nothing yet, such as when a signal arrived; its error ends the scan.
 pub type Pause = fn() -> Result<(), ArrowError>;
-
-/// How often a wait for what another thread makes is interrupted to ask whether to go on.
-const PATIENCE: Duration = Duration::from_millis(50);
-
-/// What another thread made next, with `pause` called while there is nothing; none if the thread has ended.
-pub(crate) fn wait<T>(made: &Receiver<T>, pause: Option<Pause>) -> Result<Option<T>, ArrowError> {
-    loop {
-        match made.recv_timeout(PATIENCE) {
-            Ok(next) => return Ok(Some(next)),
-            Err(RecvTimeoutError::Disconnected) => return Ok(None),
-            Err(RecvTimeoutError::Timeout) => {
-                if let Some(pause) = pause {
-                    pause()?;
-                }
-            }
-        }
-    }
-}
 
 /// The blocks of a capture, of which the last one may be left unfinished.
 #[derive(Debug)]

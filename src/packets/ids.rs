@@ -256,9 +256,31 @@ fn flow_v6(protocol: u8, src: (Addr, u16), dst: (Addr, u16)) -> u64 {
 }
 
 /// Community ID version 1, seed 0, of a row with an IP packet.
-pub(super) fn community_id_of(row: &Row) -> String {
+pub(super) fn community_id_of(row: &Row) -> CommunityId {
     let ports = row.has(Column::SrcPort).then_some((row.src_port, row.dst_port));
     community_id(row.ip_version, (row.src, row.dst), row.protocol, ports, row.icmp)
+}
+
+/// A Community ID: `1:`, and the SHA-1 in Base64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CommunityId([u8; 2 + 28]);
+
+impl CommunityId {
+    /// The id with this SHA-1.
+    fn of(sha1: &[u8]) -> Self {
+        let mut id = Self(*b"1:AAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+        if let Some((_, text)) = id.0.split_first_chunk_mut::<2>() {
+            // There is room for 20 bytes, which these are.
+            let _ = BASE64_STANDARD.encode_slice(sha1, text);
+        }
+        id
+    }
+}
+
+impl AsRef<str> for CommunityId {
+    fn as_ref(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// Community ID version 1, seed 0. For ICMP it is made from type and code, as its specification says.
@@ -268,7 +290,7 @@ pub(crate) fn community_id(
     protocol: u8,
     ports: Option<(u16, u16)>,
     icmp: Option<[u8; 2]>,
-) -> String {
+) -> CommunityId {
     // Pairs of ICMP types that answer each other; the others are one-way.
     let (ports, one_way) = match (icmp, protocol) {
         (Some([kind, code]), 58) => {
@@ -290,7 +312,7 @@ pub(crate) fn community_id(
         sha1.update(a.1.to_be_bytes());
         sha1.update(b.1.to_be_bytes());
     }
-    format!("1:{}", BASE64_STANDARD.encode(sha1.finalize()))
+    CommunityId::of(&sha1.finalize())
 }
 
 fn icmp_ports(kind: u8, code: u8, pairs: &[(u8, u8)]) -> (Option<(u16, u16)>, bool) {
@@ -318,7 +340,7 @@ mod tests {
         let layers = dissect(LinkType::RAW, packet, packet.len() as u32);
         let mut row = Row::default();
         row.set_layers(&layers);
-        (Ids::of(&layers), community_id_of(&row))
+        (Ids::of(&layers), community_id_of(&row).as_ref().to_owned())
     }
 
     const UDP: &str = "45b8003c1234000040117b8ec0000201c633640213c413c6002845be7461707369676874207465737420766563746f\

@@ -1,7 +1,7 @@
 //! A capture as a stream of record batches.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchReader};
 use arrow_schema::{ArrowError, SchemaRef};
@@ -10,8 +10,8 @@ use super::column::{Column, schema};
 use super::filter::Filter;
 use super::frames::{Carried, Pause};
 use super::part::{Batch, Part, Work};
-use super::workers::Workers;
-use crate::capture::{Block, Error, Reader};
+use super::parts::{Finish, Help, Parts};
+use crate::capture::Reader;
 use crate::messages::Kinds;
 
 /// Rows in a batch unless told otherwise: what columns take is then reused before it is given back, and fits into caches.
@@ -19,9 +19,6 @@ pub const BATCH_SIZE: usize = 8_192;
 
 /// The most rows of a batch: as many as a dictionary of taps or encapsulations has numbers for.
 pub(super) const MAX_BATCH_SIZE: usize = 65_536;
-
-/// Bytes of frames in a batch, about: of large ones there are fewer in it, as messages have copies of them.
-const MAX_BYTES: usize = 16 << 20;
 
 /// What to make of a capture.
 #[derive(Debug, Clone)]
@@ -36,8 +33,8 @@ pub struct ScanOptions {
     pub limit: Option<u64>,
     /// Side tables to make beside the packets, of all frames whatever the filter.
     pub tables: Kinds,
-    /// Threads that work beside the one that asks for batches; with none, that one does all. The batches are the same.
-    pub workers: usize,
+    /// Threads that work, the one that asks for batches included. The batches are the same.
+    pub threads: usize,
 }
 
 impl Default for ScanOptions {
@@ -48,7 +45,7 @@ impl Default for ScanOptions {
             filter: Filter::default(),
             limit: None,
             tables: Kinds::default(),
-            workers: 0,
+            threads: 1,
         }
     }
 }
@@ -56,70 +53,75 @@ impl Default for ScanOptions {
 /// Reads a capture batch by batch.
 ///
 /// The frames of a batch are dissected on any thread, independent of all others. What earlier frames tell of later ones is
-/// added by the thread that asks for batches, in order; so there is one result, whatever the number of threads.
+/// added in order; so there is one result, whatever the number of threads.
 #[derive(Debug)]
 pub struct Scan {
-    input: Arc<Mutex<Input>>,
+    parts: Parts<Settle>,
     schema: SchemaRef,
-    work: Arc<Work>,
-    carried: Carried,
-    threads: usize,
-    /// Made with the first batch.
-    workers: Option<Workers>,
-    pause: Option<Pause>,
     rows_left: u64,
+}
+
+/// Adds what earlier frames tell.
+#[derive(Debug, Default)]
+struct Settle {
+    carried: Carried,
+}
+
+impl Finish for Settle {
+    type Made = Batch;
+
+    fn finish(&mut self, part: Part, work: &Work) -> Result<Batch, ArrowError> {
+        part.settle(&mut self.carried, work)
+    }
 }
 
 impl Scan {
     /// A scan of all that `reader` has.
     pub fn new(reader: Reader, options: ScanOptions) -> Self {
-        let input = Arc::new(Mutex::new(Input { reader, parts: 0, rest: None, failed: None }));
-        Self {
-            threads: options.workers,
-            workers: None,
-            input,
-            schema: schema(&options.columns),
-            carried: Carried::default(),
-            pause: None,
-            rows_left: options.limit.unwrap_or(u64::MAX),
-            work: Arc::new(Work::of(options)),
-        }
+        let (schema, threads) = (schema(&options.columns), options.threads);
+        let rows_left = options.limit.unwrap_or(u64::MAX);
+        let parts = Parts::new(reader, Work::of(options), Settle::default(), threads);
+        Self { parts, schema, rows_left }
     }
 
     /// The same scan, which calls `pause` when the reader has nothing yet.
     #[must_use]
     pub fn with_pause(mut self, pause: Pause) -> Self {
-        self.pause = Some(pause);
+        self.parts.set_pause(pause);
         self
     }
 
     /// The same scan, which knows what an earlier one over the same tap has carried.
     #[must_use]
-    pub fn with_carried(mut self, carried: Carried) -> Self {
-        self.carried = carried;
+    pub fn with_carried(self, carried: Carried) -> Self {
+        self.parts.finisher().carried = carried;
         self
     }
 
     /// What the frames so far tell of later ones.
     pub fn carried(&mut self) -> Carried {
-        std::mem::take(&mut self.carried)
+        std::mem::take(&mut self.parts.finisher().carried)
     }
 
     /// The reader, for its interfaces, files and warnings so far. Waits for the thread that reads at the moment.
     pub fn reader(&self) -> impl Deref<Target = Reader> {
-        ReaderGuard(lock(&self.input))
+        self.parts.reader()
     }
 
     /// The reader, unless a thread reads at the moment.
     pub fn idle_reader(&self) -> Option<impl Deref<Target = Reader>> {
-        self.input.try_lock().ok().map(ReaderGuard)
+        self.parts.idle_reader()
+    }
+
+    /// Who can work on batches while waiting for something else; none if that might take long.
+    pub(super) fn helper(&self) -> Option<Arc<dyn Help>> {
+        self.parts.helper()
     }
 
     /// The next batch with the messages in its packets; `None` when the capture has ended.
     pub fn next_with_messages(&mut self) -> Result<Option<Batch>, ArrowError> {
         while self.rows_left > 0 {
-            let Some(part) = self.next_part()? else { break };
-            let Batch { mut packets, messages } = part.settle(&mut self.carried, &self.work)?;
+            let Some(Batch { mut packets, messages }) = self.parts.next()? else { break };
             let rows = packets.num_rows().min(usize::try_from(self.rows_left).unwrap_or(usize::MAX));
             if rows > 0 || !messages.is_empty() {
                 self.rows_left -= rows as u64;
@@ -131,7 +133,7 @@ impl Scan {
         }
         if self.rows_left == 0 {
             // No more are wanted.
-            self.workers = None;
+            self.parts.close();
         }
         Ok(None)
     }
@@ -139,25 +141,6 @@ impl Scan {
     /// The next batch of packets; `None` when the capture has ended.
     pub fn next_batch(&mut self) -> Result<Option<RecordBatch>, ArrowError> {
         Ok(self.next_with_messages()?.map(|batch| batch.packets))
-    }
-
-    /// The rows of the next frames.
-    pub(super) fn next_part(&mut self) -> Result<Option<Part>, ArrowError> {
-        if self.threads > 0 {
-            let start = || Workers::start(self.threads, &self.input, &self.work);
-            return self.workers.get_or_insert_with(start).next_part(self.pause);
-        }
-        let input = &mut *lock(&self.input);
-        let mut part = Part::new(&self.work);
-        let mut quota = Quota::of(&self.work);
-        while !quota.is_used_up() {
-            let Some(block) = input.next_block(&mut quota, part.frames() == 0)? else { break };
-            if let (true, Some(pause)) = (block.is_empty(), self.pause) {
-                pause()?;
-            }
-            part.read(&self.work, &block, input.reader.interfaces());
-        }
-        Ok((part.frames() > 0).then_some(part))
     }
 }
 
@@ -172,77 +155,5 @@ impl Iterator for Scan {
 impl RecordBatchReader for Scan {
     fn schema(&self) -> SchemaRef {
         self.schema.clone()
-    }
-}
-
-/// What a batch still has room for.
-pub(super) struct Quota {
-    frames: usize,
-    bytes: usize,
-}
-
-impl Quota {
-    pub fn of(work: &Work) -> Self {
-        Self { frames: work.batch_size, bytes: MAX_BYTES }
-    }
-
-    pub fn is_used_up(&self) -> bool {
-        self.frames == 0 || self.bytes == 0
-    }
-}
-
-/// Where frames come from, one stretch after the other.
-#[derive(Debug)]
-pub(super) struct Input {
-    pub reader: Reader,
-    /// How many parts were begun.
-    pub parts: u64,
-    /// Frames that found no room in the last part.
-    rest: Option<Block>,
-    /// What ended a source: it is told when the frames before it were handed out.
-    failed: Option<Error>,
-}
-
-impl Input {
-    /// Frames that follow, as many as the quota has room for; none at the end of the capture, and where a source ended with an
-    /// error. That is the answer itself if it `may_fail`, else the one next time.
-    pub fn next_block(&mut self, quota: &mut Quota, may_fail: bool) -> Result<Option<Block>, ArrowError> {
-        if self.failed.is_none() {
-            let block = match self.rest.take() {
-                Some(rest) => Ok(Some(rest)),
-                None => self.reader.next_block_of(quota.frames),
-            };
-            match block {
-                Ok(mut block) => {
-                    if let Some(block) = &mut block {
-                        self.rest = block.split(quota.frames, quota.bytes);
-                        quota.frames = quota.frames.saturating_sub(block.len());
-                        quota.bytes = quota.bytes.saturating_sub(block.size());
-                    }
-                    return Ok(block);
-                }
-                Err(error) => self.failed = Some(error),
-            }
-        }
-        match self.failed.take_if(|_| may_fail) {
-            Some(error) => Err(ArrowError::ExternalError(Box::new(error))),
-            None => Ok(None),
-        }
-    }
-}
-
-/// The input, for one thread at a time.
-pub(super) fn lock(input: &Mutex<Input>) -> MutexGuard<'_, Input> {
-    input.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The reader, while no thread reads.
-struct ReaderGuard<'a>(MutexGuard<'a, Input>);
-
-impl Deref for ReaderGuard<'_> {
-    type Target = Reader;
-
-    fn deref(&self) -> &Reader {
-        &self.0.reader
     }
 }

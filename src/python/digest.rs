@@ -27,9 +27,7 @@ pub fn write_digest(
     threads: Option<usize>,
 ) -> PyResult<(u64, Vec<String>)> {
     let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-    // The one that writes compresses, too.
-    let workers = threads_of(threads).saturating_sub(1);
-    let scan = ScanOptions { workers, ..detect::scan_options(None) };
+    let scan = ScanOptions { threads: threads_of(threads), ..detect::scan_options(None) };
     // Behind what standard output has already.
     let file = OpenOptions::new()
         .append(true)

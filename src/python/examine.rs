@@ -81,10 +81,10 @@ pub fn examine(
     };
     let network =
         detect::Network { infrastructure: prefixes(infrastructure)?, gateways: prefixes(gateways)? };
-    // The detectors have one, each tap has another, and what is left dissects for the taps.
+    // The detectors have one, and the taps share the others, of which each has one at least.
     let threads = threads_of(threads);
     let is_beside = threads > 1;
-    let workers = (threads.saturating_sub(1) / taps.len().max(1)).saturating_sub(1);
+    let of_tap = (threads.saturating_sub(1) / taps.len().max(1)).max(1);
     let wrong = |error: StateError| PyValueError::new_err(format!("the saved state {error}"));
     let mut earlier =
         state.map(|bytes| py.detach(|| SavedState::from_bytes(bytes))).transpose().map_err(wrong)?;
@@ -102,7 +102,7 @@ pub fn examine(
         let first_frame = saved.as_ref().map_or(1, |saved| saved.next_frame());
         let carried = saved.map(|saved| std::mem::take(&mut saved.carried)).unwrap_or_default();
         let options = Options { tap: tap.clone(), first_frame, ..Options::default() };
-        let scan = ScanOptions { workers, ..detect::scan_options(detectors.as_deref()) };
+        let scan = ScanOptions { threads: of_tap, ..detect::scan_options(detectors.as_deref()) };
         // Only this thread is told of signals.
         let pause = Some(check_signals as Pause).filter(|_| !is_beside);
         let chain = py.detach(|| Chain::open(sources, options, scan, pause, carried));

@@ -288,9 +288,7 @@ impl Stream {
         let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
         let reader =
             py.detach(|| Reader::open(sources, Options { tap, ..Options::default() })).map_err(to_py)?;
-        // The one that asks has the stage, the others make packets.
-        let options =
-            ScanOptions { workers: self::threads(threads).saturating_sub(1), ..ScanOptions::default() };
+        let options = ScanOptions { threads: self::threads(threads), ..ScanOptions::default() };
         let staged =
             Staged::new(stage, options, |options| Scan::new(reader, options).with_pause(check_signals));
         Ok(Self::of(Rows::Staged(Box::new(staged))))
@@ -327,11 +325,9 @@ impl Stream {
         let rows = match side_table {
             None => {
                 let threads = self::threads(threads);
-                // One does all the work; of several, the one that asks has next to none.
-                let workers = if threads > 1 { threads } else { 0 };
                 let columns = self::columns(columns)?;
                 let options =
-                    ScanOptions { columns, batch_size, filter, limit, workers, ..ScanOptions::default() };
+                    ScanOptions { columns, batch_size, filter, limit, threads, ..ScanOptions::default() };
                 Rows::Packets(Box::new(Scan::new(reader, options).with_pause(check_signals)))
             }
             Some(kind) => {
