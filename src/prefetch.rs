@@ -6,8 +6,14 @@ pub(crate) const LINE: usize = 64;
 /// Asks for all of a value, so that it is at hand when it is read some hundred instructions later.
 #[inline]
 pub(crate) fn prefetch<T>(value: &T) {
+    prefetch_first(value, size_of::<T>());
+}
+
+/// Asks for the first `len` bytes of a value.
+#[inline]
+pub(crate) fn prefetch_first<T>(value: &T, len: usize) {
     let at = std::ptr::from_ref(value).cast::<u8>();
-    for offset in (0..size_of::<T>()).step_by(LINE) {
+    for offset in (0..len).step_by(LINE) {
         line(at.wrapping_add(offset));
     }
 }

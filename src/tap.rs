@@ -9,7 +9,7 @@ use crate::packets::{Batch, Chain, Helper, PATIENCE, Pause};
 use crate::voice::{Heard, Tables};
 
 /// Batches that are read before they are asked for.
-const AHEAD: usize = 2;
+const AHEAD: usize = 1;
 
 /// A tap, read by whoever asks for its batches, or by a thread of its own. The batches are the same.
 #[derive(Debug)]

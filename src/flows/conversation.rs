@@ -4,6 +4,7 @@ use crate::classify::{App, Basis, Label};
 use crate::dissect::{Labels, Mac};
 use crate::hash::fold;
 use crate::packets::Packet;
+use crate::prefetch::prefetch_first;
 
 pub(super) const FIN: u16 = 0x01;
 pub(super) const SYN: u16 = 0x02;
@@ -23,13 +24,18 @@ pub(super) struct Side {
     pub payload_bytes: u64,
     /// A bit for each code point.
     pub dscp: u64,
-    pub tunnel_id: Option<u32>,
-    pub eth_src: Option<Mac>,
-    pub eth_dst: Option<Mac>,
     /// All that were set.
     pub tcp_flags: u16,
     pub ttl_min: u8,
     pub ttl_max: u8,
+}
+
+/// What the first packets of one way say.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Start {
+    pub eth_src: Option<Mac>,
+    pub eth_dst: Option<Mac>,
+    pub tunnel_id: Option<u32>,
     /// Sequence number of the first SYN.
     pub isn: Option<u32>,
     /// When that came.
@@ -137,39 +143,46 @@ impl EndReason {
 }
 
 /// A conversation so far. *Forward* is the way of who began it.
+// All that is read and written of most packets lies in the first four cache lines, which are asked for beforehand.
 #[derive(Debug, Clone)]
+#[repr(C, align(64))]
 pub(super) struct Conversation {
     pub key: super::Key,
+    /// In the order in which they began, from 1; 0 for none.
+    pub number: u64,
     /// Whether who began it is the second of the key's ends.
     pub is_turned: bool,
     /// The same of the tunnel's ends.
     pub outer_turned: bool,
-    /// In the order in which they began, from 1; 0 for none.
-    pub number: u64,
-    pub first_ts: i64,
-    pub last_ts: i64,
+    pub reason: EndReason,
+    /// Who sent the first RST, if it was who began.
+    pub reset_forward: Option<bool>,
+    /// Whether there is an `rtt_src`.
+    has_rtt_src: bool,
+    /// Type and code of the first ICMP message.
+    pub icmp: Option<[u8; 2]>,
     pub forward: Side,
     pub reverse: Side,
-    pub frames: [u64; Self::FRAMES],
+    pub first_ts: i64,
+    pub last_ts: i64,
     pub opinion: Opinion,
-    pub vlans: Few<u16, 4>,
-    pub mpls: Few<u32, 4>,
     /// Hashes of the ways it was seen.
     pub ways: Few<u32, 8>,
+    pub vlans: Few<u16, 4>,
     pub issues: u64,
+    // What is behind this is looked at seldom.
+    pub frames: [u64; Self::FRAMES],
+    pub forward_start: Start,
+    pub reverse_start: Start,
+    pub mpls: Few<u32, 4>,
     /// When the first packet of the other way came.
     pub answer_ts: Option<i64>,
     /// From SYN to SYN and ACK.
     pub rtt_dst: Option<i64>,
     /// From that to the ACK of it.
     pub rtt_src: Option<i64>,
-    /// Who sent the first RST, if it was who began.
-    pub reset_forward: Option<bool>,
     /// The name that a client asked for.
     pub server_name: Option<Box<str>>,
-    /// Type and code of the first ICMP message.
-    pub icmp: Option<[u8; 2]>,
-    pub reason: EndReason,
 }
 
 impl Conversation {
@@ -178,27 +191,36 @@ impl Conversation {
     pub fn new(key: super::Key, number: u64, is_turned: bool, ts: i64) -> Self {
         Self {
             key,
+            number,
             is_turned,
             outer_turned: false,
-            number,
-            first_ts: ts,
-            last_ts: ts,
+            reason: EndReason::ForcedEnd,
+            reset_forward: None,
+            has_rtt_src: false,
+            icmp: None,
             forward: Side::default(),
             reverse: Side::default(),
-            frames: [0; Self::FRAMES],
+            first_ts: ts,
+            last_ts: ts,
             opinion: Opinion::default(),
-            vlans: Few::default(),
-            mpls: Few::default(),
             ways: Few::default(),
+            vlans: Few::default(),
             issues: 0,
+            frames: [0; Self::FRAMES],
+            forward_start: Start::default(),
+            reverse_start: Start::default(),
+            mpls: Few::default(),
             answer_ts: None,
             rtt_dst: None,
             rtt_src: None,
-            reset_forward: None,
             server_name: None,
-            icmp: None,
-            reason: EndReason::ForcedEnd,
         }
+    }
+
+    /// Asks for what most packets need of it.
+    #[inline]
+    pub fn prefetch(&self) {
+        prefetch_first(self, std::mem::offset_of!(Self, frames));
     }
 
     /// All packets.
@@ -216,11 +238,12 @@ impl Conversation {
 
     /// Whether a SYN without ACK, sent by the second of the key's ends if it `is_turned`, begins another connection between the same ends.
     pub fn is_new(&self, seq: u32, is_turned: bool) -> bool {
-        let side = if is_turned == self.is_turned { &self.forward } else { &self.reverse };
-        match side.isn {
+        let is_forward = is_turned == self.is_turned;
+        let (forward, reverse) = (self.forward_start.isn, self.reverse_start.isn);
+        match if is_forward { forward } else { reverse } {
             Some(isn) => isn != seq,
             // What was seen may be the rest of an earlier one, or the answer, which came first.
-            None => self.packets() > u64::from(self.reverse.isn.is_some() || self.forward.isn.is_some()),
+            None => self.packets() > u64::from(reverse.is_some() || forward.is_some()),
         }
     }
 
@@ -242,16 +265,23 @@ impl Conversation {
             self.vlans.add(tag);
         }
         let flags = packet.tcp_flags();
-        let side = if is_forward { &mut self.forward } else { &mut self.reverse };
+        if !is_forward && self.reverse.packets == 0 {
+            self.answer_ts = Some(ts);
+        }
+        let (side, start) = if is_forward {
+            (&mut self.forward, &mut self.forward_start)
+        } else {
+            (&mut self.reverse, &mut self.reverse_start)
+        };
         let mut labels = Labels::default();
         let mut tunnel_id = None;
         if packet.is_encapsulated_or_labelled() {
             labels = packet.mpls();
             tunnel_id = packet.tunnel_id();
-            side.tunnel_id = side.tunnel_id.or(tunnel_id);
+            start.tunnel_id = start.tunnel_id.or(tunnel_id);
         }
         if side.packets == 0 {
-            (side.eth_src, side.eth_dst) = (packet.eth_src(), packet.eth_dst());
+            (start.eth_src, start.eth_dst) = (packet.eth_src(), packet.eth_dst());
         }
         self.ways.add(way(packet, vlan, inner, labels, tunnel_id));
         side.packets += 1;
@@ -267,9 +297,6 @@ impl Conversation {
         for &label in labels.as_slice() {
             self.mpls.add(label);
         }
-        if !is_forward && self.answer_ts.is_none() {
-            self.answer_ts = Some(ts);
-        }
         if let Some(flags) = flags {
             self.add_tcp(packet, flags, is_forward);
         }
@@ -278,20 +305,26 @@ impl Conversation {
     #[inline]
     fn add_tcp(&mut self, packet: Packet<'_>, flags: u16, is_forward: bool) {
         let ts = packet.ts();
-        let side = if is_forward { &mut self.forward } else { &mut self.reverse };
+        let (side, start) = if is_forward {
+            (&mut self.forward, &mut self.forward_start)
+        } else {
+            (&mut self.reverse, &mut self.reverse_start)
+        };
         side.tcp_flags |= flags;
         if flags & SYN != 0 {
-            match side.isn {
-                None => (side.isn, side.syn_ts) = (packet.tcp_seq(), ts),
-                Some(_) => side.is_resent |= ts.saturating_sub(side.syn_ts) > COPY,
+            match start.isn {
+                None => (start.isn, start.syn_ts) = (packet.tcp_seq(), ts),
+                Some(_) => start.is_resent |= ts.saturating_sub(start.syn_ts) > COPY,
             }
-            if !is_forward && flags & ACK != 0 && self.rtt_dst.is_none() && self.forward.isn.is_some() {
-                let took = ts.saturating_sub(self.forward.syn_ts);
-                self.rtt_dst = Some(took).filter(|_| !self.forward.is_resent && !self.reverse.is_resent);
+            let Self { forward_start: there, reverse_start: back, .. } = self;
+            if !is_forward && flags & ACK != 0 && self.rtt_dst.is_none() && there.isn.is_some() {
+                let took = ts.saturating_sub(there.syn_ts);
+                self.rtt_dst = Some(took).filter(|_| !there.is_resent && !back.is_resent);
             }
-        } else if is_forward && flags & ACK != 0 && self.rtt_src.is_none() && self.is_answered_by(packet) {
-            let took = ts.saturating_sub(self.reverse.syn_ts);
-            self.rtt_src = Some(took).filter(|_| !self.reverse.is_resent);
+        } else if is_forward && flags & ACK != 0 && !self.has_rtt_src && self.is_answered_by(packet) {
+            let took = ts.saturating_sub(self.reverse_start.syn_ts);
+            self.rtt_src = Some(took).filter(|_| !self.reverse_start.is_resent);
+            self.has_rtt_src = self.rtt_src.is_some();
         }
         // What comes after both have ended it breaks nothing off.
         let is_ended = self.forward.tcp_flags & self.reverse.tcp_flags & FIN != 0;
@@ -302,18 +335,19 @@ impl Conversation {
 
     /// Whether this is the ACK that ends the handshake.
     fn is_answered_by(&self, packet: Packet<'_>) -> bool {
-        let ack = self.reverse.isn.map(|isn| isn.wrapping_add(1));
-        self.forward.isn.is_some()
-            && self.reverse.tcp_flags & ACK != 0
-            && ack.is_some()
-            && packet.tcp_ack() == ack
+        let ack = |start: &Start| start.isn.map(|isn| isn.wrapping_add(1));
+        // Flags first, as they are at hand.
+        self.forward.tcp_flags & SYN != 0
+            && self.reverse.tcp_flags & (SYN | ACK) == SYN | ACK
+            && self.forward_start.isn.is_some()
+            && packet.tcp_ack().is_some_and(|number| ack(&self.reverse_start) == Some(number))
     }
 
     /// How a TCP connection went, by the names that Zeek has for it in `conn_state`.
     pub fn conn_state(&self) -> &'static str {
         let (there, back) = (self.forward.tcp_flags, self.reverse.tcp_flags);
-        let syn = self.forward.isn.is_some();
-        let answer = self.reverse.isn.is_some() && back & ACK != 0;
+        let syn = self.forward_start.isn.is_some();
+        let answer = self.reverse_start.isn.is_some() && back & ACK != 0;
         match (syn, answer, self.reset_forward) {
             (true, true, Some(true)) => "RSTO",
             (true, true, Some(false)) => "RSTR",
@@ -359,4 +393,14 @@ fn way(
         hash = fold(hash ^ u64::from(id), 0xd1b5_4a32_d192_ed03);
     }
     (hash ^ hash >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_most_packets_need_is_asked_for() {
+        assert!(std::mem::offset_of!(Conversation, frames) <= 4 * crate::prefetch::LINE);
+    }
 }

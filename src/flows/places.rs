@@ -52,12 +52,13 @@ pub(super) fn batch(
             let tap = taps.all().get(usize::from(flow.key.tap)).map(String::as_str);
             // Labels, tags and taps say where packets came from, not where they go.
             let from = Seen {
-                mac: flow.forward.eth_src,
+                mac: flow.forward_start.eth_src,
                 mpls: flow.mpls.as_slice(),
                 vlans: flow.vlans.as_slice(),
                 taps: tap.as_slice(),
             };
-            let to = Seen { mac: flow.reverse.eth_src.or(flow.forward.eth_dst), ..Seen::default() };
+            let to =
+                Seen { mac: flow.reverse_start.eth_src.or(flow.forward_start.eth_dst), ..Seen::default() };
             Ends {
                 src: place(src),
                 dst: place(dst),

@@ -143,13 +143,13 @@ pub(super) fn batch(
         /// MPLS labels, up to four, either way.
         mpls = lists::<UInt32Type>(each().map(|flow| flow.mpls.as_slice().iter().copied()))?;
         /// Source MAC of the first packet.
-        eth_src = fixed(each().map(|flow| flow.forward.eth_src))?;
+        eth_src = fixed(each().map(|flow| flow.forward_start.eth_src))?;
         /// Destination MAC of the first packet.
-        eth_dst = fixed(each().map(|flow| flow.forward.eth_dst))?;
+        eth_dst = fixed(each().map(|flow| flow.forward_start.eth_dst))?;
         /// Source MAC of the first packet of the way back.
-        reverse_eth_src = fixed(each().map(|flow| flow.reverse.eth_src))?;
+        reverse_eth_src = fixed(each().map(|flow| flow.reverse_start.eth_src))?;
         /// Destination MAC of the first packet of the way back.
-        reverse_eth_dst = fixed(each().map(|flow| flow.reverse.eth_dst))?;
+        reverse_eth_dst = fixed(each().map(|flow| flow.reverse_start.eth_dst))?;
         /// Encapsulations around it, outermost first; null without one.
         encap = labels(encaps.all(), encap.iter().copied())?;
         /// One end of the outermost tunnel; of a tunnel that goes both ways, that of the source.
@@ -157,9 +157,9 @@ pub(super) fn batch(
         /// Its other end.
         outer_dst = fixed(each().map(|flow| tunnel(flow).and_then(|tunnel| outer(flow, tunnel).1)))?;
         /// Identifier of the tunnel: VNI, key, TEID, session.
-        tunnel_id = numbers::<UInt32Type>(each().map(|flow| flow.forward.tunnel_id));
+        tunnel_id = numbers::<UInt32Type>(each().map(|flow| flow.forward_start.tunnel_id));
         /// Identifier of the tunnel on the way back.
-        reverse_tunnel_id = numbers::<UInt32Type>(each().map(|flow| flow.reverse.tunnel_id));
+        reverse_tunnel_id = numbers::<UInt32Type>(each().map(|flow| flow.reverse_start.tunnel_id));
         /// In how many ways its packets were seen: pairs of MACs, VLANs, labels, identifiers of tunnels. One each way is two; 8 stands for more.
         ways = numbers::<UInt8Type>(each().map(|flow| Some(flow.ways.as_slice().len() as u8)));
         /// Community ID version 1 with seed 0.

@@ -17,7 +17,6 @@ use crate::dissect::{Encap, Stack};
 use crate::messages::{Kind, Kinds, View};
 use crate::packets::{Batch, Column, Packet, Packets};
 use crate::places::Located;
-use crate::prefetch::prefetch;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
 
@@ -368,7 +367,7 @@ impl Flows {
                 // The first that has this hash: whether it is the one that is meant is told when it is at hand.
                 next.found = self.index.find(next.hash, |_| true).copied();
                 if let Some(flow) = next.found.and_then(|place| self.all.get(place as usize)) {
-                    prefetch(flow);
+                    flow.prefetch();
                 }
             }
             for next in &ahead {

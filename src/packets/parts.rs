@@ -19,14 +19,14 @@ use super::frames::Pause;
 use super::part::{Part, Work};
 use crate::capture::{Block, Error, Interface, Reader};
 
-/// Parts beyond one a thread that may be under way.
+/// Parts beyond one a thread that may be under way, at the most; as many as there are threads.
 const AHEAD: usize = 2;
 
 /// How often a wait for what another thread makes is interrupted to ask whether to go on.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Bytes of frames in a part, about: of large ones there are fewer in it, as messages have copies of them.
-const MAX_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 6 << 20;
 
 /// What becomes of parts, one after the other in the order of the capture.
 pub(super) trait Finish: fmt::Debug + Send + 'static {
@@ -111,7 +111,7 @@ impl<F: Finish> Parts<F> {
             next: 0,
             is_finishing: false,
             finished: VecDeque::new(),
-            room: threads + AHEAD,
+            room: threads + threads.min(AHEAD),
             is_closed: false,
             has_failed: false,
         };
