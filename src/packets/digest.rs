@@ -35,7 +35,7 @@ const VERSION: &str = if cfg!(target_endian = "little") {
     concat!(env!("CARGO_PKG_VERSION"), " big-endian")
 };
 
-/// The most bytes of a block of rows, compressed or not: 16 KiB a frame, where 8,192 of them are a block.
+/// The most bytes of a block of rows, compressed or not: 32 KiB a frame, where 4,096 of them are a block.
 const MAX_PART: u64 = 128 << 20;
 
 /// The most bytes of the first and the last block: room for a million interfaces.

@@ -15,7 +15,7 @@ use crate::capture::Reader;
 use crate::messages::Kinds;
 
 /// Rows in a batch unless told otherwise: what columns take is then reused before it is given back, and fits into caches.
-pub const BATCH_SIZE: usize = 8_192;
+pub const BATCH_SIZE: usize = 4_096;
 
 /// The most rows of a batch: as many as a dictionary of taps or encapsulations has numbers for.
 pub(super) const MAX_BATCH_SIZE: usize = 65_536;
