@@ -267,7 +267,7 @@ impl Heard {
             kept.push(&RecordBatch::new_empty(table.schema(false)), self.memory);
         }
         self.streams.push(&RecordBatch::new_empty(self.voice.schema()), self.memory);
-        let evicted = self.voice.calls.evicted() + self.voice.streams.evicted();
+        let evicted = self.voice.calls.evicted() + self.voice.streams.incomplete();
         let [calls, changes, endpoints] = self.calls;
         Ok(Tables { calls, changes, endpoints, streams: self.streams, evicted })
     }

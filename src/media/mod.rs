@@ -5,6 +5,7 @@
 //!
 //! What only packets tell is here: codecs of dynamic payload types are for signalling to say, by [`Streams::announce`].
 
+mod announced;
 mod codec;
 mod rows;
 mod sample;
@@ -28,6 +29,7 @@ use crate::paths::Path;
 use crate::prefetch::prefetch;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
+use announced::Announced;
 use stream::{Ends, Key, Reports, Seen, Stream};
 
 /// Rows that are handed out at once.
@@ -80,11 +82,11 @@ pub struct Streams {
     /// Of each pair of endpoints on a path: the source that began last, and how many streams there are.
     sources: HashMap<(u64, Ends), (u32, u32)>,
     reported: HashMap<Reported, Reporting>,
-    announced: HashMap<(Addr, u16, u8), Codec>,
-    announcements: u64,
+    announced: Announced,
     ended: Vec<(Stream, Reports)>,
     evicted: u64,
-    unannounced: u64,
+    /// Streams of which a payload type has no name, when names were forgotten.
+    unnamed: u64,
 }
 
 /// A stream, and what it is looked up by.
@@ -144,31 +146,23 @@ impl Streams {
             newest: None,
             sources: HashMap::new(),
             reported: HashMap::new(),
-            announced: HashMap::new(),
-            announcements: 0,
+            announced: Announced::new(limit),
             ended: Vec::new(),
             evicted: 0,
-            unannounced: 0,
+            unnamed: 0,
         }
     }
 
     /// Says what a payload type is at an endpoint, from now on and for the packets so far of streams that go on: the endpoint is that of a
     /// session description, which the media are sent to (or, if nobody announced that, from).
     pub fn announce(&mut self, (addr, port): (Addr, u16), payload_type: u8, codec: Codec) {
-        let key = (addr, port, payload_type);
-        if self.announced.len() >= self.options.limit && !self.announced.contains_key(&key) {
-            self.unannounced += 1;
-            return;
-        }
-        if self.announced.get(&key) != Some(&codec) {
-            self.announced.insert(key, codec);
-            self.announcements += 1;
-        }
+        self.announced.add((addr, port, payload_type), codec);
     }
 
-    /// How many streams were handed out before they ended, for want of room.
-    pub fn evicted(&self) -> u64 {
-        self.evicted
+    /// How many streams are not what they would be, had there been more room: they were handed out before they ended, or have no
+    /// name of a payload type that may have had one.
+    pub fn incomplete(&self) -> u64 {
+        self.evicted + self.unnamed
     }
 
     /// What there is to count of an RTP packet. The memory where its stream is comes while others are counted.
@@ -229,10 +223,10 @@ impl Streams {
             None => self.begin(Key { path: Path::of(packet, tap), ends, ssrc }, path_hash, hash, seen.ts),
         };
         self.link(at);
-        let Self { all, announced, announcements, .. } = self;
+        let Self { all, announced, .. } = self;
         if let Some(entry) = all.get_mut(at as usize) {
-            entry.stream.add(seen, *announcements, |ends, payload_type| {
-                let of = |(addr, port)| announced.get(&(addr, port, payload_type));
+            entry.stream.add(seen, announced.changes(), |ends, payload_type| {
+                let of = |(addr, port)| announced.get((addr, port, payload_type));
                 of(ends.dst).or_else(|| of(ends.src)).cloned()
             });
         }
@@ -347,6 +341,7 @@ impl Streams {
             place.remove();
         }
         self.free.push(at);
+        self.unnamed += u64::from(self.announced.has_forgotten() && stream.has_unnamed_type());
         if let Some((_, streams)) = self.sources.get_mut(&(path_hash, stream.key.ends)) {
             *streams -= 1;
             if *streams == 0 {
@@ -481,8 +476,11 @@ impl Stage for Streams {
                 self.evicted
             ));
         }
-        if self.unannounced > 0 {
-            all.push(format!("{} announced payload types found no room", self.unannounced));
+        if self.unnamed > 0 {
+            all.push(format!(
+                "{} media streams have a payload type without a name, which may have been forgotten: more than {} were announced",
+                self.unnamed, self.options.limit
+            ));
         }
         all
     }
@@ -617,21 +615,39 @@ mod tests {
             });
             assert_eq!(of(&told, &key), expected);
         }
-        let mut full = Streams::new(Options { limit: 1, ..Options::default() });
-        full.announce(key.ends.dst, 96, codec());
-        full.announce(key.ends.dst, 96, codec());
-        full.announce(key.ends.dst, 97, codec());
-        assert_eq!((full.announced.len(), full.announcements, full.unannounced), (1, 1, 1));
-        assert_eq!(full.warnings().len(), 1);
+    }
+
+    #[test]
+    fn streams_that_may_have_lost_a_name_are_told_of() {
+        let codec = || Codec { name: "opus".into(), clock_rate: 48_000 };
+        let of = |limit| {
+            ended(Options::default(), |stage, batch| {
+                // As if all of them had begun with a dynamic payload type.
+                for entry in stage.all.iter_mut().filter(|_| batch == 1) {
+                    entry.stream.types[0].number = 96;
+                }
+                if batch == 0 {
+                    stage.announced = Announced::new(limit);
+                    (97..100).for_each(|payload_type| stage.announce(([0; 16], 9), payload_type, codec()));
+                }
+            })
+        };
+        let full = of(1);
+        let without = full.ended.iter().filter(|(stream, _)| stream.has_unnamed_type()).count() as u64;
+        assert!(without > 0);
+        assert_eq!((full.incomplete(), full.warnings().len()), (without, 1));
+        // Where nothing was forgotten, nobody has named it.
+        let known = of(6);
+        assert_eq!((known.incomplete(), known.warnings().len()), (0, 0));
     }
 
     #[test]
     fn what_finds_no_room_is_handed_out_early_and_said() {
         let packets = |stage: &Streams| stage.ended.iter().map(|(stream, _)| stream.packets).sum::<u64>();
         let all = ended(Options::default(), |_, _| {});
-        assert_eq!((all.evicted(), all.warnings().len()), (0, 0));
+        assert_eq!((all.incomplete(), all.warnings().len()), (0, 0));
         let few = ended(Options { limit: 2, ..Options::default() }, |_, _| {});
-        assert!(few.evicted() > 0 && few.ended.len() > all.ended.len());
+        assert!(few.incomplete() > 0 && few.ended.len() > all.ended.len());
         assert_eq!(packets(&few), packets(&all));
         assert_eq!(few.warnings().len(), 1);
         assert!(few.sources.is_empty() && few.reported.is_empty() && few.places.is_empty());

@@ -314,6 +314,11 @@ impl Stream {
         seen.max_by_key(|known| (known.packets, u8::MAX - known.number))
     }
 
+    /// Whether a payload type that it has is nothing that is known.
+    pub fn has_unnamed_type(&self) -> bool {
+        self.types.iter().any(|known| known.packets > 0 && known.codec().is_none())
+    }
+
     /// Payload types by number.
     pub fn sorted_types(&self) -> Vec<&Type> {
         let mut seen: Vec<_> = self.types.iter().filter(|known| known.packets > 0).collect();
