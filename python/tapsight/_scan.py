@@ -165,7 +165,7 @@ def open(
             which joins the packets by ``frame``. See :data:`tapsight.TABLES`.
         columns: The columns to make, in this order; all but ``payload_head`` and ``community_id`` by default. See :data:`tapsight.COLUMNS`.
         batch_size: Frames that make a batch, at most 65,536: as many rows of packets, less what a filter leaves out. Of large frames there are
-            fewer: those of 6 MiB at the most.
+            fewer: those of 1.5 KiB for each of these at the most, or of 6 MiB if that is more.
         tap: A name for the place where the capture was taken, for the column ``tap``. Without one, each file has its own name.
         threads: How many threads make packets; all processors by default. What they make is the same. Side tables are made by
             one.

@@ -57,8 +57,6 @@ const MAX_WAITING: usize = 16;
 const MAX_WAITING_BYTES: usize = 131_072;
 /// What a segment that waits takes besides its bytes.
 const WAITING_COST: usize = 256;
-/// Bytes of all that is held: begun messages, and segments that wait.
-const MAX_HELD: usize = 1 << 24;
 /// How long segments wait for one before them, nanoseconds: see [`super::streams`].
 const PATIENCE: i64 = 3_000_000_000;
 /// A segment so far from the one that comes next belongs elsewhere, unless another follows it.
@@ -70,6 +68,8 @@ type Connection = (Protocol, u16, Addr, Addr, (u16, u16));
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Framed {
     limit: usize,
+    /// Bytes of all that is held: begun messages, and segments that wait.
+    max_held: usize,
     open: HashMap<Connection, Stream>,
     /// Streams by when they were used, to forget the oldest.
     order: BTreeMap<u64, Connection>,
@@ -124,8 +124,8 @@ struct Waiting {
 }
 
 impl Framed {
-    pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), ..Self::default() }
+    pub fn new(limit: usize, max_held: usize) -> Self {
+        Self { limit: limit.max(1), max_held, ..Self::default() }
     }
 
     #[cfg(test)]
@@ -176,7 +176,7 @@ impl Framed {
             self.order.remove(&self.clock);
             self.forget(&connection, found);
         }
-        while self.held > MAX_HELD && !self.order.is_empty() {
+        while self.held > self.max_held && !self.order.is_empty() {
             self.forget_oldest(found);
         }
     }

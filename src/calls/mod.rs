@@ -51,6 +51,9 @@ pub struct Options {
     pub max_bytes: usize,
     /// The most directions of TCP connections that are read at a time.
     pub max_streams: usize,
+    /// About the most bytes of parts of messages that wait for others. Of H.225.0 and Skinny, and of messages that wait for earlier ones, a quarter
+    /// each on top.
+    pub max_held: usize,
     /// The most media endpoints that are remembered.
     pub max_endpoints: usize,
     /// How long after its last message a call that was not answered is over, nanoseconds: longer than a proxy lets it ring (RFC 3261 section 16.6:
@@ -73,6 +76,7 @@ impl Default for Options {
             max_calls: 1 << 16,
             max_bytes: 512 << 20,
             max_streams: 1 << 14,
+            max_held: 64 << 20,
             max_endpoints: 1 << 18,
             unanswered_ns: 300 * SECOND,
             answered_ns: 12 * 3600 * SECOND,
@@ -90,6 +94,7 @@ impl Options {
             max_calls: (memory / 2560).max(64),
             max_bytes: memory.saturating_mul(2).max(1 << 20),
             max_streams: (memory / 10_240).max(64),
+            max_held: (memory / 5 * 2).max(1 << 20),
             max_endpoints: (memory / 640).max(1024),
             ..Self::default()
         }
@@ -133,9 +138,6 @@ pub struct State {
     endpoints: Endpoints,
 }
 
-/// Bytes of messages that wait for one that was seen before them.
-const MAX_HELD: usize = 1 << 24;
-
 /// A message that waits.
 #[derive(Debug, Serialize, Deserialize)]
 struct Held {
@@ -154,7 +156,7 @@ impl Calls {
         let state = State {
             options,
             taps: Vec::new(),
-            streams: Streams::new(options.max_streams),
+            streams: Streams::new(options.max_streams, options.max_held),
             held: BTreeMap::new(),
             held_bytes: 0,
             oldest: None,
@@ -163,7 +165,7 @@ impl Calls {
             bytes: 0,
             numbers: HashMap::new(),
             joins: Joins::default(),
-            framed: Framed::new(options.max_streams),
+            framed: Framed::new(options.max_streams, options.max_held / 4),
             seized: HashMap::new(),
             lines: HashMap::new(),
             ends: BTreeSet::new(),
@@ -407,7 +409,8 @@ impl State {
     fn release(&mut self, oldest: Option<Moment>, rows: &mut Rows) {
         self.oldest = oldest;
         while let Some(entry) = self.held.first_entry()
-            && (oldest.is_none_or(|oldest| entry.key().0 < oldest) || self.held_bytes > MAX_HELD)
+            && (oldest.is_none_or(|oldest| entry.key().0 < oldest)
+                || self.held_bytes > self.options.max_held / 4)
         {
             let (((ts, _), _), held) = entry.remove_entry();
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());

@@ -10,7 +10,6 @@ use super::places::{CallPlace, CallPlaces, Ends, MediaPlace, MediaPlaces};
 use super::streams::Place;
 use crate::messages::columns::{Address, Bool, Mac, Text, Texts, Time, U8, U16, U32, U64, U64s};
 use crate::named::named;
-use crate::packets::BATCH_SIZE;
 use crate::places::Located;
 
 named! {
@@ -430,8 +429,11 @@ pub(super) struct Rows {
     filled: VecDeque<(Table, Result<RecordBatch, ArrowError>)>,
 }
 
+/// Rows of a batch.
+const ROWS: usize = 8192;
+
 /// What a batch has at the most, in rows of 64 bytes: texts of crafted calls could come to more than offsets have numbers for.
-const MAX_SIZE: usize = 8 * BATCH_SIZE;
+const MAX_SIZE: usize = 8 * ROWS;
 
 impl Rows {
     pub fn of(wanted: &[Table]) -> Self {
@@ -481,7 +483,7 @@ impl Rows {
 
     /// Finishes the batch of a table that has enough rows.
     fn pushed(&mut self, table: Table, len: usize, size: usize) {
-        if len >= BATCH_SIZE || size >= MAX_SIZE {
+        if len >= ROWS || size >= MAX_SIZE {
             let batch = self.finish(table);
             self.filled.push_back((table, batch));
         }

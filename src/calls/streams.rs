@@ -59,8 +59,6 @@ const MAX_WAITING: usize = 64;
 const MAX_WAITING_BYTES: usize = 262_144;
 /// What a segment that waits takes besides its bytes.
 const WAITING_COST: usize = 256;
-/// Bytes of all that waits: streams and datagrams.
-const MAX_HELD: usize = 1 << 26;
 /// How long segments wait for one before them, nanoseconds: one that was lost is sent again after a second, and after two more (RFC 6298
 /// sections 2.1 and 5.5).
 const PATIENCE: i64 = 3_000_000_000;
@@ -85,6 +83,8 @@ enum Part {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Streams {
     limit: usize,
+    /// Bytes of all that waits: streams and datagrams.
+    max_held: usize,
     open: HashMap<Connection, Stream>,
     /// Streams by when they were used, to forget the oldest.
     order: BTreeMap<u64, Connection>,
@@ -163,8 +163,8 @@ struct Datagram {
 }
 
 impl Streams {
-    pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), ..Self::default() }
+    pub fn new(limit: usize, max_held: usize) -> Self {
+        Self { limit: limit.max(1), max_held, ..Self::default() }
     }
 
     #[cfg(test)]
@@ -375,7 +375,7 @@ impl Streams {
 
     /// Forgets the oldest streams while all of them hold too much.
     fn make_less(&mut self, found: &mut impl FnMut(Arrived<'_>)) {
-        while self.held > MAX_HELD && !self.order.is_empty() {
+        while self.held > self.max_held && !self.order.is_empty() {
             self.forget_oldest(found);
         }
     }

@@ -720,7 +720,7 @@ fn media_beyond_those_that_are_read_may_be_in_clear() {
 
 #[test]
 fn segments_that_wait_take_more_room_than_they_have_bytes() {
-    let mut streams = Streams::new(1 << 14);
+    let mut streams = Streams::new(1 << 14, 64 << 20);
     let mut count = 0;
     for number in 0..500_000_u32 {
         let place = Place { src_port: (number % 16_000) as u16, ..Place::default() };
@@ -740,7 +740,7 @@ fn segments_that_wait_take_more_room_than_they_have_bytes() {
 #[test]
 fn what_is_held_is_bounded() {
     // Headers without end in many connections, a start line that is none, and segments that wait for ever.
-    let mut streams = Streams::new(1 << 14);
+    let mut streams = Streams::new(1 << 14, 4 << 20);
     let mut count = 0;
     for port in 0..3000_u16 {
         let place = Place { src_port: port, ts: i64::from(port), ..Place::default() };
@@ -760,7 +760,7 @@ fn what_is_held_is_bounded() {
             streams.take(&place, payload, &mut |_| count += 1);
         }
     }
-    assert!(streams.held_bytes() <= 1 << 26, "{}", streams.held_bytes());
+    assert!(streams.held_bytes() <= 4 << 20, "{}", streams.held_bytes());
     assert!(streams.evicted > 0);
     while streams.end(&mut |_| {}) {}
     assert_eq!(streams.held_bytes(), 0);
@@ -918,7 +918,7 @@ type Counts = (u64, u64, u64);
 
 /// What was counted before the end, and at it.
 fn read_segments(limit: usize, segments: &[Segment<'_>]) -> [Counts; 2] {
-    let mut framed = Framed::new(limit);
+    let mut framed = Framed::new(limit, 16 << 20);
     let mut count = 0;
     for &(src_port, seq, flags, wire_len, bytes) in segments {
         let place = Place { src_port, ..Place::default() };
@@ -987,7 +987,7 @@ fn what_is_held_of_framed_messages_is_bounded() {
     // Connections that begin messages of 60,000 bytes, and segments that wait for ever: long ones, and such that take more room than they have bytes.
     let begun = [&[3, 0, 0xea, 0x60][..], &[0; 1396]].concat();
     for bytes in [&*begun, &[3]] {
-        let mut framed = Framed::new(1 << 14);
+        let mut framed = Framed::new(1 << 14, 16 << 20);
         let mut count = 0;
         for number in 0..500_000_u32 {
             let place = Place { src_port: (number % 16_000) as u16, ..Place::default() };

@@ -25,8 +25,12 @@ const AHEAD: usize = 2;
 /// How often a wait for what another thread makes is interrupted to ask whether to go on.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Bytes of frames in a part, about: of large ones there are fewer in it, as messages have copies of them.
-const MAX_BYTES: usize = 6 << 20;
+/// Bytes of frames in a part for each frame that it may have, but [`MIN_BYTES`] at least: of large frames there are fewer in it, as
+/// messages have copies of them.
+const BYTES_A_FRAME: usize = 1_536;
+
+/// Bytes of frames, about, that every part may have.
+const MIN_BYTES: usize = 6 << 20;
 
 /// What becomes of parts, one after the other in the order of the capture.
 pub(super) trait Finish: fmt::Debug + Send + 'static {
@@ -332,7 +336,8 @@ impl Input {
         let number = self.parts;
         self.parts += 1;
         let mut blocks = Vec::new();
-        let mut quota = Quota { frames: work.batch_size, bytes: MAX_BYTES };
+        let mut quota =
+            Quota { frames: work.batch_size, bytes: (work.batch_size * BYTES_A_FRAME).max(MIN_BYTES) };
         while quota.frames > 0 && quota.bytes > 0 {
             let block = self.next_block(&mut quota, blocks.is_empty()).map_err(|error| (number, error))?;
             let Some(block) = block else { break };
