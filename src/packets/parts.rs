@@ -398,3 +398,102 @@ impl Deref for ReaderGuard<'_> {
         &self.0.reader
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::capture::{Options, Source};
+    use crate::packets::ScanOptions;
+    use crate::traffic::{Mix, capture};
+
+    const FRAMES: usize = 5000;
+
+    fn at_hand() -> Source {
+        Source::Memory { name: "memory".to_owned(), bytes: Arc::new(capture(Mix::Imix, FRAMES, 1)) }
+    }
+
+    fn live() -> Source {
+        let reader = Box::new(Cursor::new(capture(Mix::Imix, FRAMES, 1)));
+        Source::Stream { name: "pipe".to_owned(), reader }
+    }
+
+    fn parts<F: Finish>(source: Source, finish: F, threads: usize) -> Parts<F> {
+        let reader = Reader::open(vec![source], Options::default()).unwrap();
+        let work = Work::of(ScanOptions { batch_size: 64, ..ScanOptions::default() });
+        Parts::new(reader, work, finish, threads)
+    }
+
+    /// Frames of each part and when the first of them was captured.
+    fn all(mut parts: Parts<Unfinished>) -> Vec<(usize, Option<i64>)> {
+        let mut all = Vec::new();
+        while let Some(part) = parts.next().unwrap() {
+            all.push((part.frames(), part.first_ts()));
+        }
+        assert!(parts.next().unwrap().is_none(), "the end stays");
+        all
+    }
+
+    #[test]
+    fn parts_come_in_order_whoever_makes_them() {
+        let expected = all(parts(at_hand(), Unfinished, 1));
+        assert_eq!(expected.iter().map(|(frames, _)| frames).sum::<usize>(), FRAMES);
+        assert!(expected.is_sorted_by_key(|(_, ts)| *ts));
+        for threads in 1..5 {
+            assert_eq!(all(parts(live(), Unfinished, threads)), expected);
+            let parts = parts(at_hand(), Unfinished, threads);
+            let helper = parts.helper().unwrap();
+            thread::scope(|scope| {
+                // Helps for as long as there is something to do, and now and then while there is none.
+                let helping = scope.spawn(|| {
+                    let mut made = 0;
+                    while Arc::strong_count(&helper) > 1 {
+                        made += usize::from(helper.help());
+                        thread::yield_now();
+                    }
+                    made
+                });
+                assert_eq!(all(parts), expected);
+                assert!(helping.join().unwrap() <= expected.len() + threads);
+            });
+            assert!(!helper.help(), "nobody wants more");
+        }
+    }
+
+    #[test]
+    fn who_reads_a_pipe_is_not_to_be_helped() {
+        assert!(parts(live(), Unfinished, 1).helper().is_none());
+        assert!(parts(at_hand(), Unfinished, 1).helper().is_some());
+    }
+
+    #[test]
+    fn no_more_is_made_than_there_is_room_for() {
+        let parts = parts(at_hand(), Unfinished, 2);
+        let helper = parts.helper().unwrap();
+        let made = std::iter::repeat_with(|| helper.help()).take_while(|made| *made).count();
+        assert_eq!(made, 4);
+        parts.close();
+        assert!(!helper.help());
+    }
+
+    #[derive(Debug)]
+    struct Panicking;
+
+    impl Finish for Panicking {
+        type Made = Part;
+
+        fn finish(&mut self, _: Part, _: &Work) -> Result<Part, ArrowError> {
+            panic!("as a defect would")
+        }
+    }
+
+    #[test]
+    fn a_thread_that_fails_is_an_error() {
+        let mut parts = parts(live(), Panicking, 2);
+        for _ in 0..2 {
+            let error = parts.next().unwrap_err().to_string();
+            assert!(error.contains("ended before its time"), "{error}");
+        }
+    }
+}
