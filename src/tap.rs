@@ -5,7 +5,7 @@ use std::thread;
 
 use arrow_schema::ArrowError;
 
-use crate::packets::{Batch, Chain, Helper, PATIENCE, Pause};
+use crate::packets::{Batch, Chain, Helper, PATIENCE, Pause, Pausing};
 use crate::voice::{Heard, Tables};
 
 /// Batches that are read before they are asked for.
@@ -30,13 +30,14 @@ struct Beside {
     helper: Helper,
     /// What the last step has brought.
     read: Option<Box<Read>>,
-    pause: Option<Pause>,
+    pause: Pausing,
 }
 
 impl Beside {
     /// What the thread brings next; none after the end. Helps it, for as long as there is nothing.
-    fn next(&self) -> Result<Option<Step>, ArrowError> {
+    fn next(&mut self) -> Result<Option<Step>, ArrowError> {
         loop {
+            self.pause.go_on()?;
             match self.steps.try_recv() {
                 Ok(step) => return step.map(Some),
                 Err(TryRecvError::Disconnected) => return Ok(None),
@@ -48,11 +49,7 @@ impl Beside {
             match self.steps.recv_timeout(PATIENCE) {
                 Ok(step) => return step.map(Some),
                 Err(RecvTimeoutError::Disconnected) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) => {
-                    if let Some(pause) = self.pause {
-                        pause()?;
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => {}
             }
         }
     }
@@ -116,7 +113,7 @@ impl Tap {
             // Whether anybody still wants it is not for the thread to say.
             let _ = sender.send(listener.finish().map(|read| Step::End(Box::new(read))));
         });
-        Self { source: Source::Beside(Beside { steps, helper, read: None, pause }) }
+        Self { source: Source::Beside(Beside { steps, helper, read: None, pause: Pausing::new(pause) }) }
     }
 
     /// The chain, and what was heard, once all batches were read.

@@ -191,6 +191,23 @@ def test_calls_that_describe_much(tmp_path: Path) -> None:
     assert rows == 60 * 64 * 17
 
 
+def test_frames_with_much_else_between_them(tmp_path: Path) -> None:
+    # Blocks of a mebibyte that hold no packet, and a frame behind each: with them, a batch of 4,096 frames would keep gigabytes.
+    deflate = zlib.compressobj(1, zlib.DEFLATED, 31)
+    frame = ipv4(1, 17, bytes(28))
+    packet = block(6, struct.pack("<IIIII", 0, 0, 0, len(frame), len(frame)) + frame)
+    filler = block(0x0BAD, bytes(1 << 20))
+    parts = [deflate.compress(SECTION + INTERFACE)]
+    parts += [deflate.compress(filler + packet) for _ in range(600)]
+    # And no frame for longer than a batch is.
+    parts += [deflate.compress(filler) for _ in range(20)]
+    parts += [deflate.compress(packet), deflate.flush()]
+    rows, memory = measure(b"".join(parts), tmp_path / "filler.pcapng.gz", "frame")
+    assert rows == 601
+    assert memory < 100
+    assert len(tapsight.check(str(tmp_path / "filler.pcapng.gz")).taps) == 1
+
+
 def test_a_batch_has_so_many_bytes_of_frames(tmp_path: Path) -> None:
     frames = [bytes(20)] * 1024 + [ipv4(n, 17, bytes(60_000)) for n in range(600)]
     path = tmp_path / "large.pcap"

@@ -28,7 +28,7 @@ from scapy.layers.sctp import SCTP  # type: ignore[import-untyped]
 from scapy.utils import wrpcap  # type: ignore[import-untyped]
 
 import tapsight
-from tapsight import addresses
+from tapsight import _core, addresses
 from tapsight.lab import Implant, Scenario, generate
 
 SCENARIO = Scenario(seconds=4, calls=2, downloads=6, implants=(Implant("mirror"),))
@@ -304,3 +304,27 @@ def test_control_c_ends_a_wait_for_a_pipe(capture: Path, tmp_path: Path) -> None
         done.set()
         writer.join()
     assert b"KeyboardInterrupt" in errors
+
+
+def test_the_first_rows_of_a_pipe_that_stays_open(tmp_path: Path) -> None:
+    # What follows them is asked for, too, and does not come.
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    code = f"import tapsight; print(tapsight.scan({str(pipe)!r}).head(5).collect().height)"
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    done = threading.Event()
+
+    def write() -> None:
+        with pipe.open("wb") as stream:
+            stream.write(_core.traffic("64-byte", 6000))
+            stream.flush()
+            done.wait(60)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert process.communicate(timeout=50)[0] == b"5\n"
+    finally:
+        process.kill()
+        done.set()
+        writer.join()

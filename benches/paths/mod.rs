@@ -110,7 +110,8 @@ fn media(bytes: &Arc<Vec<u8>>) -> u64 {
 }
 
 fn digest(bytes: &Arc<Vec<u8>>) -> u64 {
-    let (mut made, options) = (Vec::new(), detect::scan_options(None));
+    let options = ScanOptions { batch_size: digest::BATCH_SIZE, ..detect::scan_options(None) };
+    let mut made = Vec::new();
     let written = digest::write(vec![source(bytes)], "bench", options, None, &mut made, "bench", |_| Ok(()));
     let packets = written.ok().and_then(|origin| origin.next_frame()).map_or(0, |next| next - 1);
     let read =

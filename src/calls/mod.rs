@@ -121,6 +121,8 @@ pub struct State {
     oldest: Option<Moment>,
     /// How many messages have waited.
     count: u64,
+    /// Of these, how many were taken before their turn, for want of room.
+    hurried: u64,
     calls: HashMap<u64, Call>,
     /// About how many bytes these take.
     bytes: usize,
@@ -161,6 +163,7 @@ impl Calls {
             held_bytes: 0,
             oldest: None,
             count: 0,
+            hurried: 0,
             calls: HashMap::new(),
             bytes: 0,
             numbers: HashMap::new(),
@@ -204,10 +207,11 @@ impl Calls {
         fresh.into_iter().map(|(addr, port, kind, encoding)| ((addr, port), kind, encoding))
     }
 
-    /// How much made room for others before it was over: calls, connections with signalling, and endpoints that calls describe.
+    /// How much made room for others before it was over: calls, connections with signalling, messages that waited, and endpoints that calls
+    /// describe.
     pub fn evicted(&self) -> u64 {
-        let State { evicted, streams, framed, endpoints, .. } = &self.state;
-        evicted + streams.evicted + framed.evicted + endpoints.missed()
+        let State { evicted, hurried, streams, framed, endpoints, .. } = &self.state;
+        evicted + hurried + streams.evicted + framed.evicted + endpoints.missed()
     }
 
     /// Name of a tap by its number in [`Endpoints`], and the other way round.
@@ -283,7 +287,7 @@ impl Stage for Calls {
     }
 
     fn warnings(&self) -> Vec<String> {
-        let State { evicted, streams, framed, endpoints, .. } = &self.state;
+        let State { evicted, hurried, streams, framed, endpoints, .. } = &self.state;
         let lines = [
             (
                 *evicted,
@@ -293,6 +297,7 @@ impl Stage for Calls {
                 streams.evicted + framed.evicted,
                 "connections or datagrams with signalling were given up because too many were open at a time",
             ),
+            (*hurried, "messages were taken before their turn because too many waited for earlier ones"),
             (streams.gaps + framed.gaps, "gaps in connections with signalling: messages may be missing"),
             (endpoints.forgotten(), "media endpoints were forgotten because there were too many"),
         ];
@@ -409,9 +414,10 @@ impl State {
     fn release(&mut self, oldest: Option<Moment>, rows: &mut Rows) {
         self.oldest = oldest;
         while let Some(entry) = self.held.first_entry()
-            && (oldest.is_none_or(|oldest| entry.key().0 < oldest)
-                || self.held_bytes > self.options.max_held / 4)
+            && let is_its_turn = oldest.is_none_or(|oldest| entry.key().0 < oldest)
+            && (is_its_turn || self.held_bytes > self.options.max_held / 4)
         {
+            self.hurried += u64::from(!is_its_turn);
             let (((ts, _), _), held) = entry.remove_entry();
             self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
             self.pass(ts, rows);

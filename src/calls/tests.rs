@@ -66,7 +66,7 @@ impl Frames {
     }
 
     fn table(&self, table: Table) -> RecordBatch {
-        self.table_with(table, Options::default(), 3, 0).0
+        self.table_with(table, Options::default(), 3, 1).0
     }
 
     fn table_with(
@@ -514,7 +514,7 @@ fn a_gap_in_a_connection() {
     let cut = over_tcp(&[300], &[]);
     for (missing, told) in [(4, "messages=5 incomplete=0"), (5, "messages=6 incomplete=1")] {
         let left = cut.0.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, frame)| frame.clone());
-        let (calls, warnings) = Frames(left.collect()).table_with(Table::Calls, Options::default(), 64, 0);
+        let (calls, warnings) = Frames(left.collect()).table_with(Table::Calls, Options::default(), 64, 1);
         assert_eq!(calls.num_rows(), 1);
         assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
         assert_eq!(
@@ -692,7 +692,7 @@ fn far_segments_and_connections_that_begin_again() {
     {
         more.tcp(ALICE, BOB, seq, false, text.as_bytes());
     }
-    let (calls, warnings) = more.table_with(Table::Calls, Options::default(), 64, 0);
+    let (calls, warnings) = more.table_with(Table::Calls, Options::default(), 64, 1);
     assert_eq!(calls.num_rows(), 1);
     assert_eq!(warnings, ["1 gaps in connections with signalling: messages may be missing"]);
 }
@@ -1019,7 +1019,7 @@ fn a_gap_in_a_connection_of_h225() {
         for &(seq, kind) in told {
             frames.tcp(GATEWAY, PHONE, seq, false, &q931(true, kind, &[]));
         }
-        let (messages, warnings) = frames.table_with(Table::Messages, Options::default(), 64, 0);
+        let (messages, warnings) = frames.table_with(Table::Messages, Options::default(), 64, 1);
         (column(&messages, "method").join(" "), warnings)
     };
     let gaps = vec!["1 gaps in connections with signalling: messages may be missing".to_owned()];
@@ -1169,7 +1169,7 @@ fn a_few_calls_at_a_time() {
         frames.udp(ALICE, BOB, &text.replace("49172", &port));
     }
     let options = Options { max_calls: 100, ..Options::default() };
-    let (calls, warnings) = frames.table_with(Table::Calls, options, 4096, 0);
+    let (calls, warnings) = frames.table_with(Table::Calls, options, 4096, 1);
     assert_eq!(calls.num_rows(), 5000);
     assert_eq!(
         warnings,
@@ -1193,16 +1193,16 @@ fn as_many_bytes_of_calls_as_there_is_room_for() {
     for number in 0..1000 {
         frames.udp(ALICE, BOB, &filled(number));
     }
-    let all = frames.table_with(Table::Calls, Options::default(), 4096, 0);
+    let all = frames.table_with(Table::Calls, Options::default(), 4096, 1);
     assert_eq!((all.0.num_rows(), all.1.len()), (1000, 0));
     // A call of one message takes what that says and no more than 4 KiB for its own: between 50 and 250 find room in a mebibyte.
     let (calls, warnings) =
-        frames.table_with(Table::Calls, Options { max_bytes: 1 << 20, ..Options::default() }, 4096, 0);
+        frames.table_with(Table::Calls, Options { max_bytes: 1 << 20, ..Options::default() }, 4096, 1);
     assert_eq!(calls.num_rows(), 1000);
     let given_up: u32 = warnings[0].split_once(' ').unwrap().0.parse().unwrap();
     assert!((750..950).contains(&given_up), "{warnings:?}");
     // One that is larger than all the room there is has a row too.
-    let (calls, _) = frames.table_with(Table::Calls, Options { max_bytes: 1, ..Options::default() }, 4096, 0);
+    let (calls, _) = frames.table_with(Table::Calls, Options { max_bytes: 1, ..Options::default() }, 4096, 1);
     assert_eq!(calls.num_rows(), 1000);
 }
 
@@ -1210,7 +1210,7 @@ fn as_many_bytes_of_calls_as_there_is_room_for() {
 fn any_number_of_threads() {
     let frames = over_tcp(&[100, 33, 512], &[3, 9]);
     for table in Table::ALL {
-        let expected = frames.table_with(*table, Options::default(), 7, 0).0;
+        let expected = frames.table_with(*table, Options::default(), 7, 1).0;
         for (batch_size, threads) in [(1, 1), (64, 3), (5, 4)] {
             assert_eq!(frames.table_with(*table, Options::default(), batch_size, threads).0, expected);
         }

@@ -64,6 +64,8 @@ pub struct Reader {
     /// Number of the frame to come, from 1.
     next_frame: u64,
     is_live: bool,
+    /// Bytes that were walked over, in all sources.
+    walked: u64,
 }
 
 /// The source that is being read.
@@ -117,6 +119,7 @@ impl Reader {
             warnings: Warnings::default(),
             next_frame,
             is_live,
+            walked: 0,
         };
         reader.waiting.iter().try_for_each(Source::check)?;
         reader.begin()?;
@@ -153,6 +156,7 @@ impl Reader {
                 base: window.base(),
             };
             let walked = walker.walk((*bytes).as_ref(), window.at(), &mut sink);
+            self.walked += walked.at.saturating_sub(window.at()) as u64;
             window.advance(walked.at);
             let found = records.len() as u64;
             let first_frame = self.next_frame;
@@ -185,6 +189,11 @@ impl Reader {
             }
             return Ok(Some(Block::new(bytes, records, first_frame)));
         }
+    }
+
+    /// How many bytes were walked over so far, with all that is not in frames.
+    pub fn walked(&self) -> u64 {
+        self.walked
     }
 
     /// Whether it may wait long for frames, as somebody may be writing them.

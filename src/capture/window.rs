@@ -115,13 +115,14 @@ impl Window {
     pub(super) fn refill(&mut self, need: usize) -> Refill {
         let Some(stream) = &mut self.rest else { return Refill::Done };
         let tail = (*self.bytes).as_ref().get(self.at..).unwrap_or_default();
-        let size = if stream.live { LIVE_CHUNK } else { CHUNK };
+        let is_live = stream.live;
+        let size = if is_live { LIVE_CHUNK } else { CHUNK };
         let mut chunk = vec![0; size.max(tail.len().saturating_mul(2))];
         let mut filled = tail.len();
         if let Some(start) = chunk.get_mut(..filled) {
             start.copy_from_slice(tail);
         }
-        let enough = if stream.live { need.min(chunk.len()).max(filled + 1) } else { chunk.len() };
+        let enough = if is_live { need.min(chunk.len()).max(filled + 1) } else { chunk.len() };
         let mut refill = Refill::Done;
         while filled < enough {
             match stream.reader.read(chunk.get_mut(filled..).unwrap_or_default()) {
@@ -142,6 +143,10 @@ impl Window {
             }
         }
         chunk.truncate(filled);
+        if is_live {
+            // A slow pipe fills little of it, and frames are kept for a while.
+            chunk.shrink_to_fit();
+        }
         self.base += self.at as u64;
         self.at = 0;
         self.bytes = Arc::new(chunk);

@@ -424,9 +424,12 @@ impl Stage for Flows {
             self.last = Some(self.end_capture());
         }
         let ended = self.ended.get(self.handed_out..).unwrap_or_default();
+        if !is_end && ended.len() < ROWS {
+            return Ok(None);
+        }
         let last = self.last.iter().flatten().filter_map(|&place| self.all.get(place as usize));
         let rows: Vec<&Conversation> = ended.iter().chain(last).take(ROWS).collect();
-        if rows.len() < if is_end { 1 } else { ROWS } {
+        if rows.is_empty() {
             return Ok(None);
         }
         let of_ended = rows.len().min(ended.len());

@@ -208,6 +208,12 @@ impl Chain {
     }
 }
 
+impl Drop for Chain {
+    fn drop(&mut self) {
+        self.helper.set(None);
+    }
+}
+
 impl Iterator for Chain {
     type Item = Result<Batch, ArrowError>;
 

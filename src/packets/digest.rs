@@ -35,7 +35,10 @@ const VERSION: &str = if cfg!(target_endian = "little") {
     concat!(env!("CARGO_PKG_VERSION"), " big-endian")
 };
 
-/// The most bytes of a block of rows, compressed or not: 32 KiB a frame, where 4,096 of them are a block.
+/// Frames of a block: more of them are compressed better, and in less time.
+pub const BATCH_SIZE: usize = 8_192;
+
+/// The most bytes of a block of rows, compressed or not: 16 KiB a frame.
 const MAX_PART: u64 = 128 << 20;
 
 /// The most bytes of the first and the last block: room for a million interfaces.
@@ -136,7 +139,9 @@ pub fn write(
     while let Some(mut part) = next {
         packets += part.frames() as u64;
         part.close()?;
-        writer.block(&Block::Part(part.into()))?;
+        if part.frames() > 0 {
+            writer.block(&Block::Part(part.into()))?;
+        }
         progress(packets)?;
         next = parts.next()?;
     }

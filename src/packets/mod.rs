@@ -26,6 +26,6 @@ pub use column::{Column, SCHEMA_VERSION, schema};
 pub use filter::{Filter, Value};
 pub use frames::{Carried, Pause};
 pub use part::Batch;
-pub(crate) use parts::PATIENCE;
+pub(crate) use parts::{PATIENCE, Pausing};
 pub use scan::{BATCH_SIZE, Scan, ScanOptions};
 pub use view::{Packet, Packets};

@@ -11,7 +11,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arrow_schema::ArrowError;
 
@@ -19,18 +19,19 @@ use super::frames::Pause;
 use super::part::{Part, Work};
 use crate::capture::{Block, Error, Interface, Reader};
 
-/// Parts beyond one a thread that may be under way, at the most; as many as there are threads.
+/// Parts that may be under way beyond one for each thread: as many as there are threads, and no more than this.
 const AHEAD: usize = 2;
 
 /// How often a wait for what another thread makes is interrupted to ask whether to go on.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Bytes of frames in a part for each frame that it may have, but [`MIN_BYTES`] at least: of large frames there are fewer in it, as
-/// messages have copies of them.
+/// Bytes of a capture that a part is made of, for each frame that it may have: of large frames there are fewer in it, as what is read
+/// stays in memory until they are dissected, and messages have copies of them.
 const BYTES_A_FRAME: usize = 1_536;
 
-/// Bytes of frames, about, that every part may have.
+/// The bounds of that.
 const MIN_BYTES: usize = 6 << 20;
+const MAX_BYTES: usize = 32 << 20;
 
 /// What becomes of parts, one after the other in the order of the capture.
 pub(super) trait Finish: fmt::Debug + Send + 'static {
@@ -61,7 +62,31 @@ pub(super) struct Parts<F: Finish> {
     /// Whether the one that asks for parts makes some.
     helps: bool,
     is_live: bool,
+    pause: Pausing,
+}
+
+/// What is called now and then.
+#[derive(Debug)]
+pub(crate) struct Pausing {
     pause: Option<Pause>,
+    last: Instant,
+}
+
+impl Pausing {
+    pub fn new(pause: Option<Pause>) -> Self {
+        Self { pause, last: Instant::now() }
+    }
+
+    /// Calls it, if it was not called for long.
+    pub fn go_on(&mut self) -> Result<(), ArrowError> {
+        if let Some(pause) = self.pause
+            && self.last.elapsed() >= PATIENCE
+        {
+            self.last = Instant::now();
+            pause()?;
+        }
+        Ok(())
+    }
 }
 
 /// Who can be asked to work while waiting for something else.
@@ -128,12 +153,12 @@ impl<F: Finish> Parts<F> {
             vacated: Condvar::new(),
         };
         let workers = if helps { threads - 1 } else { threads };
-        Self { shared: Arc::new(shared), workers, helps, is_live, pause: None }
+        Self { shared: Arc::new(shared), workers, helps, is_live, pause: Pausing::new(None) }
     }
 
-    /// Has `pause` called while there is nothing; its error ends the reading.
+    /// Has `pause` called now and then, by the one that asks; its error ends the reading.
     pub fn set_pause(&mut self, pause: Pause) {
-        self.pause = Some(pause);
+        self.pause = Pausing::new(Some(pause));
     }
 
     /// The next part, finished; none at the end of the capture.
@@ -143,20 +168,20 @@ impl<F: Finish> Parts<F> {
             // Not waited for at the end: one that waits for a pipe would never come.
             thread::spawn(move || shared.run());
         }
+        // Who waits for a pipe itself, waits there.
+        let waiting = self.pause.pause.filter(|_| self.is_live);
         loop {
+            self.pause.go_on()?;
             if let Some(finished) = self.shared.take()? {
                 return finished;
             }
-            if !(self.helps && self.shared.help_with(self.pause))
-                && self.shared.wait()
-                && let Some(pause) = self.pause
-            {
-                pause()?;
+            if !(self.helps && self.shared.help_with(waiting)) {
+                self.shared.wait();
             }
         }
     }
 
-    /// Begins no more parts.
+    /// Begins no more parts. Not to be asked for any after that.
     pub fn close(&self) {
         self.shared.close();
     }
@@ -228,12 +253,12 @@ impl<F: Finish> Shared<F> {
         let whole = Whole(self);
         let taken = lock(&self.input).take(&self.work, pause);
         let (number, part) = match taken {
-            Ok(Taken { number, blocks, interfaces }) => {
+            Ok(Taken { number, blocks, interfaces, is_end }) => {
                 let mut part = Part::new(&self.work);
                 for block in &blocks {
                     part.read(&self.work, block, &interfaces);
                 }
-                (number, Ok((part.frames() > 0).then_some(part)))
+                (number, Ok((!is_end).then_some(part)))
             }
             Err((number, error)) => (number, Err(error)),
         };
@@ -285,12 +310,11 @@ impl<F: Finish> Shared<F> {
         }
     }
 
-    /// Waits until something was finished; true if nothing was for long.
-    fn wait(&self) -> bool {
+    /// Waits until something was finished, but not for long.
+    fn wait(&self) {
         let line = lock(&self.line);
         let nothing = |line: &mut Line<F::Made>| line.finished.is_empty() && !line.has_failed;
-        let waited = self.finished.wait_timeout_while(line, PATIENCE, nothing);
-        waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
+        drop(self.finished.wait_timeout_while(line, PATIENCE, nothing));
     }
 
     fn close(&self) {
@@ -316,6 +340,8 @@ struct Taken {
     number: u64,
     blocks: Vec<Block>,
     interfaces: Vec<Arc<Interface>>,
+    /// Whether there are none because the capture has ended.
+    is_end: bool,
 }
 
 /// Where frames come from, one stretch after the other.
@@ -336,11 +362,15 @@ impl Input {
         let number = self.parts;
         self.parts += 1;
         let mut blocks = Vec::new();
-        let mut quota =
-            Quota { frames: work.batch_size, bytes: (work.batch_size * BYTES_A_FRAME).max(MIN_BYTES) };
+        let bytes = (work.batch_size * BYTES_A_FRAME).clamp(MIN_BYTES, MAX_BYTES);
+        let mut quota = Quota { frames: work.batch_size, bytes };
+        let mut is_end = false;
         while quota.frames > 0 && quota.bytes > 0 {
             let block = self.next_block(&mut quota, blocks.is_empty()).map_err(|error| (number, error))?;
-            let Some(block) = block else { break };
+            let Some(block) = block else {
+                is_end = blocks.is_empty();
+                break;
+            };
             // One without a frame, as blocks of other kinds leave it, would only keep room.
             if !block.is_empty() {
                 blocks.push(block);
@@ -348,23 +378,25 @@ impl Input {
                 pause().map_err(|error| (number, error))?;
             }
         }
-        Ok(Taken { number, blocks, interfaces: self.reader.interfaces().to_vec() })
+        Ok(Taken { number, blocks, interfaces: self.reader.interfaces().to_vec(), is_end })
     }
 
     /// Frames that follow, as many as the quota has room for; none at the end of the capture, and where a source ended with an
     /// error. That is the answer itself if it `may_fail`, else the one next time.
     fn next_block(&mut self, quota: &mut Quota, may_fail: bool) -> Result<Option<Block>, ArrowError> {
         if self.failed.is_none() {
+            let before = self.reader.walked();
             let block = match self.rest.take() {
                 Some(rest) => Ok(Some(rest)),
                 None => self.reader.next_block_of(quota.frames),
             };
+            let walked = (self.reader.walked() - before) as usize;
             match block {
                 Ok(mut block) => {
                     if let Some(block) = &mut block {
                         self.rest = block.split(quota.frames, quota.bytes);
                         quota.frames = quota.frames.saturating_sub(block.len());
-                        quota.bytes = quota.bytes.saturating_sub(block.size());
+                        quota.bytes = quota.bytes.saturating_sub(block.size().max(walked));
                     }
                     return Ok(block);
                 }

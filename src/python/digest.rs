@@ -27,7 +27,11 @@ pub fn write_digest(
     threads: Option<usize>,
 ) -> PyResult<(u64, Vec<String>)> {
     let sources = sources.iter().map(source).collect::<PyResult<Vec<_>>>()?;
-    let scan = ScanOptions { threads: threads_of(threads), ..detect::scan_options(None) };
+    let scan = ScanOptions {
+        threads: threads_of(threads),
+        batch_size: digest::BATCH_SIZE,
+        ..detect::scan_options(None)
+    };
     // Behind what standard output has already.
     let file = OpenOptions::new()
         .append(true)
