@@ -154,12 +154,19 @@ class Rule(Check[O]):
             )
             for row in tally.failed()
         )
-        note = (
+        untold = (
+            f"{plural(tally.failing.missing, 'packet')} that fail it are of more conversations than there is room for"
+            if tally.failing.missing
+            else None
+        )
+        is_open = (
             f"of {plural(tally.open, 'packet')} it is not known whether they are in scope"
             if tally.open
             else None
         )
-        return Judgement(total, findings, nothing=self.nothing, note=note, doubt=doubt_about(self.over, seen))
+        note = "; ".join(filter(None, [untold, is_open])) or None
+        doubt = doubt_about(self.over, seen) or untold
+        return Judgement(total, findings, nothing=self.nothing, note=note, doubt=doubt)
 
     def sentence(self, row: Mapping[str, Any], tally: _Tally) -> str:
         """What a finding says."""

@@ -100,7 +100,7 @@ class V7(Check[V7Options]):
     def judge(self, seen: Observed, options: V7Options, severity: Severity) -> Judgement:
         """Judges each direction of a conversation by the code points that its packets have."""
         try:
-            rows = _summed(_batches(seen))
+            rows, missing = _summed(_batches(seen))
         except ReadOnceError as error:
             return Judgement(Scope(), nothing=str(error), lack=None)
         rows = _with_kind(rows.filter(~inside(rows["dst"], GROUPS)))
@@ -122,8 +122,11 @@ class V7(Check[V7Options]):
         rows = _with_changed(rows)
         judged = rows.filter(pl.col("fits").is_not_null())
         failed = judged.filter(~pl.col("fits") | pl.col("changed"))
-        reason = "nobody recognises what it is" if len(judged) < len(rows) else None
-        scope = Scope(packets(rows), packets(judged), reason)
+        reasons = ["nobody recognises what it is"] if len(judged) < len(rows) else []
+        reasons += (
+            [f"{plural(missing, 'packet')} of more conversations than there is room for"] if missing else []
+        )
+        scope = Scope(packets(rows) + missing, packets(judged), "; ".join(reasons) or None)
         failed = failed.with_columns(
             what=pl.when(~pl.col("fits")).then("kind").otherwise(pl.lit("changed")),
             concerned=pl.col("kind").replace_strict(_CLASSES, default=pl.col("traffic")),
@@ -186,8 +189,8 @@ def _batches(seen: Observed) -> Iterator[pl.DataFrame]:
         )
 
 
-def _summed(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """One row a direction of a conversation, tap, label and code point."""
+def _summed(frames: Iterable[pl.DataFrame]) -> tuple[pl.DataFrame, int]:
+    """One row a direction of a conversation, tap, label and code point; and how many packets found no room."""
     keys = ["tap", *_STREAM, "traffic", "app", "basis", "dscp"]
     sums = Sums(keys)
     for frame in frames:
@@ -202,7 +205,7 @@ def _summed(frames: Iterable[pl.DataFrame]) -> pl.DataFrame:
             )
         )
     found = sums.total()
-    return pl.DataFrame(schema=_EMPTY) if found is None else found
+    return pl.DataFrame(schema=_EMPTY) if found is None else found, sums.missing
 
 
 _EMPTY: dict[str, Any] = {
