@@ -9,7 +9,7 @@ use arrow_array::types::{ArrowPrimitiveType, TimestampNanosecondType, UInt16Type
 use arrow_array::{
     ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch, StringArray,
 };
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer};
+use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer};
 use arrow_schema::{ArrowError, Field, Schema};
 
 /// The columns of a batch so far.
@@ -54,38 +54,13 @@ pub(crate) fn numbers<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: impl Iterator<Item = Option<T::Native>>) -> PrimitiveArray<T> {
-    let (mut all, mut valid) = (Vec::with_capacity(values.size_hint().0), Validity::default());
+    let len = values.size_hint().0;
+    let (mut all, mut valid) = (Vec::with_capacity(len), NullBufferBuilder::new(len));
     for value in values {
         all.push(value.unwrap_or_default());
-        valid.push(value.is_some());
+        valid.append(value.is_some());
     }
     PrimitiveArray::new(all.into(), valid.finish())
-}
-
-/// Which values there are, a bit each.
-#[derive(Default)]
-struct Validity {
-    words: Vec<u64>,
-    last: u64,
-    len: usize,
-}
-
-impl Validity {
-    #[inline]
-    fn push(&mut self, is_valid: bool) {
-        self.last |= u64::from(is_valid) << (self.len % 64);
-        self.len += 1;
-        if self.len.is_multiple_of(64) {
-            self.words.push(std::mem::take(&mut self.last));
-        }
-    }
-
-    /// The nulls, if there are any.
-    fn finish(mut self) -> Option<NullBuffer> {
-        self.words.push(self.last);
-        let bits = BooleanBuffer::new(Buffer::from_vec(self.words), 0, self.len);
-        Some(NullBuffer::new(bits)).filter(|nulls| nulls.null_count() > 0)
-    }
 }
 
 /// Counts, of which there is always one.
@@ -107,12 +82,13 @@ pub(crate) fn texts<S: AsRef<str>>(values: impl Iterator<Item = Option<S>>) -> A
 pub(crate) fn fixed<const N: usize>(
     values: impl Iterator<Item = Option<[u8; N]>>,
 ) -> Result<ArrayRef, ArrowError> {
-    let (mut bytes, mut valid) = (Vec::with_capacity(N * values.size_hint().0), Validity::default());
+    let len = values.size_hint().0;
+    let (mut bytes, mut valid) = (Vec::with_capacity(N * len), NullBufferBuilder::new(len));
     for value in values {
         bytes.extend_from_slice(&value.unwrap_or([0; N]));
-        valid.push(value.is_some());
+        valid.append(value.is_some());
     }
-    let len = valid.len;
+    let len = valid.len();
     let bytes = Buffer::from_vec(bytes);
     let array = FixedSizeBinaryArray::try_new_with_len(N as i32, bytes, valid.finish(), len)?;
     Ok(Arc::new(array))
@@ -132,13 +108,14 @@ pub(crate) fn labels<S: AsRef<str>>(
 pub(crate) fn lists<T: ArrowPrimitiveType>(
     values: impl Iterator<Item = impl IntoIterator<Item = T::Native>>,
 ) -> Result<ArrayRef, ArrowError> {
-    let (mut items, mut valid) = (Vec::new(), Validity::default());
-    let mut lengths = Vec::with_capacity(values.size_hint().0);
+    let len = values.size_hint().0;
+    let (mut items, mut lengths) = (Vec::new(), Vec::with_capacity(len));
+    let mut valid = NullBufferBuilder::new(len);
     for list in values {
         let before = items.len();
         items.extend(list);
         lengths.push(items.len() - before);
-        valid.push(items.len() > before);
+        valid.append(items.len() > before);
     }
     let array = ListArray::try_new(
         Arc::new(Field::new("item", T::DATA_TYPE, false)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import ipaddress
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -280,51 +282,48 @@ def test_a_pipe_holds_more_than_usual(capture: Path) -> None:
     assert now > before
 
 
-def test_control_c_ends_a_wait_for_a_pipe(capture: Path, tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
+@contextlib.contextmanager
+def kept_open(pipe: Path, content: bytes) -> Iterator[None]:
+    """A pipe with a name, into which somebody writes this, and does not close it."""
     os.mkfifo(pipe)
-    code = f"import tapsight; tapsight.open({str(pipe)!r}).to_pyarrow()"
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
     done = threading.Event()
 
     def write() -> None:
         with pipe.open("wb") as stream:
-            stream.write(capture.read_bytes()[:10_000])
-            stream.flush()
-            done.wait(30)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    time.sleep(1.5)
-    process.send_signal(signal.SIGINT)
-    try:
-        _, errors = process.communicate(timeout=20)
-    finally:
-        process.kill()
-        done.set()
-        writer.join()
-    assert b"KeyboardInterrupt" in errors
-
-
-def test_the_first_rows_of_a_pipe_that_stays_open(tmp_path: Path) -> None:
-    # What follows them is asked for, too, and does not come.
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    code = f"import tapsight; print(tapsight.scan({str(pipe)!r}).head(5).collect().height)"
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
-    done = threading.Event()
-
-    def write() -> None:
-        with pipe.open("wb") as stream:
-            stream.write(_core.traffic("64-byte", 6000))
+            stream.write(content)
             stream.flush()
             done.wait(60)
 
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        assert process.communicate(timeout=50)[0] == b"5\n"
+        yield
     finally:
-        process.kill()
         done.set()
         writer.join()
+
+
+def test_control_c_ends_a_wait_for_a_pipe(capture: Path, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    code = f"import tapsight; tapsight.open({str(pipe)!r}).to_pyarrow()"
+    with kept_open(pipe, capture.read_bytes()[:10_000]):
+        process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+        try:
+            time.sleep(1.5)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert b"KeyboardInterrupt" in errors
+
+
+def test_the_first_rows_of_a_pipe_that_stays_open(tmp_path: Path) -> None:
+    # What follows them is asked for, too, and does not come.
+    pipe = tmp_path / "pipe"
+    code = f"import tapsight; print(tapsight.scan({str(pipe)!r}).head(5).collect().height)"
+    with kept_open(pipe, _core.traffic("64-byte", 6000)):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        try:
+            assert process.communicate(timeout=50)[0] == b"5\n"
+        finally:
+            process.kill()

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use arrow_schema::ArrowError;
@@ -11,7 +11,7 @@ use super::digest::{Digest, Next};
 use super::filter::Filter;
 use super::frames::{Carried, Pause};
 use super::part::{Batch, Work};
-use super::parts::Help;
+use super::parts::{Help, lock};
 use super::scan::{Scan, ScanOptions};
 use crate::capture::{Error, Options, Origin, Reader, Source};
 
@@ -256,8 +256,4 @@ fn ahead(mut digest: Digest, work: &Arc<Work>) -> Parts {
         }
     });
     Parts::Ahead(parts)
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
