@@ -14,6 +14,11 @@ use super::warning::Warnings;
 use super::window::{Refill, Window};
 use super::{Block, Error, Interface, Origin, Source, Warning};
 
+/// Bytes of a block, about: as many records as that takes, going by those of the block before.
+const BLOCK_BYTES: usize = 1 << 20;
+/// Bytes of a mapped file that stay in memory behind the place where it is read, unless told otherwise.
+const KEPT: usize = 16 << 20;
+
 /// How to read.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -66,6 +71,10 @@ pub struct Reader {
     is_live: bool,
     /// Bytes that were walked over, in all sources.
     walked: u64,
+    /// Bytes behind the walker that stay in memory of a mapped file.
+    kept: usize,
+    /// Bytes of a record of the last block.
+    mean_len: usize,
 }
 
 /// The source that is being read.
@@ -120,6 +129,8 @@ impl Reader {
             next_frame,
             is_live,
             walked: 0,
+            kept: KEPT,
+            mean_len: 0,
         };
         reader.waiting.iter().try_for_each(Source::check)?;
         reader.begin()?;
@@ -136,7 +147,7 @@ impl Reader {
 
     /// The next frames, as [`next_block`](Self::next_block), and no more than `most` of them.
     pub fn next_block_of(&mut self, most: usize) -> Result<Option<Block>, Error> {
-        let most = most.clamp(1, BLOCK_RECORDS);
+        let most = most.min(BLOCK_BYTES / self.mean_len.max(1)).clamp(1, BLOCK_RECORDS);
         let mut records = Vec::with_capacity(most);
         // What ended a source is dealt with when no frame is left to hand out, so that it costs none.
         let mut waited = false;
@@ -156,9 +167,11 @@ impl Reader {
                 base: window.base(),
             };
             let walked = walker.walk((*bytes).as_ref(), window.at(), &mut sink);
-            self.walked += walked.at.saturating_sub(window.at()) as u64;
-            window.advance(walked.at);
+            let len = walked.at.saturating_sub(window.at());
+            self.walked += len as u64;
+            window.advance(walked.at, self.kept);
             let found = records.len() as u64;
+            self.mean_len = len / records.len().max(1);
             let first_frame = self.next_frame;
             self.next_frame += found;
             if let Some(file) = self.files.last_mut() {
@@ -189,6 +202,11 @@ impl Reader {
             }
             return Ok(Some(Block::new(bytes, records, first_frame)));
         }
+    }
+
+    /// Has so many bytes of a mapped file stay in memory behind the place where it reads: those of blocks that are not done with yet.
+    pub fn keep(&mut self, bytes: usize) {
+        self.kept = bytes;
     }
 
     /// How many bytes were walked over so far, with all that is not in frames.

@@ -11,8 +11,8 @@ const CHUNK: usize = 1 << 20;
 /// Bytes read at most at once from a pipe. Its frames are handed out as they come, so there are seldom many.
 const LIVE_CHUNK: usize = 128 << 10;
 
-/// Bytes behind the walker that stay in memory of a mapped file.
-const KEPT: usize = 16 << 20;
+/// Bytes of a mapped file that are given back at once.
+const GIVEN_BACK: usize = 4 << 20;
 
 /// A stretch of a file, and the way to the next one.
 pub(super) struct Window {
@@ -97,14 +97,14 @@ impl Window {
         self.fault.take()
     }
 
-    /// Moves the walker.
-    pub(super) fn advance(&mut self, at: usize) {
+    /// Moves the walker. Of a mapped file, so many bytes behind it stay in memory: what blocks under way need is to be there, or it is read
+    /// again, and then never given back.
+    pub(super) fn advance(&mut self, at: usize, kept: usize) {
         self.at = at;
-        // What blocks under way still need is in the stretch that is kept, or is read again.
         if let Some((map, released)) = &mut self.mapped
-            && at >= *released + 2 * KEPT
+            && let Some(len) = at.checked_sub(released.saturating_add(kept))
+            && len >= GIVEN_BACK
         {
-            let len = at - KEPT - *released;
             map.release(*released, len);
             *released += len;
         }

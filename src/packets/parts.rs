@@ -33,6 +33,11 @@ const BYTES_A_FRAME: usize = 1_536;
 const MIN_BYTES: usize = 6 << 20;
 const MAX_BYTES: usize = 32 << 20;
 
+/// Bytes of a capture that a part is made of at the most, but for one block.
+fn most_bytes(work: &Work) -> usize {
+    work.batch_size.saturating_mul(BYTES_A_FRAME).clamp(MIN_BYTES, MAX_BYTES)
+}
+
 /// What becomes of parts, one after the other in the order of the capture.
 pub(super) trait Finish: fmt::Debug + Send + 'static {
     /// What a part becomes.
@@ -130,8 +135,10 @@ struct Line<T> {
 
 impl<F: Finish> Parts<F> {
     /// All that `reader` has, made by so many threads, the one that asks included.
-    pub fn new(reader: Reader, work: Work, finish: F, threads: usize) -> Self {
+    pub fn new(mut reader: Reader, work: Work, finish: F, threads: usize) -> Self {
         let threads = threads.max(1);
+        let room = threads + threads.min(AHEAD);
+        reader.keep(room.saturating_mul(most_bytes(&work)));
         // One that waits for a pipe has no time for what was made meanwhile, so it is not to be the one that asks.
         let is_live = reader.is_live();
         let helps = threads == 1 || !is_live;
@@ -140,7 +147,7 @@ impl<F: Finish> Parts<F> {
             next: 0,
             is_finishing: false,
             finished: VecDeque::new(),
-            room: threads + threads.min(AHEAD),
+            room,
             is_closed: false,
             has_failed: false,
         };
@@ -362,8 +369,7 @@ impl Input {
         let number = self.parts;
         self.parts += 1;
         let mut blocks = Vec::new();
-        let bytes = (work.batch_size * BYTES_A_FRAME).clamp(MIN_BYTES, MAX_BYTES);
-        let mut quota = Quota { frames: work.batch_size, bytes };
+        let mut quota = Quota { frames: work.batch_size, bytes: most_bytes(work) };
         let mut is_end = false;
         while quota.frames > 0 && quota.bytes > 0 {
             let block = self.next_block(&mut quota, blocks.is_empty()).map_err(|error| (number, error))?;
