@@ -8,6 +8,8 @@ macro_rules! named {
         #[non_exhaustive]
         pub enum $name { $($(#[$vdoc])* $variant,)+ }
 
+        impl get_size2::GetSize for $name {}
+
         impl $name {
             /// Every one, in the order of its number.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];

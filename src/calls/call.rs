@@ -1,7 +1,9 @@
 //! One call: what its messages say, and what became of it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use get_size2::GetSize;
 use serde::{Deserialize, Serialize};
 
 use super::Options;
@@ -25,10 +27,6 @@ const MAX_KEPT: usize = 16;
 const MAX_MEDIA: usize = 64;
 /// Messages that later ones are compared with, to know those sent again.
 const MAX_RECENT: usize = 64;
-/// How often a session description is kept: with the offers, as what its hop knows, and as a medium.
-const COPIES: usize = 3;
-/// About what the lists of a call come to when all are full: descriptions of some 27 KiB each, facts and texts.
-const MAX_BYTES: usize = 2 << 20;
 
 named! {
     /// What became of a call.
@@ -261,7 +259,7 @@ impl<'a> Told<'a> {
 }
 
 /// Somebody who is named, and where it says so.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, GetSize, Serialize, Deserialize)]
 struct Identity {
     name: Option<String>,
     source: Option<String>,
@@ -282,7 +280,7 @@ impl Identity {
 }
 
 /// An offer that waits for its answer.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, GetSize, Serialize, Deserialize)]
 struct Offered {
     hop: Hop,
     side: Side,
@@ -291,7 +289,7 @@ struct Offered {
 }
 
 /// What a side has described last on a hop.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, GetSize, Serialize, Deserialize)]
 struct Known {
     side: Side,
     tag: String,
@@ -300,20 +298,20 @@ struct Known {
 }
 
 /// A medium that was described.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, GetSize, Serialize, Deserialize)]
 struct Medium {
     side: Side,
     tag: String,
     place: (Addr, Addr, u64),
     at: usize,
-    section: Section,
+    section: Arc<Section>,
     since: i64,
     until: Option<i64>,
     is_agreed: bool,
 }
 
 /// What is compared from message to message: whose it is and where it was seen.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, GetSize, Serialize, Deserialize)]
 struct Fact {
     what: String,
     side: Side,
@@ -323,10 +321,12 @@ struct Fact {
 }
 
 /// A call so far.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, GetSize, Serialize, Deserialize)]
 #[expect(clippy::struct_field_names, reason = "SIP calls it so")]
 pub(super) struct Call {
     pub number: u64,
+    /// How many bytes it took when that was counted last.
+    pub size: usize,
     pub tap: u16,
     pub call_id: String,
     pub last: i64,
@@ -388,8 +388,6 @@ pub(super) struct Call {
     icid: Option<String>,
     require: Vec<String>,
     messages: u32,
-    /// Bytes of these, with the copies of descriptions.
-    said: usize,
     retransmissions: u32,
     incomplete: u32,
     frames: Vec<u64>,
@@ -450,6 +448,7 @@ impl Call {
         ]);
         Self {
             number,
+            size: 0,
             tap: place.tap,
             call_id: told.call_id.clone(),
             last: place.ts,
@@ -509,7 +508,6 @@ impl Call {
             icid: None,
             require: Vec::new(),
             messages: 0,
-            said: 0,
             retransmissions: 0,
             incomplete: 0,
             frames: Vec::new(),
@@ -583,11 +581,6 @@ impl Call {
         if told.method.is_some() { requester } else { requester.other() }
     }
 
-    /// About how many bytes it takes: no more than was said, as often as that is kept, and no more than there is room for.
-    pub fn bytes(&self) -> usize {
-        size_of::<Self>() + self.said.min(MAX_BYTES)
-    }
-
     /// Takes a message.
     pub fn take(&mut self, told: &Told<'_>, tap: &str, rows: &mut Rows, endpoints: &mut Endpoints) {
         let place = told.arrived.place;
@@ -607,9 +600,6 @@ impl Call {
             }
             self.recent.push(identity);
             self.messages = self.messages.saturating_add(1);
-            let bytes = told.arrived.bytes.len();
-            let described = bytes.saturating_sub(told.message.head_len).saturating_mul(COPIES - 1);
-            self.said = self.said.saturating_add(bytes).saturating_add(described);
             self.incomplete = self.incomplete.saturating_add(u32::from(!told.arrived.is_complete));
             keep(&mut self.frames, place.frame);
             self.note(told, side);
@@ -861,6 +851,17 @@ impl Call {
         }
     }
 
+    /// The same description, of media that are kept already where they are the same: hops repeat what they pass on.
+    fn shared(&self, description: &Description) -> Description {
+        let mut shared = description.clone();
+        for section in &mut shared.sections {
+            if let Some(medium) = self.media.iter().find(|medium| medium.section == *section) {
+                *section = Arc::clone(&medium.section);
+            }
+        }
+        shared
+    }
+
     /// Takes a session description; says whether it is offer or answer.
     fn describe(
         &mut self,
@@ -888,6 +889,7 @@ impl Call {
             (Side::Callee, None) => &told.to_tag,
         };
         let tag = tag.clone();
+        let description = &self.shared(description);
         self.keep_media(told, side, &tag, description, changes, endpoints);
         for way in description.encryptions().filter(|way| *way != "none") {
             keep_text(&mut self.encryption_offered, way);
@@ -896,7 +898,7 @@ impl Call {
             if self.codecs_offered.is_empty() || self.is_offer_cut {
                 self.codecs_offered.clear();
                 self.is_offer_cut = description.is_cut;
-                for codec in description.sections.iter().flat_map(Section::codecs) {
+                for codec in description.sections.iter().flat_map(|section| section.codecs()) {
                     keep_text(&mut self.codecs_offered, codec);
                 }
             }
@@ -1034,7 +1036,7 @@ impl Call {
         side: Side,
         tag: &str,
         at: usize,
-        section: &Section,
+        section: &Arc<Section>,
         endpoints: &mut Endpoints,
     ) {
         let hop = hop(place);
@@ -1051,23 +1053,17 @@ impl Call {
             }
             medium.until = Some(place.ts);
         }
-        let spot = |is_rtcp| Spot {
-            call: self.number,
-            side,
-            medium: section.medium.clone(),
-            is_rtcp,
-            since: place.ts,
-            until: None,
-            frame: place.frame,
-            payloads: section.payloads.clone(),
-        };
         if let Some(addr) = section.addr.filter(|_| section.port != 0) {
-            endpoints.add(self.tap, addr, section.port, spot(false));
+            let mut expect = |addr, port, is_rtcp| {
+                let spot = Spot { call: self.number, side, is_rtcp, since: place.ts, until: None };
+                endpoints.add(self.tap, addr, port, spot, &section.payloads);
+            };
+            expect(addr, section.port, false);
             for &(addr, port) in &section.candidates {
-                endpoints.add(self.tap, addr, port, spot(false));
+                expect(addr, port, false);
             }
             if let Some((addr, port)) = section.rtcp.filter(|&(_, port)| port != section.port) {
-                endpoints.add(self.tap, addr, port, spot(true));
+                expect(addr, port, true);
             }
         }
         if self.media.len() < MAX_MEDIA {
@@ -1076,7 +1072,7 @@ impl Call {
                 tag: tag.to_owned(),
                 place: (place.src, place.dst, place.frame),
                 at,
-                section: section.clone(),
+                section: Arc::clone(section),
                 since: place.ts,
                 until: None,
                 is_agreed: false,

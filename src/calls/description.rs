@@ -1,5 +1,8 @@
 //! A session description as offer or answer: RFC 8866, RFC 3264.
 
+use std::sync::Arc;
+
+use get_size2::GetSize;
 use serde::{Deserialize, Serialize};
 
 use crate::packets::address::address_text;
@@ -10,10 +13,10 @@ use crate::wire::sdp::{self, Line};
 const MAX_SECTIONS: usize = 8;
 const MAX_FORMATS: usize = 16;
 
-/// What a message describes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// What a message describes. Its media are shared by all that keeps them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, GetSize, Serialize, Deserialize)]
 pub(super) struct Description {
-    pub sections: Vec<Section>,
+    pub sections: Vec<Arc<Section>>,
     /// Whether there are more media than are kept.
     pub leaves_out: bool,
     /// Whether more stood behind it that was not captured.
@@ -21,7 +24,7 @@ pub(super) struct Description {
 }
 
 /// One medium.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, GetSize, Serialize, Deserialize)]
 pub(super) struct Section {
     pub medium: String,
     /// None where a name stands, or none.
@@ -93,7 +96,7 @@ impl Description {
             if is_cut && at == last {
                 section.cut(&marks);
             }
-            section
+            Arc::new(section)
         };
         Some(Self { sections: sections.into_iter().enumerate().map(finished).collect(), leaves_out, is_cut })
     }
@@ -104,7 +107,7 @@ impl Description {
         let Some(before) = before.filter(|_| self.is_cut) else { return all };
         let at = all.sections.len().saturating_sub(1);
         if let (Some(last), Some(known)) = (all.sections.get_mut(at), before.sections.get(at)) {
-            last.complete(known);
+            Arc::make_mut(last).complete(known);
         }
         all.sections.extend(before.sections.iter().skip(at.saturating_add(1)).cloned());
         all.leaves_out = before.leaves_out;
@@ -328,7 +331,7 @@ mod tests {
         let text = "v=0\r\nc=IN IP4 192.0.2.1\r\nm=audio 4000 RTP/AVP 0\r\nm=audio 99999 RTP/AVP 0\r\nc=IN IP4 192.0.2.66\r\na=inactive\r\n\
             m=video 4002 RTP/AVP 31\r\n";
         let Description { sections, leaves_out, .. } = Description::parse(text.as_bytes(), false).unwrap();
-        let told: Vec<_> = sections.iter().map(Section::summary).collect();
+        let told: Vec<_> = sections.iter().map(|section| section.summary()).collect();
         assert_eq!(
             (&*told[0], &*told[2]),
             ("audio 192.0.2.1:4000 RTP/AVP sendrecv", "video 192.0.2.1:4002 RTP/AVP sendrecv")

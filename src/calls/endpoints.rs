@@ -30,24 +30,18 @@ impl Side {
 }
 
 /// A place where a side of a call wants to receive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spot {
     /// Number of the call.
     pub call: u64,
     /// Who receives there.
     pub side: Side,
-    /// `audio`, `video`, …
-    pub medium: String,
     /// Whether it is RTCP that is expected there.
     pub is_rtcp: bool,
     /// From when on, nanoseconds UTC.
     pub since: i64,
     /// Until when; none while it goes on.
     pub until: Option<i64>,
-    /// Frame of the description.
-    pub frame: u64,
-    /// Payload types and encodings.
-    pub payloads: Vec<(u8, String)>,
 }
 
 type Key = (u16, Addr, u16);
@@ -62,7 +56,8 @@ pub struct Endpoints {
     /// How many places are listed there, those that were forgotten since among them.
     listed: usize,
     forgotten: u64,
-    /// Of these, those whose calls went on, but for the oldest of many at one place: who scans describes the same one again and again.
+    /// Of these, those whose calls went on, but for the oldest of many at one place: who scans describes the same one again and again. And payload
+    /// types that found no room among `fresh`.
     missed: u64,
     /// Those whose payload types nobody has asked for yet.
     #[serde(skip)]
@@ -111,25 +106,28 @@ impl Endpoints {
         self.forgotten
     }
 
-    /// How many were forgotten before their calls were over.
+    /// How many were forgotten before their calls were over, and payload types of which nobody was told.
     pub(super) fn missed(&self) -> u64 {
         self.missed
     }
 
-    pub(super) fn add(&mut self, tap: u16, addr: Addr, port: u16, spot: Spot) {
+    /// Expects media, with payload types that stand for these encodings.
+    pub(super) fn add(&mut self, tap: u16, addr: Addr, port: u16, spot: Spot, payloads: &[(u8, String)]) {
         let key = (tap, addr, port);
         if self.fresh.len() < self.limit {
-            let payloads = spot.payloads.iter().map(|(kind, encoding)| (addr, port, *kind, encoding.clone()));
+            let payloads = payloads.iter().map(|(kind, encoding)| (addr, port, *kind, encoding.clone()));
             self.fresh.extend(payloads);
+        } else {
+            self.missed += payloads.len() as u64;
         }
         let spots = self.spots.entry(key).or_default();
-        if let Some(known) = spots.iter_mut().find(|known| {
+        let is_known = |known: &Spot| {
             known.call == spot.call
                 && known.side == spot.side
                 && known.is_rtcp == spot.is_rtcp
                 && known.until.is_none()
-        }) {
-            known.payloads = spot.payloads;
+        };
+        if spots.iter().any(is_known) {
             return;
         }
         self.of_calls.entry(spot.call).or_default().push(key);
@@ -190,16 +188,7 @@ mod tests {
     use super::*;
 
     fn spot(call: u64) -> Spot {
-        Spot {
-            call,
-            side: Side::Caller,
-            medium: "audio".into(),
-            is_rtcp: false,
-            since: call as i64 * 10 * LATE,
-            until: None,
-            frame: call,
-            payloads: Vec::new(),
-        }
+        Spot { call, side: Side::Caller, is_rtcp: false, since: call as i64 * 10 * LATE, until: None }
     }
 
     /// As many calls as there may be describe one address and port: the last ones are known, and each takes no longer than the first.
@@ -207,7 +196,7 @@ mod tests {
     fn one_place_is_bounded() {
         let mut endpoints = Endpoints::new(1 << 20);
         for call in 0..100_000 {
-            endpoints.add(0, [1; 16], 4000, spot(call));
+            endpoints.add(0, [1; 16], 4000, spot(call), &[]);
         }
         let at = |call: u64| endpoints.find(0, [1; 16], 4000, spot(call).since).map(|spot| spot.call);
         assert_eq!((at(99_999), at(99_936), at(99_935)), (Some(99_999), Some(99_936), None));
@@ -220,7 +209,7 @@ mod tests {
     fn one_call_is_bounded() {
         let mut endpoints = Endpoints::new(100);
         for place in 0..10_000_u16 {
-            endpoints.add(0, [1; 16], place, Spot { since: 0, ..spot(1) });
+            endpoints.add(0, [1; 16], place, Spot { since: 0, ..spot(1) }, &[]);
         }
         let listed: usize = endpoints.of_calls.values().map(Vec::len).sum();
         assert_eq!(endpoints.listed, listed);
@@ -236,7 +225,7 @@ mod tests {
     fn all_places_are_bounded() {
         let mut endpoints = Endpoints::new(100);
         for call in 0..1000 {
-            endpoints.add(0, [1; 16], (call % 7) as u16, spot(call));
+            endpoints.add(0, [1; 16], (call % 7) as u16, spot(call), &[]);
         }
         let kept: usize = endpoints.spots.values().map(VecDeque::len).sum();
         assert_eq!((kept, endpoints.order.len(), endpoints.forgotten()), (100, 100, 900));

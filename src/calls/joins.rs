@@ -38,7 +38,7 @@ pub(super) struct Setup<'a> {
 }
 
 /// That another call seems to be the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, get_size2::GetSize, Serialize, Deserialize)]
 pub(super) struct Join {
     pub call: u64,
     /// What says so, in words.

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use get_size2::GetSize;
 use serde::{Deserialize, Serialize};
 
 use super::Options;
@@ -77,7 +78,7 @@ pub(super) enum Act {
 }
 
 /// A medium that a message describes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, GetSize, Serialize, Deserialize)]
 pub(super) struct Medium {
     /// Who receives there; none if it is a third one.
     pub side: Option<Side>,
@@ -132,9 +133,12 @@ pub(super) struct Described {
 const MAX_MEDIA: usize = 16;
 
 /// A call of a line so far.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, GetSize, Serialize, Deserialize)]
 pub(super) struct Seized {
     number: u64,
+    /// How many bytes it took when that was counted last.
+    pub size: usize,
+    #[get_size(ignore)]
     pub line: Line,
     pub last: i64,
     /// When it is over if nothing more comes.
@@ -181,6 +185,7 @@ impl Seized {
         };
         Self {
             number,
+            size: 0,
             line: told.line,
             last: place.ts,
             end_at: place.ts,
@@ -326,18 +331,9 @@ impl Seized {
         if self.media.len() >= MAX_MEDIA {
             return;
         }
-        let spot = Spot {
-            call: self.number,
-            side: side.unwrap_or(Side::Callee),
-            medium: "audio".to_owned(),
-            is_rtcp: false,
-            since: place.ts,
-            until: None,
-            frame: place.frame,
-            payloads: payload.iter().cloned().collect(),
-        };
-        if side.is_some() {
-            endpoints.add(self.line.tap(), addr, port, spot);
+        if let Some(side) = side {
+            let spot = Spot { call: self.number, side, is_rtcp: false, since: place.ts, until: None };
+            endpoints.add(self.line.tap(), addr, port, spot, payload.as_slice());
         }
         let place_of = (place.src, place.dst, place.frame);
         let medium = Medium { side, addr, port, payload, place: place_of, since: place.ts, until: None };

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
+use get_size2::GetSize;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +48,7 @@ use streams::{Arrived, Moment, Payload, Place, Streams};
 pub struct Options {
     /// The most calls that are open at a time.
     pub max_calls: usize,
-    /// About the most bytes that open calls take: what their messages say is kept until they are over.
+    /// The most bytes that open calls take: what their messages say is kept until they are over.
     pub max_bytes: usize,
     /// The most directions of TCP connections that are read at a time.
     pub max_streams: usize,
@@ -70,6 +71,9 @@ pub struct Options {
 
 const SECOND: i64 = 1_000_000_000;
 
+/// What an open call takes in the tables that it is found by, bytes.
+const OF_CALL: usize = 256;
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -91,7 +95,7 @@ impl Options {
     #[must_use]
     pub fn within(memory: usize) -> Self {
         Self {
-            max_calls: (memory / 2560).max(64),
+            max_calls: (memory / 1280).max(64),
             max_bytes: memory.saturating_mul(2).max(1 << 20),
             max_streams: (memory / 10_240).max(64),
             max_held: (memory / 5 * 2).max(1 << 20),
@@ -123,15 +127,15 @@ pub struct State {
     count: u64,
     /// Of these, how many were taken before their turn, for want of room.
     hurried: u64,
-    calls: HashMap<u64, Call>,
-    /// About how many bytes these take.
+    calls: HashMap<u64, Box<Call>>,
+    /// How many bytes open calls take.
     bytes: usize,
     /// Numbers of calls by tap and Call-ID.
     numbers: HashMap<(u16, String), u64>,
     joins: Joins,
     framed: Framed,
     /// Calls of lines, and their numbers.
-    seized: HashMap<u64, Seized>,
+    seized: HashMap<u64, Box<Seized>>,
     lines: HashMap<Line, u64>,
     /// When calls are over, to find those that are.
     ends: BTreeSet<(i64, u64)>,
@@ -498,7 +502,7 @@ impl State {
             None if told.may_begin() => {
                 let number = self.begin(rows);
                 self.numbers.insert(key, number);
-                self.calls.insert(number, Call::new(number, &told));
+                self.calls.insert(number, Box::new(Call::new(number, &told)));
                 number
             }
             None => return,
@@ -506,15 +510,16 @@ impl State {
         let Some(call) = self.calls.get_mut(&number) else { return };
         self.ends.remove(&(call.end_at, number));
         let tap = self.taps.get(usize::from(arrived.place.tap)).map_or("", |tap| tap);
-        let before = if is_new { 0 } else { call.bytes() };
         call.take(&told, tap, rows, &mut self.endpoints);
-        self.bytes = self.bytes.saturating_add(call.bytes().saturating_sub(before));
+        let size = Call::get_size(call) + call.call_id.len() + OF_CALL;
+        self.bytes = self.bytes.saturating_sub(call.size).saturating_add(size);
+        call.size = size;
         call.end_at = call.last.saturating_add(call.patience(&self.options));
         self.ends.insert((call.end_at, number));
         if is_new {
             self.join(arrived.place.tap, number);
         }
-        while self.bytes > self.options.max_bytes && self.give_up(rows) {}
+        self.make_room(rows);
     }
 
     /// Joins a call that begins with the one that it seems to be the other side of.
@@ -540,7 +545,12 @@ impl State {
         number
     }
 
-    /// Makes room: closes the call that would end first, if there is one.
+    /// Closes the calls that would end first, until others have no more than their room.
+    fn make_room(&mut self, rows: &mut Rows) {
+        while self.bytes > self.options.max_bytes && self.give_up(rows) {}
+    }
+
+    /// Closes the call that would end first, if there is one.
     fn give_up(&mut self, rows: &mut Rows) -> bool {
         let Some((_, number)) = self.ends.pop_first() else { return false };
         self.evicted += 1;
@@ -581,8 +591,7 @@ impl State {
             None if told.may_begin => {
                 let number = self.begin(rows);
                 self.lines.insert(told.line, number);
-                self.bytes += size_of::<Seized>();
-                self.seized.insert(number, Seized::new(number, told));
+                self.seized.insert(number, Box::new(Seized::new(number, told)));
                 number
             }
             None => return,
@@ -591,20 +600,24 @@ impl State {
         self.ends.remove(&(seized.end_at, number));
         let tap = self.taps.get(usize::from(told.place.tap)).map_or("", |tap| tap);
         seized.take(told, tap, rows, &mut self.endpoints);
+        let size = Seized::get_size(seized) + OF_CALL;
+        self.bytes = self.bytes.saturating_sub(seized.size).saturating_add(size);
+        seized.size = size;
         seized.end_at = seized.last.saturating_add(seized.patience(&self.options));
         self.ends.insert((seized.end_at, number));
+        self.make_room(rows);
     }
 
     /// Ends a call: `is_timeout` if nothing came any more for long.
     fn close(&mut self, number: u64, is_timeout: bool, rows: &mut Rows) {
         if let Some(call) = self.calls.remove(&number) {
-            self.bytes = self.bytes.saturating_sub(call.bytes());
+            self.bytes = self.bytes.saturating_sub(call.size);
             self.numbers.remove(&(call.tap, call.call_id.clone()));
             let tap = self.taps.get(usize::from(call.tap)).map_or("", |tap| tap);
             self.endpoints.end(number, call.ended.unwrap_or(call.last));
             call.close(tap, is_timeout, rows);
         } else if let Some(seized) = self.seized.remove(&number) {
-            self.bytes = self.bytes.saturating_sub(size_of::<Seized>());
+            self.bytes = self.bytes.saturating_sub(seized.size);
             self.lines.remove(&seized.line);
             let tap = self.taps.get(usize::from(seized.line.tap())).map_or("", |tap| tap);
             self.endpoints.end(number, seized.ended().unwrap_or(seized.last));

@@ -130,7 +130,7 @@ pub(super) struct Ends<'a> {
 }
 
 /// What was seen of a call beyond what its messages say: kept only where somebody asks for places.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, get_size2::GetSize, serde::Serialize, serde::Deserialize)]
 pub(super) struct Ways {
     /// Where RTP came from.
     pub senders: Vec<(Side, Addr)>,

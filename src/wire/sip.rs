@@ -211,7 +211,7 @@ pub fn parameter<'a>(parameters: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// A URI of somebody.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, get_size2::GetSize, Serialize, Deserialize)]
 pub struct Uri {
     /// The part before the host; of `tel:` all that is not a parameter. Escapes (section 19.1.2) are read.
     pub user: String,
