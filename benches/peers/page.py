@@ -41,7 +41,7 @@ HOW = """
 - **A second of CPU** is user and system time of all threads and processes. It shows what several cores cost, and is disturbed
   least by what else runs.
 - **Peak** is the memory of the largest process, start included. Less than {own_peak} MiB, which is what the measuring process has,
-  cannot be told. tapsight maps the file, of which at most 16 MiB count with one thread.
+  cannot be told. tapsight maps the file, of which what is under way counts: some 10 MiB with one thread.
 - **Read**: how many of the packets the program says it read. Most skip what they do not know, such as MPLS.
 - **The traffic** is made by tapsight, the same bytes each time: whole conversations, thousands at a time.
 """

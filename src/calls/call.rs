@@ -1056,7 +1056,8 @@ impl Call {
         if let Some(addr) = section.addr.filter(|_| section.port != 0) {
             let mut expect = |addr, port, is_rtcp| {
                 let spot = Spot { call: self.number, side, is_rtcp, since: place.ts, until: None };
-                endpoints.add(self.tap, addr, port, spot, &section.payloads);
+                let payloads = if is_rtcp { &[] } else { section.payloads.as_slice() };
+                endpoints.add(self.tap, addr, port, spot, payloads);
             };
             expect(addr, section.port, false);
             for &(addr, port) in &section.candidates {

@@ -137,9 +137,9 @@ impl Endpoints {
             // Its place in the order is that of the one that went.
             spots.pop_front();
             self.forgotten += 1;
-            return;
+        } else {
+            self.order.push_back(key);
         }
-        self.order.push_back(key);
         if self.order.len() > self.limit
             && let Some(oldest) = self.order.pop_front()
         {

@@ -48,7 +48,7 @@ use streams::{Arrived, Moment, Payload, Place, Streams};
 pub struct Options {
     /// The most calls that are open at a time.
     pub max_calls: usize,
-    /// The most bytes that open calls take: what their messages say is kept until they are over.
+    /// About the most bytes that open calls take: what their messages say is kept until they are over.
     pub max_bytes: usize,
     /// The most directions of TCP connections that are read at a time.
     pub max_streams: usize,
@@ -511,15 +511,21 @@ impl State {
         self.ends.remove(&(call.end_at, number));
         let tap = self.taps.get(usize::from(arrived.place.tap)).map_or("", |tap| tap);
         call.take(&told, tap, rows, &mut self.endpoints);
-        let size = Call::get_size(call) + call.call_id.len() + OF_CALL;
-        self.bytes = self.bytes.saturating_sub(call.size).saturating_add(size);
-        call.size = size;
         call.end_at = call.last.saturating_add(call.patience(&self.options));
         self.ends.insert((call.end_at, number));
         if is_new {
             self.join(arrived.place.tap, number);
         }
+        self.recount(number);
         self.make_room(rows);
+    }
+
+    /// Counts what a call takes now.
+    fn recount(&mut self, number: u64) {
+        let Some(call) = self.calls.get_mut(&number) else { return };
+        let size = Call::get_size(call) + call.call_id.len() + OF_CALL;
+        self.bytes = self.bytes.saturating_sub(call.size).saturating_add(size);
+        call.size = size;
     }
 
     /// Joins a call that begins with the one that it seems to be the other side of.
@@ -530,6 +536,7 @@ impl State {
         if let Some(other) = self.calls.get_mut(&join.call) {
             other.join(joins::Join { call: number, ..join.clone() });
         }
+        self.recount(join.call);
         if let Some(call) = self.calls.get_mut(&number) {
             call.join(join);
         }

@@ -16,7 +16,7 @@ use super::{Block, Error, Interface, Origin, Source, Warning};
 
 /// Bytes of a block, about: as many records as that takes, going by those of the block before.
 const BLOCK_BYTES: usize = 1 << 20;
-/// Bytes of a mapped file that stay in memory behind the place where it is read, unless told otherwise.
+/// Bytes of a mapped file that stay in memory behind the last block, unless told otherwise.
 const KEPT: usize = 16 << 20;
 
 /// How to read.
@@ -71,9 +71,9 @@ pub struct Reader {
     is_live: bool,
     /// Bytes that were walked over, in all sources.
     walked: u64,
-    /// Bytes behind the walker that stay in memory of a mapped file.
-    kept: usize,
-    /// Bytes of a record of the last block.
+    /// From which of these bytes on mapped files stay in memory.
+    kept_from: Option<u64>,
+    /// Bytes of a record, and of what stands before it, of the last block that had any.
     mean_len: usize,
 }
 
@@ -129,7 +129,7 @@ impl Reader {
             next_frame,
             is_live,
             walked: 0,
-            kept: KEPT,
+            kept_from: None,
             mean_len: 0,
         };
         reader.waiting.iter().try_for_each(Source::check)?;
@@ -169,9 +169,13 @@ impl Reader {
             let walked = walker.walk((*bytes).as_ref(), window.at(), &mut sink);
             let len = walked.at.saturating_sub(window.at());
             self.walked += len as u64;
-            window.advance(walked.at, self.kept);
+            let kept = match self.kept_from {
+                Some(from) => self.walked.saturating_sub(from) as usize,
+                None => len.saturating_add(KEPT),
+            };
+            window.advance(walked.at, kept);
             let found = records.len() as u64;
-            self.mean_len = len / records.len().max(1);
+            self.mean_len = len.checked_div(records.len()).unwrap_or(self.mean_len);
             let first_frame = self.next_frame;
             self.next_frame += found;
             if let Some(file) = self.files.last_mut() {
@@ -204,9 +208,10 @@ impl Reader {
         }
     }
 
-    /// Has so many bytes of a mapped file stay in memory behind the place where it reads: those of blocks that are not done with yet.
-    pub fn keep(&mut self, bytes: usize) {
-        self.kept = bytes;
+    /// Has mapped files stay in memory from this of the bytes on that were [walked over](Self::walked): what is before is of blocks that nobody
+    /// needs any more.
+    pub fn keep_from(&mut self, walked: u64) {
+        self.kept_from = Some(walked);
     }
 
     /// How many bytes were walked over so far, with all that is not in frames.

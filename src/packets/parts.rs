@@ -33,11 +33,6 @@ const BYTES_A_FRAME: usize = 1_536;
 const MIN_BYTES: usize = 6 << 20;
 const MAX_BYTES: usize = 32 << 20;
 
-/// Bytes of a capture that a part is made of at the most, but for one block.
-fn most_bytes(work: &Work) -> usize {
-    work.batch_size.saturating_mul(BYTES_A_FRAME).clamp(MIN_BYTES, MAX_BYTES)
-}
-
 /// What becomes of parts, one after the other in the order of the capture.
 pub(super) trait Finish: fmt::Debug + Send + 'static {
     /// What a part becomes.
@@ -135,10 +130,9 @@ struct Line<T> {
 
 impl<F: Finish> Parts<F> {
     /// All that `reader` has, made by so many threads, the one that asks included.
-    pub fn new(mut reader: Reader, work: Work, finish: F, threads: usize) -> Self {
+    pub fn new(reader: Reader, work: Work, finish: F, threads: usize) -> Self {
         let threads = threads.max(1);
         let room = threads + threads.min(AHEAD);
-        reader.keep(room.saturating_mul(most_bytes(&work)));
         // One that waits for a pipe has no time for what was made meanwhile, so it is not to be the one that asks.
         let is_live = reader.is_live();
         let helps = threads == 1 || !is_live;
@@ -152,7 +146,14 @@ impl<F: Finish> Parts<F> {
             has_failed: false,
         };
         let shared = Shared {
-            input: Mutex::new(Input { reader, parts: 0, rest: None, failed: None }),
+            input: Mutex::new(Input {
+                reader,
+                parts: 0,
+                room,
+                begun: VecDeque::new(),
+                rest: None,
+                failed: None,
+            }),
             work,
             finish: Mutex::new(finish),
             line: Mutex::new(line),
@@ -357,6 +358,9 @@ struct Input {
     reader: Reader,
     /// How many parts were begun.
     parts: u64,
+    /// How many may be under way, and where the last so many began, by what the reader had walked over.
+    room: usize,
+    begun: VecDeque<u64>,
     /// Frames that found no room in the last part.
     rest: Option<Block>,
     /// What ended a source: it is told when the frames before it were handed out.
@@ -369,7 +373,9 @@ impl Input {
         let number = self.parts;
         self.parts += 1;
         let mut blocks = Vec::new();
-        let mut quota = Quota { frames: work.batch_size, bytes: most_bytes(work) };
+        self.keep();
+        let bytes = (work.batch_size * BYTES_A_FRAME).clamp(MIN_BYTES, MAX_BYTES);
+        let mut quota = Quota { frames: work.batch_size, bytes };
         let mut is_end = false;
         while quota.frames > 0 && quota.bytes > 0 {
             let block = self.next_block(&mut quota, blocks.is_empty()).map_err(|error| (number, error))?;
@@ -385,6 +391,18 @@ impl Input {
             }
         }
         Ok(Taken { number, blocks, interfaces: self.reader.interfaces().to_vec(), is_end })
+    }
+
+    /// Has the reader keep what parts under way are made of: those before them are done with.
+    fn keep(&mut self) {
+        let rest = self.rest.as_ref().map_or(0, Block::size);
+        self.begun.push_back(self.reader.walked().saturating_sub(rest as u64));
+        if self.begun.len() > self.room {
+            self.begun.pop_front();
+        }
+        if let Some(&oldest) = self.begun.front() {
+            self.reader.keep_from(oldest);
+        }
     }
 
     /// Frames that follow, as many as the quota has room for; none at the end of the capture, and where a source ended with an
