@@ -524,8 +524,7 @@ impl State {
     fn recount(&mut self, number: u64) {
         let Some(call) = self.calls.get_mut(&number) else { return };
         let size = Call::get_size(call) + call.call_id.len() + OF_CALL;
-        self.bytes = self.bytes.saturating_sub(call.size).saturating_add(size);
-        call.size = size;
+        counted(&mut self.bytes, &mut call.size, size);
     }
 
     /// Joins a call that begins with the one that it seems to be the other side of.
@@ -608,8 +607,7 @@ impl State {
         let tap = self.taps.get(usize::from(told.place.tap)).map_or("", |tap| tap);
         seized.take(told, tap, rows, &mut self.endpoints);
         let size = Seized::get_size(seized) + OF_CALL;
-        self.bytes = self.bytes.saturating_sub(seized.size).saturating_add(size);
-        seized.size = size;
+        counted(&mut self.bytes, &mut seized.size, size);
         seized.end_at = seized.last.saturating_add(seized.patience(&self.options));
         self.ends.insert((seized.end_at, number));
         self.make_room(rows);
@@ -631,6 +629,12 @@ impl State {
             seized.close(tap, is_timeout, rows);
         }
     }
+}
+
+/// Takes note of what a call takes now, and of what all of them do.
+fn counted(all: &mut usize, one: &mut usize, now: usize) {
+    *all = all.saturating_sub(*one).saturating_add(now);
+    *one = now;
 }
 
 /// The payload of a row.
