@@ -259,8 +259,9 @@ class Observed:
 
         return _paths.owner_changes(self._remote)
 
-    @functools.cached_property
+    @property
     def _remote(self) -> pl.DataFrame:
+        # Made three times rather than kept: it is as large as the flows.
         from tapsight.checks import _paths
 
         return _paths.remote(self.unlisted)

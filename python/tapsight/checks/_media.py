@@ -48,27 +48,23 @@ def same_packets(media: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
     ``leg`` came first and ``other`` later, by ``lag`` nanoseconds (median). ``common`` is about how many packets they share. Of the
     hashes from 0 to 2^64 that packets have, streams keep the least ones, so a share of the packets is known by its hashes.
     """
-    numbered = media.filter(pl.col("sample").is_not_null()).join(
-        found.select("leg", *LEG), on=LEG, how="inner", nulls_equal=True
-    )
+    packet = ["tap", "ssrc", "sample"]
+    # Hashes of most packets are there once: those are left out before it is looked into whose they are.
     kept = (
-        numbered.select(
+        media.filter(pl.col("sample").is_not_null())
+        .join(found.select("leg", *LEG), on=LEG, how="inner", nulls_equal=True)
+        .select(
             "leg",
-            "tap",
-            "ssrc",
-            "dst",
-            "dst_port",
             pl.when(pl.col("sample").list.len() >= 16).then(pl.col("sample").list.max()).alias("until"),
             "sample",
             (pl.col("sample_ns") + pl.col("first_ts")).alias("ts"),
         )
         .explode("sample", "ts")
+        .filter(pl.col("sample").is_duplicated())
         .group_by("leg", "sample", maintain_order=True)
-        .agg(pl.col("tap", "ssrc", "dst", "dst_port").first(), pl.col("ts").min(), pl.col("until").min())
+        .agg(pl.col("ts").min(), pl.col("until").min())
+        .join(found.select("leg", "tap", "ssrc", "dst", "dst_port"), on="leg", maintain_order="left")
     )
-    packet = ["tap", "ssrc", "sample"]
-    # Hashes of most packets are there once: those are left out before it is looked into which are of the same stream.
-    kept = kept.filter(pl.col("sample").is_duplicated())
     kept = kept.filter(pl.len().over(packet) > 1, pl.int_range(pl.len()).over(packet) < MOST)
     pairs = kept.join(kept, on=packet, suffix="_other").filter(
         pl.col("leg") < pl.col("leg_other"),

@@ -122,14 +122,21 @@ class Changes:
 
 
 def remote(flows: pl.DataFrame) -> pl.DataFrame:
-    """The flows between hosts outside of tunnels, with the ``prefix`` of their source."""
-    return between_hosts(flows.filter(pl.col("encap").is_null())).with_columns(prefix=prefix_of("src"))
+    """The flows between hosts outside of tunnels, with the ``prefix`` of their source, and without what no change is told by."""
+    bare = flows.filter(pl.col("encap").is_null()).select(_REMOTE)
+    return between_hosts(bare).with_columns(prefix=prefix_of("src"))
+
+
+_REMOTE = (
+    *("tap", "vlan", "eth_src", "src", "dst", "src_port", "dst_port", "protocol", "flow_id", "app", "basis"),
+    *("tcp_flags", "first_ttl", "last_ttl", "packets", "first_ts", "last_ts", "frames"),
+)
 
 
 def between_hosts(flows: pl.DataFrame) -> pl.DataFrame:
     """The flows of which both ends are hosts that need not be on the same link."""
-    flows = flows.filter(pl.col("src").is_not_null(), pl.col("dst").is_not_null())
-    return flows.filter(~inside(flows["src"], NO_PATH), ~inside(flows["dst"], NO_PATH))
+    ends = [flows[name] for name in ("src", "dst")]
+    return flows.filter(*(each.is_not_null() & ~inside(each, NO_PATH) for each in ends))
 
 
 def prefix_of(name: str) -> pl.Expr:
@@ -148,9 +155,9 @@ def prefix_text(prefix: bytes) -> str:
 
 def hop_changes(flows: pl.DataFrame) -> Changes:
     """Prefixes of which several hosts became nearer or farther at once, and stayed so."""
-    flows = flows.filter(pl.col("first_ttl") > 0)
+    flows = flows.filter(pl.col("first_ttl") > 0).with_row_index("flow")
     # The first and the last packet of a flow tell when which TTL was seen.
-    shared = ["tap", "prefix", "src", "flow_id", "frames"]
+    shared = ["tap", "prefix", "src", "flow"]
     both = pl.col("first_ttl") == pl.col("last_ttl")
     first = flows.select(
         *shared,
@@ -217,7 +224,7 @@ def hop_changes(flows: pl.DataFrame) -> Changes:
             pl.col("prefix") == row["prefix"],
             pl.col("hops") == row["hops_b"],
             pl.col("src").is_in(pl.Series(row["sources"], dtype=pl.Binary).implode()),
-        )
+        ).join(flows.select("flow", "flow_id", "frames"), on="flow", maintain_order="left")
         changes.append(
             Change(
                 row["tap"],

@@ -132,20 +132,30 @@ def _paired(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+_READ = (
+    *("tap", "src", "dst", "src_port", "dst_port", "protocol", "flow_id", "app", "basis"),
+    *("tcp_flags", "packets", "first_ts", "last_ts", "frames"),
+)
+
+
 def _ends(flows: pl.DataFrame) -> pl.DataFrame:
     """Conversations with what was seen of either direction."""
     # Each conversation has a lower and an upper end, and each row goes up or down: plain minima and maxima then tell all.
     flags = pl.col("tcp_flags").fill_null(0)
-    rows = flows.filter(
-        pl.col("protocol").is_in(list(PORTED)),
-        *(pl.col(name).is_not_null() for name in ("flow_id", "src", "dst", "src_port", "dst_port")),
-    ).with_columns(
-        syn=pl.when((flags & SYN) != 0).then("first_ts"),
-        bare=(flags & (SYN | ACK)) == SYN,
-        # Nobody sends data after SYN before the other side has answered it.
-        acked=(flags & (SYN | ACK | PSH)) == SYN | ACK | PSH,
-        spoke=((flags & RST) == 0) | ((flags & ~(RST | ACK) & 0xFFFF) != 0),
-        proven=pl.when(pl.col("basis") != "port").then("app"),
+    rows = (
+        flows.select(_READ)
+        .filter(
+            pl.col("protocol").is_in(list(PORTED)),
+            *(pl.col(name).is_not_null() for name in ("flow_id", "src", "dst", "src_port", "dst_port")),
+        )
+        .with_columns(
+            syn=pl.when((flags & SYN) != 0).then("first_ts"),
+            bare=(flags & (SYN | ACK)) == SYN,
+            # Nobody sends data after SYN before the other side has answered it.
+            acked=(flags & (SYN | ACK | PSH)) == SYN | ACK | PSH,
+            spoke=((flags & RST) == 0) | ((flags & ~(RST | ACK) & 0xFFFF) != 0),
+            proven=pl.when(pl.col("basis") != "port").then("app"),
+        )
     )
     rows = _paired(rows)
     told = ("syn", "first_ts", "bare", "acked", "spoke")

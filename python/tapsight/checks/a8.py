@@ -77,7 +77,7 @@ class A8(Check[A8Options]):
         import polars as pl
 
         marks = _marks(seen.unlisted)
-        total = packets(marks.unique("row"))
+        total = packets(marks.select("row", "packets").unique("row"))
         starts = seen.flows.group_by("tap").agg(start=pl.col("first_ts").min(), end=pl.col("last_ts").max())
         learn = round(options.learn * 1e9)
         listed = {kind: getattr(options, name) for kind, name in _KINDS.items()}
@@ -100,14 +100,14 @@ class A8(Check[A8Options]):
         )
         # A tap whose capture ends before it could have shown what is normal says nothing of what is not listed.
         blind = values.filter(~pl.col("has_list") & (pl.col("end") - pl.col("start") <= learn))
-        unjudged = packets(marks.join(blind, on=keys, how="semi").unique("row"))
+        unjudged = packets(marks.join(blind, on=keys, how="semi").select("row", "packets").unique("row"))
         unexpected = values.filter("unexpected").select(*keys, "has_list")
-        flows = (
+        told = (
             marks.join(unexpected, on=keys, maintain_order="left")
             .select("row", *keys, "has_list")
             .unique(maintain_order=True)
-            .join(seen.unlisted.with_row_index("row"), on=["row", "tap"], maintain_order="left")
         )
+        flows = told.drop("row", "tap").hstack(seen.unlisted[told["row"]])
         frames = flows.select(*keys, frame="frames").explode("frame")
         copied = set(frames.join(_copies(seen), on=["tap", "frame"], how="semi")[keys].unique().iter_rows())
         rows = group(flows, [*keys, "has_list"])
@@ -157,15 +157,15 @@ def _marks(flows: pl.DataFrame) -> pl.DataFrame:
     """Each VLAN, label and tunnel id of each flow: ``row`` of the flow, its ``tap``, ``packets``, ``first_ts``, and ``kind``, ``value``."""
     import polars as pl
 
+    told = ["row", "tap", "packets", "first_ts"]
+    kinds = (("VLAN", "vlan"), ("VLAN", "vlan_inner"), ("tunnel id", "tunnel_id"))
     rows = flows.with_row_index("row")
     marks = [
-        rows.filter(pl.col(name).is_not_null()).select(
-            "row", "tap", "packets", "first_ts", kind=pl.lit(kind), value=pl.col(name).cast(pl.Int64)
-        )
-        for kind, name in (("VLAN", "vlan"), ("VLAN", "vlan_inner"), ("tunnel id", "tunnel_id"))
+        rows.select(*told, kind=pl.lit(kind), value=pl.col(name).cast(pl.Int64)).drop_nulls("value")
+        for kind, name in kinds
     ]
-    labels = rows.filter(pl.col("mpls").list.len() > 0).select(
-        "row", "tap", "packets", "first_ts", kind=pl.lit("MPLS label"), value="mpls"
+    labels = rows.select(*told, kind=pl.lit("MPLS label"), value="mpls").filter(
+        pl.col("value").list.len() > 0
     )
     return pl.concat([*marks, labels.explode("value").cast({"value": pl.Int64})])
 
