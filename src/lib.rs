@@ -25,6 +25,7 @@
 //! `python` is the binding, built only with the feature of that name; nothing else knows that Python exists.
 
 mod arrays;
+pub mod budget;
 pub mod calls;
 pub mod capture;
 pub mod classify;

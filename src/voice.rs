@@ -169,69 +169,42 @@ impl Stage for Voice {
 #[derive(Debug)]
 pub struct Heard {
     voice: Voice,
-    /// About the most bytes of a table.
-    memory: usize,
+    /// Bytes that are left for rows of media streams.
+    left: usize,
+    /// How many of those found no room.
+    missing: u64,
     /// Of each of [`Self::TABLES`].
-    calls: [Kept; 3],
-    streams: Kept,
+    calls: [Vec<RecordBatch>; 3],
+    streams: Vec<RecordBatch>,
 }
 
-/// Rows of a table, as many as there is room for.
-#[derive(Debug, Default)]
-pub struct Kept {
-    /// Batches of one schema, at least one.
-    pub batches: Vec<RecordBatch>,
-    /// How many found no room.
-    pub missing: u64,
-    bytes: usize,
-}
-
-impl Kept {
-    /// Keeps the rows of a batch that there is room for in so many bytes: a row takes 640 at least, read back and judged.
-    fn push(&mut self, batch: &RecordBatch, memory: usize) {
-        let rows = batch.num_rows();
-        let each = (batch.get_array_memory_size() / rows.max(1)).max(640);
-        let len = rows.min(memory.saturating_sub(self.bytes) / each);
-        self.missing += (rows - len) as u64;
-        self.bytes += len * each;
-        if len > 0 || self.batches.is_empty() {
-            self.batches.push(batch.slice(0, len));
-        }
-    }
-}
-
-/// The tables in the end.
+/// The tables in the end, as batches of one schema, at least one.
 #[derive(Debug)]
 pub struct Tables {
     /// One row a call.
-    pub calls: Kept,
+    pub calls: Vec<RecordBatch>,
     /// One row a change in a call.
-    pub changes: Kept,
+    pub changes: Vec<RecordBatch>,
     /// One row a media endpoint that a call has described.
-    pub endpoints: Kept,
+    pub endpoints: Vec<RecordBatch>,
     /// One row a media stream, with its call.
-    pub streams: Kept,
-    /// How much made room for others before it was over: rows of calls and streams end early, or do not know of each other.
-    pub evicted: u64,
-}
-
-impl Tables {
-    /// How many rows are not what they would be, had there been more room.
-    pub fn missing(&self) -> u64 {
-        let tables = [&self.calls, &self.changes, &self.endpoints, &self.streams];
-        self.evicted + tables.iter().map(|kept| kept.missing).sum::<u64>()
-    }
+    pub streams: Vec<RecordBatch>,
+    /// How many rows are not what they would be, had there been more room: they are not there, or they or streams made room for others before
+    /// it was over.
+    pub missing: u64,
 }
 
 impl Heard {
     /// The tables of calls that are kept.
     const TABLES: [calls::Table; 3] = [calls::Table::Calls, calls::Table::Changes, calls::Table::Media];
 
-    /// Nothing so far. Open calls, streams that go on and the rows of each table take about so many bytes at the most.
+    /// Nothing so far. All takes about so many bytes at the most, of which rows have a quarter.
     pub fn within(memory: usize) -> Self {
         let (calls, media) = (calls::Options::within(memory), media::Options::within(memory));
-        let voice = Voice::with_calls(&Self::TABLES, calls, media);
-        Self { voice, memory: memory.max(1 << 20), calls: Default::default(), streams: Kept::default() }
+        let mut voice = Voice::with_calls(&Self::TABLES, calls, media);
+        voice.calls = voice.calls.with_room_for_rows((memory / 6).max(1 << 20));
+        let left = (memory / 12).max(1 << 20);
+        Self { voice, left, missing: 0, calls: Default::default(), streams: Vec::new() }
     }
 
     /// Takes note of a batch, the next one of its tap.
@@ -245,13 +218,15 @@ impl Heard {
 
     fn take(&mut self, is_end: bool) -> Result<(), ArrowError> {
         while let Some(rows) = self.voice.take(is_end)? {
-            self.streams.push(&rows, self.memory);
+            let (kept, missing) = calls::keep(&rows, &mut self.left);
+            self.missing += missing;
+            self.streams.extend(Some(kept).filter(|kept| kept.num_rows() > 0));
         }
         loop {
             let has_more = is_end && self.voice.calls.end();
             for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
                 while let Some(rows) = self.voice.calls.take_table(table, is_end && !has_more)? {
-                    kept.push(&rows, self.memory);
+                    kept.extend(Some(rows).filter(|rows| rows.num_rows() > 0));
                 }
             }
             if !has_more {
@@ -263,12 +238,21 @@ impl Heard {
     /// The tables, now that all was read.
     pub fn finish(mut self) -> Result<Tables, ArrowError> {
         self.take(true)?;
-        for (table, kept) in Self::TABLES.into_iter().zip(&mut self.calls) {
-            kept.push(&RecordBatch::new_empty(table.schema(false)), self.memory);
+        let schemas = Self::TABLES.map(|table| table.schema(false));
+        for (schema, batches) in schemas.into_iter().zip(&mut self.calls) {
+            or_empty(batches, schema);
         }
-        self.streams.push(&RecordBatch::new_empty(self.voice.schema()), self.memory);
-        let evicted = self.voice.calls.evicted() + self.voice.streams.incomplete();
+        or_empty(&mut self.streams, self.voice.schema());
+        let Voice { calls, streams, .. } = &self.voice;
+        let missing = self.missing + calls.missing() + calls.evicted() + streams.incomplete();
         let [calls, changes, endpoints] = self.calls;
-        Ok(Tables { calls, changes, endpoints, streams: self.streams, evicted })
+        Ok(Tables { calls, changes, endpoints, streams: self.streams, missing })
+    }
+}
+
+/// Adds a batch without rows, where there is none.
+fn or_empty(batches: &mut Vec<RecordBatch>, schema: SchemaRef) {
+    if batches.is_empty() {
+        batches.push(RecordBatch::new_empty(schema));
     }
 }

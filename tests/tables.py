@@ -56,6 +56,7 @@ CLAIMS = pa.schema(
         **dict.fromkeys(("subject", "rewritten_from", "rewritten_to"), ADDRESS),
         "detail": TEXT,
         "flows": COUNT,
+        "more_flows": pa.bool_(),
         "evidence": pa.list_(pa.struct({"tap": TEXT, "frame": COUNT, "role": TEXT})),
         **dict.fromkeys(("apps", "traffic"), pa.list_(TEXT)),
     }
@@ -173,6 +174,7 @@ def claim(detector: str, **other: Any) -> dict[str, Any]:
         "last_ts": NOON + 300 * SECOND,
         "lag_ns": 1_200_000,
         "flows": 12,
+        "more_flows": False,
         "evidence": [
             {"tap": "inside", "frame": 12, "role": "original"},
             {"tap": "outside", "frame": 1_014, "role": "copy"},

@@ -20,8 +20,8 @@ from tables import claim, examination, flow, mac, mirror, rtp, scope, sentences,
 from tables import sip as sip_flow
 
 import tapsight
-from tapsight._check import MEMORY, Result, judge
-from tapsight._engine import Examination, examine
+from tapsight._check import Result, judge
+from tapsight._engine import MEMORY, Examination, examine
 from tapsight._sources import Tap
 from tapsight.checks._tables import Captures
 from tapsight.checks.v5 import packet_sizes

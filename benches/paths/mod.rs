@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tapsight::budget::Budget;
 use tapsight::calls::{self, Calls};
 use tapsight::capture::{Options, Reader, Source};
 use tapsight::classify::Classifier;
@@ -90,7 +91,8 @@ fn without_ids() -> Vec<Column> {
 fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
     let (options, carried) = (detect::scan_options(None), Carried::default());
     let chain = Chain::open(vec![source(bytes)], Options::default(), options, None, carried);
-    let mut tap = Tap::here(chain.expect("a capture made for this"), detect::Options::default().memory);
+    let memory = Budget::of(detect::Options::default().memory).voice;
+    let mut tap = Tap::here(chain.expect("a capture made for this"), memory);
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
     detect::examine(taps, detect::Options::default(), None, pause)

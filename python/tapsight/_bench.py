@@ -99,7 +99,7 @@ def _examined(detectors: Sequence[str] | None) -> Callable[[str | bytes, int], i
 
         taps: list[tuple[str, Sequence[Any]]] = [("tap", [source])]
         window = 5_000_000_000
-        _engine.examine(taps, window_ns=window, memory=160 << 20, threads=threads, detectors=detectors)
+        _engine.examine(taps, window_ns=window, memory=_engine.MEMORY, threads=threads, detectors=detectors)
         return 0
 
     return run

@@ -21,7 +21,7 @@ from tapsight._answers import Answer, NotShown
 from tapsight._baseline import Baseline, Found, forgotten_rows, remembered_rows
 from tapsight._call_verdicts import schema as call_schema
 from tapsight._core import __version__
-from tapsight._engine import Examination, Progress
+from tapsight._engine import MEMORY, Examination, Progress
 from tapsight._exceptions import excepted_schema, excepted_table
 from tapsight._judging import in_force_under, outcome_of, verdict_schema
 from tapsight._options import SEVERITIES, Severity
@@ -48,9 +48,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 """Version of the JSON output. It rises when a key changes its name or meaning, not when one is added."""
-
-MEMORY = 160 << 20
-"""About how many bytes the engine may use for what it remembers of recent packets."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -371,9 +368,9 @@ def check(
             ``-`` is standard input. Captures under one name are one tap, read in the order of the times of their first frames.
         policy: What is agreed and allowed, or a file that says so. Without one, only the detectors run.
         window: How far apart a packet and its copy may lie, in seconds.
-        memory: About how many bytes to use for what is remembered of recent packets and conversations. Calls that are open have twice as
-            much again, and the rows of each table of calls and media as much, which taps share evenly. What finds no room is counted,
-            and said in reasons.
+        memory: About how many bytes to use for all that is remembered: a fifth for recent packets, three twentieths for conversations, a
+            twentieth for claims, and three fifths for calls and media, which taps share evenly. What finds no room is counted, and said
+            in reasons. Python, its libraries and their copies of rows come on top.
         progress: Called now and then with the number of packets so far; what it raises ends the work.
         threads: How many threads to use; all processors by default. What they find is the same.
         state: A file that keeps what is known from one run to the next: the run goes on from it if it is there, and writes it

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+MEMORY = 512 << 20
+"""About how many bytes an examination may use for all that it remembers, unless told otherwise."""
+
 Progress = Callable[[int], object]
 """Called now and then with the number of packets so far."""
 

@@ -107,6 +107,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         "collector": "Who gains by it: address of 16 bytes.",
         "exporter_mac": "Who did it: MAC address.",
         "collector_mac": "Who gains by it: MAC address.",
+        "more_flows": "Whether there were more conversations than are counted: those that found no room.",
         "subject": "Whose traffic is concerned, where there is one address.",
         "detail": "What else identifies it, as captured.",
         "rewritten_from": "The address that was replaced.",

@@ -75,6 +75,9 @@ class Claim:
     rewritten_from: bytes | None
     rewritten_to: bytes | None
     flows: int
+    """Conversations that are told apart."""
+    more_flows: bool
+    """Whether there were others, for which there was no room."""
     evidence: tuple[Frame, ...]
     apps: tuple[str, ...]
     traffic: tuple[str, ...]

@@ -82,7 +82,7 @@ MaxFrames = Annotated[int, typer.Option(min=1, help="How many packets of one fin
 ZeroPayload = Annotated[
     bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
 ]
-Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for what is remembered.")]
+Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for all that is remembered.")]
 TableForm = Annotated[
     Literal["csv", "ndjson", "arrow", "parquet"] | None,
     typer.Option("--format", help="How to write it; else as the ending of FILE says, else csv."),
@@ -170,7 +170,7 @@ def _app(
 def info(
     captures: Captures,
     form: Annotated[Literal["text", "json"], typer.Option("--format", help="How to write it.")] = "text",
-    memory: Memory = 160,
+    memory: Memory = 512,
     quiet: Quiet = False,
 ) -> None:
     """Say what is in captures: format, frames, times, drops, tunnels, applications."""
@@ -238,7 +238,7 @@ def flows(
         float | None,
         typer.Option(help="After how many seconds a flow is told, and goes on in another row; else never."),
     ] = None,
-    memory: Memory = 160,
+    memory: Memory = 512,
     threads: Threads = None,
     places: PlacesFiles = None,
     policy: PolicyFile = None,
@@ -376,7 +376,7 @@ def check(
         Literal["parquet", "arrow", "csv"], typer.Option(help="How to write those tables.")
     ] = "parquet",
     window: Window = 5.0,
-    memory: Memory = 160,
+    memory: Memory = 512,
     threads: Threads = None,
     state: Annotated[
         Path | None,
@@ -499,7 +499,7 @@ def report(
     max_frames: MaxFrames = 1000,
     zero_payload: ZeroPayload = False,
     window: Window = 5.0,
-    memory: Memory = 160,
+    memory: Memory = 512,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -565,7 +565,7 @@ def evidence(
     max_frames: MaxFrames = 1000,
     zero_payload: ZeroPayload = False,
     window: Window = 5.0,
-    memory: Memory = 160,
+    memory: Memory = 512,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:
@@ -689,7 +689,7 @@ def policy_diff(
     after: PolicyArgument,
     captures: Captures,
     window: Window = 5.0,
-    memory: Memory = 160,
+    memory: Memory = 512,
     threads: Threads = None,
     quiet: Quiet = False,
 ) -> None:

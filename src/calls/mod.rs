@@ -41,6 +41,7 @@ use framed::{Framed, Protocol};
 use joins::Joins;
 use lines::{Line, Seized};
 use rows::Rows;
+pub(crate) use rows::keep;
 use streams::{Arrived, Moment, Payload, Place, Streams};
 
 /// How calls are put together.
@@ -91,15 +92,16 @@ impl Default for Options {
 }
 
 impl Options {
-    /// As much as there is room for: open calls have twice so many bytes.
+    /// What finds room where calls, media and their rows have so many bytes: nine twentieths are for open calls, a tenth for parts of messages.
     #[must_use]
     pub fn within(memory: usize) -> Self {
+        let of_calls = memory / 20 * 9;
         Self {
-            max_calls: (memory / 1280).max(64),
-            max_bytes: memory.saturating_mul(2).max(1 << 20),
+            max_calls: (of_calls / 2560).max(64),
+            max_bytes: of_calls.max(1 << 20),
             max_streams: (memory / 10_240).max(64),
-            max_held: (memory / 5 * 2).max(1 << 20),
-            max_endpoints: (memory / 640).max(1024),
+            max_held: (memory / 15).max(1 << 20),
+            max_endpoints: (memory / 2560).max(1024),
             ..Self::default()
         }
     }
@@ -216,6 +218,18 @@ impl Calls {
     pub fn evicted(&self) -> u64 {
         let State { evicted, hurried, streams, framed, endpoints, .. } = &self.state;
         evicted + hurried + streams.evicted + framed.evicted + endpoints.missed()
+    }
+
+    /// Limits the rows of all tables to about so many bytes. What finds no room is counted.
+    #[must_use]
+    pub fn with_room_for_rows(mut self, bytes: usize) -> Self {
+        self.rows.room = Some(bytes);
+        self
+    }
+
+    /// How many rows found no room.
+    pub fn missing(&self) -> u64 {
+        self.rows.missing
     }
 
     /// Name of a tap by its number in [`Endpoints`], and the other way round.

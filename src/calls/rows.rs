@@ -427,6 +427,10 @@ pub(super) struct Rows {
     media_places: MediaPlaces,
     /// Batches to be handed out, in the order in which they were filled.
     filled: VecDeque<(Table, Result<RecordBatch, ArrowError>)>,
+    /// Bytes that are left for rows of all tables; without it, there is no limit.
+    pub room: Option<usize>,
+    /// How many rows found no room.
+    pub missing: u64,
 }
 
 /// Rows of a batch.
@@ -434,6 +438,19 @@ const ROWS: usize = 8192;
 
 /// What a batch has at the most, in rows of 64 bytes: texts of crafted calls could come to more than offsets have numbers for.
 const MAX_SIZE: usize = 8 * ROWS;
+
+/// What a row takes at least, read back and judged.
+const LEAST: usize = 640;
+
+/// The rows of a batch that there is room for, and how many there is none for.
+pub(crate) fn keep(batch: &RecordBatch, room: &mut usize) -> (RecordBatch, u64) {
+    let rows = batch.num_rows();
+    let each = (batch.get_array_memory_size() / rows.max(1)).max(LEAST);
+    let len = rows.min(*room / each);
+    *room -= len * each;
+    let kept = if len == 0 { RecordBatch::new_empty(batch.schema()) } else { batch.slice(0, len) };
+    (kept, (rows - len) as u64)
+}
 
 impl Rows {
     pub fn of(wanted: &[Table]) -> Self {
@@ -452,6 +469,9 @@ impl Rows {
 
     /// Adds a call, and where it is.
     pub fn push_call<'a>(&mut self, row: CallRow<'_>, ends: impl FnOnce() -> Ends<'a>) {
+        if self.is_full() {
+            return;
+        }
         self.calls.push(row);
         if let Some(located) = &self.located {
             self.call_places.push(CallPlace::of(located, &ends()));
@@ -461,24 +481,40 @@ impl Rows {
 
     /// Adds a message.
     pub fn push_message(&mut self, row: MessageRow<'_>) {
+        if self.is_full() {
+            return;
+        }
         self.messages.push(row);
         self.pushed(Table::Messages, self.messages.len(), self.messages.size());
     }
 
     /// Adds a change.
     pub fn push_change(&mut self, row: ChangeRow<'_>) {
+        if self.is_full() {
+            return;
+        }
         self.changes.push(row);
         self.pushed(Table::Changes, self.changes.len(), self.changes.size());
     }
 
     /// Adds a media endpoint, and where it is.
     pub fn push_media(&mut self, row: MediaRow<'_>) {
+        if self.is_full() {
+            return;
+        }
         if let Some(located) = &self.located {
             let (src, dst) = (row.src.unwrap_or_default(), row.dst.unwrap_or_default());
             self.media_places.push(MediaPlace::of(located, row.addr, src, dst));
         }
         self.media.push(row);
         self.pushed(Table::Media, self.media.len(), self.media.size());
+    }
+
+    /// Whether there is no room for a row, which then is counted only.
+    fn is_full(&mut self) -> bool {
+        let is_full = self.room.is_some_and(|room| room < LEAST);
+        self.missing += u64::from(is_full);
+        is_full
     }
 
     /// Finishes the batch of a table that has enough rows.
@@ -511,7 +547,16 @@ impl Rows {
         }
     }
 
+    /// The rows of a table that there is room for.
     fn finish(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
+        let batch = self.batch(table)?;
+        let Some(room) = &mut self.room else { return Ok(batch) };
+        let (kept, missing) = keep(&batch, room);
+        self.missing += missing;
+        Ok(kept)
+    }
+
+    fn batch(&mut self, table: Table) -> Result<RecordBatch, ArrowError> {
         let is_located = self.located.is_some();
         let beside = |rows: RecordBatch, places: RecordBatch| {
             if !is_located {

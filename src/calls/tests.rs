@@ -1208,6 +1208,36 @@ fn as_many_bytes_of_calls_as_there_is_room_for() {
 }
 
 #[test]
+fn as_many_rows_as_there_is_room_for() {
+    let mut frames = Frames::default();
+    for number in 0..500 {
+        let text = session().remove(0).1.replace("3848276298220188511", &number.to_string());
+        frames.udp(ALICE, BOB, &text);
+    }
+    let kept = |room| {
+        let source = Source::Memory { name: "test".to_owned(), bytes: std::sync::Arc::new(frames.pcap()) };
+        let reader = Reader::open(vec![source], CaptureOptions::default()).unwrap();
+        let mut calls = Calls::new(&[Table::Calls], Options::default()).with_room_for_rows(room);
+        let (columns, tables) = (Packets::COLUMNS.to_vec(), Calls::TABLES);
+        let options = ScanOptions { columns, tables, ..ScanOptions::default() };
+        let mut scan = Scan::new(reader, options);
+        while let Some(batch) = scan.next_with_messages().unwrap() {
+            calls.read(&batch).unwrap();
+        }
+        let mut rows = 0;
+        while let Some(batch) = calls.take(true).unwrap() {
+            rows += batch.num_rows() as u64;
+        }
+        (rows, calls.missing())
+    };
+    assert_eq!(kept(1 << 20), (500, 0));
+    // A row takes 640 bytes at the least, and these with what texts take about twice that.
+    let (rows, missing) = kept(100 * 640);
+    assert!((40..=100).contains(&rows) && rows + missing == 500, "{rows}");
+    assert_eq!(kept(0), (0, 500));
+}
+
+#[test]
 fn any_number_of_threads() {
     let frames = over_tcp(&[100, 33, 512], &[3, 9]);
     for table in Table::ALL {

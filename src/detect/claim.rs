@@ -14,6 +14,7 @@ use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::conversations::Originals;
+use super::room::Room;
 use super::{Context, Outcome, Seen, Sighting, median};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
@@ -158,8 +159,10 @@ pub struct Tally {
     stride: u64,
     /// Whose traffic is concerned, for detectors that know one address.
     pub subject: Option<Addr>,
-    /// Conversations concerned, as `flow_id`; at most [`Tally::MAX_FLOWS`].
+    /// Conversations concerned, as `flow_id`, as many as there is room for.
     pub flows: HashSet<u64>,
+    /// Whether there were others.
+    pub more_flows: bool,
     /// Pairs whose copy went to the same MAC as the first copy.
     same_order: u64,
     lags: Vec<i64>,
@@ -170,9 +173,12 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many conversations are told apart.
-    pub const MAX_FLOWS: usize = 65_536;
+    /// How many conversations are told apart: of what packets are a part of, and of what they are not, where it is only said how many.
+    const MAX_FLOWS: usize = 65_536;
+    const MAX_COUNTED: usize = 1024;
+    /// Frames that are kept of the first claims of a detector, and of the others.
     const MAX_EVIDENCE: usize = 32;
+    const LESS_EVIDENCE: usize = 8;
     /// Copies from all of the time that are kept beside the first ones; half of them are dropped when there are more.
     const MAX_LATER: usize = 48;
     const MAX_LAGS: usize = 1024;
@@ -217,9 +223,12 @@ impl Tally {
             role,
             path: sighting.path,
         };
-        if self.evidence.len() + 2 <= Self::MAX_EVIDENCE {
-            self.evidence.extend(original.map(|original| at(original, roles.0)));
-            self.evidence.push(at(copy, roles.1));
+        let most = if self.stride > 0 { Self::MAX_EVIDENCE } else { Self::LESS_EVIDENCE };
+        if self.evidence.len() + 2 <= most {
+            for frame in original.map(|original| at(original, roles.0)).into_iter().chain([at(copy, roles.1)])
+            {
+                context.room.push(&mut self.evidence, frame);
+            }
         } else if self.stride > 0 && self.packets.is_multiple_of(self.stride) {
             if self.later.len() == Self::MAX_LATER {
                 // Every second one: those whose number is a multiple of twice the stride.
@@ -232,13 +241,14 @@ impl Tally {
                 self.stride *= 2;
             }
             if self.packets.is_multiple_of(self.stride) {
-                self.later.push((original.map(|original| at(original, roles.0)), at(copy, roles.1)));
+                let pair = (original.map(|original| at(original, roles.0)), at(copy, roles.1));
+                context.room.push(&mut self.later, pair);
             }
         }
         if let Some(original) = original
             && self.lags.len() < Self::MAX_LAGS
         {
-            self.lags.push(copy.ts.saturating_sub(original.ts));
+            context.room.push(&mut self.lags, copy.ts.saturating_sub(original.ts));
         }
         if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
             self.ip_ids.insert(copy.ip_id);
@@ -247,12 +257,24 @@ impl Tally {
             return;
         }
         self.last = Some((flow, label));
-        if let Some(flow) = flow
-            && self.flows.len() < Self::MAX_FLOWS
-        {
-            self.flows.insert(flow);
+        if let Some(flow) = flow {
+            let most = if original.is_some() { Self::MAX_FLOWS } else { Self::MAX_COUNTED };
+            let is_kept = if self.flows.len() < most {
+                context.room.insert(&mut self.flows, flow)
+            } else {
+                self.flows.contains(&flow)
+            };
+            self.more_flows |= !is_kept;
         }
         self.labels.insert(label.app.map(|app| app as u8));
+    }
+
+    /// Gives back what its lists and sets have taken.
+    fn give_back(&self, room: &Room) {
+        room.give_back_list(&self.evidence);
+        room.give_back_list(&self.later);
+        room.give_back_list(&self.lags);
+        room.give_back_set(&self.flows);
     }
 
     /// The applications concerned, and the classes of traffic, by name.
@@ -306,7 +328,7 @@ impl Tally {
     }
 }
 
-/// Claims in the making, told apart by a key. Bounded: what comes after [`Claims::MAX`] keys is only counted.
+/// Claims in the making, told apart by a key. Bounded: what comes after [`Claims::MAX`] keys, or finds no room, is only counted.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound(
     serialize = "K: Serialize + Eq + std::hash::Hash",
@@ -329,17 +351,23 @@ impl<K> Default for Claims<K> {
 impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
     /// How many claims are told apart.
     pub const MAX: usize = 4096;
-    /// How many of the first are never replaced, and how many others are looked at to find one that may be.
-    const KEPT: usize = Self::MAX / 4 * 3;
+    /// How many are looked at to find one that may be replaced; the first three quarters never are.
     const TRIES: usize = 16;
     /// How many have evidence from all of the time, and not only the first frames.
     const WITH_LATER: usize = 256;
+    /// How many find room whatever other detectors have taken.
+    const RESERVED: usize = 64;
+    /// What a claim takes, without what lists and sets grow into: tables are seven eighths full at the most, and half of that after they grew.
+    const BYTES: usize = 2 * size_of::<(K, Tally)>() + size_of::<K>();
 
     /// The tally of this key, unless there are too many.
-    pub fn entry(&mut self, key: K) -> Option<&mut Tally> {
+    pub fn entry(&mut self, key: K, room: &Room) -> Option<&mut Tally> {
         match self.tallies.entry(key) {
             Entry::Occupied(entry) => Some(entry.into_mut()),
-            Entry::Vacant(entry) if self.order.len() < Self::MAX => {
+            Entry::Vacant(entry)
+                if self.order.len() < Self::RESERVED
+                    || self.order.len() < Self::MAX && room.take(Self::BYTES) =>
+            {
                 // Evidence is dear: however many claims are crafted, memory for it is bounded.
                 let stride = u64::from(self.order.len() < Self::WITH_LATER);
                 self.order.push(key);
@@ -355,21 +383,25 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
     /// The tally of this key and, if there were too many, the key that had to go for it: a late one, behind which there is no more than one
     /// packet. For detectors to whom one packet proves nothing: however many tunnels are crafted around a packet each, a mirror
     /// that comes later still finds room.
-    pub fn entry_or_replace(&mut self, key: K) -> (Option<&mut Tally>, Option<K>) {
-        if self.order.len() >= Self::MAX && !self.tallies.contains_key(&key) {
+    pub fn entry_or_replace(&mut self, key: K, room: &Room) -> (Option<&mut Tally>, Option<K>) {
+        let len = self.order.len();
+        let is_full = len >= Self::MAX || len >= Self::RESERVED && !room.has(Self::BYTES);
+        if is_full && !self.tallies.contains_key(&key) {
+            let kept = len / 4 * 3;
             for _ in 0..Self::TRIES {
-                self.hand =
-                    if self.hand + 1 < Self::MAX { (self.hand + 1).max(Self::KEPT) } else { Self::KEPT };
+                self.hand = if self.hand + 1 < len { (self.hand + 1).max(kept) } else { kept };
                 let Some(place) = self.order.get_mut(self.hand) else { break };
                 if self.tallies.get(place).is_some_and(|tally| tally.packets <= 1) {
-                    self.tallies.remove(place);
+                    if let Some(tally) = self.tallies.remove(place) {
+                        tally.give_back(room);
+                    }
                     self.overflow += 1;
                     let replaced = std::mem::replace(place, key);
                     return (Some(self.tallies.entry(key).or_default()), Some(replaced));
                 }
             }
         }
-        (self.entry(key), None)
+        (self.entry(key, room), None)
     }
 
     /// All of them, in the order they appeared.
@@ -431,8 +463,12 @@ impl Claim {
         Self { detector, report: false, kind: Kind::Duplicate, severity: Severity::Info, ..self }
     }
 
-    /// Counts the packets on the original paths, in the flows concerned: of how many the copies are a part.
+    /// Counts the packets on the original paths, in the flows concerned: of how many the copies are a part. Nobody knows where flows found
+    /// no room.
     pub(super) fn count_scope(&mut self, originals: Originals<'_>, outcome: &Outcome<'_>) {
+        if self.tally.more_flows {
+            return;
+        }
         (self.in_scope, self.judged) = outcome.conversations.count(&self.tally.flows, originals);
     }
 }
@@ -473,6 +509,7 @@ pub fn claim_schema() -> SchemaRef {
         Field::new("rewritten_from", address(), true),
         Field::new("rewritten_to", address(), true),
         Field::new("flows", DataType::UInt64, false),
+        Field::new("more_flows", DataType::Boolean, false),
         Field::new("evidence", list(DataType::Struct(evidence_fields())), false),
         Field::new("apps", list(DataType::Utf8), false),
         Field::new("traffic", list(DataType::Utf8), false),
@@ -493,8 +530,8 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
     let (mut packets, mut in_scope, mut judged, mut flows) = (count(), count(), count(), count());
     let (mut exporter, mut collector, mut from, mut to) = (address(), address(), address(), address());
     let (mut exporter_mac, mut collector_mac) = (mac(), mac());
-    let (mut report, mut lag, mut encap, mut tunnel_id) =
-        (BooleanBuilder::new(), Int64Builder::new(), text(), UInt32Builder::new());
+    let (mut report, mut more_flows) = (BooleanBuilder::new(), BooleanBuilder::new());
+    let (mut lag, mut encap, mut tunnel_id) = (Int64Builder::new(), text(), UInt32Builder::new());
     let (mut apps, mut traffic) = (texts(), texts());
     let (mut subject, mut detail) = (address(), text());
     let item = Field::new("item", DataType::Struct(evidence_fields()), false);
@@ -522,6 +559,7 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
         append_fixed(&mut from, claim.rewritten.map(|(from, _)| from))?;
         append_fixed(&mut to, claim.rewritten.map(|(_, to)| to))?;
         flows.append_value(tally.flows.len() as u64);
+        more_flows.append_value(tally.more_flows);
         for frame in tally.all_evidence() {
             let row = evidence.values();
             if let Some(field) = row.field_builder::<StringBuilder>(0) {
@@ -571,9 +609,135 @@ pub(super) fn claims_to_batch(claims: &[Claim], taps: &[String]) -> Result<Recor
         Arc::new(from.finish()),
         Arc::new(to.finish()),
         Arc::new(flows.finish()),
+        Arc::new(more_flows.finish()),
         Arc::new(evidence.finish()),
         Arc::new(apps.finish()),
         Arc::new(traffic.finish()),
     ];
     RecordBatch::try_new(claim_schema(), arrays)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::conversations::Conversations;
+    use crate::detect::{Counts, Limits, Network, Outcome};
+    use crate::paths::{Flows, Paths};
+
+    const ROLES: (Role, Role) = (Role::Original, Role::Copy);
+
+    /// Shows a context with so much room.
+    fn within(room: &Room, show: impl FnOnce(&Context<'_>)) {
+        let (paths, flows, network) = (Paths::default(), Flows::new(1024), Network::default());
+        show(&Context { paths: &paths, flows: &flows, window: 0, network: &network, room });
+    }
+
+    fn count(tally: &mut Tally, original: Option<Sighting>, flow: u64, context: &Context<'_>) {
+        tally.count(Sighting::default(), original, ROLES, (Some(flow), Label::default()), context);
+    }
+
+    #[test]
+    fn without_room_each_detector_has_its_first_claims() {
+        within(&Room::new(0), |context| {
+            let mut claims = Claims::default();
+            for key in 0..1000_u64 {
+                if let Some(tally) = claims.entry(key, context.room) {
+                    count(tally, None, key, context);
+                }
+            }
+            assert_eq!((claims.order.len(), claims.overflow()), (Claims::<u64>::RESERVED, 1000 - 64));
+            let all = claims.take();
+            assert!(all.iter().all(|(_, tally)| tally.packets == 1 && tally.more_flows));
+        });
+    }
+
+    #[test]
+    fn claims_keep_within_their_room() {
+        let room = Room::new(1 << 20);
+        within(&room, |context| {
+            let mut claims = Claims::default();
+            for key in 0..100_000_u64 {
+                if let Some(tally) = claims.entry(key % 10_000, context.room) {
+                    count(tally, Some(Sighting::default()), key, context);
+                }
+            }
+            let bytes: usize = claims
+                .tallies
+                .values()
+                .map(|tally| {
+                    size_of::<Tally>()
+                        + tally.evidence.capacity() * size_of::<Evidence>()
+                        + tally.lags.capacity() * size_of::<i64>()
+                        + tally.flows.allocation_size()
+                })
+                .sum();
+            assert!((1 << 19..1 << 20).contains(&bytes), "{bytes}");
+            assert!(claims.overflow() > 0);
+        });
+    }
+
+    #[test]
+    fn of_flows_that_find_no_room_it_is_not_said_how_many_packets_they_have() {
+        within(&Room::new(40_000), |context| {
+            let mut tally = Tally::default();
+            (0..10_000).for_each(|flow| count(&mut tally, Some(Sighting::default()), flow, context));
+            assert!(tally.more_flows && (1000..4000).contains(&tally.flows.len()));
+            let conversations = Conversations::new(*context);
+            let outcome = Outcome {
+                context: *context,
+                counts: Counts::default(),
+                limits: Limits::default(),
+                conversations,
+            };
+            let mut claim = Claim::new("A5.forked", Kind::Copy, Severity::High, tally, context);
+            claim.count_scope(Originals::Paths(&HashSet::new()), &outcome);
+            assert_eq!((claim.in_scope, claim.judged, claim.tally.packets), (0, 0, 10_000));
+        });
+    }
+
+    #[test]
+    fn where_flows_are_only_counted_there_are_fewer() {
+        within(&Room::new(1 << 20), |context| {
+            let mut tally = Tally::default();
+            (0..1024).for_each(|flow| count(&mut tally, None, flow, context));
+            assert!(!tally.more_flows);
+            (0..2000).for_each(|flow| count(&mut tally, None, flow, context));
+            assert_eq!((tally.more_flows, tally.flows.len()), (true, Tally::MAX_COUNTED));
+        });
+    }
+
+    #[test]
+    fn the_first_claims_of_a_detector_have_more_evidence() {
+        within(&Room::new(1 << 24), |context| {
+            let mut claims = Claims::default();
+            for key in 0..300 {
+                for flow in 0..100 {
+                    count(claims.entry(key, context.room).unwrap(), None, flow, context);
+                }
+            }
+            let all = claims.take();
+            let frames = |at: usize| all[at].1.evidence.len();
+            assert_eq!((frames(0), frames(255), frames(256), frames(299)), (31, 31, 7, 7));
+        });
+    }
+
+    #[test]
+    fn what_is_replaced_gives_its_room_back() {
+        let room = Room::new(200_000);
+        within(&room, |context| {
+            let mut claims = Claims::default();
+            let add = |claims: &mut Claims<u64>, key| {
+                let (tally, replaced) = claims.entry_or_replace(key, context.room);
+                count(tally.unwrap(), None, key, context);
+                replaced.is_some()
+            };
+            let first = (0..4096).find(|&key| add(&mut claims, key)).unwrap();
+            assert!(first > 64 && first < 4096, "{first}");
+            // However many come by: none is lost that had more than one packet, and a claim of many finds room.
+            (first + 1..first + 100_000).for_each(|key| assert!(add(&mut claims, key)));
+            assert!(!add(&mut claims, 0));
+            assert_eq!(claims.order.len() as u64, first);
+            assert!(context.room.has(1));
+        });
+    }
 }

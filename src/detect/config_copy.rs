@@ -76,7 +76,7 @@ impl Detector for ConfigCopy {
                 if let Some(told) = self.told.entry(device(dst)) {
                     *told = seen.sighting;
                 }
-                if let Some(tally) = self.claims.entry((dst, src, false)) {
+                if let Some(tally) = self.claims.entry((dst, src, false), context.room) {
                     tally.add(seen, seen.sighting, None, (Role::Trigger, Role::Trigger), context);
                 }
             }
@@ -92,7 +92,7 @@ impl Detector for ConfigCopy {
                     return;
                 }
                 let key = (src, dst, true);
-                if let Some(tally) = self.claims.entry(key) {
+                if let Some(tally) = self.claims.entry(key, context.room) {
                     tally.add(seen, seen.sighting, Some(told), (Role::Trigger, Role::Offending), context);
                     if let Some(name) = transfer.name(row)
                         && self.files.iter().all(|(of, _)| *of != key)

@@ -152,7 +152,7 @@ impl Detector for DnsRace {
             && !asked.servers.contains(&server_number)
         {
             let key = (Class::Unasked, server);
-            if let Some(tally) = self.claims.entry(key) {
+            if let Some(tally) = self.claims.entry(key, context.room) {
                 tally.add(seen, now, None, (Role::Injected, Role::Injected), context);
                 self.remember(key, &name, client, (dns.address(row), None));
             }
@@ -181,7 +181,7 @@ impl Detector for DnsRace {
             (_, false) => Class::OtherPlace,
         };
         let key = (class, server);
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             tally.add(seen, first.sighting, Some(now), (Role::Original, Role::Injected), context);
             self.remember(key, &name, client, (first.address, dns.address(row)));
         }

@@ -138,7 +138,7 @@ impl Detector for Duplicate {
         let comparable = |earlier: &&Sighting| path.same_tunnel(context.paths.get(earlier.path));
         if let Some((onward, back)) = sent_back(seen, path, context) {
             let [a, b] = [onward, back].map(|sighting| Link::of(context.paths.get(sighting.path)));
-            if let Some(tally) = self.claims.entry(Key::Forked(a.min(b), a.max(b))) {
+            if let Some(tally) = self.claims.entry(Key::Forked(a.min(b), a.max(b)), context.room) {
                 tally.add(seen, back, Some(onward), (Role::Original, Role::Copy), context);
             }
             return;
@@ -230,7 +230,7 @@ impl Duplicate {
             Class::Late => Key::Late(before, after),
             _ => Key::Named(class, before.tap, after.tap),
         };
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             let roles = (Role::Original, Role::Copy);
             tally.count(pair.copy, Some(pair.original), roles, pair.traffic, context);
         }
@@ -325,7 +325,7 @@ impl Duplicate {
             opening.at_client = opening.at_client.saturating_add(is_server(peer_port, port).into());
         }
         let key = Key::Rewritten { taps: (other.tap, path.tap), from, to, destination };
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             tally.add(seen, now, Some(earlier), (Role::Original, Role::Redirected), context);
         }
     }

@@ -106,7 +106,7 @@ impl Detector for Echo {
             let before = sizes.bits.count_ones();
             sizes.bits |= 1 << (fold(u64::from(len), 0x9e37_79b9_7f4a_7c15) & 63);
             let is_more = sizes.bits.count_ones() > before && sizes.bits.count_ones() >= u32::from(SIZES);
-            if is_more && let Some(tally) = self.claims.entry((Class::Sizes, asks, answers)) {
+            if is_more && let Some(tally) = self.claims.entry((Class::Sizes, asks, answers), context.room) {
                 tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
             }
             return;
@@ -121,7 +121,7 @@ impl Detector for Echo {
         request.replies += 1;
         let request = *request;
         let mut note = |class| {
-            if let Some(tally) = self.claims.entry((class, asks, answers)) {
+            if let Some(tally) = self.claims.entry((class, asks, answers), context.room) {
                 tally.add(
                     seen,
                     seen.sighting,

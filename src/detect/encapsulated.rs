@@ -136,7 +136,7 @@ impl EncapsulatedSibling {
     fn count(&mut self, seen: &Seen<'_>, copy: Sighting, original: Sighting, context: &Context<'_>) {
         let path = context.paths.get(copy.path);
         let key = (path.tap, path.outer_src, path.outer_dst, path.tunnel_id);
-        let (tally, replaced) = self.claims.entry_or_replace(key);
+        let (tally, replaced) = self.claims.entry_or_replace(key, context.room);
         if let Some(replaced) = replaced {
             self.originals.remove(&replaced);
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::claim::claims_to_batch;
 use super::conversations::Conversations;
 use super::history::{History, MAX_SIGHTINGS, Sighting};
+use super::room::Room;
 use super::streams::Keys;
 use super::taps::align::{Alignment, First};
 use super::taps::judge::Captured;
@@ -16,6 +17,7 @@ use super::taps::{Comparison, Known, Now, compared_schema};
 use super::{
     Claim, Context, Counts, Network, Outcome, SavedState, Scope, Seen, Wanted, claim_schema, detectors,
 };
+use crate::budget::Budget;
 use crate::messages::{self, View};
 use crate::packets::{Batch, Packet, Packets, ids};
 use crate::paths::{self, Flows, Paths};
@@ -43,7 +45,7 @@ impl Default for Options {
         Self {
             window: 5_000_000_000,
             late_window: 300_000_000_000,
-            memory: 160 << 20,
+            memory: 512 << 20,
             network,
             detectors: None,
             save: false,
@@ -295,6 +297,7 @@ pub(super) struct Memory {
     paths: Paths,
     flows: Flows,
     history: History,
+    room: Room,
     /// What passes between taps, once there are two.
     comparison: Option<Comparison>,
     total: Counts,
@@ -326,15 +329,16 @@ impl State {
         let detectors = detectors(options.detectors.as_deref());
         let wanting = Wanting::of(&detectors);
         let history = if streams > 1 { History::with_notes } else { History::new };
+        let budget = Budget::of(options.memory);
         let memory = Memory {
             comparison: None,
             taps: Vec::new(),
             counts: Vec::new(),
             paths: Paths::default(),
-            // Two fifths of the memory for conversations, of which one takes about 512 bytes with its row in the table; the
-            // rest for recent packets.
-            flows: Flows::new((options.memory / 5 * 2 / 512).max(1024)),
-            history: history(options.memory / 5 * 3, options.window, options.late_window),
+            // A row takes about 512 bytes, with what it is in the table.
+            flows: Flows::new((budget.flows / 512).max(1024)),
+            room: Room::new(budget.claims),
+            history: history(budget.recent, options.window, options.late_window),
             total: Counts::default(),
         };
         Self {
@@ -497,6 +501,7 @@ impl State {
                 flows: &self.memory.flows,
                 window: self.options.window,
                 network: &self.options.network,
+                room: &self.memory.room,
             };
             let seen = Seen { packet, sighting, earlier, same_payload, stream: next.stream };
             for &at in wanting {
@@ -562,6 +567,7 @@ impl State {
             flows: &self.memory.flows,
             window: self.options.window,
             network: &self.options.network,
+            room: &self.memory.room,
         };
         let (counts, limits) = (self.memory.total, self.memory.history.limits());
         if let Some(comparison) = &mut self.memory.comparison {

@@ -115,7 +115,7 @@ impl Detector for Exfiltration {
                 }
                 let key = (context.paths.get(seen.sighting.path).tap, src, dst, what);
                 let claims = if is_router { &mut self.claims } else { &mut self.others };
-                if let Some(tally) = claims.entry(key) {
+                if let Some(tally) = claims.entry(key, context.room) {
                     tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
                     if !name.is_empty() && !self.names.contains_key(&key) {
                         self.names.insert(key, name.chars().take(NAME).collect());

@@ -163,7 +163,7 @@ impl Detector for FirstHop {
         let (number, address) = (fhrp.group(row).unwrap_or_default(), fhrp.address(row));
         let mut note = |class, before: Option<Active>| {
             let key = (class, protocol, router, before.map(|before| before.router));
-            if let Some(tally) = self.claims.entry(key) {
+            if let Some(tally) = self.claims.entry(key, context.room) {
                 if tally.packets == 0 {
                     self.first.push((key, number));
                     tally.subject = address;

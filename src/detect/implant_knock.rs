@@ -81,7 +81,7 @@ impl Detector for ImplantKnock {
             if let Some(knock) = self.knocks.entry(connection(src, packet.src_port(), dst)) {
                 *knock = seen.sighting;
             }
-            if let Some(tally) = self.claims.entry((Class::Knock, dst, src)) {
+            if let Some(tally) = self.claims.entry((Class::Knock, dst, src), context.room) {
                 tally.add(seen, seen.sighting, None, (Role::Trigger, Role::Trigger), context);
             }
             return;
@@ -95,7 +95,7 @@ impl Detector for ImplantKnock {
             .filter(|knock| (0..=MINUTE).contains(&seen.sighting.ts.saturating_sub(knock.ts)));
         let is_sure = knock.is_some() || tcp.options(row).as_deref() == Some(OPTIONS);
         let class = if is_sure { Class::Confirmed } else { Class::Answer };
-        if let Some(tally) = self.claims.entry((class, src, dst)) {
+        if let Some(tally) = self.claims.entry((class, src, dst), context.room) {
             tally.add(seen, seen.sighting, knock, (Role::Trigger, Role::Answer), context);
         }
     }

@@ -221,7 +221,7 @@ impl Detector for Injection {
         });
         stream.add(seq, segment);
         if let Some((class, original, injected)) = found
-            && let Some(tally) = self.claims.entry((tap, packet.src(), packet.dst(), class))
+            && let Some(tally) = self.claims.entry((tap, packet.src(), packet.dst(), class), context.room)
         {
             let roles = (Role::Original, Role::Injected);
             tally.add(seen, injected.place.into(), Some(original.place.into()), roles, context);

@@ -75,7 +75,9 @@ impl Detector for InterceptExport {
             return;
         }
         let export = (path.tap, path.outer_src, path.outer_dst);
-        let Some(tally) = self.claims.entry((export, path.encap, path.tunnel_id)) else { return };
+        let Some(tally) = self.claims.entry((export, path.encap, path.tunnel_id), context.room) else {
+            return;
+        };
         let original =
             seen.earlier.iter().find(|earlier| path.encap.wraps(context.paths.get(earlier.path).encap));
         tally.add(seen, seen.sighting, original.copied(), (Role::Original, Role::Mirror), context);

@@ -46,7 +46,7 @@ impl Detector for MirrorEncapsulation {
         }
         let path = context.paths.get(seen.sighting.path);
         let session = (path.tap, path.outer_src, path.outer_dst, path.encap, path.tunnel_id);
-        if let Some(tally) = self.claims.entry(session) {
+        if let Some(tally) = self.claims.entry(session, context.room) {
             tally.add(seen, seen.sighting, None, (Role::Mirror, Role::Mirror), context);
         }
     }

@@ -201,7 +201,7 @@ impl Detector for MobilePeers {
         self.seen += 1;
         let is_control = label.app == Some(App::Gtpc) && label.basis == Some(Basis::Signature);
         if (depth > 1 || is_control)
-            && let Some(tally) = self.nested.entry((src, dst))
+            && let Some(tally) = self.nested.entry((src, dst), context.room)
         {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
         }
@@ -336,7 +336,7 @@ impl MobilePeers {
     }
 
     fn met(&mut self, protocol: Protocol, (src, dst): Ends, seen: &Seen<'_>, context: &Context<'_>) {
-        if let Some(tally) = self.peers.entry((protocol, (src.min(dst), src.max(dst)))) {
+        if let Some(tally) = self.peers.entry((protocol, (src.min(dst), src.max(dst))), context.room) {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
         }
     }
@@ -350,7 +350,7 @@ impl MobilePeers {
         context: &Context<'_>,
     ) {
         if let Some(name) = name
-            && let Some(tally) = self.named.entry((protocol, ends, name))
+            && let Some(tally) = self.named.entry((protocol, ends, name), context.room)
         {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
         }
@@ -367,7 +367,7 @@ impl MobilePeers {
         let Some(category) = operation.category() else { return };
         // Of others there would be too many.
         let name = name.filter(|_| category == 1);
-        if let Some(tally) = self.asked.entry((operation, ends, name)) {
+        if let Some(tally) = self.asked.entry((operation, ends, name), context.room) {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
         }
     }

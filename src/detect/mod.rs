@@ -27,6 +27,7 @@ mod place;
 mod redirect;
 mod reset;
 mod rogue_dhcp;
+mod room;
 mod sampled;
 mod shape;
 mod source_route;
@@ -39,6 +40,7 @@ mod web_cache;
 pub use claim::{Claim, Claims, Evidence, Kind, Role, Severity, claim_schema};
 pub use examine::{Examination, Options, Tap, TapCounts, examine, examine_with_drops};
 pub use history::{History, Limits, Sighting};
+pub use room::Room;
 pub use state::{SavedScan, SavedState, StateError, known};
 pub use taps::compared_schema;
 
@@ -103,6 +105,8 @@ pub struct Context<'a> {
     pub window: i64,
     /// What the network says of itself.
     pub network: &'a Network,
+    /// What claims have to share.
+    pub room: &'a Room,
 }
 
 /// What is known of the network beforehand; empty where nothing is.

@@ -217,14 +217,15 @@ impl Detector for NeighborSpoof {
             } else {
                 (Class::OtherSender, None, None, Some(source))
             };
-            if let Some(tally) = self.claims.entry(key) {
+            if let Some(tally) = self.claims.entry(key, context.room) {
                 tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
                 tally.subject = tally.subject.or(Some(addr));
             }
         }
         if let Some(host) = path.eth_dst.filter(|&host| is_told && is_station(host))
             && !is_virtual(mac)
-            && let Some(tally) = self.claims.entry((Class::Told, Some(addr), Some(mac), Some(host)))
+            && let Some(tally) =
+                self.claims.entry((Class::Told, Some(addr), Some(mac), Some(host)), context.room)
         {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
             tally.subject = Some(addr);
@@ -317,7 +318,7 @@ impl NeighborSpoof {
             Class::Two => (class, Some(addr), None, None),
             _ => (class, Some(addr), Some(rival.mac), Some(owner.mac)),
         };
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             tally.subject = Some(addr);
             tally.add(seen, rival.sighting, Some(owner.sighting), (Role::Original, Role::Offending), context);
         }

@@ -50,7 +50,9 @@ impl Detector for Redirect {
             _ => return,
         };
         let tap = context.paths.get(seen.sighting.path).tap;
-        if let Some(tally) = self.claims.entry((tap, seen.packet.src(), is_redirect, icmp.gateway(row))) {
+        if let Some(tally) =
+            self.claims.entry((tap, seen.packet.src(), is_redirect, icmp.gateway(row)), context.room)
+        {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
             tally.subject = tally.subject.or(icmp.quoted_dst(row));
         }

@@ -216,7 +216,7 @@ impl Reset {
 
     fn count(&mut self, seen: &Seen<'_>, reset: Place, original: Place, class: Class, context: &Context<'_>) {
         let path = context.paths.get(reset.path);
-        if let Some(tally) = self.claims.entry((path.tap, path.eth_src, class)) {
+        if let Some(tally) = self.claims.entry((path.tap, path.eth_src, class), context.room) {
             let roles = (Role::Original, Role::Injected);
             tally.add(seen, reset.into(), Some(original.into()), roles, context);
         }

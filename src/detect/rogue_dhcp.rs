@@ -206,7 +206,7 @@ impl Detector for RogueDhcp {
             self.missed += 1;
             return;
         };
-        if let Some(tally) = self.claims.entry((Class::Server, link, at, None, None)) {
+        if let Some(tally) = self.claims.entry((Class::Server, link, at, None, None), context.room) {
             tally.add(seen, now, None, (Role::Answer, Role::Answer), context);
         }
         // A refusal tells nothing.
@@ -224,7 +224,9 @@ impl Detector for RogueDhcp {
         if let Some(before) = self.clients.entry(fold(client ^ identity, 0x9e37_79b9_7f4a_7c15) | 1) {
             let is_other = *before != Told::default() && before.conflicts(&told);
             *before = told;
-            if is_other && let Some(tally) = self.claims.entry((Class::Changed, link, at, None, None)) {
+            if is_other
+                && let Some(tally) = self.claims.entry((Class::Changed, link, at, None, None), context.room)
+            {
                 tally.add(seen, now, None, (Role::Original, Role::Answer), context);
                 self.details.entry((Class::Changed, link, at, None, None)).or_insert_with(|| text(dhcp, row));
             }
@@ -326,7 +328,7 @@ impl RogueDhcp {
         // The one that came first to the link is the one that was there.
         let (later, earlier) = if at >= before { (at, before) } else { (before, at) };
         let key = (class, link, later, mac.filter(|_| before == at), Some(earlier));
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             tally.add(seen, seen.sighting, Some(first.sighting), (Role::Answer, Role::Answer), context);
             self.details.entry(key).or_insert_with(|| text(dhcp, row));
         }
@@ -351,7 +353,7 @@ impl RogueDhcp {
             return;
         };
         let key = (Class::Second, link, at, None, Some(number));
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             tally.add(seen, seen.sighting, Some(other.last), (Role::Original, Role::Answer), context);
         }
     }
@@ -377,7 +379,7 @@ impl RogueDhcp {
         let Some((rival, theirs)) = server.rival.take().filter(|&(_, theirs)| is_recent(theirs)) else {
             return;
         };
-        if let Some(tally) = self.claims.entry((Class::Impostor, link, at, Some(rival), None)) {
+        if let Some(tally) = self.claims.entry((Class::Impostor, link, at, Some(rival), None), context.room) {
             tally.add(seen, theirs, Some(last), (Role::Answer, Role::Offending), context);
         }
     }

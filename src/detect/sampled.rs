@@ -108,7 +108,7 @@ impl Detector for SampledExport {
         let Some(carrier) = sample.carrier(row).and_then(|name| Carrier::of(&name)) else { return };
         let tap = context.paths.get(seen.sighting.path).tap;
         let key = (tap, seen.packet.src(), seen.packet.dst(), carrier);
-        let Some(tally) = self.claims.entry(key) else { return };
+        let Some(tally) = self.claims.entry(key, context.room) else { return };
         let export = self.exports.entry(key).or_default();
         let datagram = Some((tap, seen.sighting.frame));
         if export.last != datagram {

@@ -316,7 +316,7 @@ impl EncryptedCopy {
             return;
         }
         let clear = in_clear(&copied_of, path, tunnel.1, context);
-        let Some(tally) = self.claims.entry(tunnel) else { return };
+        let Some(tally) = self.claims.entry(tunnel, context.room) else { return };
         for (original, copy) in &pairs {
             let Some(flow) = context.flows.get(original.flow) else { continue };
             if !copied_of.contains_key(&direction(original.flow, context)) {

@@ -93,7 +93,7 @@ impl Detector for SourceRoute {
             _ if way.name().is_some() => (way, from, to, last),
             _ => (way, None, None, None),
         };
-        if let Some(tally) = self.claims.entry(key) {
+        if let Some(tally) = self.claims.entry(key, context.room) {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
             tally.subject = tally.subject.or(from);
         }

@@ -144,7 +144,7 @@ impl KnockAndSession {
         }
         trigger.session = Some(ports);
         let trigger = *trigger;
-        if let Some(tally) = self.claims.entry((router, other, trigger.is_named)) {
+        if let Some(tally) = self.claims.entry((router, other, trigger.is_named), context.room) {
             tally.add(seen, seen.sighting, Some(trigger.sighting), (Role::Trigger, Role::Answer), context);
         }
     }

@@ -59,7 +59,7 @@ impl Detector for WebCache {
             // Caches may speak to a group of routers: that is one party.
             _ => (to, from),
         };
-        if let Some(tally) = self.claims.entry((router, cache, is_redirected)) {
+        if let Some(tally) = self.claims.entry((router, cache, is_redirected), context.room) {
             tally.add(seen, seen.sighting, None, (Role::Offending, Role::Redirected), context);
             if is_redirected {
                 tally.subject = tally.subject.or(packet.src());

@@ -57,10 +57,10 @@ impl Default for Options {
 }
 
 impl Options {
-    /// As many streams as there is room for, as [`crate::calls::Options::within`] has calls.
+    /// As many streams as find room where calls, media and their rows have so many bytes.
     #[must_use]
     pub fn within(memory: usize) -> Self {
-        Self { limit: (memory / 2560).max(64), ..Self::default() }
+        Self { limit: (memory / 5120).max(64), ..Self::default() }
     }
 }
 

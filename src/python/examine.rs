@@ -13,13 +13,14 @@ use super::arrow::Table;
 use super::memory;
 use super::stream::{check_signals, pausing, source, threads as threads_of};
 use super::{arrow_to_py, to_py};
+use crate::budget::Budget;
 use crate::capture::{Error, Interface, Options, Origin, Source};
 use crate::detect::{self, SavedState, StateError};
 use crate::packets::address::Prefixes;
 use crate::packets::digest::Captured;
 use crate::packets::{Chain, Pause, ScanOptions};
 use crate::tap::Tap;
-use crate::voice::{self, Kept};
+use crate::voice;
 
 /// What came out of :func:`examine`: tables, each with ``__arrow_c_stream__``.
 #[pyclass(frozen, get_all, module = "tapsight._core")]
@@ -126,8 +127,7 @@ pub fn examine(
         };
         total(shared.iter().map(|origin| of(origin)))
     };
-    // Taps share what detectors have for all of them once more, for what is said and sent.
-    let share = options.memory / taps.len().max(1);
+    let share = Budget::of(options.memory).voice / taps.len().max(1);
     let open = |chain| {
         if is_beside { Tap::beside(chain, share, Some(check_signals)) } else { Tap::here(chain, share) }
     };
@@ -164,8 +164,8 @@ pub fn examine(
     // What it took to read and to compare is not needed any more.
     drop(chains);
     py.detach(memory::give_back);
-    let tables = |of: fn(&voice::Tables) -> &Kept| -> PyResult<Vec<Py<Table>>> {
-        let batches = heard.iter().flat_map(|heard| &of(heard).batches);
+    let tables = |of: fn(&voice::Tables) -> &Vec<RecordBatch>| -> PyResult<Vec<Py<Table>>> {
+        let batches = heard.iter().flat_map(of);
         batches.map(|batch| Py::new(py, Table(batch.clone()))).collect()
     };
     let table = |batch: Result<RecordBatch, ArrowError>| Py::new(py, Table(batch.map_err(arrow_to_py)?));
@@ -174,7 +174,7 @@ pub fn examine(
         call_changes: tables(|heard| &heard.changes)?,
         call_media: tables(|heard| &heard.endpoints)?,
         media: tables(|heard| &heard.streams)?,
-        missing: heard.iter().map(voice::Tables::missing).sum(),
+        missing: heard.iter().map(|heard| heard.missing).sum(),
         scopes: table(scopes(&examination))?,
         taps: table(taps_table(&examination, &origins))?,
         files: table(files_table(&origins, &files))?,

@@ -48,7 +48,13 @@ class Told:
         if claim.in_scope >= claim.packets and claim.in_scope > 0:
             part = percent(claim.packets, claim.in_scope)
             share = f"{claim.packets:,} of {plural(claim.in_scope, 'packet')} ({part})"
-        return share + (f" in {plural(claim.flows, 'conversation')}" if claim.flows else "")
+        return share + (f" in {self.conversations}" if claim.flows else "")
+
+    @property
+    def conversations(self) -> str:
+        """How many, as far as they were told apart."""
+        count = plural(self.claim.flows, "conversation")
+        return f"at least {count}" if self.claim.more_flows else count
 
     @property
     def late(self) -> str:

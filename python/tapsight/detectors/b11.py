@@ -50,6 +50,6 @@ class B11(Detector):
             case _:
                 what = "fit neither the sequence numbers nor the TTL of the host in whose name they came"
         return begin(
-            f"{plural(claim.packets, 'reset')} of TCP connections ({plural(claim.flows, 'conversation')}) {what}, "
+            f"{plural(claim.packets, 'reset')} of TCP connections ({told.conversations}) {what}, "
             f"{told.when} ({told.seen}); {party(None, claim.exporter_mac)} brought them."
         )
