@@ -61,7 +61,7 @@ CLAIMS = pa.schema(
         **dict.fromkeys(("apps", "traffic"), pa.list_(TEXT)),
     }
 )
-SCOPES = pa.schema({"check": TEXT, "in_scope": COUNT, "judged": COUNT, "reason": TEXT})
+SCOPES = pa.schema({"check": TEXT, "in_scope": COUNT, "judged": COUNT, "reason": TEXT, "lost": COUNT})
 TAPS = pa.schema(
     {
         **dict.fromkeys(("tap", "file", "interface", "link_type"), TEXT),
@@ -216,9 +216,9 @@ def tap(name: str = "inside", **other: Any) -> dict[str, Any]:
 
 
 def scope(
-    check: str, in_scope: int = 10_000, judged: int = 10_000, reason: str | None = None
+    check: str, in_scope: int = 10_000, judged: int = 10_000, reason: str | None = None, lost: int = 0
 ) -> dict[str, Any]:
-    return {"check": check, "in_scope": in_scope, "judged": judged, "reason": reason}
+    return {"check": check, "in_scope": in_scope, "judged": judged, "reason": reason, "lost": lost}
 
 
 def examination(**rows: list[dict[str, Any]]) -> FakeExamination:

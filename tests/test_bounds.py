@@ -280,3 +280,39 @@ def test_a_batch_has_so_many_bytes_of_frames(tmp_path: Path) -> None:
         assert sum(batch.num_rows for batch in batches) == 1624
         for batch in batches:
             assert sum(batch.column("wire_len").to_pylist()) < (6 << 20) + 60_020
+
+
+def ethernet(destination: int, source: int, packet: bytes) -> bytes:
+    return bytes([2, 0, 0, 0, 0, destination, 2, 0, 0, 0, 0, source]) + b"\x08\0" + packet
+
+
+def test_a_translator_of_many_hosts_hides_no_copy(tmp_path: Path) -> None:
+    # Each host is a claim that its address was rewritten, which there is no room for. Then packets are copied to another MAC, in a conversation.
+    def frames() -> Iterable[bytes]:
+        for n in range(12_000):
+            host, ttl = n % 1_000, 64
+            udp = struct.pack(">HHHH", 5000, 443, 68, 0) + struct.pack(">Q", n) * 7 + bytes(4)
+            for mac, network, hops in ((1, 10, 0), (3, 203, 1)):
+                packet = bytearray(ipv4(host, 17, udp, net=network))
+                packet[4:6], packet[8] = struct.pack(">H", 1 + n), ttl - hops
+                yield ethernet(mac + 1, mac, bytes(packet))
+        for n in range(200):
+            packet = ipv4(
+                70_000 + n,
+                17,
+                struct.pack(">HHHH", 4000, 4000, 68, 0) + struct.pack(">Q", n) * 7 + bytes(4),
+                net=11,
+            )
+            packet = packet[:12] + bytes([192, 0, 2, 9]) + packet[16:]
+            yield from (ethernet(6, 5, packet), ethernet(9, 5, packet))
+
+    path = tmp_path / "nat.pcap"
+    data = pcap(frames())
+    path.write_bytes(data[:20] + struct.pack("<I", 1) + data[24:])
+    result = tapsight.check(path, memory=16 << 20)
+    verdict = {row["check"]: row for row in result.verdicts.to_pylist()}["A5"]
+    assert "copies found no room in the table of claims" in verdict["reason"]
+    assert verdict["verdict"] == "fail"
+    (finding,) = (row for row in result.findings.to_pylist() if row["detector"] == "A5.forked")
+    assert finding["packets"] == 200
+    assert finding["evidence"]

@@ -8,6 +8,7 @@ import pytest
 from tables import NOON, SECOND, claim, covered, examination, flow, mirror, rtp, scope, sip, verdict
 
 from tapsight._check import Result, judge, plain_rows
+from tapsight.detectors import DETECTORS
 from tapsight.findings import share_interval
 from tapsight.policy import Policy
 
@@ -78,6 +79,19 @@ def test_without_its_set_no_check_passes(check: str, policy: str) -> None:
     row = verdict(run(policy.format(check)), check)
     assert row["verdict"] == "unknown"
     assert row["reason"].startswith("needs set `")
+
+
+def test_what_a_detector_had_no_room_for_is_no_pass() -> None:
+    """However few they are: what was not kept may be all that there was to find."""
+    sinks = '[checks.I6]\nsinks = ["198.51.100.7"]\n'
+    for lost, word in ((0, "pass"), (1, "unknown")):
+        result = run(sinks, scopes=[scope(id_, lost=lost if id_ == "A1" else 0) for id_ in DETECTORS])
+        for id_ in ("A1", "I6"):
+            row = verdict(result, id_)
+            assert row["verdict"] == word, id_
+            assert ("there was no room for all that it found" in (row["reason"] or "")) == bool(lost), id_
+        assert verdict(result, "A5")["verdict"] == "pass"
+        assert result.answers[0].answer == ("cannot tell" if lost else "no sign")
 
 
 def test_coverage_below_the_minimum_is_no_pass() -> None:

@@ -188,7 +188,7 @@ def _see(
     """What there is to judge under a policy, and its options by check and detector."""
     claims = read_claims(pa.table(examination.claims))
     scopes = {
-        row["check"]: Scope(row["in_scope"], row["judged"], row["reason"])
+        row["check"]: Scope(row["in_scope"], row["judged"], row["reason"], row["lost"])
         for row in pa.table(examination.scopes).to_pylist()
     }
     options: dict[str, Any] = {
@@ -359,7 +359,7 @@ def _judge_detector(id_: str, seen: Observed, options: Options) -> Judgement:
     nothing = why or "no packets that it could look at"
     lack: Lack | None = None if why else "traffic"
     doubt = DETECTORS[id_].doubt([claim for claim in seen.claims if claim.family == id_], options)
-    return Judgement(scope, nothing=nothing, lack=lack, note=note, doubt=doubt)
+    return Judgement(scope, nothing=nothing, lack=lack, note=note, doubt=doubt or scope.doubt)
 
 
 def _judge_check(

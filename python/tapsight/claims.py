@@ -77,7 +77,7 @@ class Claim:
     flows: int
     """Conversations that are told apart."""
     more_flows: bool
-    """Whether there were others, for which there was no room."""
+    """Whether there were others, which are not told apart."""
     evidence: tuple[Frame, ...]
     apps: tuple[str, ...]
     traffic: tuple[str, ...]

@@ -83,6 +83,9 @@ ZeroPayload = Annotated[
     bool, typer.Option("--zero-payload", help="Set what the packets of the evidence carry to zero.")
 ]
 Memory = Annotated[int, typer.Option(min=1, help="About how many MiB to use for all that is remembered.")]
+FlowsMemory = Annotated[
+    int, typer.Option("--memory", min=1, help="About how many MiB to use for flows that are going on.")
+]
 TableForm = Annotated[
     Literal["csv", "ndjson", "arrow", "parquet"] | None,
     typer.Option("--format", help="How to write it; else as the ending of FILE says, else csv."),
@@ -238,7 +241,7 @@ def flows(
         float | None,
         typer.Option(help="After how many seconds a flow is told, and goes on in another row; else never."),
     ] = None,
-    memory: Memory = 512,
+    memory: FlowsMemory = 160,
     threads: Threads = None,
     places: PlacesFiles = None,
     policy: PolicyFile = None,

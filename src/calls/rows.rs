@@ -447,7 +447,8 @@ pub(crate) fn keep(batch: &RecordBatch, room: &mut usize) -> (RecordBatch, u64) 
     let rows = batch.num_rows();
     let each = (batch.get_array_memory_size() / rows.max(1)).max(LEAST);
     let len = rows.min(*room / each);
-    *room -= len * each;
+    // Where one finds no room, none that comes later does: there are no holes.
+    *room = if len < rows { 0 } else { *room - len * each };
     let kept = if len == 0 { RecordBatch::new_empty(batch.schema()) } else { batch.slice(0, len) };
     (kept, (rows - len) as u64)
 }

@@ -14,7 +14,7 @@ use hashbrown::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use super::conversations::Originals;
-use super::room::Room;
+use super::room::{self, Room};
 use super::{Context, Outcome, Seen, Sighting, median};
 use crate::classify::{App, Label};
 use crate::dissect::{Mac, Stack};
@@ -157,6 +157,8 @@ pub struct Tally {
     later: Vec<(Option<Evidence>, Evidence)>,
     /// One in so many copies is in `later`; 0 where only the first ones are kept.
     stride: u64,
+    /// Whether there are many claims like it, so that less is kept of each.
+    is_of_many: bool,
     /// Whose traffic is concerned, for detectors that know one address.
     pub subject: Option<Addr>,
     /// Conversations concerned, as `flow_id`, as many as there is room for.
@@ -173,15 +175,15 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// How many conversations are told apart: of what packets are a part of, and of what they are not, where it is only said how many.
+    /// How many conversations are told apart.
     const MAX_FLOWS: usize = 65_536;
-    const MAX_COUNTED: usize = 1024;
-    /// Frames that are kept of the first claims of a detector, and of the others.
+    /// Frames that are kept, and of claims of which there are many.
     const MAX_EVIDENCE: usize = 32;
-    const LESS_EVIDENCE: usize = 8;
+    const LESS_EVIDENCE: usize = room::FREE;
     /// Copies from all of the time that are kept beside the first ones; half of them are dropped when there are more.
     const MAX_LATER: usize = 48;
     const MAX_LAGS: usize = 1024;
+    const LESS_LAGS: usize = 64;
     const MAX_IP_IDS: usize = 4;
 
     /// Counts a copy, and the original it was recognised by.
@@ -223,12 +225,11 @@ impl Tally {
             role,
             path: sighting.path,
         };
-        let most = if self.stride > 0 { Self::MAX_EVIDENCE } else { Self::LESS_EVIDENCE };
-        if self.evidence.len() + 2 <= most {
-            for frame in original.map(|original| at(original, roles.0)).into_iter().chain([at(copy, roles.1)])
-            {
-                context.room.push(&mut self.evidence, frame);
-            }
+        let most = if self.is_of_many { Self::LESS_EVIDENCE } else { Self::MAX_EVIDENCE };
+        let frames = 1 + usize::from(original.is_some());
+        if self.evidence.len() + 2 <= most && context.room.reserve(&mut self.evidence, frames) {
+            self.evidence.extend(original.map(|original| at(original, roles.0)));
+            self.evidence.push(at(copy, roles.1));
         } else if self.stride > 0 && self.packets.is_multiple_of(self.stride) {
             if self.later.len() == Self::MAX_LATER {
                 // Every second one: those whose number is a multiple of twice the stride.
@@ -240,15 +241,17 @@ impl Tally {
                 });
                 self.stride *= 2;
             }
-            if self.packets.is_multiple_of(self.stride) {
-                let pair = (original.map(|original| at(original, roles.0)), at(copy, roles.1));
-                context.room.push(&mut self.later, pair);
+            let has_room = || context.room.take(Self::MAX_LATER * size_of::<(Option<Evidence>, Evidence)>());
+            if self.packets.is_multiple_of(self.stride) && (!self.later.is_empty() || has_room()) {
+                self.later.push((original.map(|original| at(original, roles.0)), at(copy, roles.1)));
             }
         }
+        let most = if self.is_of_many { Self::LESS_LAGS } else { Self::MAX_LAGS };
         if let Some(original) = original
-            && self.lags.len() < Self::MAX_LAGS
+            && self.lags.len() < most
+            && context.room.reserve(&mut self.lags, 1)
         {
-            context.room.push(&mut self.lags, copy.ts.saturating_sub(original.ts));
+            self.lags.push(copy.ts.saturating_sub(original.ts));
         }
         if copy.ip_id != 0 && self.ip_ids.len() < Self::MAX_IP_IDS {
             self.ip_ids.insert(copy.ip_id);
@@ -258,8 +261,7 @@ impl Tally {
         }
         self.last = Some((flow, label));
         if let Some(flow) = flow {
-            let most = if original.is_some() { Self::MAX_FLOWS } else { Self::MAX_COUNTED };
-            let is_kept = if self.flows.len() < most {
+            let is_kept = if self.flows.len() < Self::MAX_FLOWS {
                 context.room.insert(&mut self.flows, flow)
             } else {
                 self.flows.contains(&flow)
@@ -271,8 +273,8 @@ impl Tally {
 
     /// Gives back what its lists and sets have taken.
     fn give_back(&self, room: &Room) {
+        // One of a single packet has none from later.
         room.give_back_list(&self.evidence);
-        room.give_back_list(&self.later);
         room.give_back_list(&self.lags);
         room.give_back_set(&self.flows);
     }
@@ -357,8 +359,12 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
     const WITH_LATER: usize = 256;
     /// How many find room whatever other detectors have taken.
     const RESERVED: usize = 64;
-    /// What a claim takes, without what lists and sets grow into: tables are seven eighths full at the most, and half of that after they grew.
-    const BYTES: usize = 2 * size_of::<(K, Tally)>() + size_of::<K>();
+    /// What a claim takes, without what lists and sets grow into beyond their first values. Tables are seven eighths full at the most, and
+    /// half of that after they grew.
+    const BYTES: usize = 2 * size_of::<(K, Tally)>()
+        + size_of::<K>()
+        + room::FREE * (size_of::<Evidence>() + size_of::<i64>())
+        + room::FREE_OF_SET;
 
     /// The tally of this key, unless there are too many.
     pub fn entry(&mut self, key: K, room: &Room) -> Option<&mut Tally> {
@@ -369,9 +375,9 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
                     || self.order.len() < Self::MAX && room.take(Self::BYTES) =>
             {
                 // Evidence is dear: however many claims are crafted, memory for it is bounded.
-                let stride = u64::from(self.order.len() < Self::WITH_LATER);
+                let is_of_many = self.order.len() >= Self::WITH_LATER;
                 self.order.push(key);
-                Some(entry.insert(Tally { stride, ..Tally::default() }))
+                Some(entry.insert(Tally { stride: u64::from(!is_of_many), is_of_many, ..Tally::default() }))
             }
             Entry::Vacant(_) => {
                 self.overflow += 1;
@@ -397,7 +403,9 @@ impl<K: Copy + Eq + std::hash::Hash> Claims<K> {
                     }
                     self.overflow += 1;
                     let replaced = std::mem::replace(place, key);
-                    return (Some(self.tallies.entry(key).or_default()), Some(replaced));
+                    let is_of_many = self.hand >= Self::WITH_LATER;
+                    let tally = Tally { is_of_many, ..Tally::default() };
+                    return (Some(self.tallies.entry(key).or_insert(tally)), Some(replaced));
                 }
             }
         }
@@ -646,8 +654,10 @@ mod tests {
                 }
             }
             assert_eq!((claims.order.len(), claims.overflow()), (Claims::<u64>::RESERVED, 1000 - 64));
+            // Each with what proves it.
             let all = claims.take();
-            assert!(all.iter().all(|(_, tally)| tally.packets == 1 && tally.more_flows));
+            assert!(all.iter().all(|(_, tally)| tally.packets == 1 && tally.evidence.len() == 1));
+            assert!(all.iter().all(|(_, tally)| tally.flows.len() == 1 && !tally.more_flows));
         });
     }
 
@@ -696,17 +706,6 @@ mod tests {
     }
 
     #[test]
-    fn where_flows_are_only_counted_there_are_fewer() {
-        within(&Room::new(1 << 20), |context| {
-            let mut tally = Tally::default();
-            (0..1024).for_each(|flow| count(&mut tally, None, flow, context));
-            assert!(!tally.more_flows);
-            (0..2000).for_each(|flow| count(&mut tally, None, flow, context));
-            assert_eq!((tally.more_flows, tally.flows.len()), (true, Tally::MAX_COUNTED));
-        });
-    }
-
-    #[test]
     fn the_first_claims_of_a_detector_have_more_evidence() {
         within(&Room::new(1 << 24), |context| {
             let mut claims = Claims::default();
@@ -717,7 +716,11 @@ mod tests {
             }
             let all = claims.take();
             let frames = |at: usize| all[at].1.evidence.len();
+            // The last place is kept for an original that comes with its copy.
             assert_eq!((frames(0), frames(255), frames(256), frames(299)), (31, 31, 7, 7));
+            let mut alone = Tally::default();
+            (0..100).for_each(|flow| count(&mut alone, Some(Sighting::default()), flow, context));
+            assert_eq!(alone.evidence.len(), 32);
         });
     }
 

@@ -44,7 +44,7 @@ pub(super) struct ConfigCopy {
 }
 
 impl Detector for ConfigCopy {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "D4"

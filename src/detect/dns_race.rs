@@ -87,7 +87,7 @@ pub(super) struct DnsRace {
 }
 
 impl Detector for DnsRace {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B9"

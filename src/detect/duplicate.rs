@@ -101,6 +101,8 @@ enum Key {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Duplicate {
     claims: Claims<Key>,
+    /// Those of rewritten addresses, of which a translator makes as many as there are hosts behind it.
+    rewritten: Claims<Key>,
     rewrites: HashMap<(Addr, Addr), Opening>,
     /// What is usual from one tap to another.
     lags: HashMap<(u16, u16), Lags>,
@@ -122,7 +124,7 @@ struct Opening {
 const MAX_REWRITES: usize = 1 << 16;
 
 impl Detector for Duplicate {
-    saved!();
+    saved!(claims, rewritten);
 
     fn id(&self) -> &'static str {
         "A5"
@@ -176,9 +178,10 @@ impl Detector for Duplicate {
     }
 
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope) {
-        let (context, missing) = (&outcome.context, self.claims.missing());
+        let (context, missing) = (&outcome.context, [self.claims.missing(), self.rewritten.missing()]);
         let mut claims = Vec::new();
-        let tallies = self.claims.take();
+        let mut tallies = self.claims.take();
+        tallies.extend(self.rewritten.take());
         // Whoever receives the packets for one address may receive a few for others.
         let mut receivers: HashMap<Addr, (u64, HashSet<u32>)> = HashMap::new();
         for (key, tally) in &tallies {
@@ -217,7 +220,7 @@ impl Detector for Duplicate {
             let seconds = reach / 1_000_000_000;
             format!("memory for recent packets reached back {seconds} s, and later copies were not seen")
         });
-        (claims, Scope::of_compared(outcome, [reach, missing]))
+        (claims, Scope::of_compared(outcome, [reach].into_iter().chain(missing)))
     }
 }
 
@@ -325,7 +328,7 @@ impl Duplicate {
             opening.at_client = opening.at_client.saturating_add(is_server(peer_port, port).into());
         }
         let key = Key::Rewritten { taps: (other.tap, path.tap), from, to, destination };
-        if let Some(tally) = self.claims.entry(key, context.room) {
+        if let Some(tally) = self.rewritten.entry(key, context.room) {
             tally.add(seen, now, Some(earlier), (Role::Original, Role::Redirected), context);
         }
     }

@@ -61,7 +61,7 @@ pub(super) struct Echo {
 }
 
 impl Detector for Echo {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "D3"

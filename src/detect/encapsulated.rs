@@ -46,7 +46,7 @@ pub(super) struct EncapsulatedSibling {
 const MAX_ORIGINALS: usize = 1 << 10;
 
 impl Detector for EncapsulatedSibling {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "A1"

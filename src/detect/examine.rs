@@ -562,12 +562,14 @@ impl State {
 
     fn finish(mut self, dropped: impl Fn(&str) -> Option<u64>) -> Result<Examination, ArrowError> {
         let state = if self.options.save { Some(SavedState::of(&self)?) } else { None };
+        // What is only told at the end has the room of what is remembered until then.
+        let room = Room::new(Budget::of(self.options.memory).recent);
         let context = Context {
             paths: &self.memory.paths,
             flows: &self.memory.flows,
             window: self.options.window,
             network: &self.options.network,
-            room: &self.memory.room,
+            room: &room,
         };
         let (counts, limits) = (self.memory.total, self.memory.history.limits());
         if let Some(comparison) = &mut self.memory.comparison {
@@ -582,7 +584,8 @@ impl State {
         let mut claims: Vec<Claim> = Vec::new();
         let mut scopes = Vec::new();
         for detector in &mut self.detectors {
-            let (found, scope) = detector.finish(&outcome);
+            let (found, mut scope) = detector.finish(&outcome);
+            scope.lost = detector.lost();
             claims.extend(found);
             scopes.push((detector.id(), scope));
         }

@@ -68,7 +68,7 @@ pub(super) struct Exfiltration {
 }
 
 impl Detector for Exfiltration {
-    saved!();
+    saved!(claims, others);
 
     fn id(&self) -> &'static str {
         "A9"

@@ -127,7 +127,7 @@ fn says(fhrp: &fhrp::View<'_>, row: usize, protocol: Protocol) -> Option<Says> {
 }
 
 impl Detector for FirstHop {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B7"

@@ -51,7 +51,7 @@ pub(super) struct ImplantKnock {
 }
 
 impl Detector for ImplantKnock {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "D1"

@@ -146,7 +146,7 @@ pub(super) struct Injection {
 }
 
 impl Detector for Injection {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B10"

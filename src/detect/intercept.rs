@@ -59,7 +59,7 @@ impl Steadiness {
 }
 
 impl Detector for InterceptExport {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "A3"

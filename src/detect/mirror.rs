@@ -34,7 +34,7 @@ pub(super) struct MirrorEncapsulation {
 }
 
 impl Detector for MirrorEncapsulation {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "A2"

@@ -28,6 +28,9 @@ use crate::wire::ip::Addr;
 const MAX_NAMES: usize = 8192;
 const MAX_NAME: usize = 128;
 
+/// Conversations of a pair of peers that are told apart: tunnels of subscribers come and go by the thousand.
+const MAX_FLOWS: usize = 1024;
+
 /// Operations of MAP (3GPP TS 29.002 section 17.5), by category.
 const MAP: [(u8, u8, &str); 37] = [
     (22, 1, "sendRoutingInfo"),
@@ -173,7 +176,7 @@ pub(super) struct MobilePeers {
 }
 
 impl Detector for MobilePeers {
-    saved!();
+    saved!(asked, named, peers, nested);
 
     fn id(&self) -> &'static str {
         "B20"
@@ -337,7 +340,11 @@ impl MobilePeers {
 
     fn met(&mut self, protocol: Protocol, (src, dst): Ends, seen: &Seen<'_>, context: &Context<'_>) {
         if let Some(tally) = self.peers.entry((protocol, (src.min(dst), src.max(dst))), context.room) {
-            tally.add(seen, seen.sighting, None, (Role::Offending, Role::Offending), context);
+            let (flow, label) = seen.traffic(None, context);
+            tally.more_flows |=
+                tally.flows.len() >= MAX_FLOWS && flow.is_some_and(|flow| !tally.flows.contains(&flow));
+            let told = (flow.filter(|_| tally.flows.len() < MAX_FLOWS), label);
+            tally.count(seen.sighting, None, (Role::Offending, Role::Offending), told, context);
         }
     }
 

@@ -156,12 +156,14 @@ pub struct Scope {
     pub judged: u64,
     /// Why it could not judge the others.
     pub reason: Option<String>,
+    /// What it would have claimed, but found no room: it may have missed something.
+    pub lost: u64,
 }
 
 impl Scope {
     fn new(in_scope: u64, judged: u64, reasons: impl IntoIterator<Item = Option<String>>) -> Self {
         let reasons: Vec<String> = reasons.into_iter().flatten().collect();
-        Self { in_scope, judged, reason: (!reasons.is_empty()).then(|| reasons.join("; ")) }
+        Self { in_scope, judged, reason: (!reasons.is_empty()).then(|| reasons.join("; ")), lost: 0 }
     }
 
     /// The scope of a detector that looks at packets of some kinds: those that were cut before their kind may be of it, too.
@@ -249,6 +251,9 @@ pub(crate) trait Detector: Send {
     /// What it found, and how much it could judge.
     fn finish(&mut self, outcome: &Outcome<'_>) -> (Vec<Claim>, Scope);
 
+    /// How many copies, or whatever it looks for, found no room among its claims.
+    fn lost(&self) -> u64;
+
     /// All that it knows, as bytes, for [`load`](Self::load) in a later run; written by `saved!`.
     fn save(&self) -> Result<Vec<u8>, postcard::Error>;
 
@@ -256,9 +261,13 @@ pub(crate) trait Detector: Send {
     fn load(&mut self, bytes: &[u8]) -> Result<(), postcard::Error>;
 }
 
-/// The methods of a [`Detector`] by which its state is saved and taken up again.
+/// The methods of a [`Detector`] by which its state is saved and taken up again, and that tell what found no room in its claims.
 macro_rules! saved {
-    () => {
+    ($($claims:ident),+) => {
+        fn lost(&self) -> u64 {
+            [$(self.$claims.overflow()),+].iter().sum()
+        }
+
         fn save(&self) -> Result<Vec<u8>, postcard::Error> {
             postcard::to_stdvec(self)
         }

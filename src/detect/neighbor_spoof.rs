@@ -172,7 +172,7 @@ fn is_station(mac: Mac) -> bool {
 }
 
 impl Detector for NeighborSpoof {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B6"

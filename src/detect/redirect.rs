@@ -27,7 +27,7 @@ pub(super) struct Redirect {
 }
 
 impl Detector for Redirect {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B5"

@@ -101,7 +101,7 @@ pub(super) struct Reset {
 }
 
 impl Detector for Reset {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B11"

@@ -152,7 +152,7 @@ pub(super) struct RogueDhcp {
 }
 
 impl Detector for RogueDhcp {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B8"

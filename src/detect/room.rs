@@ -28,16 +28,15 @@ impl Room {
         left.inspect(|&left| self.left.set(left)).is_some()
     }
 
-    /// Adds a value to a list, if there is room for it.
-    pub fn push<T>(&self, list: &mut Vec<T>, value: T) -> bool {
-        if list.len() == list.capacity() {
-            let more = list.capacity().max(4);
-            if !self.take(more * size_of::<T>()) {
-                return false;
-            }
-            list.reserve_exact(more);
+    /// Makes place for `more` values of a list, if there is room for them.
+    ///
+    /// Lists double, and it is their length alone that says what they take: one that was saved and read back takes as much.
+    pub fn reserve<T>(&self, list: &mut Vec<T>, more: usize) -> bool {
+        let (now, then) = (places(list.len()), places(list.len() + more));
+        if then > now && !self.take((then - now) * size_of::<T>()) {
+            return false;
         }
-        list.push(value);
+        list.reserve_exact(then - list.len());
         true
     }
 
@@ -45,7 +44,7 @@ impl Room {
     pub fn insert(&self, set: &mut HashSet<u64>, value: u64) -> bool {
         if set.len() == set.capacity() && !set.contains(&value) {
             // There are twice as many buckets next.
-            if !self.take(bytes_of(set).max(4 * BUCKET)) {
+            if set.capacity() > 0 && !self.take(bytes_of(set)) {
                 return false;
             }
         }
@@ -54,13 +53,13 @@ impl Room {
     }
 
     /// Takes back what a list has taken.
-    pub fn give_back_list<T>(&self, list: &Vec<T>) {
-        self.give_back(list.capacity() * size_of::<T>());
+    pub fn give_back_list<T>(&self, list: &[T]) {
+        self.give_back((places(list.len()) - FREE) * size_of::<T>());
     }
 
     /// Takes back what a set has taken.
     pub fn give_back_set(&self, set: &HashSet<u64>) {
-        self.give_back(bytes_of(set));
+        self.give_back(bytes_of(set).saturating_sub(FREE_OF_SET));
     }
 
     fn give_back(&self, bytes: usize) {
@@ -68,14 +67,24 @@ impl Room {
     }
 }
 
-/// A value, and a byte beside it.
+/// So many values of a list take no room: whoever has a list has taken room for them.
+pub const FREE: usize = 8;
+
+/// What a set of three values has, which takes no room either: a value, and a byte beside it, four times.
+pub const FREE_OF_SET: usize = 4 * BUCKET;
+
 const BUCKET: usize = size_of::<u64>() + 1;
+
+/// For how many values a list of this length has places.
+fn places(len: usize) -> usize {
+    len.next_power_of_two().max(FREE)
+}
 
 /// What the buckets of a set take: three of four are used, or seven of eight.
 fn bytes_of(set: &HashSet<u64>) -> usize {
     match set.capacity() {
         0 => 0,
-        3 => 4 * BUCKET,
+        3 => FREE_OF_SET,
         most => most / 7 * 8 * BUCKET,
     }
 }
@@ -89,27 +98,49 @@ mod tests {
         let all = 1 << 20;
         let room = Room::new(all);
         let (mut list, mut set) = (Vec::new(), HashSet::new());
-        assert!((0..1000).all(|value| room.push(&mut list, value)));
-        let of_list = list.capacity() * size_of::<i32>();
-        assert_eq!(all - room.left.get(), of_list);
+        for value in 0..1000_u32 {
+            assert!(room.reserve(&mut list, 1));
+            list.push(value);
+            assert_eq!(all - room.left.get(), (list.capacity() - FREE) * size_of::<u32>());
+        }
+        room.give_back_list(&list);
+        assert_eq!(room.left.get(), all);
         for value in 0..10_000 {
             assert!(room.insert(&mut set, value));
-            let (taken, has) = (all - of_list - room.left.get(), set.allocation_size());
+            let (taken, has) = (all - room.left.get(), set.allocation_size() - FREE_OF_SET);
             // There is a group of control bytes more.
             assert!((taken..=taken + 64).contains(&has), "{value}: {taken} of {has}");
         }
-        room.give_back_list(&list);
         room.give_back_set(&set);
         assert_eq!(room.left.get(), all);
     }
 
     #[test]
-    fn what_is_there_needs_no_room() {
-        let room = Room::new(40);
+    fn what_was_saved_takes_as_much_as_what_was_not() {
+        let (at_once, day_by_day) = (Room::new(1 << 20), Room::new(1 << 20));
+        let (mut lists, mut sets) = ((Vec::new(), Vec::new()), (HashSet::new(), HashSet::new()));
+        for value in 0..5000_u64 {
+            for (room, list, set) in
+                [(&at_once, &mut lists.0, &mut sets.0), (&day_by_day, &mut lists.1, &mut sets.1)]
+            {
+                assert!(room.reserve(list, 1) && room.insert(set, value));
+                list.push(value);
+            }
+            if value % 100 == 0 {
+                lists.1 = postcard::from_bytes(&postcard::to_stdvec(&lists.1).unwrap()).unwrap();
+                sets.1 = postcard::from_bytes(&postcard::to_stdvec(&sets.1).unwrap()).unwrap();
+            }
+            assert_eq!(at_once.left, day_by_day.left, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_first_values_and_those_that_are_there_need_no_room() {
+        let room = Room::new(0);
         let mut set = HashSet::new();
         assert!((0..3).all(|value| room.insert(&mut set, value)));
         assert!(!room.insert(&mut set, 3) && room.insert(&mut set, 2) && set.len() == 3);
-        let mut list = Vec::new();
-        assert!(!room.push(&mut list, 0_u64) && list.is_empty());
+        let mut list = vec![0_u8; 7];
+        assert!(room.reserve(&mut list, 1) && !room.reserve(&mut list, 2));
     }
 }

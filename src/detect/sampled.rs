@@ -85,7 +85,7 @@ pub(super) struct SampledExport {
 }
 
 impl Detector for SampledExport {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "A6"

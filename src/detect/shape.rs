@@ -121,7 +121,7 @@ struct Peak {
 }
 
 impl Detector for EncryptedCopy {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "A7"

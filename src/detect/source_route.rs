@@ -56,7 +56,7 @@ pub(super) struct SourceRoute {
 }
 
 impl Detector for SourceRoute {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B17"

@@ -50,7 +50,7 @@ pub(super) struct KnockAndSession {
 }
 
 impl Detector for KnockAndSession {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "D2"

@@ -27,7 +27,7 @@ pub(super) struct WebCache {
 }
 
 impl Detector for WebCache {
-    saved!();
+    saved!(claims);
 
     fn id(&self) -> &'static str {
         "B21"

@@ -218,6 +218,7 @@ fn scopes(examination: &detect::Examination) -> Result<RecordBatch, ArrowError> 
         ("in_scope", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.in_scope))), false),
         ("judged", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.judged))), false),
         ("reason", Arc::new(scopes.iter().map(|(_, s)| reason(s)).collect::<StringArray>()), true),
+        ("lost", Arc::new(UInt64Array::from_iter_values(scopes.iter().map(|(_, s)| s.lost))), false),
     ])
 }
 

@@ -55,11 +55,18 @@ class Scope:
     judged: int = 0
     reason: str | None = None
     """Why the others could not be judged."""
+    lost: int = 0
+    """What a detector would have claimed but had no room for: it may have missed something."""
 
     @property
     def coverage(self) -> float | None:
         """The share of them that could be; none if there were none."""
         return self.judged / self.in_scope if self.in_scope else None
+
+    @property
+    def doubt(self) -> str | None:
+        """Why a detector cannot say that all is well, if there is something that it could not keep."""
+        return "there was no room for all that it found: give more --memory" if self.lost else None
 
 
 def with_cut(scope: Scope, cut: pl.DataFrame) -> Scope:

@@ -108,7 +108,9 @@ class I6(Check[I6Options]):
         ]
         listed = len(sessions) - len(findings)
         note = plural(listed, "authorised mirror session") if listed else None
-        return Judgement(scope, tuple(findings), nothing="no packets were seen", note=note)
+        doubts = (seen.scopes.get(id_, Scope()).doubt for id_ in ("A1", "A2"))
+        doubt = next(filter(None, doubts), None)
+        return Judgement(scope, tuple(findings), nothing="no packets were seen", note=note, doubt=doubt)
 
     def _finding(self, session: Tunnel, claims: list[Claim], scope: Scope, severity: Severity) -> Finding:
         main = max(claims, key=lambda claim: claim.packets)
