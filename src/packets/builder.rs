@@ -11,7 +11,7 @@ use arrow_array::{
     ArrayRef, DictionaryArray, FixedSizeBinaryArray, ListArray, PrimitiveArray, RecordBatch,
     RecordBatchOptions, StringArray, TimestampNanosecondArray, UInt32Array, types,
 };
-use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,7 @@ enum Values {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(bound(serialize = "T: Plain", deserialize = "T: Plain"))]
 struct Nullable<T> {
+    /// None before the first row that has one: most batches have no tunnel, tag or issue at all.
     #[serde(with = "plain")]
     values: Vec<T>,
     valid: Validity,
@@ -66,21 +67,38 @@ impl<T: Copy + Default> Nullable<T> {
     #[inline]
     fn extend(&mut self, values: &[T; CHUNK], len: usize, valid: u64) {
         if valid == 0 {
-            // Most chunks have no tunnel, tag or issue at all.
-            self.values.resize(self.values.len() + len, T::default());
-        } else if len == CHUNK {
-            self.values.extend_from_slice(values);
+            if !self.values.is_empty() {
+                self.values.resize(self.values.len() + len, T::default());
+            }
         } else {
-            self.values.extend_from_slice(values.get(..len).unwrap_or_default());
+            self.fill();
+            // Most chunks are full, which is copied as what it is.
+            if len == CHUNK {
+                self.values.extend_from_slice(values);
+            } else {
+                self.values.extend_from_slice(values.get(..len).unwrap_or_default());
+            }
         }
         self.valid.push(valid, len);
     }
 
+    /// Gives the rows so far values, for one will have one.
+    #[inline]
+    fn fill(&mut self) {
+        if self.values.len() < self.valid.len {
+            self.values.resize(self.valid.len, T::default());
+        }
+    }
+
     fn is_sound(&self, len: usize) -> bool {
-        self.values.len() == len && self.valid.is_sound(len)
+        let is_filled = self.values.len() == len || self.values.is_empty() && self.valid.is_none();
+        is_filled && self.valid.is_sound(len)
     }
 
     fn set(&mut self, row: usize, value: Option<T>) {
+        if value.is_some() {
+            self.fill();
+        }
         if let Some(slot) = self.values.get_mut(row) {
             *slot = value.unwrap_or_default();
             self.valid.set(row, value.is_some());
@@ -90,6 +108,26 @@ impl<T: Copy + Default> Nullable<T> {
     fn retain(&mut self, keep: &[bool]) {
         retain(&mut self.values, keep);
         self.valid.retain(keep);
+    }
+}
+
+impl<T> Nullable<T> {
+    /// The bytes of the values of all rows, and which of them there are.
+    fn finish(self, bytes: impl FnOnce(Vec<T>) -> Buffer) -> (Buffer, Option<NullBuffer>) {
+        let Self { values, valid } = self;
+        let values = if values.is_empty() { zeros(valid.len * size_of::<T>()) } else { bytes(values) };
+        (values, valid.finish())
+    }
+}
+
+/// What columns without a value share, as long as batches are no larger than this.
+static ZEROS: LazyLock<Buffer> = LazyLock::new(|| Buffer::from_vec(vec![0_u64; 16_384]));
+
+fn zeros(bytes: usize) -> Buffer {
+    if bytes <= ZEROS.len() {
+        ZEROS.slice_with_length(0, bytes)
+    } else {
+        MutableBuffer::from_len_zeroed(bytes).into()
     }
 }
 
@@ -138,6 +176,11 @@ impl Validity {
 
     fn is_sound(&self, len: usize) -> bool {
         self.len == len && self.words.len() == len.div_ceil(64)
+    }
+
+    /// Whether no row has a value.
+    fn is_none(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
     }
 
     fn set(&mut self, row: usize, valid: bool) {
@@ -610,27 +653,32 @@ impl Values {
 
     /// The array of all values. `names` makes it a dictionary.
     fn finish(self, names: Option<ArrayRef>, len: usize) -> Result<ArrayRef, ArrowError> {
-        fn primitive<P: ArrowPrimitiveType>(column: Nullable<P::Native>) -> PrimitiveArray<P> {
-            PrimitiveArray::new(ScalarBuffer::from(column.values), column.valid.finish())
+        fn primitive<P: ArrowPrimitiveType>(column: Nullable<P::Native>, len: usize) -> PrimitiveArray<P> {
+            let (values, nulls) = column.finish(Buffer::from_vec);
+            PrimitiveArray::new(ScalarBuffer::new(values, 0, len), nulls)
         }
         fn fixed<const N: usize>(
             column: Nullable<[u8; N]>,
             len: usize,
         ) -> Result<FixedSizeBinaryArray, ArrowError> {
-            let bytes = Buffer::from_vec(column.values.into_flattened());
-            FixedSizeBinaryArray::try_new_with_len(N as i32, bytes, column.valid.finish(), len)
+            let (bytes, nulls) = column.finish(|values| Buffer::from_vec(values.into_flattened()));
+            FixedSizeBinaryArray::try_new_with_len(N as i32, bytes, nulls, len)
         }
         Ok(match self {
             Self::U8(column) => match names {
-                Some(names) => Arc::new(DictionaryArray::try_new(primitive::<UInt8Type>(column), names)?),
-                None => Arc::new(primitive::<UInt8Type>(column)),
+                Some(names) => {
+                    Arc::new(DictionaryArray::try_new(primitive::<UInt8Type>(column, len), names)?)
+                }
+                None => Arc::new(primitive::<UInt8Type>(column, len)),
             },
             Self::U16(column) => match names {
-                Some(names) => Arc::new(DictionaryArray::try_new(primitive::<UInt16Type>(column), names)?),
-                None => Arc::new(primitive::<UInt16Type>(column)),
+                Some(names) => {
+                    Arc::new(DictionaryArray::try_new(primitive::<UInt16Type>(column, len), names)?)
+                }
+                None => Arc::new(primitive::<UInt16Type>(column, len)),
             },
-            Self::U32(column) => Arc::new(primitive::<types::UInt32Type>(column)),
-            Self::U64(column) => Arc::new(primitive::<types::UInt64Type>(column)),
+            Self::U32(column) => Arc::new(primitive::<types::UInt32Type>(column, len)),
+            Self::U64(column) => Arc::new(primitive::<types::UInt64Type>(column, len)),
             Self::Time(values) => Arc::new(TimestampNanosecondArray::from(values).with_timezone("UTC")),
             Self::Mac(column) => Arc::new(fixed(column, len)?),
             Self::Address(column) => Arc::new(fixed(column, len)?),

@@ -208,11 +208,11 @@ impl Part {
         matches!(self.open.last(), Some(Open { what: What::Hint(hint), .. }) if hint.may_be_rtp())
     }
 
-    /// Whether to decide on the open frame of which the entries from `first` on are, its row is needed.
+    /// Whether the open frame of which the entries from `first` on are is a fragment.
     #[cold]
-    fn needs_row(&self, work: &Work, first: usize) -> bool {
+    fn is_fragment(&self, first: usize) -> bool {
         let entries = self.open.get(first..).unwrap_or_default();
-        work.open_filter || entries.iter().any(|open| matches!(open.what, What::Fragment(..)))
+        entries.iter().any(|open| matches!(open.what, What::Fragment(..)))
     }
 
     /// Notes for the entries from `first` on of an open frame where its row is, and whether that was left out.
@@ -258,11 +258,10 @@ impl Part {
                 }
             };
             let Some(at) = *at else { continue };
-            let row = row.and_then(|row| rows.get_mut(row as usize));
             if let Some(label) = label {
                 builder.set_label(at as usize, label);
             }
-            let Some(row) = row else { continue };
+            let Some(row) = row.and_then(|row| rows.get_mut(row as usize)) else { continue };
             if let Some(label) = label {
                 row.set_label(label);
             }
@@ -339,8 +338,8 @@ impl<'f> Then<'f> for Filling<'_, 'f> {
             row.set_payload_head(if is_whole { ids::head(layers.payload) } else { None });
         }
         if is_open {
-            let needed = is_kept && part.needs_row(work, open);
-            if needed {
+            // To decide on it, its row is needed.
+            if is_kept && (work.open_filter || !PLAIN && part.is_fragment(open)) {
                 part.keep_open(open, Some(row.row()), is_kept);
             } else if !is_kept {
                 part.keep_open(open, None, is_kept);
