@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 DEMO := demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help evaluate demo test test-rust test-python build install lint format bench instructions record history fuzz docs clean
+.PHONY: help evaluate demo test test-rust test-python build install lint format bench instructions profile record history fuzz docs clean
 
 help: ## list what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -62,6 +62,9 @@ bench: build ## measure the engine, then the package
 
 instructions: ## count instructions, and fail if they rose (needs valgrind)
 	$(PYTHON) benches/instructions.py --check
+
+profile: ## say which parts of the engine the instructions of a packet go to (needs valgrind and binutils)
+	@$(PYTHON) benches/profile.py
 
 record: build ## add counts and times to benches/record
 	$(PYTHON) benches/instructions.py --record
