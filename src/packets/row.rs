@@ -464,6 +464,16 @@ mod tests {
         assert_eq!(ids(&[&datagram, &ping]), ids(&[&ping]));
     }
 
+    #[test]
+    fn a_column_without_values_is_as_long_as_the_others() {
+        // The last of these are more than what such columns share.
+        for len in [1, 64, 65, 4096, 20_000] {
+            let batch = columns(&vec![0; len], &[]);
+            let packet_id = batch.column(3).as_primitive::<UInt64Type>();
+            assert_eq!((packet_id.len(), packet_id.null_count(), packet_id.value(len - 1)), (len, len, 0));
+        }
+    }
+
     proptest! {
         /// Whatever was in a chunk before: values are those of the row, and nulls are 0.
         #[test]
