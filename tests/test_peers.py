@@ -73,8 +73,27 @@ def test_page_and_picture_show_every_row(modules: tuple[ModuleType, ...]) -> Non
     shown = {element.text for element in ET.fromstring(picture).iter() if element.tag.endswith("text")}
     for peer in peers.PEERS:
         assert peer.name in shown
-        assert len(re.findall(rf"^\| (?:\*\*)?{re.escape(peer.name)}(?:\*\*)? \|", text, re.MULTILINE)) == 2
+        # Its rate, how many times as fast ours are, and what it does.
+        is_compared = not peer.name.startswith("tapsight") and peers.PEERS.index(peer) % 3 != 0
+        found = re.findall(rf"^\| (?:\*\*)?{re.escape(peer.name)}(?:\*\*)? \|", text, re.MULTILINE)
+        assert len(found) == 2 + is_compared
     assert text.count("skipped: why <it> is not there") == len(peers.PEERS[::3])
+
+
+def test_times_as_fast_are_rates_divided(modules: tuple[ModuleType, ...]) -> None:
+    _, _, page = modules
+    rates = {
+        "tcpdump -w": 5e6,
+        "argus": 3e5,
+        "tapsight, all columns, one core": 4e6,
+        "tapsight, flows, one core": 4.5e6,
+    }
+    rows = [{"mix": "rtp", "name": name, "rate": rate} for name, rate in rates.items()]
+    assert list(page._times([*rows, {"mix": "rtp", "name": "scapy", "skipped": "why"}])) == [
+        "| | all columns | flows |\n|---|---:|---:|\n",
+        "| tcpdump -w | 0.8 | 0.9 |\n",
+        "| argus | 13 | **15** |\n",
+    ]
 
 
 def test_install_brings_every_peer(modules: tuple[ModuleType, ...]) -> None:

@@ -30,6 +30,19 @@ $ make docs
 traffic.
 """
 
+TIMES = """
+## How many times as fast
+
+tapsight with one core beside each of the others, by packets a second; less than 1 is slower. Bold where both do about the same.
+
+A check follows every path and compares each packet with its earlier sightings, and finds calls and media, which none of the others does: it takes
+longer than programs that make flows where there are calls. etherparse names no application, makes no ids and keeps nothing, and libpcap's loop looks at no packet: what
+they leave out is most of the work ([performance.md](performance.md#what-limits-it)).
+"""
+
+ONE_CORE = ", one core"
+"""How the names of our rows end that are compared."""
+
 HOW = """
 ## How to read it
 
@@ -43,7 +56,7 @@ HOW = """
 - **Peak** is the memory of the largest process, start included. Less than {own_peak} MiB, which is what the measuring process has,
   cannot be told. tapsight maps the file, of which what is under way counts: some 10 MiB with one thread.
 - **Read**: how many of the packets the program says it read. Most skip what they do not know, such as MPLS.
-- **The traffic** is made by tapsight, the same bytes each time: whole conversations, thousands at a time.
+- **The traffic** is made by tapsight, the same bytes each time: conversations, thousands at a time.
 """
 
 COLUMNS = "| | Mpackets/s | min-max | per s of CPU | start s | peak MiB | packets | read |\n|---|---:|---:|---:|---:|---:|---:|---:|\n"
@@ -61,6 +74,9 @@ def markdown(record: dict[str, Any]) -> str:
         for group, peers in _grouped(rows):
             parts.append(f"| ***{group}*** | | | | | | | |\n")
             parts += [_line(rows[peer.name], record["own_peak"]) for peer in peers]
+    parts.append(TIMES)
+    for mix in _mixes(record):
+        parts += [f"\n{mix}:\n\n", *_times([row for row in record["rows"] if row["mix"] == mix])]
     parts.append(
         HOW.format(rounds=record["rounds"], few=record["few"], own_peak=math.ceil(record["own_peak"] / 2**20))
     )
@@ -74,6 +90,23 @@ def markdown(record: dict[str, Any]) -> str:
                 f"| {_name(peer.name)} | {versions[peer.name] or '-'} | {peer.computes} | {peer.lacks} |\n"
             )
     return "".join(parts)
+
+
+def _times(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """How many times as fast each of our rows with one core is as each of the others."""
+    rates = {row["name"]: row.get("rate") for row in rows}
+    groups = {peer.name: peer.group for peer in PEERS}
+    ours = [name for name in rates if name.endswith(ONE_CORE)]
+    titles = [name.removesuffix(ONE_CORE).removeprefix("tapsight, ") for name in ours]
+    yield f"| | {' | '.join(titles)} |\n|---|{'---:|' * len(ours)}\n"
+    for name, rate in rates.items():
+        if rate and not name.startswith("tapsight"):
+            cells = []
+            for our in ours:
+                times = rates[our] / rate if rates[our] else 0
+                cell = f"{times:,.0f}" if times >= 10 else f"{times:.2g}" if times else "-"
+                cells.append(f"**{cell}**" if groups[our] == groups[name] else cell)
+            yield f"| {name} | {' | '.join(cells)} |\n"
 
 
 def _mixes(record: dict[str, Any]) -> list[str]:
