@@ -22,7 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -127,24 +127,32 @@ def build() -> Path:
     raise CannotRun("cargo built no program")
 
 
+def callgrind(program: Path, command: Sequence[str], mix: str, path: str, passes: int) -> str:
+    """Runs a path under this command; gives what callgrind says."""
+    done = subprocess.run(
+        # Seeds of hash tables are made of addresses, and those follow from the environment and the name of the program.
+        [*command, f"./{program.name}", mix, str(PACKETS), path, str(passes)],
+        cwd=program.parent,
+        env={"PATH": os.defpath},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise CannotRun(f"callgrind failed at {mix}, {path}:\n{done.stderr}")
+    return done.stderr
+
+
 def count(program: Path, valgrind: str) -> Counts:
     """Runs all paths over all mixes."""
     paths = output(str(program)).splitlines()
 
     def instructions(mix: str, path: str, passes: int) -> int:
-        # Seeds of hash tables are made of addresses, and those follow from the environment and the name of the program.
-        callgrind = (valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null")
-        done = subprocess.run(
-            [*callgrind, f"./{program.name}", mix, str(PACKETS), path, str(passes)],
-            cwd=program.parent,
-            env={"PATH": os.defpath},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        collected = re.search(r"Collected\s*:\s*(\d+)", done.stderr)
-        if done.returncode != 0 or collected is None:
-            raise CannotRun(f"callgrind failed at {mix}, {path}:\n{done.stderr}")
+        options = (valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null")
+        said = callgrind(program, options, mix, path, passes)
+        collected = re.search(r"Collected\s*:\s*(\d+)", said)
+        if collected is None:
+            raise CannotRun(f"callgrind counted nothing at {mix}, {path}:\n{said}")
         return int(collected[1])
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -231,9 +239,14 @@ def output(*command: str) -> str:
     return done.stdout.strip()
 
 
-if __name__ == "__main__":
+def exit_code(name: str, main: Callable[[], int]) -> int:
+    """What a program of this name ends with: 2, and why, if it could not run."""
     try:
-        sys.exit(main())
+        return main()
     except CannotRun as error:
-        print(f"instructions: {error}", file=sys.stderr)
-        sys.exit(2)
+        print(f"{name}: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code("instructions", main))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import functools
-import os
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from instructions import MIXES, PACKETS, ROOT, CannotRun, build, output
+from instructions import MIXES, PACKETS, ROOT, CannotRun, build, callgrind, exit_code, output
 
 PARTS = {
     "capture": "records",
@@ -86,13 +85,7 @@ def costs(program: Path, mix: str, path: str, passes: int) -> Counter[tuple[str,
     with tempfile.NamedTemporaryFile("r") as out:
         command = ["valgrind", "--tool=callgrind", "--dump-instr=yes", "--compress-pos=no"]
         command += ["--compress-strings=no", f"--callgrind-out-file={out.name}"]
-        # By the name alone, and without an environment: seeds of hash tables follow from both.
-        command += [f"./{program.name}", mix, str(PACKETS), path, str(passes)]
-        done = subprocess.run(
-            command, cwd=program.parent, env={"PATH": os.defpath}, capture_output=True, text=True, check=False
-        )
-        if done.returncode != 0:
-            raise CannotRun(f"callgrind failed at {mix}, {path}:\n{done.stderr}")
+        callgrind(program, command, mix, path, passes)
         counts: Counter[tuple[str, int]] = Counter()
         file, is_of_callee = "", False
         for line in out:
@@ -176,8 +169,4 @@ def table(profiles: Mapping[str, Counter[str]]) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except CannotRun as error:
-        print(f"profile: {error}", file=sys.stderr)
-        sys.exit(2)
+    sys.exit(exit_code("profile", main))

@@ -175,7 +175,7 @@ def test_a_check_of_a_carriers_mix(tmp_path: Path) -> None:
     # 290 MB, of 6,000 calls and 60,000 rows of flows: docs/performance.md says what gigabytes take.
     mix = importlib.import_module("tapsight._core").traffic("carrier", 500_000)
     _, memory = measure(mix, tmp_path / "carrier.pcap", "check", 80)
-    assert memory < 80 + 170
+    assert memory < 80 + 160
 
 
 def invite(n: int, fields: str = "") -> bytes:
