@@ -134,7 +134,7 @@ def test_a_mix_that_does_not_exist() -> None:
     result = run("--mix", "evil\x1b[31m")
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == (
-        'tapsight: no mix is called "evil\\x1b[31m"; there are: 64-byte, imix, carrier, rtp\n'
+        'tapsight: no mix is called "evil\\x1b[31m"; there are: 64-byte, imix, carrier, rtp, flood, repeated\n'
     )
 
 

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{TimestampNanosecondType, UInt32Type};
+use arrow_array::types::{TimestampNanosecondType, UInt16Type, UInt32Type, UInt64Type};
 use arrow_array::{Array as _, RecordBatch};
 use arrow_schema::ArrowError;
 use tapsight::capture::{Options, Reader, Source};
@@ -44,6 +44,11 @@ fn shares(rows: &RecordBatch, column: &str) -> BTreeMap<String, f64> {
 
 fn lengths(rows: &RecordBatch) -> Vec<u32> {
     rows.column_by_name("wire_len").unwrap().as_primitive::<UInt32Type>().values().to_vec()
+}
+
+fn distinct(rows: &RecordBatch, column: &str) -> usize {
+    let values = rows.column_by_name(column).unwrap().as_primitive::<UInt64Type>();
+    values.iter().collect::<BTreeSet<_>>().len()
 }
 
 #[test]
@@ -118,8 +123,26 @@ fn applications_are_recognised() {
 }
 
 #[test]
+fn a_flood_has_a_conversation_a_packet() {
+    let rows = rows(Mix::Flood);
+    assert!(lengths(&rows).iter().all(|&len| len == 60));
+    let flags = rows.column_by_name("tcp_flags").unwrap().as_primitive::<UInt16Type>();
+    assert!(flags.iter().all(|flags| flags == Some(2)), "SYN alone (RFC 9293, section 3.1)");
+    // Of 24 + 17 random bits of addresses, and ports, hardly two are alike.
+    assert!(distinct(&rows, "flow_id") > PACKETS - 3);
+}
+
+#[test]
+fn ids_of_a_repeated_frame_collide() {
+    let rows = rows(Mix::Repeated);
+    for id in ["packet_id", "flow_id"] {
+        assert_eq!(distinct(&rows, id), 1, "{id}");
+    }
+}
+
+#[test]
 fn nothing_is_copied() {
-    for &mix in Mix::ALL {
+    for &mix in Mix::ALL.iter().filter(|&&mix| mix != Mix::Repeated) {
         let mut scan = scan(capture(mix, PACKETS, 1), detect::scan_options(None));
         let mut tap = std::iter::from_fn(|| scan.next_with_messages().transpose());
         let taps: Vec<detect::Tap<'_>> = vec![&mut tap];

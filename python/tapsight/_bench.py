@@ -90,17 +90,29 @@ def _digest(source: str | bytes, threads: int) -> int:
     assert isinstance(source, str)  # noqa: S101 - rows of files have files
     with tempfile.NamedTemporaryFile() as file:
         tapsight.digest({"bench": source}, file.name, threads=threads)
-    return 0
+        return Path(file.name).stat().st_size
 
 
 def _examined(detectors: Sequence[str] | None) -> Callable[[str | bytes, int], int]:
     def run(source: str | bytes, threads: int) -> int:
+        import pyarrow as pa
+
         from tapsight import _engine
 
         taps: list[tuple[str, Sequence[Any]]] = [("tap", [source])]
         window = 5_000_000_000
-        _engine.examine(taps, window_ns=window, memory=_engine.MEMORY, threads=threads, detectors=detectors)
-        return 0
+        found = _engine.examine(
+            taps, window_ns=window, memory=_engine.MEMORY, threads=threads, detectors=detectors
+        )
+        tables = (
+            found.flows,
+            found.claims,
+            *found.calls,
+            *found.call_changes,
+            *found.call_media,
+            *found.media,
+        )
+        return sum(pa.table(table).nbytes for table in tables)
 
     return run
 
@@ -118,17 +130,9 @@ def _parquet(source: str | bytes, threads: int) -> int:
     from tapsight._files import write_parquet
 
     scan = _scan(source, None, threads)
-    made = 0
-
-    def counted() -> Iterator[Any]:
-        nonlocal made
-        for batch in scan:
-            made += batch.nbytes
-            yield batch
-
     with tempfile.TemporaryFile() as file:
-        write_parquet(counted(), scan.schema, file, threads)
-    return made
+        write_parquet(scan, scan.schema, file, threads)
+        return file.tell()
 
 
 def _polars(source: str | bytes, threads: int) -> int:
@@ -156,7 +160,7 @@ def _rows_of(table: Callable[..., Any]) -> Callable[[str | bytes, int], int]:
 
 @dataclass(frozen=True)
 class Row:
-    """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes of Arrow it made.
+    """One thing to measure. ``run`` is given a source and a number of threads, and says how many bytes it made, of Arrow or of a file.
 
     Without ``places``, captures that are made are read from memory, and files as files: mapped files are memory as well,
     so that a single row shows both.
@@ -206,7 +210,7 @@ class Measured:
     fastest: float = 0
     slowest: float = 0
     floor_seconds: float = 0
-    arrow_bytes: int = 0
+    made_bytes: int = 0
     peak: int = 0
     skipped: str | None = field(default=None)
 
@@ -217,10 +221,10 @@ class Measured:
             return f"{name} skipped: {self.skipped}"
         per_packet = 1e9 / max(self.packets, 1)
         spread = f"{self.fastest * per_packet:.0f}-{self.slowest * per_packet:.0f}"
-        arrow = f"{self.arrow_bytes / max(self.packets, 1):.0f}" if self.arrow_bytes else "-"
+        made = f"{self.made_bytes / max(self.packets, 1):.0f}" if self.made_bytes else "-"
         return (
             f"{name} {self.packets / self.seconds / 1e6:>9.2f} {self.bytes / self.seconds / 1e9:>7.2f}"
-            f" {self.seconds * per_packet:>9.1f} {spread:>13} {arrow:>8}"
+            f" {self.seconds * per_packet:>9.1f} {spread:>13} {made:>8}"
             f" {self.floor_seconds * per_packet:>8.1f} {self.seconds / self.floor_seconds:>8.1f} {self.peak / 2**20:>9.0f}"
         )
 
@@ -228,7 +232,7 @@ class Measured:
 def header() -> str:
     """The head of the table."""
     return (
-        f"  {'':<30} {'from':<6} {'threads':>7} {'Mpacket/s':>9} {'GB/s':>7} {'ns/packet':>9} {'min-max':>13} {'Arrow B':>8}"
+        f"  {'':<30} {'from':<6} {'threads':>7} {'Mpacket/s':>9} {'GB/s':>7} {'ns/packet':>9} {'min-max':>13} {'made B':>8}"
         f" {'floor ns':>8} {'x floor':>8} {'peak MiB':>9}"
     )
 
@@ -236,8 +240,8 @@ def header() -> str:
 def explanation(runs: int) -> str:
     """What the columns of the table mean."""
     return (
-        f"Medians of {runs} runs. GB/s is of the capture. Arrow B: bytes of Arrow made per packet. Floor: one pass over the\n"
-        "same bytes, in turns with each run; of a file, cat FILE > /dev/null. Peak: memory on top of the source."
+        f"Medians of {runs} runs. GB/s is of the capture. Made B: bytes made per packet, of Arrow, or of the file that is written.\n"
+        "Floor: one pass over the same bytes, in turns with each run; of a file, cat FILE > /dev/null. Peak: memory on top of the source."
     )
 
 
@@ -441,7 +445,7 @@ def _measure(name: str, path: str, place: Place, threads: int, runs: int) -> dic
         "fastest": min(times),
         "slowest": max(times),
         "floor_seconds": statistics.median(floors),
-        "arrow_bytes": made,
+        "made_bytes": made,
         "peak": peak_memory() - before,
     }
 

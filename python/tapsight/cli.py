@@ -760,7 +760,7 @@ def bench(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Traffic to make: 64-byte, imix, carrier, rtp; all of them without FILE or this option.",
+            help="Traffic to make: 64-byte, imix, carrier, rtp; and what attacks: flood (each packet a conversation), repeated (one frame again and again). All of them without FILE or this option.",
         ),
     ] = None,
     packets: Annotated[

@@ -42,8 +42,8 @@ impl Default for Options {
 /// How long what comes after the end of a TCP connection still belongs to it, in nanoseconds.
 const LINGER: i64 = 10_000_000_000;
 
-/// How many rows are handed out at once.
-const ROWS: usize = 8192;
+/// How many rows are handed out at once: each column is another walk over their conversations, which a cache of a core has room for.
+const ROWS: usize = 1024;
 
 /// Packets whose conversations are looked for at once, so that the memory where they are comes while others are counted.
 const AHEAD: usize = Packets::AHEAD;
@@ -103,9 +103,8 @@ pub struct Flows {
     taps: Names,
     tunnels: Vec<Tunnel>,
     tunnel_numbers: HashMap<Tunnel, u32>,
-    ended: Vec<Conversation>,
-    /// Of `ended`, how many were handed out.
-    handed_out: usize,
+    /// Those that are over, and have not been handed out.
+    ended: VecDeque<Conversation>,
     /// Places of those that went on until the end of the capture, in the order in which they began; none before that.
     last: Option<VecDeque<u32>>,
     evicted: u64,
@@ -152,11 +151,16 @@ impl Flows {
     pub fn new(options: Options) -> Result<Self, ArrowError> {
         let random = RandomState::new();
         let nothing = batch(&[], &Names::default(), &[], options.located.as_ref())?;
+        let capacity = (options.memory / (size_of::<Conversation>() + 16)).max(1024);
+        let mut all = Vec::new();
+        // Memory is not there before it is written to; and what grows is moved, and has twice the room that was given. Where it is refused,
+        // it grows all the same.
+        let _ = all.try_reserve_exact(capacity);
         Ok(Self {
             schema: nothing.schema(),
-            capacity: (options.memory / (size_of::<Conversation>() + 16)).max(1024),
+            capacity,
             options,
-            all: Vec::new(),
+            all,
             free: Vec::new(),
             index: HashTable::new(),
             secret: [0, 1, 2, 3].map(|n: u64| random.hash_one(n)),
@@ -166,8 +170,7 @@ impl Flows {
             taps: Names::default(),
             tunnels: Vec::new(),
             tunnel_numbers: HashMap::new(),
-            ended: Vec::new(),
-            handed_out: 0,
+            ended: VecDeque::new(),
             last: None,
             evicted: 0,
         })
@@ -270,10 +273,10 @@ impl Flows {
     fn end(&mut self, place: u32, reason: EndReason) {
         let Some(flow) = self.all.get_mut(place as usize) else { return };
         let hash = flow.key.hash(self.secret);
-        let mut ended = Conversation::new(flow.key, 0, false, 0);
-        std::mem::swap(flow, &mut ended);
+        let free = Conversation::new(flow.key, 0, false, 0);
+        let mut ended = std::mem::replace(flow, free);
         ended.reason = reason;
-        self.ended.push(ended);
+        self.ended.push_back(ended);
         self.free.push(place);
         if let Ok(found) = self.index.find_entry(hash, |&other| other == place) {
             found.remove();
@@ -423,23 +426,18 @@ impl Stage for Flows {
         if is_end && self.last.is_none() {
             self.last = Some(self.end_capture());
         }
-        let ended = self.ended.get(self.handed_out..).unwrap_or_default();
-        if !is_end && ended.len() < ROWS {
+        if !is_end && self.ended.len() < ROWS {
             return Ok(None);
         }
         let last = self.last.iter().flatten().filter_map(|&place| self.all.get(place as usize));
-        let rows: Vec<&Conversation> = ended.iter().chain(last).take(ROWS).collect();
+        let rows: Vec<&Conversation> = self.ended.iter().chain(last).take(ROWS).collect();
         if rows.is_empty() {
             return Ok(None);
         }
-        let of_ended = rows.len().min(ended.len());
+        let of_ended = rows.len().min(self.ended.len());
         let of_last = rows.len() - of_ended;
         let batch = batch(&rows, &self.taps, &self.tunnels, self.options.located.as_ref())?;
-        self.handed_out += of_ended;
-        if self.handed_out == self.ended.len() {
-            self.ended.clear();
-            self.handed_out = 0;
-        }
+        self.ended.drain(..of_ended);
         if let Some(last) = &mut self.last {
             last.drain(..of_last);
         }

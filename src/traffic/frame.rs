@@ -27,7 +27,7 @@ pub(super) enum Side {
 }
 
 /// What the packets of a conversation have in common in one direction.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Route {
     /// All that comes before the first IP header: MACs, tags, EtherType, labels.
     link: Vec<u8>,
@@ -40,7 +40,7 @@ pub(super) struct Route {
 }
 
 /// The way between a client and a server.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Path {
     pub client: IpAddr,
     pub server: IpAddr,

@@ -31,6 +31,10 @@ named! {
         Carrier = "carrier",
         /// Media of calls by G.711, without signalling.
         Rtp = "rtp",
+        /// A SYN flood (RFC 4987, section 2): each packet is a conversation of its own.
+        Flood = "flood",
+        /// One frame again and again: all ids collide.
+        Repeated = "repeated",
     }
 }
 
@@ -48,6 +52,8 @@ trait Conversation: Debug {
 enum Kind {
     Datagrams(plain::Sizes),
     Segments(plain::Sizes),
+    Attempt,
+    Repetition,
     Media,
     Call,
     Registration,
@@ -74,6 +80,16 @@ impl Mix {
                 (9, Kind::Lookup),
             ],
             Self::Rtp => &[(100, Kind::Media)],
+            Self::Flood => &[(100, Kind::Attempt)],
+            Self::Repeated => &[(100, Kind::Repetition)],
+        }
+    }
+
+    /// Conversations at a time: as many as let each send some dozens of packets, at the most those of a busy link.
+    fn places(self, packets: usize) -> usize {
+        match self {
+            Self::Repeated => 1,
+            _ => (packets / 32).clamp(100, 8_192),
         }
     }
 
@@ -116,6 +132,8 @@ impl Kind {
         match self {
             Self::Datagrams(sizes) => Box::new(plain::Datagrams::new(sizes, random)),
             Self::Segments(sizes) => Box::new(plain::Segments::new(sizes, random)),
+            Self::Attempt => Box::new(plain::Attempt::new(random)),
+            Self::Repetition => Box::new(plain::Repetition::new(random)),
             Self::Media => Box::new(voice::Call::new(false, random)),
             Self::Call => Box::new(voice::Call::new(true, random)),
             Self::Registration => Box::new(voice::Registration::new(random)),
@@ -147,11 +165,6 @@ impl Kind {
 /// No conversation has more packets than this.
 const LONGEST: u32 = 4096;
 
-/// Conversations at a time: as many as let each send some dozens of packets, at the most those of a busy link.
-fn places(packets: usize) -> usize {
-    (packets / 32).clamp(100, 8_192)
-}
-
 /// The sum of all 8-byte words: a pass over the memory that reads every byte and can leave none out, which no reader of a
 /// capture beats.
 pub fn floor(bytes: &[u8]) -> u64 {
@@ -163,7 +176,7 @@ pub fn floor(bytes: &[u8]) -> u64 {
 pub fn capture(mix: Mix, packets: usize, seed: u64) -> Vec<u8> {
     let mut link = Link::new(Random(seed));
     let path_of = |kind, random: &mut Random| Path::new(mix.around(kind, random), random);
-    let mut places: Vec<_> = (0..places(packets))
+    let mut places: Vec<_> = (0..mix.places(packets))
         .map(|place| {
             let kind = mix.kind(place);
             let mut path = path_of(kind, &mut link.random);

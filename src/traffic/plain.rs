@@ -1,9 +1,9 @@
 //! Packets of a given size and no application, as those of a packet generator.
 
-use super::Conversation;
 use super::frame::{Link, Path, Payload, Ports, Side, Transport};
 use super::random::Random;
 use super::tcp::{ACK, PSH, SYN, Tcp};
+use super::{Conversation, LONGEST};
 
 /// Ethernet and IPv4 in front of the transport.
 const BEFORE: usize = 14 + 20;
@@ -89,5 +89,48 @@ impl Conversation for Segments {
 
     fn len(&self) -> u32 {
         self.left
+    }
+}
+
+/// A connection that is asked for and not answered.
+#[derive(Debug)]
+pub(super) struct Attempt(Tcp);
+
+impl Attempt {
+    pub fn new(random: &mut Random) -> Self {
+        let port = random.ephemeral_port();
+        Self(Tcp::new(port, random))
+    }
+}
+
+impl Conversation for Attempt {
+    fn next(&mut self, path: &mut Path, link: &mut Link) -> bool {
+        self.0.send_bare(path, link, Side::Client, SYN, Payload::NONE);
+        false
+    }
+
+    fn len(&self) -> u32 {
+        1
+    }
+}
+
+/// One datagram again and again, with the same identification.
+#[derive(Debug)]
+pub(super) struct Repetition(Ports);
+
+impl Repetition {
+    pub fn new(random: &mut Random) -> Self {
+        Self(Ports { client: random.ephemeral_port(), server: random.ephemeral_port() })
+    }
+}
+
+impl Conversation for Repetition {
+    fn next(&mut self, path: &mut Path, link: &mut Link) -> bool {
+        link.send(&mut path.clone(), Side::Client, self.0, Transport::Udp, Payload::NONE);
+        true
+    }
+
+    fn len(&self) -> u32 {
+        LONGEST
     }
 }
