@@ -49,7 +49,7 @@ def main() -> int:
     """Prints the parts, and with ``--functions`` what is in them."""
     parser = argparse.ArgumentParser(description="Say what the instructions of a packet are for.")
     parser.add_argument("path", nargs="?", default="all columns", help="which path of the engine")
-    parser.add_argument("--mix", choices=MIXES, action="append", help="which traffic; again for more (all)")
+    parser.add_argument("--mix", action="append", help=f"which traffic; again for more ({', '.join(MIXES)})")
     parser.add_argument("--functions", type=int, default=0, metavar="N", help="and the N dearest functions")
     arguments = parser.parse_args()
 

@@ -126,6 +126,15 @@ pub(crate) fn lists<T: ArrowPrimitiveType>(
     Ok(Arc::new(array))
 }
 
+/// Numbers of the bits that are set.
+pub(crate) fn bits(mut bits: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let lowest = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        (lowest < u64::BITS).then_some(lowest as u8)
+    })
+}
+
 /// What is met one after the other, numbered as it appears, and its names; from 65,535 on all share one, `other`.
 #[derive(Debug)]
 pub(crate) struct Names<K = String> {

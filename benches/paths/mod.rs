@@ -26,7 +26,10 @@ pub const ALL: &[(&str, Path)] = &[
     ("all columns without ids", |bytes| columns(bytes, without_ids())),
     ("all columns", |bytes| columns(bytes, Column::default_set())),
     ("flows", flows),
-    ("examine: all detectors and flows", examine),
+    ("examine: A1, A2, A5 and flows", |bytes| {
+        examine(bytes, Some(["A1", "A2", "A5"].map(String::from).to_vec()))
+    }),
+    ("examine: all detectors and flows", |bytes| examine(bytes, None)),
     ("calls: a row a call", calls),
     ("media: a row a stream", media),
     ("digest: written and read back", digest),
@@ -88,15 +91,15 @@ fn without_ids() -> Vec<Column> {
     Column::default_set().into_iter().filter(|column| !is_id(column)).collect()
 }
 
-fn examine(bytes: &Arc<Vec<u8>>) -> u64 {
-    let (options, carried) = (detect::scan_options(None), Carried::default());
-    let chain = Chain::open(vec![source(bytes)], Options::default(), options, None, carried);
-    let memory = Budget::of(detect::Options::default().memory).voice;
+fn examine(bytes: &Arc<Vec<u8>>, detectors: Option<Vec<String>>) -> u64 {
+    let (scanned, carried) = (detect::scan_options(detectors.as_deref()), Carried::default());
+    let options = detect::Options { detectors, ..detect::Options::default() };
+    let chain = Chain::open(vec![source(bytes)], Options::default(), scanned, None, carried);
+    let memory = Budget::of(options.memory).voice;
     let mut tap = Tap::here(chain.expect("a capture made for this"), memory);
     let taps: Vec<detect::Tap<'_>> = vec![&mut tap];
     let pause = |_| Ok::<_, arrow_schema::ArrowError>(());
-    detect::examine(taps, detect::Options::default(), None, pause)
-        .map_or(0, |found| found.flows.num_rows() as u64)
+    detect::examine(taps, options, None, pause).map_or(0, |found| found.flows.num_rows() as u64)
 }
 
 fn calls(bytes: &Arc<Vec<u8>>) -> u64 {

@@ -148,13 +148,14 @@ impl EndReason {
 #[repr(C, align(64))]
 pub(super) struct Conversation {
     pub key: super::Key,
-    /// In the order in which they began, from 1; 0 for none.
+    /// In the order in which they began, from 1.
     pub number: u64,
     /// Whether who began it is the second of the key's ends.
     pub is_turned: bool,
     /// The same of the tunnel's ends.
     pub outer_turned: bool,
-    pub reason: EndReason,
+    /// Why it is over; none while it goes on.
+    pub reason: Option<EndReason>,
     /// Who sent the first RST, if it was who began.
     pub reset_forward: Option<bool>,
     /// Whether there is an `rtt_src`.
@@ -194,7 +195,7 @@ impl Conversation {
             number,
             is_turned,
             outer_turned: false,
-            reason: EndReason::ForcedEnd,
+            reason: None,
             reset_forward: None,
             has_rtt_src: false,
             icmp: None,

@@ -7,17 +7,11 @@ use arrow_schema::ArrowError;
 use super::NO_PROTOCOL;
 use super::conversation::{Conversation, EndReason, Side};
 use super::table::Tunnel;
-use crate::arrays::{Names, columns, counts, fixed, labels, lists, numbers, texts, times};
+use crate::arrays::{Names, bits, columns, counts, fixed, labels, lists, numbers, texts, times};
 use crate::classify::{App, Basis, Traffic};
 use crate::dissect::Stack;
 use crate::packets::ids::{self, CommunityId};
 use crate::wire::ip::Addr;
-
-/// Code points in use, of a bit for each.
-fn dscp(side: &Side) -> impl Iterator<Item = u8> {
-    let bits = side.dscp;
-    (0..64).filter(move |code| bits >> code & 1 == 1)
-}
 
 /// Who began, and the other.
 fn ends<T: Copy>(flow: &Conversation, [first, second]: [T; 2]) -> (T, T) {
@@ -73,7 +67,7 @@ pub(super) fn batch(
         last_ts = times(each().map(|flow| Some(flow.last_ts)));
         /// Why the row ends there, as IPFIX names it (flowEndReason): `idle-timeout`, `active-timeout`, `end-of-flow` (TCP is over),
         /// `forced-end` (the capture ended, or a new connection began between the same ports), `lack-of-resources`.
-        end_reason = labels(&EndReason::NAMES, each().map(|flow| Some(flow.reason as u16)))?;
+        end_reason = labels(&EndReason::NAMES, each().map(|flow| flow.reason.map(|reason| reason as u16)))?;
         /// IP version of the innermost packet; null of frames without IP.
         ip_version = numbers::<UInt8Type>(each().map(|flow| Some(flow.key.ip_version).filter(|&version| version != 0)));
         /// Address of the source; IPv4 as `::ffff:a.b.c.d`.
@@ -135,9 +129,9 @@ pub(super) fn batch(
         /// Greatest TTL or hop limit of the way back.
         reverse_ttl_max = numbers::<UInt8Type>(each().map(|flow| ttl(&flow.reverse, flow.reverse.ttl_max)));
         /// All code points of differentiated services (RFC 2474).
-        dscp = lists::<UInt8Type>(each().map(|flow| dscp(&flow.forward)))?;
+        dscp = lists::<UInt8Type>(each().map(|flow| bits(flow.forward.dscp)))?;
         /// All code points of the way back.
-        reverse_dscp = lists::<UInt8Type>(each().map(|flow| dscp(&flow.reverse)))?;
+        reverse_dscp = lists::<UInt8Type>(each().map(|flow| bits(flow.reverse.dscp)))?;
         /// VLAN ids of outer and inner tags, up to four, either way.
         vlans = lists::<UInt16Type>(each().map(|flow| flow.vlans.as_slice().iter().copied()))?;
         /// MPLS labels, up to four, either way.

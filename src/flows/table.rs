@@ -45,6 +45,9 @@ const LINGER: i64 = 10_000_000_000;
 /// How many rows are handed out at once: each column is another walk over their conversations, which a cache of a core has room for.
 const ROWS: usize = 1024;
 
+/// Which part of those that are going on is ended when there is no room for another: an eighth.
+const ROOM: usize = 8;
+
 /// Packets whose conversations are looked for at once, so that the memory where they are comes while others are counted.
 const AHEAD: usize = Packets::AHEAD;
 
@@ -91,7 +94,7 @@ pub struct Flows {
     schema: SchemaRef,
     /// How many there may be at once.
     capacity: usize,
-    /// Those that are going on, and places that are free: `number` is 0 there.
+    /// Those that are going on, those that are over and have not been handed out, and places that are free.
     all: Vec<Conversation>,
     free: Vec<u32>,
     index: HashTable<u32>,
@@ -103,10 +106,8 @@ pub struct Flows {
     taps: Names,
     tunnels: Vec<Tunnel>,
     tunnel_numbers: HashMap<Tunnel, u32>,
-    /// Those that are over, and have not been handed out.
-    ended: VecDeque<Conversation>,
-    /// Places of those that went on until the end of the capture, in the order in which they began; none before that.
-    last: Option<VecDeque<u32>>,
+    /// Places of those that are over, as they are handed out.
+    ended: VecDeque<u32>,
     evicted: u64,
 }
 
@@ -155,7 +156,7 @@ impl Flows {
         let mut all = Vec::new();
         // Memory is not there before it is written to; and what grows is moved, and has twice the room that was given. Where it is refused,
         // it grows all the same.
-        let _ = all.try_reserve_exact(capacity);
+        let _ = all.try_reserve_exact(capacity + capacity / ROOM + ROWS);
         Ok(Self {
             schema: nothing.schema(),
             capacity,
@@ -171,7 +172,6 @@ impl Flows {
             tunnels: Vec::new(),
             tunnel_numbers: HashMap::new(),
             ended: VecDeque::new(),
-            last: None,
             evicted: 0,
         })
     }
@@ -224,7 +224,7 @@ impl Flows {
             self.sweep(clock);
         }
         let is_it = |place: &u32| {
-            self.all.get(*place as usize).is_some_and(|flow| flow.number > 0 && flow.key == key)
+            self.all.get(*place as usize).is_some_and(|flow| flow.reason.is_none() && flow.key == key)
         };
         let mut place = found.filter(is_it).or_else(|| self.find(hash, &key));
         if let Some(flow) = place.and_then(|place| self.all.get(place as usize)) {
@@ -250,7 +250,7 @@ impl Flows {
 
     #[inline(never)]
     fn begin(&mut self, next: &Next<'_>) -> u32 {
-        if self.all.len() - self.free.len() >= self.capacity {
+        if self.index.len() >= self.capacity {
             self.make_room();
         }
         self.begun += 1;
@@ -270,17 +270,15 @@ impl Flows {
         place
     }
 
+    /// It stays where it is until it is handed out.
     fn end(&mut self, place: u32, reason: EndReason) {
         let Some(flow) = self.all.get_mut(place as usize) else { return };
+        flow.reason = Some(reason);
         let hash = flow.key.hash(self.secret);
-        let free = Conversation::new(flow.key, 0, false, 0);
-        let mut ended = std::mem::replace(flow, free);
-        ended.reason = reason;
-        self.ended.push_back(ended);
-        self.free.push(place);
         if let Ok(found) = self.index.find_entry(hash, |&other| other == place) {
             found.remove();
         }
+        self.ended.push_back(place);
     }
 
     /// Ends what was silent for too long.
@@ -292,11 +290,11 @@ impl Flows {
         self.next_sweep = clock.saturating_add((self.options.idle_timeout / 8).max(1_000_000));
     }
 
-    /// Ends the eighth that was silent for longest.
+    /// Ends the part that was silent for longest.
     fn make_room(&mut self) {
         let mut by_age: Vec<_> =
             self.going_on().map(|(place, flow)| (flow.last_ts, flow.number, place)).collect();
-        let count = (self.capacity / 8).clamp(1, by_age.len().max(1)) - 1;
+        let count = (self.capacity / ROOM).clamp(1, by_age.len().max(1)) - 1;
         by_age.select_nth_unstable(count);
         by_age.truncate(count + 1);
         self.evicted += by_age.len() as u64;
@@ -306,7 +304,7 @@ impl Flows {
 
     /// Those that are going on, with their places.
     fn going_on(&self) -> impl Iterator<Item = (u32, &Conversation)> {
-        (0..).zip(&self.all).filter(|(_, flow)| flow.number > 0)
+        (0..).zip(&self.all).filter(|(_, flow)| flow.reason.is_none())
     }
 
     /// Ends conversations, of which numbers and places are given, in the order in which they began.
@@ -317,14 +315,13 @@ impl Flows {
         }
     }
 
-    /// Ends all that went on until the end of the capture. They stay where they are: there are many of them.
-    fn end_capture(&mut self) -> VecDeque<u32> {
-        let mut last: Vec<(u64, u32)> = self.going_on().map(|(place, flow)| (flow.number, place)).collect();
-        last.sort_unstable();
-        for flow in &mut self.all {
-            flow.reason = if flow.is_over() { EndReason::EndOfFlow } else { EndReason::ForcedEnd };
-        }
-        last.into_iter().map(|(_, place)| place).collect()
+    /// Ends all that went on until the end of the capture.
+    fn end_capture(&mut self) {
+        let reason = |flow: &Conversation| {
+            if flow.is_over() { EndReason::EndOfFlow } else { EndReason::ForcedEnd }
+        };
+        let all = self.going_on().map(|(place, flow)| (flow.number, place, reason(flow)));
+        self.end_all(all.collect());
     }
 
     /// Takes note of what the messages of a frame say of its conversation.
@@ -423,23 +420,24 @@ impl Stage for Flows {
     }
 
     fn take(&mut self, is_end: bool) -> Result<Option<RecordBatch>, ArrowError> {
-        if is_end && self.last.is_none() {
-            self.last = Some(self.end_capture());
+        if is_end && !self.index.is_empty() {
+            self.end_capture();
         }
         if !is_end && self.ended.len() < ROWS {
             return Ok(None);
         }
-        let last = self.last.iter().flatten().filter_map(|&place| self.all.get(place as usize));
-        let rows: Vec<&Conversation> = self.ended.iter().chain(last).take(ROWS).collect();
+        let places = self.ended.iter().take(ROWS);
+        let rows: Vec<&Conversation> = places.filter_map(|&place| self.all.get(place as usize)).collect();
         if rows.is_empty() {
             return Ok(None);
         }
-        let of_ended = rows.len().min(self.ended.len());
-        let of_last = rows.len() - of_ended;
         let batch = batch(&rows, &self.taps, &self.tunnels, self.options.located.as_ref())?;
-        self.ended.drain(..of_ended);
-        if let Some(last) = &mut self.last {
-            last.drain(..of_last);
+        let count = rows.len();
+        for place in self.ended.drain(..count) {
+            if let Some(flow) = self.all.get_mut(place as usize) {
+                flow.server_name = None;
+            }
+            self.free.push(place);
         }
         Ok(Some(batch))
     }

@@ -8,7 +8,7 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 
 use super::codec;
 use super::stream::{Reports, Stream, Type};
-use crate::arrays::{Names, columns, counts, fixed, labels, lists, numbers, texts, times};
+use crate::arrays::{Names, bits, columns, counts, fixed, labels, lists, numbers, texts, times};
 use crate::classify::Basis;
 use crate::dissect::Stack;
 
@@ -113,7 +113,7 @@ pub(super) fn batch(rows: &[(Stream, Reports)], taps: &[String]) -> Result<Recor
         /// The greatest.
         max_jitter_ms = numbers::<Float64Type>(each().map(|stream| stream.jitter.of(stream.jitter.max)));
         /// Code points of differentiated services (RFC 2474) that packets had.
-        dscp = lists::<UInt8Type>(each().map(|stream| (0..64).filter(|code| stream.dscp >> code & 1 == 1)))?;
+        dscp = lists::<UInt8Type>(each().map(|stream| bits(stream.dscp)))?;
         /// The least TTL or hop limit.
         min_ttl = numbers::<UInt8Type>(each().map(|stream| stream.ttl.map(|(least, _)| least)));
         /// The greatest TTL or hop limit.
