@@ -42,8 +42,8 @@ impl Default for Options {
 /// How long what comes after the end of a TCP connection still belongs to it, in nanoseconds.
 const LINGER: i64 = 10_000_000_000;
 
-/// How many rows are handed out at once: each column is another walk over their conversations, which a cache of a core has room for.
-const ROWS: usize = 1024;
+/// How many rows are handed out at once.
+const ROWS: usize = 8192;
 
 /// Which part of those that are going on is ended when there is no room for another: an eighth.
 const ROOM: usize = 8;
