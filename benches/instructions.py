@@ -31,6 +31,9 @@ ROOT = Path(__file__).parent.parent
 RECORD = Path(__file__).parent / "record" / "instructions.json"
 
 MIXES = ("64-byte", "imix", "carrier", "rtp")
+ATTACKS = ("flood", "repeated")
+"""What can be made besides, and is not recorded."""
+
 PACKETS = 10_000
 """Enough for tables to grow and conversations to end, and few enough for callgrind, which is 50 times slower."""
 

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from instructions import MIXES, PACKETS, ROOT, CannotRun, build, callgrind, exit_code, output
+from instructions import ATTACKS, MIXES, PACKETS, ROOT, CannotRun, build, callgrind, exit_code, output
 
 PARTS = {
     "capture": "records",
@@ -49,7 +49,12 @@ def main() -> int:
     """Prints the parts, and with ``--functions`` what is in them."""
     parser = argparse.ArgumentParser(description="Say what the instructions of a packet are for.")
     parser.add_argument("path", nargs="?", default="all columns", help="which path of the engine")
-    parser.add_argument("--mix", action="append", help=f"which traffic; again for more ({', '.join(MIXES)})")
+    parser.add_argument(
+        "--mix",
+        choices=(*MIXES, *ATTACKS),
+        action="append",
+        help=f"which traffic; again for more ({', '.join(MIXES)})",
+    )
     parser.add_argument("--functions", type=int, default=0, metavar="N", help="and the N dearest functions")
     arguments = parser.parse_args()
 

@@ -26,7 +26,7 @@ from scapy.packet import Packet, Raw
 from scapy.utils import EDecimal, wrpcap
 
 import tapsight
-from tapsight import addresses
+from tapsight import _core, addresses
 
 A, B = "192.0.2.1", "198.51.100.2"
 MACS = "02:00:00:00:00:0a", "02:00:00:00:00:0b"
@@ -360,6 +360,25 @@ def test_too_many_flows_are_ended_early_and_counted(tmp_path: Path) -> None:
     # Those that were silent for longest.
     early = [row["flow"] for row in found if row["end_reason"] == "lack-of-resources"]
     assert early == sorted(early) == list(range(1, len(early) + 1))
+
+
+def test_each_flow_is_handed_out_once() -> None:
+    # Places are used again and again: there is room for 1,024 at a time.
+    with pytest.warns(tapsight.CaptureWarning, match="ended before their time"):
+        found = list(tapsight.flows(_core.traffic("flood", 20_000), memory=1))
+    numbers = [number for batch in found for number in pa.record_batch(batch)["flow"].to_pylist()]
+    assert numbers == list(range(1, 20_001))
+    assert all(set(pa.record_batch(batch)["packets"].to_pylist()) == {1} for batch in found)
+
+
+def test_packets_far_apart_end_flows() -> None:
+    # A minute between each two: flows are over when there were no packets for two, whenever all of them are looked at.
+    flood = _core.traffic("flood", 50_000)
+    frame = flood[24 + 16 : 24 + 16 + 60]
+    late = b"".join(struct.pack("<IIII", 4_000_000_000 + 60 * n, 0, 60, 60) + frame for n in range(5_000))
+    table = pl.DataFrame(tapsight.flows(flood + late)).select("end_reason", "packets")
+    assert Counter(table["end_reason"]) == {"idle-timeout": 50_000, "forced-end": 1}
+    assert table.filter(end_reason="forced-end")["packets"].to_list() == [5_000]
 
 
 @pytest.mark.parametrize("wrong", [0, -1, float("nan"), float("inf")])

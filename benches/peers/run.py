@@ -245,7 +245,7 @@ def main() -> int:
         "--mix",
         nargs="+",
         default=["64-byte", "carrier"],
-        help="kinds of traffic: 64-byte, imix, carrier, rtp",
+        help="kinds of traffic: 64-byte, imix, carrier, rtp, flood, repeated",
     )
     parser.add_argument(
         "--packets", type=int, default=1_000_000, help="how many; slow peers are given a share"

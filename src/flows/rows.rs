@@ -90,7 +90,7 @@ pub(super) fn batch(
         basis = labels(Basis::NAMES, each().map(|flow| label(flow).basis.map(|basis| basis as u16)))?;
         /// Of the packets that say something on this basis, the share that says this: below 1, others say something else.
         confidence = numbers::<Float32Type>(each().map(|flow| flow.opinion.conclusion().1));
-        /// The name that the client asked for (TLS server name, RFC 6066 section 3), as captured.
+        /// The name that the client asked for (TLS server name, RFC 6066 section 3), as captured, or its first 255 bytes: no host name is longer.
         server_name = texts(each().map(|flow| flow.server_name.as_deref()));
         /// Packets.
         packets = counts(each().map(|flow| flow.forward.packets));

@@ -15,7 +15,7 @@ use super::rows;
 use crate::arrays::Names;
 use crate::dissect::{Encap, Stack};
 use crate::messages::{Kind, Kinds, View};
-use crate::packets::{Batch, Column, Packet, Packets};
+use crate::packets::{BATCH_SIZE, Batch, Column, Packet, Packets};
 use crate::places::Located;
 use crate::stage::Stage;
 use crate::wire::ip::Addr;
@@ -45,8 +45,11 @@ const LINGER: i64 = 10_000_000_000;
 /// How many rows are handed out at once.
 const ROWS: usize = 8192;
 
-/// Which part of those that are going on is ended when there is no room for another: an eighth.
-const ROOM: usize = 8;
+/// Places that are looked at for each packet, at the most, to find what was silent for too long.
+const PLACES_A_PACKET: usize = 16;
+
+/// Bytes of a server name that are kept: no host name is longer (RFC 1035, section 2.3.4).
+const MAX_NAME: usize = 255;
 
 /// Packets whose conversations are looked for at once, so that the memory where they are comes while others are counted.
 const AHEAD: usize = Packets::AHEAD;
@@ -103,10 +106,12 @@ pub struct Flows {
     /// The latest time so far.
     clock: Option<i64>,
     next_sweep: i64,
+    /// Packets since the last.
+    since_sweep: usize,
     taps: Names,
     tunnels: Vec<Tunnel>,
     tunnel_numbers: HashMap<Tunnel, u32>,
-    /// Places of those that are over, as they are handed out.
+    /// Places of those that are over, in the order in which they are handed out.
     ended: VecDeque<u32>,
     evicted: u64,
 }
@@ -156,7 +161,7 @@ impl Flows {
         let mut all = Vec::new();
         // Memory is not there before it is written to; and what grows is moved, and has twice the room that was given. Where it is refused,
         // it grows all the same.
-        let _ = all.try_reserve_exact(capacity + capacity / ROOM + ROWS);
+        let _ = all.try_reserve_exact(capacity + ROWS + BATCH_SIZE);
         Ok(Self {
             schema: nothing.schema(),
             capacity,
@@ -168,6 +173,7 @@ impl Flows {
             begun: 0,
             clock: None,
             next_sweep: i64::MIN,
+            since_sweep: 0,
             taps: Names::default(),
             tunnels: Vec::new(),
             tunnel_numbers: HashMap::new(),
@@ -219,8 +225,10 @@ impl Flows {
         let ts = packet.ts();
         let clock = self.clock.map_or(ts, |clock| clock.max(ts));
         self.clock = Some(clock);
-        // Not at the last time that there is, behind which none comes: each packet that has it would be another sweep.
-        if clock > self.next_sweep {
+        self.since_sweep += 1;
+        // Not at the last time that there is, behind which none comes: each packet that has it would be another sweep. Nor for few packets,
+        // whatever their times are: each would be one, too.
+        if clock > self.next_sweep && self.since_sweep > self.all.len() / PLACES_A_PACKET {
             self.sweep(clock);
         }
         let is_it = |place: &u32| {
@@ -287,14 +295,15 @@ impl Flows {
             .going_on()
             .filter_map(|(place, flow)| Some((flow.number, place, self.end_before(flow, clock)?)));
         self.end_all(silent.collect());
+        self.since_sweep = 0;
         self.next_sweep = clock.saturating_add((self.options.idle_timeout / 8).max(1_000_000));
     }
 
-    /// Ends the part that was silent for longest.
+    /// Ends the eighth that was silent for longest.
     fn make_room(&mut self) {
         let mut by_age: Vec<_> =
             self.going_on().map(|(place, flow)| (flow.last_ts, flow.number, place)).collect();
-        let count = (self.capacity / ROOM).clamp(1, by_age.len().max(1)) - 1;
+        let count = (self.capacity / 8).clamp(1, by_age.len().max(1)) - 1;
         by_age.select_nth_unstable(count);
         by_age.truncate(count + 1);
         self.evicted += by_age.len() as u64;
@@ -332,7 +341,9 @@ impl Flows {
                 if view.frames().get(*row) == Some(&frame) {
                     match view {
                         View::Tls(tls) if flow.server_name.is_none() => {
-                            flow.server_name = tls.sni(*row).map(|name| name.into_owned().into_boxed_str());
+                            let cut =
+                                |name: &str| name.get(..name.floor_char_boundary(MAX_NAME)).map(Box::from);
+                            flow.server_name = tls.sni(*row).and_then(|name| cut(&name));
                         }
                         View::Icmp(icmp) if flow.icmp.is_none() => {
                             flow.icmp =
@@ -426,13 +437,13 @@ impl Stage for Flows {
         if !is_end && self.ended.len() < ROWS {
             return Ok(None);
         }
-        let places = self.ended.iter().take(ROWS);
-        let rows: Vec<&Conversation> = places.filter_map(|&place| self.all.get(place as usize)).collect();
-        if rows.is_empty() {
+        let count = self.ended.len().min(ROWS);
+        if count == 0 {
             return Ok(None);
         }
+        let places = self.ended.range(..count);
+        let rows: Vec<&Conversation> = places.filter_map(|&place| self.all.get(place as usize)).collect();
         let batch = batch(&rows, &self.taps, &self.tunnels, self.options.located.as_ref())?;
-        let count = rows.len();
         for place in self.ended.drain(..count) {
             if let Some(flow) = self.all.get_mut(place as usize) {
                 flow.server_name = None;

@@ -85,10 +85,11 @@ impl Mix {
         }
     }
 
-    /// Conversations at a time: as many as let each send some dozens of packets, at the most those of a busy link.
+    /// Conversations at a time: as many as let each send some dozens of packets, at the most those of a busy link; a single one where each has
+    /// one packet, or there is no other.
     fn places(self, packets: usize) -> usize {
         match self {
-            Self::Repeated => 1,
+            Self::Flood | Self::Repeated => 1,
             _ => (packets / 32).clamp(100, 8_192),
         }
     }
